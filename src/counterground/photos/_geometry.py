@@ -20,9 +20,6 @@ from counterground._version import __version__
 from counterground.files import read_rebuildable, write_bytes
 from counterground.photos._benchmark import Benchmark
 from counterground.photos._photo import (
-    AnyPhoto,
-    MadePhoto,
-    PhotoHead,
     UnreadablePhoto,
     load_photo,
     photo_head,
@@ -191,25 +188,9 @@ def _measured(benchmark: Benchmark) -> Geometry:
         if name not in photos.columns and any(value is not None for value in values)
     }
     unreadable = sum(isinstance(size, str) for size in sizes)
-    known[_TURNED] = pl.Series(_TURNED, _are_turned(sources, heads), pl.Boolean)
+    turned = [not isinstance(head, str) and head.turned for head in heads]
+    known[_TURNED] = pl.Series(_TURNED, turned, pl.Boolean)
     return Geometry(photos.select("path").with_columns(**known), _warnings(failures), unreadable)
-
-
-def _are_turned(sources: Sequence[AnyPhoto], heads: Sequence[PhotoHead | str]) -> list[bool]:
-    """Return whether each photo, or a file that it is made from, is stored turned or mirrored."""
-    made = [source for source in sources if isinstance(source, MadePhoto)]
-    files = list(dict.fromkeys(file for source in made for file in source.files))
-    turned = {
-        file
-        for file, head in zip(files, _read(photo_head, files), strict=True)
-        if not isinstance(head, str) and head.turned
-    }
-    return [
-        not turned.isdisjoint(source.files)
-        if isinstance(source, MadePhoto)
-        else not isinstance(head, str) and head.turned
-        for source, head in zip(sources, heads, strict=True)
-    ]
 
 
 def _objects(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from polars.exceptions import PolarsError
 
@@ -48,12 +47,6 @@ def write_benchmark(benchmark: Benchmark, out: Path) -> Path:
     return out
 
 
-def _notes(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise TypeError("its notes are not a list")
-    return tuple(map(str, value))
-
-
 def read_native(folder: Path) -> Benchmark:
     """Read what ``write_benchmark`` wrote.
 
@@ -64,7 +57,7 @@ def read_native(folder: Path) -> Benchmark:
     try:
         content = read_json(folder / BENCHMARK_FILE)
         name, root, version = (str(content[key]) for key in ("name", "root", "version"))
-        notes = _notes(content["notes"])
+        notes = tuple(map(str, content["notes"]))
         discovery = Discovered.from_json(content)
         design = Design.from_json(content.get("design"))
         masks_root = _resolved(folder / str(content["masks"])) if content.get("masks") else None

@@ -68,12 +68,10 @@ def read_benchmark(source: str | Path, *, show_progress: bool = False) -> Benchm
 def _refuse_settings(settings: Source) -> None:
     if not (settings.columns or settings.options):
         return
-    path = Path(settings.place)
-    if not (path / BENCHMARK_FILE).is_file() and shard_format(path) == "huggingface":
-        raise UsageError(
-            f"{settings.text}: only the library of data sets takes settings: write 'hf:{settings.text}'."
-        )
-    raise UsageError(f"{settings.text}: a folder of photos has no columns, so it takes no settings.")
+    raise UsageError(
+        f"{settings.text}: a folder of photos takes no settings; that of a data set is written "
+        f"'hf:{settings.text}'."
+    )
 
 
 def _read_file(path: Path, settings: Source, *, show_progress: bool) -> Benchmark:
@@ -115,8 +113,5 @@ def _read_folder(path: Path) -> Benchmark:
             "writes them."
         )
     if (path / EXPORT_FILE).is_file():
-        formats = sorted(entry.parent.name for entry in path.glob(f"*/{BENCHMARK_FILE}"))
-        if not formats:
-            raise UsageError(f"{path} is an export in a format that CounterGround does not read.")
-        raise UsageError(f"{path} holds several exports: name one of the folders {', '.join(formats)}.")
+        raise UsageError(f"{path} is an export: name the folder of one of its formats.")
     return read_folder(path)

@@ -57,8 +57,6 @@ def read_webdataset(source: Source, *, show_progress: bool = False) -> Benchmark
     files = [Path(place) for place in places]
     if missing := [file for file in files if not file.is_file()]:
         raise UsageError(f"The shard {missing[0]} does not exist ({len(missing)} of {len(files)}).")
-    if len({file.parent for file in files}) > 1:
-        raise UsageError(f"{source.text}: the shards lie in several folders; put them into one.")
     found = read_tars(files[0].parent, [file.name for file in files], given)
     return found.described(name=files[0].parent.resolve().name if len(files) > 1 else files[0].stem)
 

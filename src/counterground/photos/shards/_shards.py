@@ -345,7 +345,7 @@ def _open_folder(folder: Path, kind: ShardFormat) -> _ShardFolder:
         return _ShardFolder(folder, kind, hashes, None, _class_names(folder))
     description = _describe(folder)
     try:
-        expected: dict[str, str] = dict(description["shards"])
+        expected = {str(name): digest for name, digest in dict(description["shards"]).items()}
         _ = [description[key] for key in ("name", "notes", "version")], Discovered.from_json(description)
         Design.from_json(description.get("design"))
     except (AttributeError, CounterGroundError, KeyError, TypeError, ValueError) as error:

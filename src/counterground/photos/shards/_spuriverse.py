@@ -99,10 +99,7 @@ def _asked(
         frame = read_table(path)
         if lacking := [name for name in ("index", *_QUESTION) if name not in frame.columns]:
             raise CounterGroundError(f"{path} has no column {lacking[0]!r}.")
-        rows = known[source] = {}
-        for row in frame.iter_rows(named=True):
-            if rows.setdefault(str(row["index"]), row) != row:
-                raise CounterGroundError(f"{path} has two rows with the index {row['index']!r}: remove one.")
+        known[source] = {str(row["index"]): row for row in frame.iter_rows(named=True)}
     if name not in known[source]:
         raise CounterGroundError(f"{where}: {path} has no row with the index {name!r}.")
     return known[source][name]

@@ -103,10 +103,6 @@ def read_coco_file(path: Path) -> CocoFile:
             if not _is_id(single.get("category_id")) or single["category_id"] not in categories:
                 wrong = single.get("category_id")
                 raise CounterGroundError(f"{where} has the category {wrong!r}, which is not there.")
-            if not _is_id(categories[single["category_id"]]["name"]):
-                raise CounterGroundError(
-                    f"{where} has the category {single['category_id']!r}, which has no name."
-                )
             objects[annotation["image_id"]].append(single | {"where": where})
     return CocoFile(images, categories, dict(objects), licences)
 

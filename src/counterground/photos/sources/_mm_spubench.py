@@ -96,12 +96,14 @@ def _question(where: str, row: dict[str, Any]) -> tuple[list[str], str, list[str
         row.get(name) for name in ("spurious_correlation_type", "question", "choices", "answer")
     )
     types = [types] if isinstance(types, str) else types
-    if not isinstance(types, list) or not types or not all(isinstance(each, str) and each for each in types):
-        raise CounterGroundError(f"{where}: spurious_correlation_type must name its types, not {types!r}.")
-    if not isinstance(choices, list) or not all(isinstance(each, str) for each in choices):
-        raise CounterGroundError(f"{where}: choices must be a list of texts, not {choices!r}.")
-    if not isinstance(question, str) or not isinstance(answer, str):
-        raise CounterGroundError(f"{where}: question and answer must be texts.")
+    lists = all(
+        isinstance(each, list) and each and all(isinstance(text, str) and text for text in each)
+        for each in (types, choices)
+    )
+    if not lists or not isinstance(question, str) or not isinstance(answer, str):
+        raise CounterGroundError(
+            f"{where}: spurious_correlation_type and choices must be lists of texts, the others texts."
+        )
     options = options_of(choices)
     letters = ascii_uppercase[: len(options)]
     if len(answer.strip()) == 1 and answer.strip() in letters:

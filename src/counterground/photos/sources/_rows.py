@@ -43,7 +43,8 @@ def benchmark_of_rows(
     """
     try:
         refuse_patterns(frame)
-        frame, notes = _with_our_names(frame, source), ()
+        frame = _with_our_names(frame, source)
+        notes: tuple[str, ...] = ()
         if texts:
             frame = with_covariates(frame)
         if "names" in source.options:
