@@ -282,7 +282,7 @@ def test_empty_and_missing_folders(tmp_path):
     )
     refused(
         fill(tmp_path / "flat", "1.jpg", "2.jpg"),
-        f"Photos such as 1.jpg lie directly in {tmp_path / 'flat'}: put them into class folders; expected <class>",
+        f"Photos such as 1.jpg lie directly in {tmp_path / 'flat'}: put them into class folders; expected <",
     )
     refused(tmp_path / "none", "does not exist", UsageError)
     (tmp_path / "x.zip").write_text("")

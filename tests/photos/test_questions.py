@@ -169,9 +169,9 @@ def test_mm_spubench_is_read(spubench):
     [
         ({"answer": "E"}, "question 1: its answer 'E' is not one of its options"),
         ({"choices": ["A. One"]}, "question 1: its question has 1 option"),
-        ({"choices": "A. One"}, "question 1: .* choices must be lists of texts"),
+        ({"choices": "A. One"}, "question 1: choices: Input should be a valid list"),
         ({"question": ""}, "question 1: its question is empty"),
-        ({"spurious_correlation_type": []}, "question 1: spurious_correlation_type and"),
+        ({"spurious_correlation_type": []}, "question 1: spurious_correlation_type"),
     ],
 )
 def test_flaws_of_mm_spubench_are_named(spubench, changes, said):

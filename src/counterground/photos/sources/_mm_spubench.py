@@ -13,8 +13,9 @@ from string import ascii_uppercase
 from typing import Any
 
 import polars as pl
+from pydantic import BaseModel, Field, ValidationError
 
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, first_problem
 from counterground.files import read_json
 from counterground.photos._benchmark import Benchmark
 from counterground.photos._manifest import question_problem
@@ -90,24 +91,24 @@ def _annotations(path: Path) -> list[dict[str, Any]]:
     return found
 
 
+class _Annotation(BaseModel):
+    spurious_correlation_type: str | list[str] = Field(min_length=1)
+    question: str
+    choices: list[str]
+    answer: str
+
+
 def _question(where: str, row: dict[str, Any]) -> tuple[list[str], str, list[str], str]:
     """Return the types of one annotation, its question, its options and the right one."""
-    types, question, choices, answer = (
-        row.get(name) for name in ("spurious_correlation_type", "question", "choices", "answer")
-    )
-    types = [types] if isinstance(types, str) else types
-    lists = all(
-        isinstance(each, list) and each and all(isinstance(text, str) and text for text in each)
-        for each in (types, choices)
-    )
-    if not lists or not isinstance(question, str) or not isinstance(answer, str):
-        raise CounterGroundError(
-            f"{where}: spurious_correlation_type and choices must be lists of texts, the others texts."
-        )
-    options = options_of(choices)
+    try:
+        found = _Annotation.model_validate(row)
+    except ValidationError as error:
+        raise CounterGroundError(f"{where}: {first_problem(error)}.") from error
+    types, answer = found.spurious_correlation_type, found.answer
+    options = options_of(found.choices)
     letters = ascii_uppercase[: len(options)]
     if len(answer.strip()) == 1 and answer.strip() in letters:
         answer = options[letters.index(answer.strip())]
-    if problem := question_problem(question, [*options], answer):
+    if problem := question_problem(found.question, [*options], answer):
         raise CounterGroundError(f"{where}: {problem}.")
-    return types, question, options, answer
+    return [types] if isinstance(types, str) else types, found.question, options, answer
