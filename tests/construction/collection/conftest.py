@@ -45,7 +45,7 @@ def zebras(server, drawn):
 @pytest.fixture
 def options(server):
     def make(**given):
-        quick = {"requests_per_minute": 10**6, "first_pause": 0.01, "api_url": server.api_url}
+        quick = {"first_pause": 0.01, "api_url": server.api_url}
         return CollectOptions(**(quick | given))
 
     return make

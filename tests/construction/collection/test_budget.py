@@ -1,17 +1,12 @@
 """The budgets of a collection: iNaturalist's published limits, and bytes reserved for photos on their way."""
 
-import numpy as np
 import pytest
 
 from counterground.construction.collection import CollectOptions
 
 # Parts of a collection that a whole one shows only over hours.
-from counterground.construction.collection._collect import BytePacer
-from counterground.construction.collection._session import open_budget
-from counterground.errors import UsageError
+from counterground.construction.collection._collect import BytePacer, open_budget
 from counterground.http import DAY, HOUR, Budget, Limit
-
-LOCAL = "http://127.0.0.1:1/v1"
 
 
 def test_the_published_limits_hold_and_bursts_are_short(clock):
@@ -39,18 +34,3 @@ def test_bytes_are_reserved_before_a_photo_and_settled_after(clock, tmp_path):
     assert pacer.seconds_to_wait("b") == 0
     pacer.release()
     assert budget.take("bytes", 1_000_000) == 0
-
-
-@pytest.mark.parametrize(
-    "raised", ["requests_per_minute", "requests_per_day", "bytes_per_hour", "bytes_per_day"]
-)
-def test_budgets_are_raised_only_for_ones_own_api(raised):
-    with pytest.raises(UsageError, match="--api-url"):
-        CollectOptions(**{raised: 10**12})
-    CollectOptions(**{raised: 10**12}, api_url=LOCAL)
-    CollectOptions(**{raised: 1})
-    CollectOptions(**{raised: np.int64(1)})
-    with pytest.raises(UsageError, match="is a number, not '1'"):
-        CollectOptions(**{raised: "1"})
-    with pytest.raises(UsageError, match="too small"):
-        CollectOptions(**{raised: 0})

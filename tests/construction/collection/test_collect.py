@@ -11,6 +11,7 @@ from counterground.construction.collection import CollectOptions, collect, plan_
 from counterground.construction.pool import is_pool, open_pool
 from counterground.errors import CounterGroundError
 from counterground.files import temporary_name
+from counterground.http import DAY, Limit
 from counterground.photos import load_photo, photo_id
 
 
@@ -132,7 +133,7 @@ def test_a_photo_whose_host_stumbles_for_long_is_replaced_and_asked_for_again(ga
 def test_a_dead_host_ends_the_run(gather, server, zebras):
     zebras(40)
     server.trouble("/photos", times=None, status=500)
-    with pytest.raises(CounterGroundError, match="photo host keeps failing"):
+    with pytest.raises(CounterGroundError, match="photo host keeps failing or refuses"):
         gather(per_class=30)
     assert photo_gets(server) < 40
 
@@ -156,7 +157,7 @@ def test_filters(gather, server, zebras, pool, tmp_path):
         collect(
             folder,
             ["zebra"],
-            CollectOptions(api_url=server.api_url, requests_per_minute=10**6, **given),
+            CollectOptions(api_url=server.api_url, **given),
         )
         assert numbers(open_pool(folder).candidates("zebra")) == expected, given
 
@@ -207,7 +208,7 @@ def test_another_query_is_refused_unless_added(gather, pool, server, zebras):
     zebras(2, licence="cc0")
     gather(per_class=3)  # leaves five candidates waiting, one of them cc-by and newer than others
     before = photo_gets(server)
-    with pytest.raises(CounterGroundError, match=r"another query \(licences: any before, cc0 now\).*--add"):
+    with pytest.raises(CounterGroundError, match=r"another query \(other licences\).*--add"):
         gather(per_class=5, licences=("cc0",))
     assert photo_gets(server) == before
     zebras(2, licence="cc0")
@@ -307,36 +308,33 @@ def test_a_page_listed_twice_after_a_kill_leaves_one_candidate_each(gather, pool
     assert len(pool().photos()) == 5
 
 
-def test_the_days_bytes_end_the_run_and_what_came_stays(gather, pool, server, zebras, draw):
+def test_the_days_bytes_end_the_run_and_what_came_stays(gather, pool, server, zebras, draw, monkeypatch):
+    limits = {"requests": (), "bytes": (Limit(DAY, 250_000),)}
+    monkeypatch.setattr(CollectOptions, "limits", limits)
     taxon = server.taxa[min(server.taxa)]
     for seed in range(12):
         server.add_observation(taxon, [draw(seed, (240, 200), coarse=(200, 240))])
     with pytest.raises(
         CounterGroundError, match=r"daily budget of photo bytes is spent.*run the same command again after"
     ):
-        gather(per_class=12, bytes_per_day=250_000, size="small")
+        gather(per_class=12, size="small")
     received = sum(pool().photos()["bytes"])
     assert 100_000 < received <= 250_000
     with pytest.raises(CounterGroundError, match="is spent"):
-        gather(per_class=12, bytes_per_day=250_000, size="small")
+        gather(per_class=12, size="small")
     assert sum(pool().photos()["bytes"]) == received
 
 
 def test_a_dry_run_counts_and_leaves_no_trace(options, server, zebras, tmp_path):
     zebras(7, licence="cc0")
     zebras(2)
-    server.trouble("/photos/300009", times=None, status=404)
     plan = plan_collection(
         tmp_path / "pool", ["zebra", "Beagle"], options(per_class=5, taxa={"Beagle": (41_002,)})
     )
     zebra, beagle = plan.classes
-    assert (zebra.available, zebra.present, zebra.listed, zebra.to_fetch) == (9, 0, 0, 5)
+    assert (zebra.available, zebra.present, zebra.to_fetch, zebra.bytes) == (9, 0, 5, 5 * 200_000)
     assert (beagle.available, beagle.to_fetch, beagle.bytes) == (0, 0, 0)
-    sizes = [len(server.photos[number].data) for number in (300_008, 300_007)]
-    assert plan.sampled == 2
-    assert zebra.bytes == round(5 * sum(sizes) / 2)
     assert photo_gets(server) == 0
-    assert server.asked_below("/photos", "HEAD") == 3
     assert not is_pool(tmp_path / "pool")
     assert not (tmp_path / "pool").exists()
 
@@ -347,7 +345,7 @@ def test_a_dry_run_of_a_pool_counts_what_is_there(options, gather, pool, zebras,
     database = pool().root / "decisions.sqlite"
     before = database.read_bytes()
     (zebra,) = plan_collection(tmp_path / "pool", ["zebra"], options(per_class=6)).classes
-    assert (zebra.available, zebra.present, zebra.listed, zebra.to_fetch) == (7, 2, 5, 4)
+    assert (zebra.available, zebra.present, zebra.to_fetch) == (7, 2, 4)
     assert database.read_bytes() == before
     assert len(pool().photos()) == 2
     with pytest.raises(CounterGroundError, match="another query"):
@@ -364,8 +362,7 @@ def test_a_host_that_refuses_every_photo_ends_the_run_and_they_stay_wanted(
     server.trouble("/photos", times=None, **what)
     with pytest.raises(CounterGroundError, match=r"refuses every photo .*these photos stay wanted"):
         gather(per_class=40)
-    # Of the 35 that are missing and 55 that there are, one that the pool has, and two never asked for.
-    assert photo_gets(server) - before <= 2 * 32 + 3
+    assert photo_gets(server) - before <= 2 * 32
     assert set(pool().candidates("zebra")["status"]) == {"got", "wanted"}
     server.troubles.clear()
     (one,) = gather(per_class=40).classes

@@ -17,7 +17,7 @@ def gather(server, tmp_path):
     """Collect into the test's pool; the names of the taxa of each class come back."""
 
     def run(*classes, **options):
-        chosen = CollectOptions(api_url=server.api_url, requests_per_minute=10**6, per_class=1, **options)
+        chosen = CollectOptions(api_url=server.api_url, per_class=1, **options)
         report = collect(tmp_path / "pool", list(classes), chosen)
         return {one.class_name: " + ".join(one.taxa) for one in report.classes}, " ".join(report.notes)
 
@@ -48,7 +48,7 @@ def test_a_synonym_counts_where_no_name_matches(gather, jays):
 
 def test_a_name_of_several_taxa_is_left_to_the_person(gather, jays):
     with pytest.raises(
-        UnclearClasses, match=r"'kettle' means 2 taxa: choose .* --taxon 'kettle=ID'"
+        UnclearClasses, match=r"'kettle' means 2 taxa. Choose .* --taxon 'kettle=ID'"
     ) as caught:
         gather("kettle")
     assert [taxon.name for taxon in caught.value.choices["kettle"]] == ["Kettlea", "Kettlea major"]
@@ -56,7 +56,7 @@ def test_a_name_of_several_taxa_is_left_to_the_person(gather, jays):
 
 
 def test_choices_are_remembered_also_where_others_are_open(gather, jays, server, tmp_path):
-    with pytest.raises(UnclearClasses, match="2 classes are unclear") as caught:
+    with pytest.raises(UnclearClasses, match="Unclear classes: 'kettle'") as caught:
         gather("blue jay", "kettle", "unheard of")
     assert set(caught.value.choices) == {"kettle", "unheard of"}
     kept = open_pool(tmp_path / "pool").setting("taxa")
@@ -79,7 +79,7 @@ def test_a_class_may_have_several_taxa(gather, jays, server):
 
 def test_another_choice_than_the_remembered_one_is_another_query(gather, jays):
     gather("blue jay")
-    with pytest.raises(CounterGroundError, match=r"'blue jay' from another query \(taxa"):
+    with pytest.raises(CounterGroundError, match=r"'blue jay' from another query \(other taxa"):
         gather("blue jay", taxa={"blue jay": (jays[0].id,)})
     assert gather("blue jay")[0] == {"blue jay": "Cyanocitta cristata"}
     gather("blue jay", taxa={"blue jay": (jays[0].id,)}, add=True)
@@ -89,7 +89,7 @@ def test_another_choice_than_the_remembered_one_is_another_query(gather, jays):
 @pytest.mark.parametrize(
     ("taxa", "said"),
     [
-        ({"kettle": (999,)}, "There is no taxon 999"),
+        ({"kettle": (999,)}, "There is no taxon 999 in use"),
         ({"kettel": (1,)}, "'kettel', which is not one of the classes. Did you mean 'kettle'"),
     ],
 )
@@ -100,9 +100,9 @@ def test_choices_that_cannot_be_are_refused(gather, jays, taxa, said):
 
 def test_a_taxon_that_was_replaced_is_an_error(gather, server):
     old = server.add_taxon("Kettlea minor", active=False)
-    with pytest.raises(UsageError, match="no longer in use"):
+    with pytest.raises(UsageError, match=r"no taxon .* in use"):
         gather("kettle", taxa={"kettle": (old.id,)})
-    with pytest.raises(UnclearClasses, match="No taxon is called 'kettlea minor'"):
+    with pytest.raises(UnclearClasses, match="no taxon is called 'kettlea minor'"):
         gather("kettlea minor")
 
 
@@ -137,21 +137,16 @@ def test_where_no_built_in_name_is_found_the_common_name_may(gather, server, dra
     assert gather("ostrich")[0] == {"ostrich": "Struthio novus"}
 
 
-def test_a_breed_says_why_it_has_no_taxon(gather, server):
-    with pytest.raises(UnclearClasses, match=r"'Beagle' \(a breed of the domestic dog, not a taxon\)"):
-        gather("Beagle")
-
-
 def test_a_file_may_say_what_a_class_is(gather, jays):
     found, _ = gather(WantedClass("a", "Kettlea"), WantedClass("b", str(jays[1].id)))
     assert found == {"a": "Kettlea", "b": "Cyanocitta cristata"}
-    with pytest.raises(UnclearClasses, match="No taxon is called 'Nothing'"):
+    with pytest.raises(UnclearClasses, match="no taxon is called 'Nothing'"):
         gather(WantedClass("c", "Nothing"))
 
 
 def test_a_file_that_changed_is_another_query_and_an_option_outlasts_it(gather, jays):
     gather(WantedClass("a", "Kettlea"))
-    with pytest.raises(CounterGroundError, match=r"'a' from another query \(taxa"):
+    with pytest.raises(CounterGroundError, match=r"'a' from another query \(other taxa"):
         gather(WantedClass("a", "Garrulus glandarius"))
     assert gather("a")[0] == gather(WantedClass("a", "Kettlea"))[0] == {"a": "Kettlea"}
     gather(WantedClass("b", "Kettlea"), taxa={"b": (jays[1].id,)})
@@ -163,8 +158,6 @@ def test_a_class_that_contains_another_is_noted(gather, server, drawn):
     runner = server.add_taxon("Struthio ipsus", common_name="runner", ancestors=(48460, 1, birds.id))
     for number in range(4):
         server.add_observation(runner, [drawn[number]])
-    said = "The taxa of 'birds' contain those of 'runner': 'birds' also gets photos of that."
+    said = "The taxa of 'birds' contain those of runner: it also gets photos of that."
     assert gather("runner")[1] == ""
     assert said in gather("birds", "runner")[1]
-    assert said in gather("birds")[1]  # the pool has the other one
-    assert said in gather("runner")[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     )
 
 
-_GIGA = 1_000_000_000
-
-
 def _taxa(_context: click.Context, _parameter: click.Parameter, given: Sequence[str]) -> dict[str, Any]:
     """Read ``CLASS=ID`` and ``CLASS=ID,ID``."""
     taxa: list[tuple[str, tuple[int, ...]]] = []
@@ -37,12 +33,6 @@ def _taxa(_context: click.Context, _parameter: click.Parameter, given: Sequence[
             raise click.BadParameter(f"{one[:100]!r} is not CLASS=ID, as in 'zebra=43338'.")
         taxa.append((name.strip(), tuple(int(part) for part in numbers)))
     return each_once(taxa, "--taxon", "write both ids in one, as in zebra=1,2")
-
-
-def _bytes(_context: click.Context, _parameter: click.Parameter, gigabytes: float) -> int:
-    if not math.isfinite(gigabytes):
-        raise click.BadParameter(f"{gigabytes} is not a number of gigabytes.")
-    return round(gigabytes * _GIGA)
 
 
 def _licences(_context: click.Context, _parameter: click.Parameter, given: Sequence[str]) -> tuple[str, ...]:
@@ -127,34 +117,6 @@ def _licences(_context: click.Context, _parameter: click.Parameter, given: Seque
     help="Another server with the iNaturalist API (the URL ends in /v1).  [default: "
     "$COUNTERGROUND_API_URL, else iNaturalist's]",
 )
-@click.option(
-    "--requests-per-minute",
-    default=60,
-    show_default=True,
-    help="Request limit; can be raised only with --api-url.",
-)
-@click.option(
-    "--requests-per-day",
-    default=10_000,
-    show_default=True,
-    help="Request limit; can be raised only with --api-url.",
-)
-@click.option(
-    "--gb-per-hour",
-    "bytes_per_hour",
-    default=5.0,
-    callback=_bytes,
-    show_default=True,
-    help="Download limit for photos; can be raised only with --api-url.",
-)
-@click.option(
-    "--gb-per-day",
-    "bytes_per_day",
-    default=24.0,
-    callback=_bytes,
-    show_default=True,
-    help="Download limit for photos; can be raised only with --api-url.",
-)
 def collect(
     pool: Path,
     *,
@@ -231,18 +193,16 @@ def _show_report(report: CollectReport, pool: Path) -> None:
 def _show_plan(plan: CollectionPlan) -> None:
     rows = []
     for one in plan.classes:
-        counts = (one.wanted, one.available, one.present, max(0, one.to_fetch - one.listed), one.to_fetch)
-        size = "" if one.bytes is None else _megabytes(one.bytes)
-        rows.append((one.class_name, _short(one.taxa), *(f"{count:,}" for count in counts), size))
-    numeric = ("wanted", "available", "present", "to\nlist", "to\nfetch", "about\nMB")
+        counts = (one.wanted, one.available, one.present, one.to_fetch)
+        rows.append(
+            (one.class_name, _short(one.taxa), *(f"{count:,}" for count in counts), _megabytes(one.bytes))
+        )
+    numeric = ("wanted", "available", "present", "to\nfetch", "at most\nMB")
     title = "Dry run: photos that would be fetched"
     print_table(("class", "taxon", *numeric), rows, numeric=numeric, title=title)
     total = sum(one.to_fetch for one in plan.classes)
-    size = _megabytes(sum(one.bytes or 0 for one in plan.classes))
-    _print(
-        f"{counted(total, 'photo')}, about {size} MB, estimated from the sizes of "
-        f"{counted(plan.sampled, 'photo')}. Nothing was fetched."
-    )
+    size = _megabytes(sum(one.bytes for one in plan.classes))
+    _print(f"{counted(total, 'photo')}, at most about {size} MB. Nothing was fetched.")
     print_notes(plan.notes)
 
 

@@ -1,15 +1,15 @@
 """From class names to photos in a pool, by iNaturalist's API. See README.md."""
 
 from counterground.construction.collection._classes import WantedClass, read_classes
-from counterground.construction.collection._collect import collect
-from counterground.construction.collection._options import CollectOptions
-from counterground.construction.collection._plan import plan_collection
-from counterground.construction.collection._report import (
+from counterground.construction.collection._collect import (
     ClassPlan,
     ClassReport,
     CollectionPlan,
     CollectReport,
+    collect,
+    plan_collection,
 )
+from counterground.construction.collection._options import CollectOptions
 from counterground.construction.collection._taxa import UnclearClasses
 
 __all__ = [

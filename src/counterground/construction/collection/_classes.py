@@ -9,7 +9,6 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from counterground.construction.collection._options import taxon_id
 from counterground.errors import UsageError, did_you_mean
 from counterground.files import read_text
 from counterground.photos import assign_classes, find_imagenet_index
@@ -81,34 +80,27 @@ def read_classes(source: str | Path) -> list[WantedClass]:
     lines and those that begin with # are skipped.
 
     Raises:
-        UsageError: there is no such list or file, it has no class, or a line has more than two fields.
+        UsageError: there is no such list or file.
     """
     if str(source) in LISTS:
         return _built_in(str(source))
     try:
         lines = read_text(source).splitlines()
-    except FileNotFoundError as error:
-        hint = did_you_mean(str(source), LISTS)
-        raise UsageError(f"{source} is neither a file nor one of {', '.join(LISTS)}.{hint}") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"Cannot read classes from {source}: it must be a text file in UTF-8.") from error
+        hint = did_you_mean(str(source), LISTS)
+        raise UsageError(
+            f"{source} is neither a text file in UTF-8 nor one of {', '.join(LISTS)}.{hint}"
+        ) from error
     found = []
-    for number, line in enumerate(lines, start=1):
-        fields = [part.strip() for part in line.split("\t")]
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        if len(fields) > 2 or not fields[0]:
-            raise UsageError(
-                f"{source}, line {number}: expected a class name, or a class name, a tab and a taxon."
-            )
-        found.append(WantedClass(fields[0], fields[1] if len(fields) == 2 and fields[1] else None))
-    if not found:
-        raise UsageError(f"{source} has no class names.")
+    for line in lines:
+        if line.strip() and not line.lstrip().startswith("#"):
+            name, _, taxon = (part.strip() for part in line.partition("\t"))
+            found.append(WantedClass(name, taxon or None))
     return found
 
 
 def _built_in(name: str) -> list[WantedClass]:
-    wanted = None
+    wanted = set(range(len(animals())))
     if name == "counteranimal":
         from counterground.published import load_table
 
@@ -116,29 +108,24 @@ def _built_in(name: str) -> list[WantedClass]:
     return [
         WantedClass(animal.class_name, left_out="" if animal.names else animal.note)
         for animal in animals()
-        if wanted is None or animal.index in wanted
+        if animal.index in wanted
     ]
 
 
-def check_classes(wanted: Sequence[WantedClass]) -> list[WantedClass]:
-    """Return the classes, each once.
+def wanted_classes(classes: str | Path | Sequence[str | WantedClass]) -> list[WantedClass]:
+    """Return the classes of a list (a name or a file), or of names, each once.
 
     Raises:
-        UsageError: there is no class, or one is given twice with different taxa.
+        UsageError: there is no class.
         CounterGroundError: two names mean one class of ImageNet-1K, or no benchmark could hold a name.
     """
-    if not wanted:
-        raise UsageError("Name at least one class: -c CLASS, or --classes FILE.")
+    given = read_classes(classes) if isinstance(classes, (str, Path)) else classes
     by_name: dict[str, WantedClass] = {}
-    for one in wanted:
-        if not one.name.strip():
-            raise UsageError("A class has an empty name.")
-        known = by_name.setdefault(one.name, one)
-        if known.taxon != one.taxon and None not in (known.taxon, one.taxon):
-            raise UsageError(f"Class {one.name!r} is given twice: as {known.taxon} and as {one.taxon}.")
-        if one.taxon is not None and one.taxon.isdecimal():
-            taxon_id(one.taxon, one.name)
-        if known.taxon is None:
+    for each in given:
+        one = WantedClass(each) if isinstance(each, str) else each
+        if by_name.setdefault(one.name, one).taxon is None:
             by_name[one.name] = one
+    if not by_name:
+        raise UsageError("Name at least one class: -c CLASS, or --classes FILE.")
     assign_classes(list(by_name))
     return list(by_name.values())

@@ -1,55 +1,54 @@
-"""Collect photos of classes into a pool (paper section 2, step 1)."""
+"""Collect photos of classes into a pool (paper section 2, step 1), or say what would be fetched."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from counterground.construction.collection._classes import WantedClass
+from counterground.construction.collection._api import INaturalist
+from counterground.construction.collection._classes import WantedClass, wanted_classes
 from counterground.construction.collection._listing import (
     ListingState,
     Query,
     Row,
+    api_parameters,
+    find_place,
     list_page,
-    sized,
+    make_query,
     state_for,
 )
-from counterground.construction.collection._options import INATURALIST, CollectOptions
-from counterground.construction.collection._report import (
-    ClassReport,
-    CollectReport,
-    full_notes,
-    outcome_notes,
-    resolution_notes,
-    retired_notes,
+from counterground.construction.collection._options import (
+    ALL_RIGHTS_RESERVED,
+    INATURALIST,
+    CollectOptions,
 )
-from counterground.construction.collection._session import (
-    Session,
-    known_choices,
-    open_session,
-    remembered_taxa,
-    setting_by_class,
-    wanted_classes,
-)
-from counterground.construction.collection._taxa import Choice
+from counterground.construction.collection._taxa import Choice, Resolution, resolve_classes
 from counterground.construction.download import (
     DownloadReport,
+    FailedDownload,
     cluster_of,
     download_photos,
     note_equal,
 )
-from counterground.construction.pool import CANDIDATE_SCHEMA, PhotoKey, is_from, open_pool
+from counterground.construction.pool import (
+    CANDIDATE_SCHEMA,
+    check_class_names,
+    is_from,
+    is_pool,
+    open_pool,
+)
 from counterground.errors import CounterGroundError
-from counterground.files import file_lock
-from counterground.http import Budget, Client, DownloadSettings, FetchError, Waiting, refuse_long_wait
-from counterground.photos import image_type
-from counterground.progress import progress_bar
+from counterground.files import cache_dir, file_lock
+from counterground.http import Budget, DownloadSettings, Waiting, refuse_long_wait
+from counterground.progress import ProgressBar, progress_bar
+from counterground.text import and_more
 
 if TYPE_CHECKING:
     from counterground.construction.pool import Pool
@@ -99,8 +98,120 @@ class BytePacer:
         self._reserved.clear()
 
 
-_MOST_FAILURES = 12  # consecutive failures after which the photos' host counts as down, or as refusing
+_MOST_FAILURES = 12  # consecutive failures after which the photos' host counts as down, or as refusing us
 _MOST_AT_ONCE = 32  # photos fetched before failures of their host are counted
+
+
+@dataclass(frozen=True)
+class ClassReport:
+    """The result of one class.
+
+    Attributes:
+        class_name: the class.
+        taxa: scientific names.
+        wanted: photos asked for.
+        present: iNaturalist photos the pool had before.
+        added: photos added now.
+        failed: candidates that can never be fetched; others took their place.
+        missing: photos still wanted.
+        postponed: candidates whose host was busy or down; the next run requests them again.
+        bytes: bytes received now.
+        exhausted: there is nothing left to list.
+    """
+
+    class_name: str
+    taxa: tuple[str, ...]
+    wanted: int
+    present: int
+    added: int
+    failed: int
+    missing: int
+    postponed: int
+    bytes: int
+    exhausted: bool
+
+
+@dataclass(frozen=True)
+class CollectReport:
+    """The results of all classes; ``notes`` are sentences the reader must know."""
+
+    classes: tuple[ClassReport, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether a second run would have nothing to do: all photos are there, or there are no more."""
+        return all(not one.missing or (one.exhausted and not one.postponed) for one in self.classes)
+
+
+@dataclass(frozen=True)
+class ClassPlan:
+    """The dry run of one class.
+
+    Attributes:
+        class_name: the class.
+        taxa: scientific names.
+        wanted: photos asked for.
+        present: iNaturalist photos the pool has.
+        available: observations with photos under the query.
+        to_fetch: photos that would be fetched, at most.
+        bytes: their size, at most.
+    """
+
+    class_name: str
+    taxa: tuple[str, ...]
+    wanted: int
+    present: int
+    available: int
+    to_fetch: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class CollectionPlan:
+    """The dry run of all classes."""
+
+    classes: tuple[ClassPlan, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Session:
+    """The API in use, and its budgets."""
+
+    options: CollectOptions
+    budget: Budget
+    api: INaturalist
+    bar: ProgressBar
+
+    def resolve(self, wanted: Sequence[WantedClass], remembered: Mapping[str, Any]) -> Resolution:
+        """Find the taxa of classes; see ``resolve_classes``."""
+        progress = partial(self.bar.update, description="resolving names")
+        return resolve_classes(wanted, self.options.taxa, remembered, self.api, progress)
+
+    def queries(self, choices: Sequence[Choice]) -> dict[str, Query]:
+        """Return the query of each class."""
+        place = self.options.place
+        number = None if place is None else find_place(self.api, place)
+        return {choice.class_name: make_query(choice, self.options, number) for choice in choices}
+
+
+@contextmanager
+def open_session(options: CollectOptions) -> Iterator[Session]:
+    """Yield the service that ``options`` name, and close it at the end."""
+    with progress_bar("", shown=options.show_progress) as bar:
+        budget = open_budget(options)
+        api = INaturalist(options, budget, bar.note)
+        try:
+            yield Session(options, budget, api, bar)
+        finally:
+            api.close()
+            budget.close()
+
+
+def open_budget(options: CollectOptions) -> Budget:
+    """Return the budgets of the service that ``options`` name: "requests", and "bytes" of photos."""
+    return Budget(options.account, options.limits, cache_dir() / "inaturalist" / "budget.sqlite")
 
 
 @dataclass
@@ -109,20 +220,11 @@ class Collected:
 
     Attributes:
         class_of: class of each iNaturalist photo in the pool, by key.
-        consecutive_failures: photos postponed since the last one arrived.
-        consecutive_refusals: photos refused since the last batch with one that arrived, though not gone.
-        refused: their keys and classes, and those of that batch, in which the refusals may have begun.
+        troubles: photos that failed since the last one arrived, though their host does not say they are gone.
     """
 
     class_of: dict[str, str]
-    consecutive_failures: int = 0
-    consecutive_refusals: int = 0
-    refused: list[tuple[str, str]] = field(default_factory=list)
-
-    def accept(self) -> None:
-        """Note that the host delivers photos, so those that it refused are themselves at fault."""
-        self.refused.clear()
-        self.consecutive_refusals = 0
+    troubles: list[FailedDownload] = field(default_factory=list)
 
 
 @dataclass
@@ -148,7 +250,8 @@ class ClassCollection:
         """
         name, wanted = self.choice.class_name, self.session.options.per_class
         present = sum(other == name for other in collected.class_of.values())
-        self.rows = {row["key"]: row for row in self.pool.candidates(name).to_dicts()}
+        ours = self.pool.candidates(name).filter(is_from(INATURALIST))
+        self.rows = {row["key"]: row for row in ours.to_dicts()}
         self._mark_known(collected.class_of)
         while present + self.added < wanted:
             number = min(_MOST_AT_ONCE, wanted - present - self.added)
@@ -162,7 +265,7 @@ class ClassCollection:
             wanted=wanted,
             present=present,
             added=self.added,
-            failed=sum(row["status"] == "failed" for row in self._ours()),
+            failed=sum(row["status"] == "failed" for row in self.rows.values()),
             missing=max(0, wanted - present - self.added),
             postponed=len(self.postponed),
             bytes=self.received,
@@ -172,174 +275,87 @@ class ClassCollection:
     def _next_batch(self, number: int, class_of: Mapping[str, str]) -> list[Row]:
         """Return up to ``number`` candidates to fetch, newest first; list more if there are too few."""
         while True:
-            self._mark_known(class_of)
             waiting = [
-                row for row in self._ours() if row["status"] == "wanted" and row["key"] not in self.postponed
+                row
+                for row in self.rows.values()
+                if row["status"] == "wanted" and row["key"] not in self.postponed
             ]
             if len(waiting) >= number or self.state.exhausted:
-                return sorted(waiting, key=self._age)[:number]
+                return sorted(waiting, key=lambda row: int(row["position"]))[:number]
             self._list()
-
-    def _age(self, row: Row) -> int:
-        """Return the sort key of a candidate, newest first: ids if another query gave some positions."""
-        return -int(PhotoKey.parse(row["key"]).name) if self.state.again else int(row["position"])
-
-    def _ours(self) -> list[Row]:
-        """Return the candidates of this query."""
-        again = set(self.state.again)
-        return [
-            row
-            for row in self.rows.values()
-            if PhotoKey.parse(row["key"]).source == INATURALIST
-            and (row["position"] >= self.state.start or row["key"] in again)
-        ]
+            self._mark_known(class_of)
 
     def _list(self) -> None:
         """List the next page; its candidates and the progress of the listing are stored together."""
         self.session.bar.update(0, 1, f"{self.choice.class_name}: listing")
         listed = list_page(self.session.api, self.choice, self.query, self.state)
-        position = max((int(row["position"]) for row in self.rows.values()), default=-1) + 1
-        fresh: list[Row] = []
-        before: list[str] = []
-        changed: list[Row] = []
-        for row in listed:
-            if known := self.rows.get(row["key"]):
-                if known["position"] < self.state.start:
-                    before.append(row["key"])
-                if known["status"] == "wanted" and known != known | row:
-                    known |= row  # such as another licence: it is fetched under what holds now
-                    changed.append(known)
-                continue
-            candidate = {
-                "status": "wanted",
-                "reason": None,
-                "tries": 0,
-                **row,
-                "position": position + len(fresh),
-            }
-            self.rows[row["key"]] = candidate
-            fresh.append(candidate)
-        self.state.again = tuple(dict.fromkeys((*self.state.again, *before)))
-        states = setting_by_class(self.pool, "queries") | {self.choice.class_name: self.state.to_setting()}
+        position = 1 + max((int(row["position"]) for row in self.rows.values()), default=-1)
+        new = {row["key"]: row for row in listed if row["key"] not in self.rows}
+        for place, row in enumerate(new.values(), start=position):
+            row["position"] = place
+        self.rows |= new
         with self.pool.connect() as connection:
-            self.pool.add_candidates(fresh, within=connection)
-            self.pool.update_candidates(changed, within=connection)
+            self.pool.add_candidates(list(new.values()), within=connection)
+            states = self.pool.setting("queries", {}) | {self.choice.class_name: asdict(self.state)}
             self.pool.set_setting("queries", states, within=connection)
 
     def _mark_known(self, class_of: Mapping[str, str]) -> None:
         """Mark candidates whose photo the pool has: in this class after a kill, or in another class."""
         marks: list[tuple[str, str, str, str | None]] = []
-        for row in self._ours():
-            if row["status"] != "wanted" or row["key"] not in class_of:
-                continue
-            holder = class_of[row["key"]]
-            same = holder == self.choice.class_name
-            row |= {
-                "status": "got" if same else "failed",
-                "reason": None if same else f"the pool has it as {holder!r}",
-            }
-            marks.append((row["key"], self.choice.class_name, row["status"], row["reason"]))
+        for key, row in self.rows.items():
+            if row["status"] == "wanted" and (holder := class_of.get(key)):
+                got = holder == self.choice.class_name
+                row["status"] = "got" if got else "failed"
+                reason = None if got else f"the pool has it as {holder!r}"
+                marks.append((key, self.choice.class_name, row["status"], reason))
         self.pool.mark_candidates(marks)
 
     def _fetch(self, batch: list[Row], present: int, collected: Collected) -> None:
-        name, wanted, bar = self.choice.class_name, self.session.options.per_class, self.session.bar
-        # The size is that of this query, even if another one found the candidate.
-        rows = [{**row, "url": sized(row["url"], self.query.size) or row["url"]} for row in batch]
+        name, options, bar = self.choice.class_name, self.session.options, self.session.bar
         before = present + self.added
         try:
             report = download_photos(
                 self.pool,
-                pl.DataFrame(rows, schema=CANDIDATE_SCHEMA),
-                self._settings(),
+                pl.DataFrame(batch, schema=CANDIDATE_SCHEMA),
+                DownloadSettings(
+                    jobs=options.jobs,
+                    per_host=options.jobs,
+                    first_pause=options.first_pause,
+                    user_agent=options.user_agent,
+                ),
                 fields=lambda candidate: {"cluster": cluster_of(candidate)},
                 pacer=self.pacer,
-                progress=lambda done, _all: bar.update(before + done, wanted, name),
+                progress=lambda done, _all: bar.update(before + done, options.per_class, name),
             )
         finally:
             self.pacer.release()
-        self._record(batch, report, collected)
-
-    def _record(self, batch: list[Row], report: DownloadReport, collected: Collected) -> None:
-        failed = {one.key: one.reason for one in report.failed}
-        postponed = {one.key: one.reason for one in report.postponed}
+        failed = {one.key for one in report.failed}
+        postponed = {one.key for one in report.postponed}
         for row in batch:
             if row["key"] in failed:
-                row |= {"status": "failed", "reason": failed[row["key"]]}
+                row["status"] = "failed"
             elif row["key"] not in postponed:
                 row["status"] = "got"
-                collected.class_of[row["key"]] = self.choice.class_name
-        self.postponed |= set(postponed)
+                collected.class_of[row["key"]] = name
+        self.postponed |= postponed
         self.added += report.fetched + report.found
         self.received += report.received
-        self._judge_refusals(report, collected)
-        came = report.fetched + len(report.failed)
-        collected.consecutive_failures = len(postponed) + (0 if came else collected.consecutive_failures)
-        if not came and collected.consecutive_failures >= _MOST_FAILURES:
-            reason = next(iter(postponed.values()))
-            raise CounterGroundError(
-                f"The photo host keeps failing ({reason}). What was fetched is kept: "
-                "run the same command again later."
-            )
+        self._judge(report, collected)
 
-    def _judge_refusals(self, report: DownloadReport, collected: Collected) -> None:
-        """End the run if the host has blocked us: then its photos are not at fault, and stay wanted."""
-        refused = [one for one in report.failed if not one.gone]
+    def _judge(self, report: DownloadReport, collected: Collected) -> None:
+        """End the run if the host is down or has blocked us: its photos are not at fault, and stay wanted."""
         if report.fetched:
-            collected.accept()
-        else:
-            collected.consecutive_refusals += len(refused)
-        collected.refused += [(one.key, one.class_name) for one in refused]
-        if not refused or collected.consecutive_refusals < _MOST_FAILURES:
+            collected.troubles.clear()
             return
-        if self._still_delivers(refused[0].url, collected):
-            collected.accept()
+        collected.troubles += [one for one in (*report.failed, *report.postponed) if not one.gone]
+        if len(collected.troubles) < _MOST_FAILURES:
             return
-        reason = refused[0].reason
-        self.pool.mark_candidates([(key, name, "wanted", reason) for key, name in collected.refused])
+        reason = collected.troubles[-1].reason
+        self.pool.mark_candidates([(one.key, one.class_name, "wanted", reason) for one in collected.troubles])
         raise CounterGroundError(
-            f"The photo host refuses every photo ({reason}, {len(collected.refused)} times): it may have "
-            "blocked this connection. What was fetched is kept, and these photos stay wanted: run the same "
-            "command again when a browser shows such photos here."
-        )
-
-    def _still_delivers(self, refused: str, collected: Collected) -> bool:
-        """Return whether the host of an address delivers another photo: then it refuses only some.
-
-        That is one that the pool has or, since it may be gone by now, one of two candidates that no run has
-        asked for. If the host refuses these too, they also stay wanted with its reason, so that the next run
-        tries others.
-        """
-        host = "/".join(refused.split("/", 3)[:3]) + "/"
-        had = self.pool.photos().filter(pl.col("url").str.starts_with(host))["url"]
-        waiting = sorted(self._ours(), key=self._age)
-        untried = [
-            (sized(row["url"], self.query.size) or row["url"] or "", row["key"])
-            for row in waiting
-            if row["status"] == "wanted" and row["reason"] is None
-        ]
-        untried = [(url, key) for url, key in untried if url.startswith(host)]
-        # The first and the last: neighbours may be refused for the same reason.
-        probes = [*((url, "") for url in had[-1:]), *untried[:1], *untried[1:][-1:]]
-        with closing(Client(self.session.options.user_agent)) as client:
-            for url, key in probes:
-                try:
-                    body = client.fetch(url).body
-                except FetchError:
-                    body = b""
-                self.pacer.received(url, len(body))
-                if image_type(body) is not None:
-                    return True
-                if key:
-                    collected.refused.append((key, self.choice.class_name))
-        return False
-
-    def _settings(self) -> DownloadSettings:
-        options = self.session.options
-        return DownloadSettings(
-            jobs=options.jobs,
-            per_host=options.jobs,
-            first_pause=options.first_pause,
-            user_agent=options.user_agent,
+            f"The photo host keeps failing or refuses every photo ({reason}): it may have blocked this "
+            "connection. What was fetched is kept, and these photos stay wanted: run the same command again "
+            "when a browser shows such photos here."
         )
 
 
@@ -367,48 +383,50 @@ def collect(
         UnclearClasses: names that mean several taxa or none; those that are clear are remembered.
         CounterGroundError: a query other than the pool's, no connection, a spent budget, or a full disk.
     """
-    chosen = options or CollectOptions()
     wanted = wanted_classes(classes)
-    pool = open_pool(pool_path, create=True)
-    try:
-        with (
-            progress_bar("", shown=chosen.show_progress) as bar,
-            file_lock(pool.root / _LOCK_FILE, lambda: bar.note("another collect is running: waiting for it")),
-            open_session(chosen, bar) as session,
+    with open_pool(pool_path, create=True) as pool, open_session(options or CollectOptions()) as session:
+        bar = session.bar
+        with file_lock(
+            pool.root / _LOCK_FILE, lambda: bar.note("another collect is running: waiting for it")
         ):
-            remembered = remembered_taxa(pool, wanted)
+            remembered = _remembered_taxa(pool, wanted)
             resolution = session.resolve(wanted, remembered)
             _remember(pool, [choice for choice in resolution.choices if choice.class_name not in remembered])
             if resolution.unclear:
                 raise resolution.unclear
-            report = _collect_all(pool, session, resolution.choices, remembered)
-            notes = (*resolution_notes(resolution, known_choices(remembered)), *report.notes)
-            return CollectReport(report.classes, notes)
-    finally:
-        pool.close()
+            report = _collect_all(pool, session, resolution.choices)
+            return CollectReport(report.classes, (*resolution.notes, *report.notes))
+
+
+def _remembered_taxa(pool: Pool, wanted: Sequence[WantedClass]) -> dict[str, Any]:
+    """Return the taxa that the pool remembers, by class.
+
+    Raises:
+        CounterGroundError: the pool has a wanted class under another name.
+    """
+    remembered: dict[str, Any] = pool.setting("taxa", {})
+    check_class_names(
+        pool,
+        (one.name for one in wanted),
+        lambda _, known: f"Collect it under that name: -c {known!r}.",
+        also=remembered,
+    )
+    return remembered
 
 
 def _remember(pool: Pool, choices: Sequence[Choice]) -> None:
-    taxa = setting_by_class(pool, "taxa")
-    found = {choice.class_name: choice.to_setting() for choice in choices}
-    if any(taxa.get(name) != value for name, value in found.items()):
-        pool.set_setting("taxa", taxa | found)
+    if choices:
+        found = {choice.class_name: choice.to_setting() for choice in choices}
+        pool.set_setting("taxa", pool.setting("taxa", {}) | found)
 
 
-def _collect_all(
-    pool: Pool, session: Session, choices: Sequence[Choice], remembered: Mapping[str, Any]
-) -> CollectReport:
+def _collect_all(pool: Pool, session: Session, choices: Sequence[Choice]) -> CollectReport:
     queries = session.queries(choices)
-    collected = Collected(_class_of(pool))
     states = _states(pool, queries, add=session.options.add)
-    # Queries, and their taxa, may replace others only once they are accepted.
-    pool.set_setting(
-        "queries",
-        setting_by_class(pool, "queries") | {name: state.to_setting() for name, state in states.items()},
-    )
-    _remember(pool, choices)
+    _remember(pool, choices)  # taxa may replace others only once their query is accepted
     known = pool.photos().select("path", "photo_id", "class_name")
-    unlisted = {name for name, state in states.items() if not state.exhausted}
+    photos = pool.photos().filter(is_from(INATURALIST))
+    collected = Collected(dict(photos.select("key", "class_name").iter_rows()))
     pacer = BytePacer(session.budget, session.options.size, session.bar.note)
     reports = []
     for choice in choices:
@@ -416,30 +434,89 @@ def _collect_all(
         one = ClassCollection(pool, session, pacer, choice, queries[name], states[name])
         reports.append(one.collect(collected))
     pool.snapshot()
-    names = [choice.class_name for choice in choices]
-    licences = pool.photos().filter(pl.col("class_name").is_in(names))["licence"].to_list()
-    # Curators move the observations of a taxon that they replace, and the listing only ends.
-    short = {one.class_name for one in reports if one.missing and one.exhausted}
-    old = [one for one in choices if one.class_name in short & unlisted & remembered.keys()]
-    notes = (
-        *(full_notes(reports) if session.options.add else ()),
-        *outcome_notes(reports, Counter(licences)),
-        *note_equal(pool, known),
-        *retired_notes(session.retired(old) if old else {}),
-    )
-    return CollectReport(tuple(reports), notes)
-
-
-def _class_of(pool: Pool) -> dict[str, str]:
-    photos = pool.photos().filter(is_from(INATURALIST))
-    return dict(photos.select("key", "class_name").iter_rows())
+    return CollectReport(tuple(reports), (*_outcome_notes(pool, reports), *note_equal(pool, known)))
 
 
 def _states(pool: Pool, queries: Mapping[str, Query], *, add: bool) -> dict[str, ListingState]:
     """Return where the listing of each class continues; all are checked before any photo is fetched."""
-    stored: Mapping[str, Any] = setting_by_class(pool, "queries")
-    ends = dict(pool.candidates().group_by("class_name").agg(pl.col("position").max() + 1).iter_rows())
-    return {
-        name: state_for(name, query, stored.get(name), add=add, next_position=ends.get(name) or 0)
-        for name, query in queries.items()
-    }
+    stored: dict[str, Any] = pool.setting("queries", {})
+    states = {name: state_for(name, query, stored.get(name), add=add) for name, query in queries.items()}
+    with pool.connect() as connection:
+        for name, state in states.items():
+            if state.below is None and not state.exhausted:  # what still waits is found again, if it fits
+                pool.forget_waiting(name, INATURALIST, within=connection)
+        kept = stored | {name: asdict(state) for name, state in states.items()}
+        pool.set_setting("queries", kept, within=connection)
+    return states
+
+
+def _outcome_notes(pool: Pool, classes: Sequence[ClassReport]) -> list[str]:
+    """Return notes on which photos are missing, and which may not be shared."""
+    notes = []
+    short = [
+        f"{one.class_name} ({one.wanted - one.missing:,} of {one.wanted:,})"
+        for one in classes
+        if one.missing and one.exhausted and not one.postponed
+    ]
+    if short:
+        notes.append(f"No more can be found under this query for {and_more(short, 8)}.")
+    names = [one.class_name for one in classes]
+    licences = Counter(pool.photos().filter(pl.col("class_name").is_in(names))["licence"])
+    if reserved := licences[ALL_RIGHTS_RESERVED]:
+        notes.append(
+            f"{reserved:,} of {licences.total():,} photos are all rights reserved and may not be shared. "
+            "--licence cc0 --licence cc-by (and so on) collects licensed photos only."
+        )
+    return notes
+
+
+def plan_collection(
+    pool_path: str | Path,
+    classes: str | Path | Sequence[str | WantedClass],
+    options: CollectOptions | None = None,
+) -> CollectionPlan:
+    """Return what ``collect`` would fetch, at most: counts, and bytes of large photos.
+
+    Nothing is downloaded, nothing is written to the pool, and no pool is created.
+
+    Raises:
+        UsageError, UnclearClasses, CounterGroundError: as ``collect``.
+    """
+    wanted = wanted_classes(classes)
+    opened = open_pool(pool_path) if is_pool(pool_path) else nullcontext()
+    with opened as pool, open_session(options or CollectOptions()) as session:
+        resolution = session.resolve(wanted, _remembered_taxa(pool, wanted) if pool else {})
+        if resolution.unclear:
+            raise resolution.unclear
+        queries = session.queries(resolution.choices)
+        plans = []
+        for number, choice in enumerate(resolution.choices):
+            session.bar.update(number, len(queries), "counting")
+            plans.append(_plan_class(choice, queries[choice.class_name], session, pool))
+        return CollectionPlan(tuple(plans), resolution.notes)
+
+
+def _plan_class(choice: Choice, query: Query, session: Session, pool: Pool | None) -> ClassPlan:
+    name, options = choice.class_name, session.options
+    available = session.api.observations(api_parameters(query), None, per_page=1).total_results or 0
+    present, most = 0, available * query.per_observation
+    if pool:
+        ours = is_from(INATURALIST) & (pl.col("class_name") == name)
+        present = len(pool.photos().filter(ours))
+        state = state_for(name, query, pool.setting("queries", {}).get(name), add=options.add)
+        candidates = pool.candidates(name).filter(ours)
+        waiting = int((candidates["status"] == "wanted").sum())
+        if state.exhausted:
+            most = waiting
+        elif state.below is not None:
+            most -= len(candidates) - waiting
+    to_fetch = min(max(0, options.per_class - present), max(0, most))
+    return ClassPlan(
+        name,
+        choice.names,
+        wanted=options.per_class,
+        present=present,
+        available=available,
+        to_fetch=to_fetch,
+        bytes=to_fetch * _EXPECTED_BYTES[options.size],
+    )

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from counterground.construction.collection._api import INaturalist, ObservationAnswer
 from counterground.construction.collection._options import (
     ALL_RIGHTS_RESERVED,
@@ -17,7 +15,7 @@ from counterground.construction.collection._options import (
 )
 from counterground.construction.collection._taxa import Choice
 from counterground.construction.pool import PhotoKey
-from counterground.errors import CounterGroundError, first_problem
+from counterground.errors import CounterGroundError
 
 Row = dict[str, Any]
 
@@ -52,37 +50,11 @@ class ListingState:
         query: what is listed.
         below: the next page holds observations with lower ids; None: from the newest.
         exhausted: there is nothing left to list.
-        start: position of the query's first candidate; those before it were found by other queries.
-        again: keys among those that this query also found.
     """
 
     query: dict[str, Any]
     below: int | None = None
     exhausted: bool = False
-    start: int = 0
-    again: tuple[str, ...] = ()
-
-    def to_setting(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return asdict(self) | {"again": list(self.again)}
-
-    @classmethod
-    def from_setting(cls, setting: Mapping[str, Any]) -> ListingState:
-        """Return the state that ``to_setting`` wrote.
-
-        Raises:
-            CounterGroundError: the setting is something else.
-        """
-        try:
-            return _STATE.validate_python(setting)
-        except ValidationError as error:
-            raise CounterGroundError(
-                f"The progress of a listing is damaged in the pool ({first_problem(error)}): replace "
-                "decisions.sqlite with a backup."
-            ) from error
-
-
-_STATE = TypeAdapter(ListingState)
 
 
 def make_query(choice: Choice, options: CollectOptions, place: int | None) -> Query:
@@ -99,9 +71,7 @@ def make_query(choice: Choice, options: CollectOptions, place: int | None) -> Qu
     )
 
 
-def state_for(
-    class_name: str, query: Query, stored: Mapping[str, Any] | None, *, add: bool, next_position: int
-) -> ListingState:
+def state_for(class_name: str, query: Query, stored: Mapping[str, Any] | None, *, add: bool) -> ListingState:
     """Return where the listing of a class continues: where it stopped, or at the newest photo.
 
     With ``add``, another query begins at the newest photo, and so does the same one once it is exhausted.
@@ -109,32 +79,19 @@ def state_for(
     Raises:
         CounterGroundError: the pool lists the class under another query, and ``add`` was not asked for.
     """
-    fresh = ListingState(query.to_setting(), start=next_position)
+    wanted = query.to_setting()
     if stored is None:
-        return fresh
-    state = ListingState.from_setting(stored)
-    if state.query == query.to_setting():
-        if add and state.exhausted:
-            # Earlier candidates stay wanted; new ones come after them.
-            return ListingState(state.query, start=state.start, again=state.again)
-        return state
+        return ListingState(wanted)
+    state = ListingState(**stored)
     if add:
-        return fresh
-    changed = ", ".join(
-        f"{name.replace('_', ' ')}: {_shown(state.query.get(name))} before, {_shown(value)} now"
-        for name, value in query.to_setting().items()
-        if state.query.get(name) != value
-    )
-    raise CounterGroundError(
-        f"The pool has {class_name!r} from another query ({changed}): repeat that query, use --add to add "
-        "what the new one finds, or start another pool."
-    )
-
-
-def _shown(value: Any) -> str:
-    if value is None or value == []:
-        return "any"
-    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
+        return ListingState(wanted) if state.exhausted or state.query != wanted else state
+    changed = [name for name, value in wanted.items() if state.query.get(name) != value]
+    if changed:
+        raise CounterGroundError(
+            f"The pool has {class_name!r} from another query (other {', '.join(changed)}): repeat that, "
+            "use --add to add what the new one finds, or start another pool."
+        )
+    return state
 
 
 def api_parameters(query: Query) -> dict[str, Any]:
@@ -173,6 +130,8 @@ def candidate_rows(observation: ObservationAnswer, query: Query, class_name: str
         "taxon": taxon and taxon.name,
         "source": observation.uri or f"https://www.inaturalist.org/observations/{observation.id}",
         "observed_on": observation.observed_on,
+        "status": "wanted",
+        "reason": None,
     }
     rows = []
     for photo in observation.photos or ():
@@ -209,20 +168,18 @@ def find_place(api: INaturalist, wanted: str) -> int:
     Raises:
         CounterGroundError: no place has that name, or several have.
     """
-    if re.fullmatch(r"[0-9]{1,18}", wanted.strip()):
+    if re.fullmatch(r"[0-9]{1,18}", wanted):
         return int(wanted)
     found = api.places(wanted)
-    names = [(place.id, place.display_name or place.name or "") for place in found]
     exact = [
-        number
-        for (number, shown), place in zip(names, found, strict=True)
-        if wanted.casefold() in (shown.casefold(), (place.name or "").casefold())
+        place.id
+        for place in found
+        if wanted.casefold() in ((place.display_name or "").casefold(), (place.name or "").casefold())
     ]
     if len(exact) == 1:
         return exact[0]
-    if not found:
-        raise CounterGroundError(f"iNaturalist has no place called {wanted!r}: give its id, --place ID.")
-    listed = "; ".join(f"{number} {shown}" for number, shown in names[:6])
+    listed = "; ".join(f"{place.id} {place.display_name or place.name}" for place in found[:6])
     raise CounterGroundError(
-        f"{wanted!r} could be any of several places ({listed}): give the id, --place ID."
+        f"No place, or more than one, is called {wanted!r} (found: {listed or 'none'}): "
+        "give its id, --place ID."
     )

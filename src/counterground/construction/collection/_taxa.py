@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, TypeAdapter, ValidationError
-
-from counterground.construction.collection._classes import WantedClass, animals, find_animal
+from counterground.construction.collection._classes import WantedClass, find_animal
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
+from counterground.text import and_more
+
+if TYPE_CHECKING:
+    from counterground.construction.collection._api import INaturalist
 
 ANIMALS = 1  # id of the kingdom
 
@@ -30,7 +32,7 @@ class Taxon:
         found_by: the name that found it, which may be a synonym; empty: unknown.
     """
 
-    id: Annotated[int, Field(ge=0, lt=2**31)]
+    id: int
     name: str
     rank: str = ""
     common_name: str = ""
@@ -46,17 +48,6 @@ class Taxon:
 
 
 _MOST_CHOICES = 12
-_TAXA = TypeAdapter(Annotated[tuple[Taxon, ...], Field(min_length=1)])
-
-
-class TaxonNames(Protocol):
-    """Where taxa are looked up."""
-
-    def taxon(self, number: int) -> Taxon | None:
-        """Return the taxon with an id."""
-
-    def search(self, name: str) -> list[Taxon]:
-        """Return active taxa that match a name, best first."""
 
 
 @dataclass(frozen=True)
@@ -88,19 +79,9 @@ class Choice:
 
     @classmethod
     def from_setting(cls, class_name: str, setting: Mapping[str, Any]) -> Choice:
-        """Return the choice that ``to_setting`` wrote.
-
-        Raises:
-            CounterGroundError: the setting is something else.
-        """
-        try:
-            taxa = _TAXA.validate_python(setting["taxa"])
-            return cls(class_name, taxa, str(setting["chosen_by"]))
-        except (KeyError, ValidationError) as error:
-            raise CounterGroundError(
-                f"The taxon of {class_name!r} is damaged in the pool: set it again with "
-                f"--taxon '{class_name}=ID'."
-            ) from error
+        """Return the choice that ``to_setting`` wrote."""
+        taxa = (Taxon(**one | {"ancestors": tuple(one["ancestors"])}) for one in setting["taxa"])
+        return cls(class_name, tuple(taxa), setting["chosen_by"])
 
 
 class UnclearClasses(CounterGroundError):  # noqa: N818 - the classes are unclear, the work has not failed yet
@@ -111,27 +92,26 @@ class UnclearClasses(CounterGroundError):  # noqa: N818 - the classes are unclea
         self.choices = dict(choices)
 
 
+class _Unclear(Exception):  # noqa: N818
+    def __init__(self, why: str, choices: tuple[Taxon, ...]) -> None:
+        super().__init__(why)
+        self.choices = choices
+
+
 @dataclass(frozen=True)
 class Resolution:
     """The taxa of the classes; ``unclear`` is the error to raise if some are undecided."""
 
     choices: tuple[Choice, ...]
-    left_out: tuple[WantedClass, ...]
     notes: tuple[str, ...]
     unclear: UnclearClasses | None
-
-
-class _Unclear(Exception):  # noqa: N818
-    def __init__(self, why: str, choices: tuple[Taxon, ...]) -> None:
-        super().__init__(why)
-        self.why, self.choices = why, choices
 
 
 def resolve_classes(
     wanted: Sequence[WantedClass],
     chosen: Mapping[str, tuple[int, ...]],
     remembered: Mapping[str, Mapping[str, Any]],
-    names: TaxonNames,
+    api: INaturalist,
     progress: Callable[[int, int], object],
 ) -> Resolution:
     """Find the taxa of classes.
@@ -151,78 +131,68 @@ def resolve_classes(
                 f"--taxon names {name!r}, which is not one of the classes.{did_you_mean(name, known)}"
             )
     choices: list[Choice] = []
-    left_out: list[WantedClass] = []
     undecided: dict[str, _Unclear] = {}
+    left_out: list[str] = []
     notes: list[str] = []
     for number, one in enumerate(wanted):
         progress(number, len(wanted))
         try:
             if one.name in chosen:
-                taxa = tuple(_by_id(one.name, id_, names) for id_ in chosen[one.name])
+                taxa = tuple(_by_id(one.name, id_, api) for id_ in chosen[one.name])
                 choices.append(Choice(one.name, taxa, "taxon option"))
             elif _stays(one, remembered):
                 choices.append(Choice.from_setting(one.name, remembered[one.name]))
             elif one.left_out:
-                left_out.append(one)
+                left_out.append(f"{one.name} ({one.left_out.rstrip('.')})")
             else:
-                choices.append(_by_name(one, names, notes))
+                choices.append(_by_name(one, api, notes))
         except _Unclear as unclear:
             undecided[one.name] = unclear
-    return Resolution(tuple(choices), tuple(left_out), tuple(notes), _unclear(undecided))
+    if left_out:
+        notes.append(
+            f"Left out, since they have no taxon (--taxon 'CLASS=ID' sets one): {and_more(left_out, 6)}."
+        )
+    return Resolution(tuple(choices), (*notes, *_nested_taxa(choices)), _unclear(undecided))
 
 
 def _stays(one: WantedClass, remembered: Mapping[str, Mapping[str, Any]]) -> bool:
     """Return whether what the pool remembers of a class holds; a file may change, and is read again."""
     if one.name not in remembered:
         return False
-    return one.taxon is None or remembered[one.name].get("chosen_by") == "taxon option"
+    return one.taxon is None or remembered[one.name]["chosen_by"] == "taxon option"
 
 
-def _by_name(one: WantedClass, names: TaxonNames, notes: list[str]) -> Choice:
+def _by_name(one: WantedClass, api: INaturalist, notes: list[str]) -> Choice:
     if one.taxon is not None:
         if one.taxon.isdecimal():
-            return Choice(one.name, (_by_id(one.name, int(one.taxon), names),), "class file")
-        return Choice(one.name, (_exact(names.search(one.taxon), one.taxon, one.name),), "class file")
+            return Choice(one.name, (_by_id(one.name, int(one.taxon), api),), "class file")
+        return Choice(one.name, (_exact(api.search(one.taxon), one.taxon, one.name),), "class file")
     animal = find_animal(one.name)
-    plain = one.name.replace("_", " ")
-    if animal is None or not animal.names:
-        note = f" ({animal.note[0].lower()}{animal.note[1:].rstrip('.')})" if animal else _close(plain)
-        return Choice(one.name, (_exact(names.search(plain), plain, one.name, note),), "name")
     taxa, absent = [], []
-    for name, rank in zip(animal.names, animal.ranks, strict=True):
-        found = [taxon for taxon in names.search(name) if taxon.may_be_animal]
+    for name, rank in zip(animal.names, animal.ranks, strict=True) if animal else ():
+        found = [taxon for taxon in api.search(name) if taxon.may_be_animal]
         try:
-            taxa.append(_exact(found, name, one.name, rank=rank))
+            taxa.append(_exact(found, name, one.name, rank))
         except _Unclear as unclear:
-            if unclear.choices and _named(unclear.choices, name):
+            if _named(unclear.choices, name):
                 raise
             absent.append(name)
     if not taxa:
-        return Choice(one.name, (_exact(names.search(plain), plain, one.name),), "name")
+        plain = one.name.replace("_", " ")
+        return Choice(one.name, (_exact(api.search(plain), plain, one.name),), "name")
     if absent:
         notes.append(f"{one.name}: these of its taxa were not found and are left out: {', '.join(absent)}.")
     return Choice(one.name, tuple(taxa), "built-in list")
 
 
-def _close(name: str) -> str:
-    """Return a hint if a misspelt animal of ImageNet-1K may be meant."""
-    hint = did_you_mean(name, [animal.class_name for animal in animals()]).strip()
-    return f" ({hint[0].lower()}{hint[1:]})" if hint else ""
-
-
-def _by_id(class_name: str, number: int, names: TaxonNames) -> Taxon:
-    taxon = names.taxon(number)
-    if taxon is None:
-        raise UsageError(f"There is no taxon {number}, given for {class_name!r}.")
-    if not taxon.active:
-        raise UsageError(
-            f"Taxon {number} ({taxon.name}), given for {class_name!r}, is no longer in use: "
-            "look up what replaced it."
-        )
+def _by_id(class_name: str, number: int, api: INaturalist) -> Taxon:
+    taxon = api.taxon(number)
+    if taxon is None or not taxon.active:
+        raise UsageError(f"There is no taxon {number} in use, given for {class_name!r}: look up its id.")
     return taxon
 
 
-def _exact(found: Sequence[Taxon], name: str, class_name: str, note: str = "", rank: str = "") -> Taxon:
+def _exact(found: Sequence[Taxon], name: str, class_name: str, rank: str = "") -> Taxon:
     """Return the one taxon called ``name``; ``rank`` decides between several.
 
     If a genus and its own subgenus have that name, the genus is meant.
@@ -235,8 +205,8 @@ def _exact(found: Sequence[Taxon], name: str, class_name: str, note: str = "", r
     if len(exact) == 1:
         return exact[0]
     if exact:
-        raise _Unclear(f"{class_name!r} means {len(exact)} taxa{note}", tuple(exact[:_MOST_CHOICES]))
-    raise _Unclear(f"no taxon is called {name!r}{note}", tuple(found[:_MOST_CHOICES]))
+        raise _Unclear(f"{class_name!r} means {len(exact)} taxa", tuple(exact[:_MOST_CHOICES]))
+    raise _Unclear(f"no taxon is called {name!r}", tuple(found[:_MOST_CHOICES]))
 
 
 def _named(found: Sequence[Taxon], name: str) -> list[Taxon]:
@@ -247,20 +217,30 @@ def _fold(text: str) -> str:
     return " ".join(re.sub(r"[\s_-]+", " ", text.replace("’", "'")).casefold().split())
 
 
+def _nested_taxa(choices: Sequence[Choice]) -> list[str]:
+    """Note which classes also get photos of another class."""
+    notes = []
+    for outer in choices:
+        inside = [
+            inner.class_name
+            for inner in choices
+            if inner != outer
+            and set(outer.ids) & {id_ for taxon in inner.taxa for id_ in (taxon.id, *taxon.ancestors)}
+        ]
+        if inside:
+            notes.append(
+                f"The taxa of {outer.class_name!r} contain those of {and_more(inside, 6)}: it also gets "
+                "photos of that. Unless this is meant, give it narrower taxa with "
+                f"--taxon '{outer.class_name}=ID,ID'."
+            )
+    return notes
+
+
 def _unclear(undecided: Mapping[str, _Unclear]) -> UnclearClasses | None:
     if not undecided:
         return None
-    choices = {name: one.choices for name, one in undecided.items()}
-    first = next(iter(undecided))
-    if len(undecided) == 1:
-        why = undecided[first].why
-        what = "one of those it may mean" if choices[first] else "one"
-        message = f"{why[0].upper()}{why[1:]}: choose {what} with --taxon '{first}=ID'."
-    else:
-        listed = "; ".join(one.why for one in list(undecided.values())[:5])
-        more = f"; and {len(undecided) - 5} more" if len(undecided) > 5 else ""
-        message = (
-            f"{len(undecided)} classes are unclear: {listed}{more}. "
-            f"Choose for each with --taxon 'CLASS=ID', as in --taxon '{first}=ID'."
-        )
-    return UnclearClasses(message, choices)
+    why = and_more([str(one) for one in undecided.values()], 5)
+    return UnclearClasses(
+        f"Unclear classes: {why}. Choose for each with --taxon, as in --taxon '{next(iter(undecided))}=ID'.",
+        {name: one.choices for name, one in undecided.items()},
+    )

@@ -193,21 +193,10 @@ class Pool:
         _check_needed(rows, ("key", "class_name", "position"))
         return self._add(CANDIDATE, CANDIDATE_SCHEMA, [fresh | dict(row) for row in rows], within)
 
-    def update_candidates(
-        self, rows: Sequence[Mapping[str, object]], *, within: Connection | None = None
-    ) -> None:
-        """Correct photos to fetch that the pool has; the rows and ``within`` are those of `add_candidates`.
-
-        Raises:
-            CounterGroundError: the pool has no such candidate, or a column cannot hold its value.
-        """
-        with self.connect_within(within) as connection:
-            for row in rows:
-                _check_kinds(row, CANDIDATE_SCHEMA)
-                key, class_name = row["key"], row["class_name"]
-                same = update(CANDIDATE).where(CANDIDATE.c.key == key, CANDIDATE.c.class_name == class_name)
-                if not connection.execute(same.values(**row)).rowcount:
-                    raise CounterGroundError(f"The pool has no candidate {key!r} of class {class_name!r}.")
+    def forget_waiting(self, class_name: str, source: str, *, within: Connection) -> None:
+        """Forget the photos of a class that wait to be fetched from a source; ``within`` is a transaction."""
+        of_source = CANDIDATE.c.key.startswith(f"{source}:"), CANDIDATE.c.status == "wanted"
+        within.execute(delete(CANDIDATE).where(CANDIDATE.c.class_name == class_name, *of_source))
 
     def mark_candidates(self, rows: Sequence[tuple[str, str, str, str | None]]) -> None:
         """Set candidates' ``(key, class_name, status, reason)``; any status but "wanted" counts as a try.
