@@ -8,7 +8,6 @@ import pytest
 from click.testing import CliRunner
 
 from counterground.cli import main
-from counterground.construction.annotate import LabelSettings, label_pool
 
 # Tested where they are: through a server and a page each case takes seconds.
 from counterground.construction.annotate._api import OfTask, disagreements
@@ -39,13 +38,11 @@ def test_bad_input_gets_one_line(tmp_path, pool):
     assert "There is no pool" in str(refusal(tmp_path / "none", "--annotator", "ann"))
     assert "'imported' is the annotator" in str(refusal(root, "--annotator", "imported"))
     assert "'imported' is the annotator" in str(refusal(root, "--annotator", "Imported"))
-    assert "use 1 to 60 printable characters" in str(refusal(root, "--annotator", " "))
+    assert "different names" in str(refusal(root, "--annotator", " "))
     for one, other in (("ann", "Ann"), ("Zo\u00eb", "Zoe\u0308")):
         assert "different names" in str(refusal(root, "--annotator", one, "--annotator", other))
     pool.decide(pool.photos()["path"][0], annotator="ben", task="review", labels=["keep"])
     assert "decisions by 'ben': use that name" in str(refusal(root, "--annotator", "Ben"))
-    with pytest.raises(UsageError, match="A port is a number"):
-        label_pool(root, LabelSettings(["ann"], port=70_000))
     assert "Cannot read the labels" in str(
         refusal(root, "--annotator", "ann", "--labels", str(tmp_path / "none"))
     )
@@ -115,39 +112,27 @@ def test_labels_of_a_file_take_the_place_of_the_pools(pool, serve, tmp_path):
     pool.decide(pool.photos()["path"][0], annotator="ann", task="background", labels=["soil"])
     file.write_text("earth\nconcrete\n")
     error = refusal(pool.root, "--annotator", "ann", "--labels", str(file))
-    assert "'soil' was used 1 time: it can be neither renamed nor removed" in str(error)
+    assert "can be neither renamed nor removed: ['soil']" in str(error)
     assert pool.background_labels() == ["soil", "concrete"]
 
 
 @pytest.mark.parametrize(
-    ("labels", "reason"),
-    [
-        ([], "at least one"),
-        (["a"] * 2, "twice"),
-        (["Sand", "sand"], "twice"),
-        (["café", "cafe\u0301"], "twice"),
-        ([" "], "cannot be a label"),
-        (["x" * 41], "cannot be a label"),
-        (["a\x00b"], "cannot be a label"),
-        (["later"], "postpones"),
-        ([f"label {n}" for n in range(61)], "too many"),
-    ],
+    "labels",
+    [["a"] * 2, ["Sand", "sand"], ["caf\u00e9", "cafe\u0301"], [" "], ["x" * 41], ["a\x00b"], ["later"]],
 )
-def test_label_spaces_that_cannot_be(labels, reason):
-    with pytest.raises(UsageError, match=reason):
+def test_label_spaces_that_cannot_be(labels):
+    with pytest.raises(UsageError, match="cannot be a label"):
         check_labels(labels, {})
 
 
 def test_used_labels_may_move_and_unused_ones_may_go():
     assert check_labels(["b", "a "], {"a": 3}) == ["b", "a"]
-    with pytest.raises(UsageError, match="'a' was used 3 times"):
+    with pytest.raises(UsageError, match=r"neither renamed nor removed: \['a'\]"):
         check_labels(["b"], {"a": 3})
     assert check_labels(["b"], {"later": 5}) == ["b"]
     imported = [*(f"place {number}" for number in range(70)), "a  b", "x" * 50, "Sand", "sand"]
     assert check_labels(imported, dict.fromkeys(imported, 1)) == imported
-    with pytest.raises(UsageError, match="74 labels are too many: use 73 at most"):
-        check_labels(imported, dict.fromkeys(imported[:-1], 1))
-    with pytest.raises(UsageError, match="'sand' is listed twice"):
+    with pytest.raises(UsageError, match="'sand' cannot be a label"):
         check_labels(["Sand", "sand"], {"Sand": 1})
 
 
@@ -156,7 +141,7 @@ def test_label_files_are_text(tmp_path):
     file.write_bytes("\ufeffwater\r\nsand\r\n".encode())
     assert read_labels(file) == ["water", "sand"]
     file.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(CounterGroundError, match="UTF-8"):
+    with pytest.raises(UsageError, match="UTF-8"):
         read_labels(file)
 
 

@@ -1,16 +1,18 @@
-"""The labels to choose from, with their keys and meanings; guidance per class."""
+"""The labels to choose from, with their keys and meanings; guidance and pictures per class."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from string import ascii_lowercase
+from urllib.parse import urlencode
 
 from counterground.construction.pool import KEEP, LATER, REVIEW_LABELS, Pool
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import UsageError
 from counterground.files import read_text
-from counterground.photos import name_key
+from counterground.photos import UnreadablePhoto, load_photo, name_key
 
 COMMAND_KEYS = frozenset("luz")
 """Later, undo, zoom."""
@@ -36,7 +38,6 @@ def label_keys(labels: Sequence[str]) -> dict[str, str | None]:
     return {label: key or next(spare, None) for label, key in own.items()}
 
 
-MOST_LABELS = 60
 MOST_LETTERS = 40
 MOST_GUIDANCE = 2000
 
@@ -105,38 +106,28 @@ def guidance(pool: Pool) -> dict[str, str]:
 def check_labels(labels: Sequence[str], uses: Mapping[str, int]) -> list[str]:
     """Return the labels, without spaces around them, as a label space that can replace the old one.
 
-    A used label keeps its name, so those that an import brought are never refused,
-    whatever their number, length and spelling.
+    A used label keeps its name, so those that an import brought are never refused, whatever their length and
+    spelling.
 
     Args:
         labels: labels in order.
         uses: how often each label was used so far.
 
     Raises:
-        UsageError: no, too many, empty, too long or repeated labels, "later", or a used one is missing.
+        UsageError: no label, an empty, too long or repeated one, "later", or a used one is missing.
     """
     wanted = [label if label in uses else " ".join(label.split()) for label in labels]
-    if not wanted:
-        raise UsageError("A label space needs at least one label.")
-    most = max(MOST_LABELS, len(uses.keys() - {LATER}))
-    if len(wanted) > most:
-        raise UsageError(f"{len(wanted)} labels are too many: use {most} at most.")
-    seen: dict[str, str] = {}
-    for label in wanted:
-        fits = label and len(label) <= MOST_LETTERS and label.isprintable()
-        if not fits and label not in uses:
-            raise UsageError(f"{label!r} cannot be a label: use 1 to {MOST_LETTERS} printable characters.")
-        if label == LATER:
-            raise UsageError(f"{LATER!r} postpones a photo: choose another name for the label.")
-        known = seen.setdefault(name_key(label), label)
-        if wanted.count(label) > 1 or (known != label and not {known, label} <= uses.keys()):
-            raise UsageError(f"The label {label!r} is listed twice.")
-    for label, count in uses.items():
-        if count and label != LATER and label not in wanted:
+    keys = [name_key(label) for label in wanted]
+    for label, key in zip(wanted, keys, strict=True):
+        fits = 1 <= len(label) <= MOST_LETTERS and label.isprintable() and keys.count(key) == 1
+        if label == LATER or wanted.count(label) > 1 or not (fits or label in uses):
             raise UsageError(
-                f"The label {label!r} was used {count} time{'s' if count > 1 else ''}: "
-                "it can be neither renamed nor removed."
+                f"{label!r} cannot be a label: use different names of 1 to {MOST_LETTERS} characters, "
+                f"other than {LATER!r}."
             )
+    gone = [label for label in uses if label not in (*wanted, LATER)]
+    if gone or not wanted:
+        raise UsageError(f"Keep at least one label; used ones can be neither renamed nor removed: {gone}.")
     return wanted
 
 
@@ -144,15 +135,47 @@ def read_labels(path: Path) -> list[str]:
     """Read a file of labels, one per line; empty lines and those that begin with # are left out.
 
     Raises:
-        UsageError: there is no such file.
-        CounterGroundError: it is not text.
+        UsageError: there is no such file, or it is not text.
     """
     try:
         lines = read_text(path).splitlines()
-    except OSError as error:
-        raise UsageError(f"Cannot read the labels in {path}: {error.strerror or error}.") from error
-    except UnicodeDecodeError as error:
-        raise CounterGroundError(
-            f"{path} is not UTF-8 text: save it as UTF-8, one label per line."
-        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"Cannot read the labels in {path} as UTF-8 text: {error}.") from error
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+# Reference pictures of a class, which the owner of a pool puts into ``guide/<class>/``. People choose them:
+# photos of the pool would show what others decided, or what a model is sure of.
+GUIDE = "guide"
+MOST_PICTURES = 6
+_SIDE = 1024
+
+
+def guide_addresses(pool: Pool, class_name: str) -> list[str]:
+    """Return the addresses of a class's pictures on this server."""
+    count = len(_pictures(pool, class_name))
+    return [f"/guide/{place}?{urlencode({'class': class_name})}" for place in range(count)]
+
+
+def guide_picture(pool: Pool, class_name: str, place: int) -> bytes:
+    """Return a picture as JPEG, at most ``_SIDE`` pixels wide and high.
+
+    Raises:
+        UnreadablePhoto: the picture is damaged, or there is none at this place.
+    """
+    found = _pictures(pool, class_name)
+    if place >= len(found):
+        raise UnreadablePhoto(pool.root / GUIDE, "there is no such picture")
+    image = load_photo(found[place]).image
+    image.thumbnail((_SIDE, _SIDE))
+    written = BytesIO()
+    image.save(written, "JPEG", quality=88)
+    return written.getvalue()
+
+
+def _pictures(pool: Pool, class_name: str) -> list[Path]:
+    """Return the files in a class's folder, by name; it is called as the class, or as in files/."""
+    names = {class_name, pool.class_folder(class_name)}
+    folders = [entry for entry in (pool.root / GUIDE).glob("*") if entry.name in names]
+    files = [file for folder in folders for file in folder.glob("[!.]*")]
+    return sorted(file for file in files if file.is_file())[:MOST_PICTURES]

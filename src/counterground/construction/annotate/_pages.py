@@ -7,13 +7,15 @@ from typing import Any
 
 import polars as pl
 
-from counterground.construction.annotate._guide import GUIDE, MOST_PICTURES, guide_addresses
 from counterground.construction.annotate._labels import (
     ANSWER_KEYS,
+    GUIDE,
     MOST_GUIDANCE,
     MOST_LETTERS,
+    MOST_PICTURES,
     choices,
     guidance,
+    guide_addresses,
 )
 from counterground.construction.annotate._state import AppState
 from counterground.construction.annotate.web import render

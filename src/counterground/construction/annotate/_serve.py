@@ -14,8 +14,7 @@ from starlette.routing import Route
 
 from counterground.construction.annotate import _api as api
 from counterground.construction.annotate import _pages as pages
-from counterground.construction.annotate._guide import guide_picture
-from counterground.construction.annotate._labels import check_labels, read_labels
+from counterground.construction.annotate._labels import check_labels, guide_picture, read_labels
 from counterground.construction.annotate._state import AppState, Suggester
 from counterground.construction.annotate.web import (
     AnnotatorServer,
@@ -24,12 +23,11 @@ from counterground.construction.annotate.web import (
     ServerSettings,
     error_answer,
     html,
-    number_in,
     page_not_found,
     picture,
 )
 from counterground.construction.pool import TASKS, Pool, Queue, check_annotators, open_pool
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError
 from counterground.photos import UnreadablePhoto
 from counterground.text import counted
 
@@ -44,8 +42,8 @@ def build_app(state: AppState, *, port: int) -> Starlette:
         Route("/progress", auth.page(lambda who, _: html(pages.progress_page(state, who)))),
         Route("/agreement", auth.page(lambda who, _: html(pages.agreement_page(state, who)))),
         Route("/labels", auth.page(lambda who, _: html(pages.labels_page(state, who)))),
-        Route("/photo/{row}", auth.file(partial(_photo, state))),
-        Route("/guide", auth.file(partial(_guide, state))),
+        Route("/photo/{row:int}", auth.file(partial(_photo, state))),
+        Route("/guide/{place:int}", auth.file(partial(_guide, state))),
         *(
             Route(f"/api/{name}", auth.action(partial(action, state), body), methods=["POST"])
             for name, action, body in (
@@ -72,8 +70,7 @@ def _task_page(state: AppState, mode: str) -> Callable[[str, Request], Response]
 
 
 def _photo(state: AppState, request: Request) -> Response:
-    row = number_in(request)
-    found = None if row is None else state.queue.photo_of(row)
+    found = state.queue.photo_of(request.path_params["row"])
     if found is None:
         return error_answer(404, "The pool has no such photo.")
     try:
@@ -86,14 +83,11 @@ def _photo(state: AppState, request: Request) -> Response:
 
 
 def _guide(state: AppState, request: Request) -> Response:
-    place = request.query_params.get("place", "")
-    if not (place.isascii() and place.isdigit() and len(place) < 3):
-        return error_answer(404, "The guide has no such picture.")
     try:
-        picture = guide_picture(state.pool, request.query_params.get("class", ""), int(place))
+        shown = guide_picture(state.pool, request.query_params.get("class", ""), request.path_params["place"])
     except UnreadablePhoto as error:
         return error_answer(404, f"This picture of the guide cannot be read: {error.reason}.")
-    return Response(picture, media_type="image/jpeg")
+    return Response(shown, media_type="image/jpeg")
 
 
 @dataclass(frozen=True)
@@ -134,38 +128,21 @@ def label_pool(
         say: function that prints a line.
 
     Raises:
-        UsageError: there is no pool, an unknown task or order, a share outside 0 to 1, or a name, label,
-            model or host that cannot be used.
+        UsageError: there is no pool, or a name, label or model that cannot be used.
         CounterGroundError: the pool has no photo, cannot be written, or the port is taken.
     """
-    _check(settings)
+    settings.check()
     with open_pool(path) as pool:
         check_annotators(pool, settings.annotators)
-        return _serve(pool, path, settings, say)
-
-
-def _serve(
-    pool: Pool, path: str | Path, settings: LabelSettings, say: Callable[[str], None]
-) -> SessionSummary:
-    with AnnotatorServer(settings, pool, say) as server:
-        state = _open_state(pool, str(path), settings, server)
-        photos = sum(row.photos for row in state.queue.progress("review"))
-        say(f"{pool.root.name}: {counted(photos, 'photo')}, {settings.task}.")
-        before = state.queue.last_decision()
-        server.serve(build_app(state, port=server.port))
-        state.queue.release(settings.annotators)
-        made = state.queue.made_since(before)
-        return SessionSummary({name: made.get(name, 0) for name in settings.annotators}, pool.snapshot())
-
-
-def _check(settings: LabelSettings) -> None:
-    settings.check()
-    if settings.task not in TASKS:
-        raise UsageError(f"Unknown task {settings.task!r}: choose {' or '.join(TASKS)}.")
-    if settings.order not in {"blind", "ranked"}:
-        raise UsageError(f"Unknown order {settings.order!r}: choose blind or ranked.")
-    if not 0 <= settings.second <= 1:
-        raise UsageError(f"The share for a second annotator must lie between 0 and 1, not {settings.second}.")
+        with AnnotatorServer(settings, pool, say) as server:
+            state = _open_state(pool, str(path), settings, server)
+            photos = sum(row.photos for row in state.queue.progress("review"))
+            say(f"{pool.root.name}: {counted(photos, 'photo')}, {settings.task}.")
+            before = state.queue.last_decision()
+            server.serve(build_app(state, port=server.port))
+            state.queue.release(settings.annotators)
+            made = state.queue.made_since(before)
+            return SessionSummary({name: made.get(name, 0) for name in settings.annotators}, pool.snapshot())
 
 
 def _open_state(pool: Pool, named: str, settings: LabelSettings, server: AnnotatorServer) -> AppState:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from counterground.construction.annotate._guide import guide_addresses
-from counterground.construction.annotate._labels import guidance
+from counterground.construction.annotate._labels import guidance, guide_addresses
 from counterground.construction.annotate.web import Sessions
 from counterground.construction.pool import Pool, Queue, QueuedPhoto
 from counterground.errors import CounterGroundError, UsageError

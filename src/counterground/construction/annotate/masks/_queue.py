@@ -1,11 +1,11 @@
-"""Which mask an annotator sees next, and who has which on screen."""
+"""Which mask an annotator sees next, who has which on screen, and what all requests share."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from counterground.construction.annotate.web import Sessions
 from counterground.construction.pool import leads_out
 from counterground.errors import UsageError
-from counterground.masks import NO_OBJECT, REASONS, Masks, read_mask
+from counterground.masks import NO_OBJECT, REASONS, MaskDecisions, Masks, mask_id, read_mask
 from counterground.photos import UnreadablePhoto, photo_size
 
 
@@ -159,3 +160,57 @@ def _photo(number: int, row: dict[str, Any], photos: Path) -> MaskedPhoto:
         reason=": ".join(text for text in (row["reason"], meaning) if text) if reasons else "",
         has_object=row["mask"] is not None and row["reason"] not in NO_OBJECT,
     )
+
+
+@dataclass(frozen=True)
+class ReviewState:
+    """The state of one server.
+
+    Attributes:
+        masks: the masks before review.
+        queue: the photos that wait for a decision.
+        decisions: what was decided.
+        sessions: the annotators' sessions.
+        key: name of the folder in the browser's storage.
+        named: the folder as the user wrote it.
+    """
+
+    masks: Masks
+    queue: MaskQueue
+    decisions: MaskDecisions
+    sessions: Sessions
+    key: str
+    named: str
+    _mask_ids: dict[str, str | None] = field(default_factory=dict)
+
+    def decided(self) -> set[str]:
+        """Return the paths of photos that need no decision: one about the current mask stands."""
+        return {
+            path
+            for path, decision in self.decisions.standing().items()
+            if (photo := self.queue.by_path.get(path))
+            and decision.is_about(self.mask_id(photo), photo.photo_id)
+        }
+
+    def mask_id(self, photo: MaskedPhoto) -> str | None:
+        """Return the SHA-256 of a photo's mask; None if it has none."""
+        if photo.path not in self._mask_ids:
+            self._mask_ids[photo.path] = mask_id(self.masks.folder, photo.mask)
+        return self._mask_ids[photo.path]
+
+    def shown(self, photos: Sequence[MaskedPhoto]) -> list[dict[str, Any]]:
+        """Return what the page gets about photos; masks are addressed by number, not by file name."""
+        return [
+            {
+                "path": photo.path,
+                "row": photo.row,
+                "class_name": photo.class_name,
+                "mask": None if photo.mask is None else f"/mask/{photo.row}?of={judged or ''}",
+                "judged": judged,
+                "acceptable": photo.has_object,
+                "origin": photo.origin,
+                "reason": photo.reason,
+            }
+            for photo in photos
+            for judged in (self.mask_id(photo),)
+        ]

@@ -2,38 +2,137 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
+from pydantic import Field, TypeAdapter
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from counterground.construction.annotate.masks import _api as api
-from counterground.construction.annotate.masks._api import MOST_BYTES
-from counterground.construction.annotate.masks._queue import MaskedPhoto, MaskQueue, mask_picture
-from counterground.construction.annotate.masks._state import ReviewState
+from counterground.construction.annotate.masks._queue import (
+    MaskedPhoto,
+    MaskQueue,
+    ReviewState,
+    mask_picture,
+    usable_mask,
+)
 from counterground.construction.annotate.web import (
     AnnotatorServer,
     AuthRoutes,
+    Body,
     Events,
+    Sent,
     ServerSettings,
+    Text,
+    Token,
     error_answer,
     html,
-    number_in,
     picture_as_stored,
+    record_each,
     render,
 )
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import is_folder
-from counterground.masks import MaskDecisions, Masks, read_masks
-from counterground.photos import UnreadablePhoto
+from counterground.masks import MOST_MASK_BYTES, MaskDecisions, Masks, read_masks
+from counterground.photos import UnreadablePhoto, photo_size
 from counterground.text import counted
+
+_Base64 = Annotated[str, Field(min_length=1, max_length=MOST_MASK_BYTES * 4 // 3 + 4)]
+_Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+_Paths = Annotated[list[Text], Field(max_length=2000)]
+
+
+class Next(Body):
+    """Asks for more photos; ``leased`` are those the page has, ``skipped`` those that come last."""
+
+    task: Literal["masks"]
+    leased: _Paths
+    skipped: _Paths
+    count: Annotated[int, Field(ge=0, le=20)]
+
+
+class Decide(Sent):
+    """A decision.
+
+    ``mask`` is the PNG of a redrawn mask in base64, None for the other verdicts. ``judged`` is the SHA-256 of
+    the mask that was on screen.
+    """
+
+    kind: Literal["decide"]
+    token: Token
+    task: Literal["masks"]
+    path: Text
+    verdict: Literal["accepted", "rejected", "redrawn"]
+    mask: _Base64 | None
+    judged: _Digest | None
+
+
+class Undo(Sent):
+    """Undoes a decision, by token; None is the last one."""
+
+    kind: Literal["undo"]
+    token: Token
+    task: Literal["masks"]
+    of: Token | None
+
+
+Event: TypeAdapter[Decide | Undo] = TypeAdapter(Annotated[Decide | Undo, Field(discriminator="kind")])
+
+
+def next_photos(state: ReviewState, body: Next) -> dict[str, Any]:
+    """Return the page's next photos, and which of those it has no longer need a decision."""
+    batch = state.queue.lease(
+        body.annotator, state.decided(), count=body.count, leased=body.leased, skipped=body.skipped
+    )
+    photos = state.shown(batch.photos)
+    return {"photos": photos, "revoked": batch.revoked, "done": batch.done, "left": batch.left}
+
+
+def record_events(state: ReviewState, body: Events) -> dict[str, Any]:
+    """Write events in order, on disk when this returns; a refused one does not block the others."""
+    return {"results": record_each(body.events, partial(_record, state, body.annotator))}
+
+
+def _record(state: ReviewState, annotator: str, raw: dict[str, Any]) -> dict[str, Any]:
+    event = Event.validate_python(raw)
+    if isinstance(event, Undo):
+        return _undo(state, annotator, event)
+    photo = state.queue.by_path.get(event.path)
+    if photo is None:
+        raise UsageError(f"There is no photo {event.path!r} here.")
+    if (event.mask is None) == (event.verdict == "redrawn"):
+        raise UsageError("A redrawn mask comes with its pixels, and no other verdict does.")
+    present = state.mask_id(photo)
+    # A decision may have waited in the browser while masks were made again: it is about the one seen.
+    seen = {"judged": event.judged, "photo": photo.photo_id}
+    sent: dict[str, Any] = {"annotator": annotator, "token": event.token, **seen}
+    if event.mask is not None:
+        try:
+            pixels, size = base64.b64decode(event.mask, validate=True), photo_size(photo.file)
+        except (ValueError, UnreadablePhoto) as error:
+            raise UsageError(f"No mask can be read for this photo: {error}.") from error
+        return {"id": state.decisions.redraw(photo.path, pixels, size, **sent)}
+    if event.verdict == "accepted" and event.judged == present:
+        if photo.mask is not None and not photo.has_object:
+            raise UsageError("This mask marks no object, or nothing else: draw one, or reject the photo.")
+        usable_mask(state.masks.folder, photo)
+    return {"id": state.decisions.decide(photo.path, event.verdict, **sent)}
+
+
+def _undo(state: ReviewState, annotator: str, event: Undo) -> dict[str, Any]:
+    found = state.decisions.undo(annotator, of=event.of, token=event.token)
+    photo = None if found is None else state.queue.by_path.get(found.path)
+    if found is None or photo is None:
+        return {"undone": None}
+    return {"undone": {"photo": state.shown([photo])[0], "labels": [found.verdict]}}
 
 
 def build_app(state: ReviewState, *, port: int) -> Starlette:
@@ -42,10 +141,10 @@ def build_app(state: ReviewState, *, port: int) -> Starlette:
     return auth.app(
         [
             Route("/", auth.page(lambda who, _request: html(_page(state, who)))),
-            Route("/photo/{row}", auth.file(partial(_photo, state))),
-            Route("/mask/{row}", auth.file(partial(_mask, state))),
-            Route("/api/next", auth.action(partial(api.next_photos, state), api.Next), methods=["POST"]),
-            Route("/api/events", auth.action(partial(api.record_events, state), Events), methods=["POST"]),
+            Route("/photo/{row:int}", auth.file(partial(_photo, state))),
+            Route("/mask/{row:int}", auth.file(partial(_mask, state))),
+            Route("/api/next", auth.action(partial(next_photos, state), Next), methods=["POST"]),
+            Route("/api/events", auth.action(partial(record_events, state), Events), methods=["POST"]),
         ]
     )
 
@@ -67,7 +166,7 @@ def _page(state: ReviewState, annotator: str) -> str:
 
 
 def _asked(state: ReviewState, request: Request) -> MaskedPhoto | None:
-    row = number_in(request) or 0
+    row = request.path_params["row"]
     return state.queue.photos[row - 1] if 1 <= row <= len(state.queue.photos) else None
 
 
@@ -86,8 +185,6 @@ def _mask(state: ReviewState, request: Request) -> Response:
     photo = _asked(state, request)
     if photo is None:
         return error_answer(404, "There is no such photo.")
-    if request.query_params.get("of") not in (None, state.mask_id(photo) or ""):
-        return error_answer(415, "This mask has been made again: reload the page to see it.")
     try:
         return Response(mask_picture(state.masks.folder, photo), media_type="image/png")
     except UsageError as error:
@@ -129,16 +226,13 @@ def review_masks(
         photos = counted(len(queue.photos), "photo")
         say(f"{masks.folder.resolve().name}: {photos}, {failing:,} of them without a usable mask.")
         before = decisions.last()
-        server.serve(build_app(state, port=server.port), most_bytes=MOST_BYTES)
+        server.serve(build_app(state, port=server.port))
     made = decisions.made_since(before)
     return ReviewSummary({name: made.get(name, 0) for name in settings.annotators}, read_masks(folder))
 
 
 def _photos_root(masks: Masks) -> Path:
-    way = masks.description.get("photos")
-    if not isinstance(way, str):
-        raise CounterGroundError(f"{masks.folder} does not say where its photos are: make the masks again.")
-    root = masks.folder / way
+    root = masks.folder / str(masks.description.get("photos"))
     if not is_folder(root):
         raise CounterGroundError(
             f"The photos of the masks in {masks.folder} are not at {root} any more: move them back there."

@@ -10,13 +10,11 @@ from counterground.construction.annotate.web._routes import (
     Token,
     error_answer,
     html,
-    number_in,
     page_not_found,
     record_each,
+    render,
 )
-from counterground.construction.annotate.web._security import Sessions
-from counterground.construction.annotate.web._server import AnnotatorServer, ServerSettings
-from counterground.construction.annotate.web._templates import render
+from counterground.construction.annotate.web._server import AnnotatorServer, ServerSettings, Sessions
 
 __all__ = [
     "AnnotatorServer",
@@ -30,7 +28,6 @@ __all__ = [
     "Token",
     "error_answer",
     "html",
-    "number_in",
     "page_not_found",
     "picture",
     "picture_as_stored",

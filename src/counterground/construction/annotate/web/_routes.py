@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from typing import Annotated, Any
 
+import jinja2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from counterground.construction.annotate.web._security import Sessions
-from counterground.construction.annotate.web._templates import message_page
+from counterground._version import __version__
+from counterground.construction.annotate.web._server import LOOPBACK, Sessions
 from counterground.errors import CounterGroundError, UsageError, first_problem
+from counterground.results import decimal, percent
+from counterground.text import duration
 
 Token = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
@@ -54,21 +61,58 @@ def record_each(
         record: function that checks and records an event and returns the answer to it; it raises
             ``ValidationError`` or ``UsageError`` to refuse.
     """
-    return [_result(raw, record) for raw in events]
+    results = []
+    for raw in events:
+        try:
+            result = {"ok": True} | record(raw)
+        except ValidationError as error:
+            result = {"ok": False, "error": f"{first_problem(error)}."}
+        except UsageError as error:
+            result = {"ok": False, "error": str(error)}
+        results.append({"token": str(raw.get("token"))} | result)
+    return results
 
 
-def _result(raw: dict[str, Any], record: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
-    token = str(raw.get("token"))
-    try:
-        return {"token": token, "ok": True} | record(raw)
-    except ValidationError as error:
-        return {"token": token, "ok": False, "error": f"{first_problem(error)}."}
-    except UsageError as error:
-        return {"token": token, "ok": False, "error": str(error)}
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("counterground.construction.annotate"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "decimal": decimal,
+        "duration": duration,
+        "number": "{:,}".format,
+        "percent": percent,
+    }
+    environment.globals |= {"version": __version__}
+    return environment
+
+
+def render(template: str, context: Mapping[str, Any]) -> str:
+    """Return the page of a template."""
+    return _environment().get_template(template).render(context)
+
+
+def message_page(title: str, text: str, *, refresh: str = "") -> str:
+    """Return a page with one message, which continues to ``refresh`` if that is given."""
+    return render("message.html.j2", {"title": title, "text": text, "refresh": refresh})
 
 
 Handler = Callable[[Request], Awaitable[Response]]
 
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
 _OTHER_POOL = "This address now serves another pool, or other masks, than when this page was opened."
 
 
@@ -90,7 +134,12 @@ class AuthRoutes:
         """Return an application with these routes, the way in, and the files that pages load."""
         static = StaticFiles(directory=str(files("counterground.construction.annotate") / "static"))
         shared = (Route("/enter", self._enter), Mount("/static", static))
-        return Starlette(routes=[*routes, *shared], exception_handlers={404: _not_found})
+        # Another site can point a name of its own to this machine (DNS rebinding).
+        trusted = Middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"])
+        policy = Middleware(BaseHTTPMiddleware, dispatch=_with_policy)
+        return Starlette(
+            routes=[*routes, *shared], middleware=[policy, trusted], exception_handlers={404: _not_found}
+        )
 
     async def _enter(self, request: Request) -> Response:
         """Keep the token of a link in a cookie."""
@@ -155,18 +204,15 @@ class AuthRoutes:
         return handle
 
     def _annotator(self, request: Request) -> str | None:
+        """Return whose session a request has; a POST must also come from a page of this server."""
+        if request.method == "POST" and request.headers.get("origin") != f"http://{request.headers['host']}":
+            return None
         return self._sessions.annotator(request.cookies.get(self._cookie))
 
 
 def html(text: str, status: int = 200) -> HTMLResponse:
     """Return a page as a response."""
     return HTMLResponse(text, status)
-
-
-def number_in(request: Request) -> int | None:
-    """Return the number of a photo in an address; None if no photo can have it."""
-    text = request.path_params["row"]
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def page_not_found() -> HTMLResponse:
@@ -177,6 +223,12 @@ def page_not_found() -> HTMLResponse:
 def error_answer(status: int, text: str) -> JSONResponse:
     """Return a response that says in one sentence what is wrong."""
     return JSONResponse({"error": text}, status)
+
+
+async def _with_policy(request: Request, call_next: RequestResponseEndpoint) -> Response:
+    answer = await call_next(request)
+    answer.headers.update(_HEADERS)
+    return answer
 
 
 async def _not_found(_request: Request, _error: Exception) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -18,14 +19,12 @@ from typing import Any, Protocol, Self
 import uvicorn
 from starlette.types import ASGIApp
 
-from counterground.construction.annotate.web._security import MOST_BYTES, SecurityMiddleware, Sessions
 from counterground.construction.pool import IMPORTED
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import name_key
 
 LOOPBACK = "127.0.0.1"
 _PORTS = "label_ports"
-_LAST_PORT = 65535
 
 
 @dataclass(frozen=True)
@@ -43,27 +42,32 @@ class ServerSettings:
     open_browser: bool = False
 
     def __post_init__(self) -> None:
-        named = [self.annotators] if isinstance(self.annotators, str) else self.annotators
-        object.__setattr__(self, "annotators", tuple(name.strip() for name in named))
+        object.__setattr__(self, "annotators", tuple(name.strip() for name in self.annotators))
 
     def check(self) -> None:
-        """Check port and names.
+        """Check the names.
 
         Raises:
-            UsageError: a port out of range, no annotator, or names that cannot be used or
-                distinguished.
+            UsageError: names that cannot be used or distinguished.
         """
-        if not 0 <= self.port <= _LAST_PORT:
-            raise UsageError(f"A port is a number from 0 to {_LAST_PORT}, not {self.port}.")
-        if not self.annotators:
-            raise UsageError("Labelling needs an annotator's name: add --annotator NAME.")
-        for name in self.annotators:
-            if not name or len(name) > 60 or not name.isprintable():
-                raise UsageError(f"{name!r} cannot be an annotator's name: use 1 to 60 printable characters.")
-            if name_key(name) == IMPORTED:
-                raise UsageError(f"{IMPORTED!r} is the annotator of imported labels: choose another name.")
-        if len(set(map(name_key, self.annotators))) < len(self.annotators):
-            raise UsageError(f"Annotators need different names, not {', '.join(self.annotators)}.")
+        keys = {name_key(name) for name in self.annotators if name.isprintable()} - {"", IMPORTED}
+        if not keys or len(keys) < len(self.annotators):
+            raise UsageError(
+                f"Annotators need different names, and {IMPORTED!r} is the annotator of imported labels: "
+                f"choose others than {', '.join(map(repr, self.annotators))}."
+            )
+
+
+class Sessions:
+    """The annotators, each with a token: it is in the link, then in the cookie of the browser."""
+
+    def __init__(self, annotators: Sequence[str]) -> None:
+        self.annotators = tuple(annotators)
+        self.tokens = {annotator: secrets.token_urlsafe(24) for annotator in annotators}
+
+    def annotator(self, token: str | None) -> str | None:
+        """Return the annotator whose token it is, None if it is nobody's."""
+        return next((name for name, own in self.tokens.items() if own == token), None)
 
 
 class SettingStore(Protocol):
@@ -94,7 +98,7 @@ class AnnotatorServer:
         self._say = say
         self._width = max(map(len, settings.annotators))
         self.sessions = Sessions(settings.annotators)
-        self._socket, self._stranded = _listen(settings, store)
+        self._socket = _listen(settings, store, say)
         self.port: int = self._socket.getsockname()[1]
 
     def __enter__(self) -> Self:
@@ -106,37 +110,27 @@ class AnnotatorServer:
         self._socket.close()
 
     def _link(self, annotator: str) -> str:
-        return f"http://{LOOPBACK}:{self.port}/enter?token={self.sessions.token(annotator)}"
+        return f"http://{LOOPBACK}:{self.port}/enter?token={self.sessions.tokens[annotator]}"
 
-    def serve(self, app: ASGIApp, *, most_bytes: int = MOST_BYTES) -> None:
-        """Print the links and serve until Ctrl-C or SIGTERM; bodies have at most ``most_bytes``."""
-        if self._stranded:
-            self._say(self._stranded)
+    def serve(self, app: ASGIApp) -> None:
+        """Print the links and serve until Ctrl-C or SIGTERM."""
         with _until_stopped():
             for annotator in self.sessions.annotators:
                 self._say(f"{annotator:{self._width}}  {self._link(annotator)}")
             self._say("Press Ctrl-C to stop.")
             if self._settings.open_browser and _has_screen():
                 webbrowser.open(self._link(self.sessions.annotators[0]))
-            self._run(app, most_bytes)
-
-    def _run(self, app: ASGIApp, most_bytes: int) -> None:
-        hosts = frozenset({f"{LOOPBACK}:{self.port}", f"localhost:{self.port}"})
-
-        def fail(error: Exception) -> None:
-            print(f"A request failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-
-        config = uvicorn.Config(
-            SecurityMiddleware(app, hosts=hosts, fail=fail, most_bytes=most_bytes),
-            log_level="critical",
-            access_log=False,
-            server_header=False,
-            lifespan="off",
-            ws="none",
-            loop="asyncio",
-            timeout_graceful_shutdown=2,
-        )
-        _run_until_stopped(uvicorn.Server(config), self._socket)
+            config = uvicorn.Config(
+                app,
+                log_level="critical",
+                access_log=False,
+                server_header=False,
+                lifespan="off",
+                ws="none",
+                loop="asyncio",
+                timeout_graceful_shutdown=2,
+            )
+            _run_until_stopped(uvicorn.Server(config), self._socket)
 
 
 def _run_until_stopped(server: uvicorn.Server, listening: socket.socket) -> None:
@@ -156,12 +150,10 @@ def _run_until_stopped(server: uvicorn.Server, listening: socket.socket) -> None
         thread.join()
 
 
-def _listen(settings: ServerSettings, store: SettingStore) -> tuple[socket.socket, str]:
-    """Listen on a port; if the one these annotators had before is taken, say what cannot be sent."""
-    found = store.setting(_PORTS, {})
-    ports = found if isinstance(found, dict) else {}
-    usual = next((ports[name] for name in settings.annotators if _is_port(ports.get(name))), 0)
-    stranded = ""
+def _listen(settings: ServerSettings, store: SettingStore, say: Callable[[str], None]) -> socket.socket:
+    """Listen on the port that is asked for, else on that of these annotators, else on a free one."""
+    ports: dict[str, int] = store.setting(_PORTS, {})
+    usual = next((ports[name] for name in settings.annotators if name in ports), 0)
     try:
         listening = _bind(settings.port or usual)
     except OSError as error:
@@ -169,17 +161,12 @@ def _listen(settings: ServerSettings, store: SettingStore) -> tuple[socket.socke
             raise CounterGroundError(
                 f"Port {settings.port} cannot be used: {error.strerror or error}. Leave out --port."
             ) from error
-        listening = _bind(0)
-        stranded = f"Port {usual}, used before, is taken: decisions that browsers could not send wait for it."
-    port = listening.getsockname()[1]
-    kept = {name: port for name in settings.annotators if stranded == "" and ports.get(name) != port}
-    if kept:
-        store.set_setting(_PORTS, ports | kept)
-    return listening, stranded
-
-
-def _is_port(value: Any) -> bool:
-    return isinstance(value, int) and 1024 <= value <= _LAST_PORT
+        say(f"Port {usual}, used before, is taken: decisions that browsers could not send wait for it.")
+        return _bind(0)
+    kept = ports | dict.fromkeys(settings.annotators, listening.getsockname()[1])
+    if kept != ports:
+        store.set_setting(_PORTS, kept)
+    return listening
 
 
 def _bind(port: int) -> socket.socket:
