@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from counterground.cli.help import Command, is_quiet
-from counterground.cli.options import class_option, each_once, refuse_given
+from counterground.cli.options import class_option, each_once
 from counterground.cli.show import print_notes
 from counterground.errors import CounterGroundError
 from counterground.text import counted, one_line
@@ -53,7 +53,6 @@ def _renames(_context: click.Context, _option: click.Parameter, pairs: tuple[str
 @click.option(
     "--jobs", default=4, show_default=True, type=click.IntRange(1, 64), help="Parallel reads or downloads."
 )
-@click.option("--retry-failed", is_flag=True, help="Retry URLs that failed in an earlier import.")
 def import_(pool: Path, source: str, **options: Any) -> None:
     """Add photos to a pool from a folder, a benchmark, a table of files or URLs, or a data set.
 
@@ -63,26 +62,8 @@ def import_(pool: Path, source: str, **options: Any) -> None:
     """
     from counterground.construction.imports import ImportOptions, import_photos
 
-    _refuse_columns(source)
     report = import_photos(pool, source, ImportOptions(show_progress=not is_quiet(), **options))
     _show(report, pool)
-
-
-def _refuse_columns(source: str) -> None:
-    """Refuse names of columns that this kind of source does not have."""
-    from counterground.files import is_file, is_folder
-    from counterground.photos import TABLE_SUFFIXES, is_saved_dataset, names_source
-
-    path, columns = Path(source), ("url_column", "class_column", "background_column", "image_column")
-    if source.startswith("hf:") or is_saved_dataset(path):
-        refuse_given("url_column", because=f"is for a table, and {source} is a data set: leave it out")
-    elif path.suffix.lower() in TABLE_SUFFIXES:
-        refuse_given("image_column", because=f"is for a data set, and {source} is a table: leave it out")
-    elif is_folder(path) or is_file(path):
-        what = "a folder" if is_folder(path) else "neither"
-        refuse_given(*columns, because=f"is for a table or a data set, and {source} is {what}: leave it out")
-    elif names_source(source):
-        refuse_given(*columns, because=f"is not for {source}: name columns after '?', as in ?label=kind")
 
 
 def _show(report: ImportReport, pool: Path) -> None:
@@ -91,7 +72,7 @@ def _show(report: ImportReport, pool: Path) -> None:
     print_notes(report.notes)
     for one in [*report.rejected, *report.masks_rejected][:5]:
         click.echo(f"Rejected: {one_line(one.item)}: {one_line(one.reason)}.")
-    more = ("background", report.backgrounds), ("mask", report.masks), ("request", report.requests)
+    more = ("background", report.backgrounds), ("mask", report.masks)
     extra = "".join(f", {counted(number, what)}" for what, number in more if number)
     click.echo(
         f"{counted(report.added, 'photo')} added, {report.present:,} already present, "

@@ -11,8 +11,13 @@ from typing import Any
 from counterground.construction.imports._details import CLUSTERED, assumed_details
 from counterground.construction.imports._items import Item, RejectedItem
 from counterground.construction.imports._local import Source
-from counterground.construction.imports._options import ImportOptions, resolve_class_names
-from counterground.errors import CounterGroundError, UsageError, did_you_mean, needs_extra
+from counterground.construction.imports._options import (
+    ImportOptions,
+    checked_column,
+    resolve_class_names,
+    unused_note,
+)
+from counterground.errors import CounterGroundError, UsageError, needs_extra
 from counterground.files import is_file, is_folder
 from counterground.http import check_online
 from counterground.photos import is_saved_dataset, label_name
@@ -56,7 +61,7 @@ def read_data_set(source: str, options: ImportOptions) -> Source:
     """
     match = _SPEC.fullmatch(source if source.startswith("hf:") else f"hf:{source}")
     if match is None:
-        raise UsageError(f"{source!r} is not a data set: expected hf:NAME, hf:NAME@CONFIG or hf:NAME:SPLIT.")
+        raise UsageError(f"{source!r} is not a data set: expected hf:NAME[@CONFIG][:SPLIT].")
     name, config = match["name"], match["config"]
     parts = _load(name, config, match["split"])
     columns = _columns(next(iter(parts.values())), options)
@@ -78,8 +83,7 @@ def read_data_set(source: str, options: ImportOptions) -> Source:
         if not text
     )
     total = sum(map(len, parts.values())) - len(rejected)
-    origins = tuple(f"{origin}/{split}/" for split in parts)
-    return Source(items, total, frozenset(classes.values()), origins, columns.notes, rejected)
+    return Source(items, total, frozenset(classes.values()), columns.notes, rejected)
 
 
 def _items(
@@ -137,19 +141,10 @@ def _load(name: str, config: str | None, wanted: str | None) -> dict[str, Any]:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise CounterGroundError(f"Cannot load the data set {name!r}: {reason}.") from error
     if isinstance(loaded, datasets.Dataset):
-        if wanted is not None and wanted != str(loaded.split):
-            raise UsageError(f"{name} has no splits: leave out {wanted!r}.")
-        return {str(loaded.split or "all"): loaded}
-    splits = list(loaded)
-    if wanted is None and len(splits) > 1:
-        raise UsageError(
-            f"Choose a split of {name}, e.g. hf:{name}:{'+'.join(splits)}; it has {', '.join(splits)}."
-        )
-    chosen = splits if wanted is None else wanted.split("+")
-    for split in chosen:
-        if split not in splits:
-            hint = did_you_mean(split, splits)
-            raise UsageError(f"{name} has no split {split!r}; it has {', '.join(splits)}.{hint}")
+        loaded = {str(loaded.split or "all"): loaded}
+    chosen = list(loaded) if wanted is None and len(loaded) == 1 else (wanted or "").split("+")
+    if not set(chosen) <= set(loaded):
+        raise UsageError(f"Choose splits of {name}, as in hf:{name}:{'+'.join(loaded)}, which are all.")
     return {split: loaded[split] for split in chosen}
 
 
@@ -160,10 +155,6 @@ def _columns(data: Any, options: ImportOptions) -> _Columns:
     images = [name for name, kind in features.items() if isinstance(kind, Image)]
     labels = [name for name, kind in features.items() if isinstance(kind, ClassLabel)]
     image = _pick(features, options.image_column, images, "image", "--image-column")
-    if not isinstance(features[image], Image):
-        raise UsageError(
-            f"The column {image!r} of the data set does not contain images: name one with --image-column."
-        )
     background = options.background_column or ("background" if "background" in features else None)
     if background is not None:
         _pick(features, background, [], "background", "--background-column")
@@ -172,9 +163,7 @@ def _columns(data: Any, options: ImportOptions) -> _Columns:
         by_name = [name for name in ("class_name",) if name in features]
         guesses = by_name or [name for name in labels if name != background]
         label = _pick(features, options.class_column, guesses, "class", "--class-column or --class")
-    known = {image, label, background, *_CARRIED}
-    unused = [column for column in features if column not in known]
-    notes: tuple[str, ...] = (f"Unused columns of the data set: {', '.join(unused)}.",) if unused else ()
+    notes = unused_note(features, {image, label, background, *_CARRIED})
     if {"observer", "observation"} & set(features) and "cluster" not in features:
         notes += (CLUSTERED,)
     names = {name: list(features[name].names) for name in labels}
@@ -183,14 +172,13 @@ def _columns(data: Any, options: ImportOptions) -> _Columns:
 
 def _pick(features: Any, named: str | None, found: list[str], what: str, option: str) -> str:
     if named is not None:
-        if named not in features:
-            hint = did_you_mean(named, features)
-            raise UsageError(f"The data set has no column {named!r}; it has {', '.join(features)}.{hint}")
-        return named
-    if len(found) == 1:
-        return found[0]
-    have = f"candidates are {', '.join(found)}" if found else f"it has {', '.join(features)}"
-    raise UsageError(f"The column of the {what} is not clear: name it with {option}; {have}.")
+        return checked_column(features, named, "The data set", option)
+    if len(found) != 1:
+        have = ", ".join(found or features)
+        raise UsageError(
+            f"The column of the {what} is not clear: name it with {option}; candidates are {have}."
+        )
+    return found[0]
 
 
 def _texts(part: Any, split: str, columns: _Columns, options: ImportOptions) -> list[str]:

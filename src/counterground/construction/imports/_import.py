@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from counterground.construction.download import discarded_paths, download_photos, note_equal
-from counterground.construction.imports._backgrounds import Backgrounds
-from counterground.construction.imports._details import Details
+from counterground.construction.download import download_photos, note_equal
+from counterground.construction.imports._details import Backgrounds, Details
 from counterground.construction.imports._huggingface import is_data_set, read_data_set
-from counterground.construction.imports._items import ImportCounts, ImportReport, RejectedItem, add_items
+from counterground.construction.imports._items import ImportReport, RejectedItem, add_items
 from counterground.construction.imports._local import Source, read_local
 from counterground.construction.imports._options import ImportOptions
 from counterground.construction.imports._table import AddressTable, is_address_table, read_addresses
@@ -41,7 +40,7 @@ def import_photos(
     recorded as decisions. Photos that cannot be decoded are rejected and listed with the reason, in the
     report and in a CSV file in the pool. Repeating an import adds what is missing, and updates the
     backgrounds, licences, credits and clusters that the source has changed. A file that equals a photo of
-    its class in the pool is not added again, wherever it is now; the notes count these files.
+    its class in the pool is not added again, wherever it is now; a note counts these files.
 
     Polars does not survive a fork: start a child process with multiprocessing's "spawn", or the call waits
     for ever.
@@ -53,31 +52,21 @@ def import_photos(
             the pool cannot be written.
     """
     chosen, text, path = options or ImportOptions(), str(source), Path(source)
-    if not text.strip():
-        raise UsageError("The source has an empty name: name a folder, a table or a data set.")
-    _refuse_inside(Path(pool_path), path)
+    if is_folder(path) and path.resolve() in Path(pool_path).resolve().parents:
+        raise UsageError(f"The pool {pool_path} lies in its own source {source}: choose another folder.")
     if is_data_set(text):
         read: Source | AddressTable = read_data_set(text, chosen)
     elif is_address_table(path, chosen):
         read = read_addresses(path, chosen)
     else:
         read = read_local(source, Path(pool_path), chosen)
-    pool = open_pool(pool_path, create=True)
-    try:
+    with open_pool(pool_path, create=True) as pool:
         check_annotators(pool, [chosen.annotator])
         check_class_names(pool, read.classes, _rename_remedy)
         label = str(path.resolve()) if is_file(path) or is_folder(path) else text
         if isinstance(read, AddressTable):
             return _fetch(pool, label, read, chosen)
         return _copy(pool, label, read, chosen)
-    finally:
-        pool.close()
-
-
-def _refuse_inside(pool: Path, source: Path) -> None:
-    """Refuse a pool inside its own source folder: the next import would also read its photos."""
-    if is_folder(source) and source.resolve() in pool.resolve().parents:
-        raise UsageError(f"The pool {pool} lies in its own source {source}: choose another folder.")
 
 
 def _rename_remedy(name: str, known: str) -> str:
@@ -105,14 +94,7 @@ def _copy(pool: Pool, source: str, read: Source, options: ImportOptions) -> Impo
         backgrounds=backgrounds.recorded,
         masks=counts.masks,
         masks_rejected=tuple(counts.masks_rejected),
-        notes=(
-            *read.notes,
-            *counts.notes(),
-            *_note_gone(pool, read, counts, options.class_name),
-            *details.notes(),
-            *backgrounds.notes(),
-            *_note_shared(pool, read.classes),
-        ),
+        notes=(*read.notes, *counts.notes(), *details.notes(), *backgrounds.notes()),
         list_file=_write_rejected(pool.root, source, [*rejected, *counts.masks_rejected]),
     )
 
@@ -121,11 +103,8 @@ def _fetch(pool: Pool, source: str, table: AddressTable, options: ImportOptions)
     pool.add_candidates(table.candidates)
     known = pool.photos().select("path", "photo_id", "class_name")
     before = _rows_of(pool, table)
-    failed = before.filter(pl.col("status") == "failed")
-    if options.retry_failed:
-        again = failed.select("key", "class_name").iter_rows()
-        pool.mark_candidates([(key, name, "wanted", None) for key, name in again])
-        failed = failed.clear()
+    failed = before.filter(pl.col("status") == "failed").select("key", "class_name")
+    pool.mark_candidates([(key, name, "wanted", None) for key, name in failed.iter_rows()])
     settings = DownloadSettings(
         jobs=options.jobs, per_host=min(2, options.jobs), first_pause=options.first_pause
     )
@@ -135,18 +114,12 @@ def _fetch(pool: Pool, source: str, table: AddressTable, options: ImportOptions)
         )
     backgrounds, details = _label(pool, table, options)
     pool.snapshot()
-    earlier = failed.select("key", "class_name", "url", "reason").iter_rows()
-    lacking = [
-        *((one.key, one.class_name, one.url, one.reason) for one in report.failed),
-        *(
-            (one.key, one.class_name, one.url, f"{one.reason}; the next import tries again")
-            for one in report.postponed
-        ),
-        *((*place, f"{reason} (in an earlier import)") for *place, reason in earlier),
-    ]
     rejected = (
         *table.rejected,
-        *(RejectedItem(table.item(key, name, url), name, reason) for key, name, url, reason in lacking),
+        *(
+            RejectedItem(table.rows[one.key, one.class_name].item, one.class_name, one.reason)
+            for one in (*report.failed, *report.postponed)
+        ),
     )
     got = before.filter(pl.col("status") == "got")
     new = (
@@ -160,78 +133,26 @@ def _fetch(pool: Pool, source: str, table: AddressTable, options: ImportOptions)
         rejected=rejected,
         by_class=dict(new.group_by("class_name").len().sort("class_name").iter_rows()),
         backgrounds=backgrounds.recorded,
-        requests=report.requests,
-        received=report.received,
-        notes=(
-            *table.notes,
-            *details.notes(),
-            *backgrounds.notes(),
-            *note_equal(pool, known),
-            *_note_shared(pool, table.classes),
-        ),
+        notes=(*table.notes, *details.notes(), *backgrounds.notes(), *note_equal(pool, known)),
         list_file=_write_rejected(pool.root, source, rejected),
     )
 
 
 def _rows_of(pool: Pool, table: AddressTable) -> pl.DataFrame:
     """Return the pool's candidates that are rows of the table."""
-    keys = pl.DataFrame(list(table.details), schema={"key": pl.String, "class_name": pl.String}, orient="row")
+    keys = pl.DataFrame(list(table.rows), schema={"key": pl.String, "class_name": pl.String}, orient="row")
     return pool.candidates().join(keys, on=["key", "class_name"], how="semi", maintain_order="left")
 
 
 def _label(pool: Pool, table: AddressTable, options: ImportOptions) -> tuple[Backgrounds, Details]:
     backgrounds, details = Backgrounds(pool, options.annotator), Details(pool)
     for key, name, path in pool.photos().select("key", "class_name", "path").iter_rows():
-        if (key, name) in table.details:
-            backgrounds.note(path, table.backgrounds[key, name])
-            details.note(path, table.details[key, name], table.assumed[key, name])
+        if row := table.rows.get((key, name)):
+            backgrounds.note(path, row.background)
+            details.note(path, row.fields, row.assumed)
     backgrounds.write()
     details.write()
     return backgrounds, details
-
-
-def _note_gone(pool: Pool, read: Source, counts: ImportCounts, class_name: str | None) -> tuple[str, ...]:
-    """Note photos from an earlier import of this source that it does not have now.
-
-    Sources that have no classes may share a name, so only photos of the same class count then.
-    """
-    key = pl.col("key")
-    ours = pl.any_horizontal(*(key.str.starts_with(origin) for origin in read.origins))
-    if class_name is not None:
-        ours &= pl.col("class_name").is_in(list(read.classes))
-    found = pool.photos().filter(ours, ~pl.col("photo_id").is_in(list(counts.contents)))["path"]
-    number = len(set(found) - counts.claimed - discarded_paths(pool))
-    if not number:
-        return ()
-    photos, stay = (
-        ("1 photo", "is not in it now and stays")
-        if number == 1
-        else (f"{number:,} photos", "are not in it now and stay")
-    )
-    note = (
-        f"{photos} from an earlier import of a source of this name {stay} in the pool: discard in the review "
-        "what you have deleted or edited."
-    )
-    return (note,)
-
-
-def _note_shared(pool: Pool, classes: frozenset[str]) -> tuple[str, ...]:
-    """Note files that are in the pool under several classes, one of them from this source."""
-    shared = (
-        pool.photos()
-        .group_by("photo_id")
-        .agg(pl.col("class_name").unique().sort())
-        .filter(pl.col("class_name").list.len() > 1)
-        .filter(pl.col("class_name").list.eval(pl.element().is_in(list(classes))).list.any())
-        .sort("photo_id")
-    )
-    if shared.is_empty():
-        return ()
-    first = shared["class_name"][0]
-    more = f" and {len(first) - 2} more" if len(first) > 2 else ""
-    example = f"{' and '.join(first[:2])}{more}"
-    counted = "1 photo is" if len(shared) == 1 else f"{len(shared)} photos are"
-    return (f"{counted} in the pool under several classes (one as {example}).",)
 
 
 def _write_rejected(root: Path, source: str, rejected: Sequence[RejectedItem]) -> Path | None:

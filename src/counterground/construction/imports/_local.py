@@ -13,9 +13,10 @@ from counterground.construction.imports._details import CLUSTERED, assumed_detai
 from counterground.construction.imports._items import Item, RejectedItem
 from counterground.construction.imports._options import (
     ImportOptions,
+    checked_column,
     find_class_column,
-    no_column,
     resolve_class_names,
+    unused_note,
 )
 from counterground.construction.pool import PhotoKey, is_pool
 from counterground.errors import CounterGroundError, UsageError
@@ -29,7 +30,6 @@ from counterground.photos import (
     read_table,
     without_shared_clusters,
 )
-from counterground.text import and_more, counted
 
 _CARRIED = ("cluster", "licence", "attribution", "source")
 _ORIGINS = ("observer", "observation")  # further columns of a manifest
@@ -43,7 +43,6 @@ class Source:
         items: the photos; read once.
         total: number of photos.
         classes: their names in the pool.
-        origins: with what the origins of its items begin, whenever it is read; at least one.
         notes: sentences that a reader must know.
         rejected: photos that cannot be added, not among the items.
     """
@@ -51,7 +50,6 @@ class Source:
     items: Iterator[Item]
     total: int
     classes: frozenset[str]
-    origins: tuple[str, ...]
     notes: tuple[str, ...] = ()
     rejected: tuple[RejectedItem, ...] = ()
 
@@ -68,7 +66,7 @@ def read_local(source: str | Path, pool_path: Path, options: ImportOptions) -> S
     if own_columns and folder.suffix.lower() in TABLE_SUFFIXES and is_file(folder):
         return _benchmark(_manifest(folder, options), options)
     if options.class_name is not None:
-        return _flat(folder, options)
+        return _flat(folder, options.class_name, options)
     own = folder.parent if folder.name == "photos.parquet" else folder
     if is_pool(own) and own.resolve() == pool_path.resolve():
         raise UsageError("A pool cannot be imported into itself: name another source.")
@@ -83,8 +81,8 @@ def _manifest(source: Path, options: ImportOptions) -> Benchmark:
     """Read a table of files; the options name its columns of classes and backgrounds, or the class."""
     frame = read_table(source)
     classes, backgrounds = find_class_column(frame, options, source), options.background_column
-    if backgrounds is not None and backgrounds not in frame.columns:
-        raise no_column(source, backgrounds, frame)
+    if backgrounds is not None:
+        checked_column(frame.columns, backgrounds, str(source), "--background-column")
     named = {"class_name": pl.lit(options.class_name) if classes is None else pl.col(classes)}
     if backgrounds is not None:
         named["background"] = pl.col(backgrounds)
@@ -99,20 +97,10 @@ def _manifest(source: Path, options: ImportOptions) -> Benchmark:
 
 def _benchmark(benchmark: Benchmark, options: ImportOptions) -> Source:
     photos, notes = without_shared_clusters(benchmark)  # a pool has the copies of a class once
-    column, *crossed = benchmark.design.clusters
+    column = benchmark.design.clusters[0]
     photos = photos.with_columns(cluster=column)
-    if column != "cluster":
-        notes += (f"Clusters are those of the column {column!r}, as the benchmark's design says.",)
-    if crossed:
-        notes += (
-            f"The design also has clusters in the column {crossed[0]!r}: a pool keeps one column of them.",
-        )
-    kept = {*MANIFEST_SCHEMA, *_ORIGINS, column}
-    if unused := [name for name in photos.columns if name not in kept]:
-        notes += (f"Unused columns of the benchmark: {', '.join(unused)}.",)
+    notes += unused_note(photos.columns, {*MANIFEST_SCHEMA, *_ORIGINS, column})
     classes = resolve_class_names(photos["class_name"].unique(maintain_order=True), options)
-    if photos["group"].null_count() < len(photos):
-        notes += ("The groups common and counter were not imported: in a pool, they come from discovery.",)
     clustered = photos["cluster"].null_count() < len(photos)
     origins = [name for name in _ORIGINS if name in photos.columns]
     if origins and not clustered:
@@ -133,7 +121,7 @@ def _benchmark(benchmark: Benchmark, options: ImportOptions) -> Source:
         for row in photos.iter_rows(named=True)
         for fields in [{name: _text(row[name]) for name in (*_CARRIED, *origins) if row[name] is not None}]
     )
-    return Source(items, len(photos), frozenset(classes.values()), (origin,), notes)
+    return Source(items, len(photos), frozenset(classes.values()), notes)
 
 
 def _text(value: object) -> object:
@@ -141,36 +129,14 @@ def _text(value: object) -> object:
     return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
-def _flat(folder: Path, options: ImportOptions) -> Source:
-    assert options.class_name is not None
-    if not is_folder(folder):
-        raise UsageError(f"--class needs a folder of photos of one class, and {folder} is not a folder.")
-    classes = resolve_class_names([options.class_name], options)
-    deeper = [
-        entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith(".")
-    ]
-    for entry in deeper:
-        if any(path.suffix.lower() in IMAGE_SUFFIXES for path in entry.rglob("*")):
-            raise UsageError(
-                f"{folder} has a folder {entry.name!r} with photos: leave out --class to read "
-                "<class>/*.jpg, or name that folder."
-            )
-    files = _photos_of(folder)
+def _flat(folder: Path, class_name: str, options: ImportOptions) -> Source:
+    files = _photos_of(folder) if is_folder(folder) else []
     if not files:
-        raise CounterGroundError(f"There is no photo in {folder}.")
-    photos = set(files)
-    others = [
-        entry.name
-        for entry in sorted(folder.iterdir())
-        if entry.is_file() and entry not in photos and not entry.name.startswith(".")
-    ]
-    notes: tuple[str, ...] = ()
-    if others:
-        notes = (f"Skipped {counted(len(others), 'file')} of unknown type: {and_more(others, 3)}.",)
-    name, known_as = classes[options.class_name], folder.resolve().name
-    origin = str(PhotoKey("file", f"{known_as}/"))
+        raise UsageError(f"--class needs a folder of photos of one class, and {folder} has none in it.")
+    name = resolve_class_names([class_name], options)[class_name]
+    origin = str(PhotoKey("file", f"{folder.resolve().name}/"))
     items = (Item(f"{origin}{file.name}", file.name, name, file) for file in files)
-    return Source(items, len(files), frozenset([name]), (origin,), notes)
+    return Source(items, len(files), frozenset([name]))
 
 
 def _photos_of(folder: Path) -> list[Path]:

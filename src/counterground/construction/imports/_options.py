@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,12 +26,8 @@ class ImportOptions:
         background_column: the column of backgrounds; None: "background", if there is one.
         image_column: the column of images in a data set; None: its only one.
         jobs: photos read or fetched at the same time.
-        retry_failed: retry addresses that failed in an earlier import.
         first_pause: seconds before the first retry of an address, doubled before each further one.
         show_progress: show a bar.
-
-    Raises:
-        UsageError: no jobs, or an empty name of an annotator or a class.
     """
 
     class_name: str | None = None
@@ -42,18 +38,8 @@ class ImportOptions:
     background_column: str | None = None
     image_column: str | None = None
     jobs: int = 4
-    retry_failed: bool = False
     first_pause: float = 2.0
     show_progress: bool = False
-
-    def __post_init__(self) -> None:
-        if self.jobs < 1:
-            raise UsageError(f"jobs is {self.jobs}; give 1 or more.")
-        if not self.annotator.strip():
-            raise UsageError("The annotator of imported backgrounds has an empty name.")
-        for name in (self.class_name, *self.rename.values()):
-            if name is not None and not name.strip():
-                raise UsageError("A class has an empty name.")
 
 
 def resolve_class_names(written: Iterable[str], options: ImportOptions) -> dict[str, str]:
@@ -78,20 +64,29 @@ def find_class_column(frame: pl.DataFrame, options: ImportOptions, source: Path)
     """Return the column of a table that has the classes; None if all rows are of ``options.class_name``.
 
     Raises:
-        UsageError: there is neither a column nor a class of all rows, or there are both.
+        UsageError: there is neither a column nor a class of all rows.
     """
-    column = options.class_column or "class_name"
-    if column in frame.columns and options.class_name is not None:
-        raise UsageError(f"{source} has a column {column!r} of classes: leave out --class.")
-    if column in frame.columns:
-        return column
-    if options.class_column is None and options.class_name is not None:
+    if options.class_name is not None:
         return None
-    raise no_column(source, column, frame, "--class-column, or the class of all rows with --class")
+    column = options.class_column or "class_name"
+    return checked_column(frame.columns, column, str(source), "--class-column, or the class with --class")
 
 
-def no_column(source: Path, column: str, frame: pl.DataFrame, option: str = "") -> UsageError:
-    """Return the error for a column that a table does not have, and the option that names another one."""
-    hint = did_you_mean(column, frame.columns)
-    remedy = f" Name the column with {option}." if option else ""
-    return UsageError(f"{source} has no column {column!r}; it has {', '.join(frame.columns)}.{hint}{remedy}")
+def checked_column(columns: Collection[str], column: str, source: str, option: str) -> str:
+    """Return a column of a table or data set that must be there.
+
+    Raises:
+        UsageError: it is not; the message has the option that names another one.
+    """
+    if column not in columns:
+        raise UsageError(
+            f"{source} has no column {column!r}; it has {', '.join(columns)}."
+            f"{did_you_mean(column, columns)} Name the column with {option}."
+        )
+    return column
+
+
+def unused_note(columns: Iterable[str], used: Collection[str | None]) -> tuple[str, ...]:
+    """Return a note on columns of a source that are not used: they may be misspelt."""
+    unused = [column for column in columns if column not in used]
+    return (f"Unused columns of the source: {', '.join(unused)}.",) if unused else ()
