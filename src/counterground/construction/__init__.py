@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from counterground.construction.annotate.masks import ServerSettings, review_masks
     from counterground.construction.collection import CollectOptions, collect
     from counterground.construction.curation import CurateSettings, curate
-    from counterground.construction.exports import CardFacts, ShardSize, export
+    from counterground.construction.exports import CardFacts, export
     from counterground.construction.imports import ImportOptions, import_photos
     from counterground.construction.pool import POOL_FOLDERS, Pool, open_pool
 
@@ -23,7 +23,6 @@ _PARTS = {
     "LabelSettings": "annotate",
     "Pool": "pool",
     "ServerSettings": "annotate.masks",
-    "ShardSize": "exports",
     "collect": "collection",
     "curate": "curation",
     "export": "exports",
@@ -42,7 +41,6 @@ __all__ = [
     "LabelSettings",
     "Pool",
     "ServerSettings",
-    "ShardSize",
     "collect",
     "curate",
     "export",

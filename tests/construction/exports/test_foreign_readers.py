@@ -111,7 +111,7 @@ def test_datasets_loads_images_class_labels_and_every_field(grouped, tmp_path, l
 def test_datasets_reads_masks_and_class_names_that_occur_twice_or_look_like_yaml(
     masked, tmp_path, load_dataset
 ):
-    names = ("missile", "no photo", "missile", "missile (2)", "- [yes]: \n#{\x85\U0001f9a2\"'\\", "null")
+    names = ("missile", "no photo", "missile", "spare", "- [yes]: \n#{\x85\U0001f9a2\"'\\", "null")
     classes = (0, 2, 3, 4, 5, 0)
     frame = masked.photos.with_columns(
         class_index=pl.Series(classes, dtype=pl.Int32), class_name=pl.Series([names[n] for n in classes])
@@ -124,7 +124,7 @@ def test_datasets_reads_masks_and_class_names_that_occur_twice_or_look_like_yaml
         "print(json.dumps([photos.features['label'].names, photos['label'][:],"
         " [mask and mask.mode for mask in photos['mask']]]))",
     )
-    unique = ["missile (0)", "missile (2)'", "missile (2)", names[4], "null"]
+    unique = ["missile (0)", "missile (2)", "spare", names[4], "null"]
     assert found == [unique, [0, 1, 2, 3, 4, 0], ["L"] * 5 + [None]]
 
 

@@ -10,7 +10,7 @@ from counterground.photos import write_benchmark
 CODE = """
 from counterground.construction.exports import ExportFormat, copy_photos
 
-def write(contents, folder, shard_size, tick):
+def write(contents, folder, tick):
     copy_photos(contents, folder, tick)
     lines = contents.benchmark.photos.select("path", "class_name").iter_rows()
     (folder / "list.txt").write_text("".join(f"{path} {name}\\n" for path, name in lines))

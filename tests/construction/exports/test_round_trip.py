@@ -6,14 +6,13 @@ import io
 import shutil
 import tarfile
 from dataclasses import replace
-from datetime import date
 
 import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
 
-from counterground.construction.exports import FORMATS, CardFacts, ShardSize, export
+from counterground.construction.exports import FORMATS, _shards, export
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import photo_id, read_benchmark
 
@@ -153,8 +152,9 @@ def test_an_export_can_be_exported_again(grouped, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["webdataset", "huggingface"])
-def test_shards_keep_to_their_size_and_order(grouped, form, tmp_path):
-    export(grouped, tmp_path / "out", formats=[form], shard_size=ShardSize(photos=20))
+def test_shards_keep_to_their_size_and_order(grouped, form, tmp_path, monkeypatch):
+    monkeypatch.setattr(_shards, "SHARD_PHOTOS", 20)
+    export(grouped, tmp_path / "out", formats=[form])
     shards = [path.name for path in sorted((tmp_path / "out").rglob("*-0*.*"))]
     expected = {
         "webdataset": [f"drei-tiere-00000{n}.tar" for n in range(3)],
@@ -164,13 +164,8 @@ def test_shards_keep_to_their_size_and_order(grouped, form, tmp_path):
     assert_same(read_benchmark(tmp_path / "out"), grouped)
 
 
-@pytest.mark.parametrize("limits", [{"photos": 0}, {"photos": float("nan")}, {"megabytes": 2.5}])
-def test_limits_of_a_shard_are_whole_numbers(limits):
-    with pytest.raises(UsageError, match=f"^{min(limits)} must be "):
-        ShardSize(**limits)
-
-
-def test_a_photo_larger_than_a_shard_gets_one_of_its_own(tmp_path, grouped):
+def test_a_photo_larger_than_a_shard_gets_one_of_its_own(tmp_path, grouped, monkeypatch):
+    monkeypatch.setattr(_shards, "SHARD_MEGABYTES", 1)
     root = tmp_path / "large"
     root.mkdir()
     for number in range(3):
@@ -183,16 +178,15 @@ def test_a_photo_larger_than_a_shard_gets_one_of_its_own(tmp_path, grouped):
         photo_id=pl.Series([photo_id(root / f"{number}.png") for number in range(3)]),
     )
     large = replace(grouped, root=root, photos=frame)
-    export(large, tmp_path / "out", formats=["webdataset"], shard_size=ShardSize(megabytes=1))
+    export(large, tmp_path / "out", formats=["webdataset"])
     assert len(list((tmp_path / "out").glob("*.tar"))) == 3
     assert_same(read_benchmark(tmp_path / "out"), large)
 
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_the_same_photos_give_the_same_bytes(grouped, form, tmp_path, tree):
-    card = CardFacts(released=date(2026, 1, 2))
-    export(grouped, tmp_path / "one", formats=[form], card=card)
-    export(grouped, tmp_path / "two", formats=[form], card=card)
+    export(grouped, tmp_path / "one", formats=[form])
+    export(grouped, tmp_path / "two", formats=[form])
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
 
 

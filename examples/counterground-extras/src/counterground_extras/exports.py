@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from counterground.construction.exports import Contents, ExportFormat, ShardSize, Tick, copy_photos
+from counterground.construction.exports import Contents, ExportFormat, Tick, copy_photos
 
 
-def _write(contents: Contents, folder: Path, shard_size: ShardSize, tick: Tick) -> None:
+def _write(contents: Contents, folder: Path, tick: Tick) -> None:
     copy_photos(contents, folder, tick)
     rows = contents.benchmark.photos.iter_rows(named=True)
     lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +14,6 @@ from counterground.text import counted
 
 if TYPE_CHECKING:
     from counterground.construction.exports import ExportReport
-
-
-_MOST_NOTES = 20
 
 
 @click.command(
@@ -84,26 +80,6 @@ _MOST_NOTES = 20
     metavar="X.Y.Z",
     help="Version of the collection.",
 )
-@click.option(
-    "--released",
-    type=click.DateTime(["%Y-%m-%d"]),
-    metavar="DATE",
-    help="Publication date, such as 2024-05-31.",
-)
-@click.option(
-    "--shard-megabytes",
-    default=100,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="Maximum size of a shard, for formats with shards.",
-)
-@click.option(
-    "--shard-photos",
-    default=10_000,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="Maximum number of photos in a shard.",
-)
 def export(
     *,
     source: str,
@@ -114,16 +90,13 @@ def export(
     all_licences: bool,
     licence_for_unknown: str | None,
     attribution_for_unknown: str | None,
-    shard_megabytes: int,
-    shard_photos: int,
-    released: datetime | None,
     **facts: Any,
 ) -> None:
     """Export a benchmark or a pool in formats that others can read, with a data card and all credits.
 
     Photos whose licence is unknown or forbids sharing are left out and listed in left_out.csv.
     """
-    from counterground.construction.exports import CardFacts, ShardSize
+    from counterground.construction.exports import CardFacts
     from counterground.construction.exports import export as run_export
 
     report = run_export(
@@ -135,15 +108,14 @@ def export(
         all_licences=all_licences,
         licence_for_unknown=licence_for_unknown,
         attribution_for_unknown=attribution_for_unknown,
-        card=CardFacts(released=released and released.date(), **facts),
-        shard_size=ShardSize(shard_megabytes, shard_photos),
+        card=CardFacts(**facts),
         show_progress=not is_quiet(),
     )
     _show(report)
 
 
 def _show(report: ExportReport) -> None:
-    print_notes(report.notes[:_MOST_NOTES])
+    print_notes(report.notes)
     if len(report.left_out):
         click.echo(
             "Photos that were left out are listed in left_out.csv. If they are your own, use "

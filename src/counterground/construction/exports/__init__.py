@@ -6,7 +6,6 @@ from counterground.construction.exports._facts import Agreement, CardFacts, card
 from counterground.construction.exports._format import ExportFormat, Statement
 from counterground.construction.exports._layout import Contents, counteranimal_paths, keep_paths
 from counterground.construction.exports._selection import LEFT_OUT_SCHEMA
-from counterground.construction.exports._shards import ShardSize
 
 __all__ = [
     "FORMATS",
@@ -16,7 +15,6 @@ __all__ = [
     "Contents",
     "ExportFormat",
     "ExportReport",
-    "ShardSize",
     "Statement",
     "Tick",
     "card_facts",

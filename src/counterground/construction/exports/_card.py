@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -118,8 +118,9 @@ def _counts(benchmark: Benchmark) -> str:
 
 def _how_chosen(facts: CardFacts) -> str:
     sentences = [markdown(sentence) for sentence in facts.chosen]
-    if facts.annotators is not None:
-        sentences.append(_decided(facts.annotators, facts.tasks))
+    if facts.tasks:
+        people = ", ".join(f"{number:,} for {task}" for task, number in facts.tasks.items())
+        sentences.append(f"People who decided on them: {people}.")
     text = "## How the photos were chosen\n\n" + (" ".join(sentences) or "Not stated.") + "\n"
     if facts.agreement:
         head = ("task", "photos with two annotators", "agreement", "Cohen's kappa", "Krippendorff's alpha")
@@ -128,25 +129,6 @@ def _how_chosen(facts: CardFacts) -> str:
         rows = [(markdown(reason), count) for reason, count in facts.discarded.items()]
         text += "\nDiscarded photos:\n\n" + markdown_table(("reason", "photos"), rows)
     return text
-
-
-def _decided(annotators: int, tasks: Mapping[str, int]) -> str:
-    if not annotators:
-        return "No annotator has reviewed or labelled them."
-    found = tasks or dict.fromkeys(("review", "background"), annotators)
-    review, background = (found.get(task, 0) for task in ("review", "background"))
-    if not review:
-        return f"{_people(background)} labelled their backgrounds; nobody decided which photos to keep."
-    decided = f"{_people(review)} decided which photos to keep"
-    if not background:
-        return f"{decided}."
-    if review == background == annotators:
-        return f"{decided} and labelled their backgrounds."
-    return f"{decided}; {_people(background)} labelled their backgrounds."
-
-
-def _people(number: int) -> str:
-    return "1 person" if number == 1 else f"{number:,} people"
 
 
 def _agreement_row(found: Agreement) -> Sequence[object]:
@@ -196,15 +178,8 @@ def _reading(reader: str, folder: Path) -> str:
 
 
 def _citing(benchmark: Benchmark, statement: Statement) -> str:
-    facts = statement.facts
-    by = f"{', '.join(markdown(name) for name in facts.creators)}. " if facts.creators else ""
-    where = f" {markdown(facts.url)}" if facts.url else ""
-    year = f" ({facts.released.year})" if facts.released else ""
-    citation = markdown(facts.citation) or (
-        f"{by}{markdown(statement.title(benchmark))}, version {facts.version}{year}.{where}"
-    )
     return (
-        f"## Citation\n\n{citation}\n\nMethod: {_METHOD}.\n\n"
+        f"## Citation\n\n{markdown(citation(benchmark, statement))}\n\nMethod: {_METHOD}.\n\n"
         f"Content: `{benchmark.version}` (hash of manifest and classes).\n"
     )
 

@@ -17,38 +17,30 @@ def photo_bytes(contents: Contents, path: str, photo_id: str | None = None) -> b
     """Return the bytes of a photo, or (without ``photo_id``) of a mask.
 
     Raises:
-        CounterGroundError: the file is missing, may not be read, is not the one in the manifest, or is a link
-            that leaves the benchmark: files elsewhere may not be meant for sharing.
+        CounterGroundError: the file cannot be read, is not the one in the manifest, or is a link that leaves
+            the benchmark: files elsewhere may not be meant for sharing.
     """
     source = contents.origins[path]
     roots = (contents.benchmark.root, contents.masks_root)
-    if not any(root is not None and _is_inside(source, root) for root in roots):
+    try:
+        inside = any(root and source.resolve().is_relative_to(root.resolve()) for root in roots)
+        with open_regular(source) as file:
+            data = file.read()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise CounterGroundError(
+            f"Cannot read {source}: {error}. Restore it, or remove it from the benchmark."
+        ) from error
+    if not inside:
         raise CounterGroundError(
             f"{source} is behind a link that leaves the folder: copy the folder with what its links lead to "
             "(cp -rL), and export the copy."
         )
-    try:
-        with open_regular(source) as file:
-            data = file.read()
-    except FileNotFoundError as error:
-        raise CounterGroundError(
-            f"The file {source} is missing: restore it, or remove it from the benchmark."
-        ) from error
-    except OSError as error:
-        raise CounterGroundError(f"Cannot read {source}: {error.strerror or error}.") from error
     if photo_id is not None and hashlib.sha256(data).hexdigest() != photo_id:
         raise CounterGroundError(
             f"The photo {source} has changed since the manifest was written: restore the old file, write"
             " the manifest again, or remove it (from a pool by discarding it in the review)."
         )
     return data
-
-
-def _is_inside(source: Path, root: Path) -> bool:
-    try:
-        return source.resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, or a null byte
-        raise CounterGroundError(f"Cannot read {source}: {error}.") from error
 
 
 def copy_photos(contents: Contents, folder: Path, tick: Tick) -> None:

@@ -18,7 +18,6 @@ from counterground.construction.exports._folder import check_replaceable, new_fo
 from counterground.construction.exports._format import ExportFormat, Statement
 from counterground.construction.exports._layout import Contents
 from counterground.construction.exports._selection import Selection, Terms, select_photos
-from counterground.construction.exports._shards import ShardSize
 from counterground.construction.exports.formats import (
     COUNTERANIMAL,
     CROISSANT,
@@ -68,7 +67,6 @@ def export(
     licence_for_unknown: str | None = None,
     attribution_for_unknown: str | None = None,
     card: CardFacts | None = None,
-    shard_size: ShardSize | None = None,
     overwrite: bool = False,
     show_progress: bool = False,
 ) -> ExportReport:
@@ -87,7 +85,6 @@ def export(
         attribution_for_unknown: credit line for those that have none.
         card: what the data card says beyond the photos; what it leaves empty is what the pool knows about how
             it was made.
-        shard_size: size of WebDataset and Hugging Face shards.
         overwrite: replace another export in ``out``.
         show_progress: show a bar on standard error.
 
@@ -107,21 +104,18 @@ def export(
     selection = select_photos(benchmark, terms)
     contents = {each.name: each.lay_out(selection.benchmark) for each in chosen}
     total = len(selection.benchmark) * len(chosen)
-    size = shard_size or ShardSize()
     folders = {each.name: out / each.name if len(chosen) > 1 else out for each in chosen}
     if not overwrite:
         _check_same(out, folders, contents, shared)
     with progress_bar("Exporting", total=total, shown=show_progress) as bar, new_folder(out) as draft:
         for each in chosen:
             held = contents[each.name]
-            statement = Statement(each, facts, shared, (*facts.since, *selection.notes, *held.notes))
+            statement = Statement(each, facts, shared, (*selection.notes, *held.notes))
             folder = draft / folders[each.name].relative_to(out)
-            _write(held, selection, statement, folder, size=size, tick=bar.advance)
+            _write(held, selection, statement, folder, tick=bar.advance)
         if len(chosen) > 1:
             write_mark(draft, {"made_by": f"counterground {__version__}", "formats": list(contents)})
-    notes = dict.fromkeys(
-        [*facts.since, *selection.notes, *(note for held in contents.values() for note in held.notes)]
-    )
+    notes = dict.fromkeys([*selection.notes, *(note for held in contents.values() for note in held.notes)])
     return ExportReport(folders, len(selection.benchmark), selection.left_out, tuple(notes))
 
 
@@ -168,12 +162,11 @@ def _write(
     statement: Statement,
     folder: Path,
     *,
-    size: ShardSize,
     tick: Tick,
 ) -> None:
     folder.mkdir(exist_ok=True)
     benchmark, form = contents.benchmark, statement.format
-    form.write(contents, folder, size, tick)
+    form.write(contents, folder, tick)
     head = form.card_head(benchmark, statement, folder) if form.card_head else ""
     write_attribution(benchmark, folder)
     write_left_out(selection.left_out, folder)

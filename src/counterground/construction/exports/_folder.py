@@ -81,26 +81,14 @@ def check_replaceable(out: Path) -> None:
 
 def _swap(draft: Path, out: Path) -> None:
     """Put the draft in place of ``out``, which is absent only between the two renames."""
-    for _ in range(100):
-        with draft_folder(out) as aside:
-            if out.exists():
-                check_replaceable(out)
-                _rename(out, aside / "replaced")
-            try:
-                if _rename(draft, out):
-                    return
-            except OSError:
-                _rename(aside / "replaced", out)
-                raise
-    raise CounterGroundError(f"Cannot put {out} in place: other processes keep writing it. Try again.")
-
-
-def _rename(source: Path, target: Path) -> bool:
-    try:
-        source.rename(target)
-    except OSError:
-        # Another process was faster: it took the folder away, or put its own there.
-        if source.exists() and not target.exists():
+    with draft_folder(out) as aside:
+        replaced = aside / "replaced"
+        if out.exists():
+            check_replaceable(out)
+            out.rename(replaced)
+        try:
+            draft.rename(out)
+        except OSError:
+            if replaced.exists():
+                replaced.rename(out)
             raise
-        return False
-    return True

@@ -9,7 +9,6 @@ from pathlib import Path
 from counterground.construction.exports._copying import Tick
 from counterground.construction.exports._facts import CardFacts
 from counterground.construction.exports._layout import Contents, keep_paths
-from counterground.construction.exports._shards import ShardSize
 from counterground.photos import Benchmark
 
 
@@ -33,7 +32,7 @@ class ExportFormat:
     name: str
     summary: str
     reader: str
-    write: Callable[[Contents, Path, ShardSize, Tick], None]
+    write: Callable[[Contents, Path, Tick], None]
     lay_out: Callable[[Benchmark], Contents] = keep_paths
     card_head: Callable[[Benchmark, Statement, Path], str] | None = None
     finish: Callable[[Benchmark, Statement, Path], None] | None = None

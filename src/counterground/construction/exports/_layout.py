@@ -13,16 +13,13 @@ from pathlib import Path, PurePosixPath
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.files import open_regular
-from counterground.photos import IMAGE_SUFFIXES, Benchmark, find_imagenet_index, image_type, imagenet_names
+from counterground.photos import Benchmark, find_imagenet_index, imagenet_names
 from counterground.text import counted
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
 _RESERVED = re.compile(
     r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)\s*(?=\.|$)", re.IGNORECASE
 )
-_JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})  # readers ignore these
-_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _LONGEST = 150  # bytes: file systems end at 255, Windows paths at 260 in all
 
 
@@ -33,10 +30,10 @@ def safe_name(text: str) -> str:
     trailing dot or space, no Windows device name; at most 150 bytes. A safe name comes back unchanged.
     """
     name = unicodedata.normalize("NFC", text)
-    name = "".join("_" if unicodedata.category(char) in _INVISIBLE else char for char in name)
+    name = "".join(char if char.isprintable() else "_" for char in name)
     name = _FORBIDDEN.sub("_", name).strip()
     name = re.sub(r"[.\s]+$", "", name)
-    if name.startswith(".") or _RESERVED.match(name) or name.lower() in _JUNK:
+    if name.startswith(".") or _RESERVED.match(name):
         name = f"_{name}"
     return _shorten(name, text) or "_"
 
@@ -67,39 +64,22 @@ def safe_path(path: str) -> str:
 def place(wanted: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
     """Return one path for each of ``wanted``, all distinct on every file system.
 
-    Names that differ only in case or composition collide on some systems; a file and a folder of the same
-    name collide on all. The first of those that collide, in the order given, keeps its path; the others get
-    the start of a hash of their name. ``taken`` are top-level names already in use.
+    Names that differ only in case or composition collide on some systems. The first of those that collide, in
+    the order given, keeps its path; the others get the start of a hash of their name. ``taken`` are names
+    already in use.
     """
-    files = {_fold(name) for name in taken}
-    folders: set[str] = set()
+    used = {_fold(name) for name in taken}
     placed = []
     renamed: Counter[str] = Counter()
     for path in wanted:
-        free, folded = path, _fold(path)
-        while folded in files or folded in folders or files.intersection(_parents(folded)):
-            free = _marked(path, renamed[path], in_file=bool(files.intersection(_parents(_fold(path)))))
+        free = path
+        while _fold(free) in used:
+            stem, suffix = _split(path)
+            free = f"{stem}-{_digest(f'{path} {renamed[path]}')}{suffix}"
             renamed[path] += 1  # equal paths come by the thousand: none tries the names of those before it
-            folded = _fold(free)
-        files.add(folded)
-        folders.update(_parents(folded))
+        used.add(_fold(free))
         placed.append(free)
     return placed
-
-
-def _marked(path: str, attempt: int, *, in_file: bool) -> str:
-    """Return a path with the start of a hash; ``in_file``: a folder on the path has the name of a file."""
-    mark = _digest(f"{path} {attempt}")
-    if in_file:  # renaming what is in the folder does not help
-        top, _, rest = path.partition("/")
-        return f"{top}-{mark}/{rest}"
-    stem, suffix = _split(path)
-    return f"{stem}-{mark}{suffix}"
-
-
-def _parents(folded: str) -> list[str]:
-    parts = folded.split("/")
-    return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
 def _fold(path: str) -> str:
@@ -212,7 +192,9 @@ def counteranimal_paths(benchmark: Benchmark) -> Contents:
     ).iter_rows():
         place_name = safe_name(f"{group}-{background or UNLABELLED}" if group else background or UNLABELLED)
         wanted.append(
-            "/".join([classes[index], *([place_name] if labelled else []), _file_name(path, benchmark)])
+            "/".join(
+                [classes[index], *([place_name] if labelled else []), safe_name(PurePosixPath(path).name)]
+            )
         )
     paths = place(wanted, OWN_FILES)
     origins = {new: benchmark.photo_path(old) for old, new in zip(photos["path"], paths, strict=True)}
@@ -241,19 +223,3 @@ def _numbered(imagenet: int, name: str) -> str:
     except UsageError:
         name = safe_name(imagenet_names("openai")[imagenet])
     return f"{imagenet} {name}"
-
-
-def _file_name(path: str, benchmark: Benchmark) -> str:
-    name = safe_name(PurePosixPath(path).name)
-    if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
-        return name
-    kind = image_type(_head(benchmark.photo_path(path)))
-    return f"{name}{kind.suffix if kind else '.jpg'}"
-
-
-def _head(path: Path) -> bytes:
-    try:
-        with open_regular(path) as file:
-            return file.read(16)
-    except OSError:
-        return b""  # copying reports what is wrong with it

@@ -6,7 +6,7 @@ Codes and texts are matched strictly; what is not known is not shared. This is n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -73,8 +73,6 @@ class Licence:
         needs_credit: whether the author must be named.
         noncommercial: only for non-commercial purposes.
         verbatim: only unchanged (no derivatives).
-        terms: conditions of one Creative Commons licence, such as by and nc, none for CC0 and the public
-            domain; None for all else.
     """
 
     name: str
@@ -83,7 +81,6 @@ class Licence:
     needs_credit: bool = False
     noncommercial: bool = False
     verbatim: bool = False
-    terms: frozenset[str] | None = None
 
 
 @cache
@@ -103,24 +100,6 @@ def read_licence(text: str | None) -> Licence:
         return whole
     parts = [part.strip() for part in _SEPARATOR.split(text)]
     return _all_of(text, [_read_part(part) for part in parts if part] or [whole])
-
-
-def all_as_free(photos: Iterable[str | None], collection: str) -> bool:
-    """Return whether every photo's licence is surely at least as free as the collection's.
-
-    Only then does the collection's licence, stated alone, promise nothing that a photo's forbids.
-    """
-    limit = read_licence(collection)
-    return all(_as_free(read_licence(text), limit) for text in set(photos))
-
-
-def _as_free(licence: Licence, limit: Licence) -> bool:
-    if licence.name.lower() == limit.name.lower() or licence.terms == frozenset():
-        return True
-    if licence.terms is None or limit.terms is None:
-        return False
-    # Adaptations of a ShareAlike photo keep its licence: one with more terms breaks it, too.
-    return licence.terms == limit.terms or (licence.terms < limit.terms and "sa" not in licence.terms)
 
 
 def _read_part(text: str) -> Licence:
@@ -152,9 +131,9 @@ def _read_one(text: str) -> Licence:
     if match := _CC.fullmatch(wanted) or _CC_URL.fullmatch(wanted):
         return _creative_commons(match["terms"], match["version"] or "4.0", match["port"] or "")
     if _CC0.fullmatch(wanted):
-        return Licence("CC0 1.0", CC0, terms=frozenset())
+        return Licence("CC0 1.0", CC0)
     if _PUBLIC_DOMAIN.fullmatch(wanted):
-        return Licence("public domain", PUBLIC_DOMAIN, terms=frozenset())
+        return Licence("public domain", PUBLIC_DOMAIN)
     if _FREE_SOFTWARE.fullmatch(wanted):
         return Licence(" ".join(text.split()), needs_credit=True)
     if _RESERVED.fullmatch(wanted):
@@ -182,5 +161,4 @@ def _creative_commons(terms: str, version: str, port: str) -> Licence:
         needs_credit=True,
         noncommercial="nc" in words,
         verbatim="nd" in words,
-        terms=frozenset(words),
     )

@@ -60,8 +60,11 @@ def select_photos(benchmark: Benchmark, terms: Terms) -> Selection:
         left_out = left_out.clear()
     kept = photos.join(left_out.select("path"), on="path", how="anti", maintain_order="left")
     if kept.is_empty():
-        raise CounterGroundError(_nothing_left(benchmark, left_out))
-    notes = tuple(_left_out_notes(left_out, len(photos), _emptied(photos, kept)))
+        raise CounterGroundError(
+            f"No photo of {benchmark.name!r} may be shared ({_tally(left_out['reason'])}). If they are "
+            "yours, state their licence with --licence-for-unknown; for your own use, export with --private."
+        )
+    notes = tuple(_left_out_notes(left_out, photos, kept))
     chosen = replace(benchmark, photos=kept, notes=(*benchmark.notes, *notes))
     forbidden = int(blocked.sum()) if terms.all_licences and terms.shared else 0
     remarks = _remarks(kept, forbidden, stated, terms.licence_for_unknown or "")
@@ -74,62 +77,30 @@ def _state(photos: pl.DataFrame, licence: str | None, credit: str | None) -> tup
         if credit is not None:
             raise UsageError("--attribution-for-unknown goes with --licence-for-unknown: add that.")
         return photos, 0
+    if obstacle := read_licence(licence).obstacle:
+        raise UsageError(f"--licence-for-unknown: {obstacle}. Use a code such as cc0, cc-by, cc-by-nc.")
     unknown = pl.col("licence").fill_null("").str.strip_chars() == ""
     uncredited = unknown & (pl.col("attribution").fill_null("").str.strip_chars() == "")
     stated = photos.with_columns(
-        pl.when(unknown).then(pl.lit(_known(licence))).otherwise("licence").alias("licence"),
+        pl.when(unknown).then(pl.lit(licence.strip())).otherwise("licence").alias("licence"),
         pl.when(uncredited).then(pl.lit(credit, pl.String)).otherwise("attribution").alias("attribution"),
     )
     return stated, int(photos.select(unknown.sum()).item())
-
-
-def _known(text: str) -> str:
-    licence = read_licence(text)
-    if licence.obstacle:
-        raise UsageError(
-            f"--licence-for-unknown {text!r}: {licence.obstacle}. Use a code such as cc0, cc-by, cc-by-nc."
-        )
-    return text.strip()
-
-
-def _nothing_left(benchmark: Benchmark, left_out: pl.DataFrame) -> str:
-    reasons = _tally(left_out["reason"])
-    return (
-        f"No photo of {benchmark.name!r} may be shared ({reasons}). If they are "
-        "yours, state their licence with --licence-for-unknown; for your own use, export with --private."
-    )
 
 
 def _tally(values: Iterable[str]) -> str:
     return "; ".join(f"{value}: {count:,}" for value, count in Counter(values).most_common())
 
 
-def _emptied(before: pl.DataFrame, after: pl.DataFrame) -> list[str]:
-    """Name the classes, and the groups of classes, that leaving photos out has emptied."""
-    gone = before.select("class_name", "group").unique().join(after, on="class_name", how="anti")
-    classes = sorted(set(gone["class_name"]))
-    groups = (
-        before.filter(pl.col("group").is_not_null() & ~pl.col("class_name").is_in(classes))
-        .select("class_name", "group")
-        .unique()
-        .join(after.select("class_name", "group"), on=["class_name", "group"], how="anti")
-        .sort("class_name", "group")
-    )
-    return [
-        *(f"class {name}" for name in classes),
-        *(f"group {group} of class {name}" for name, group in groups.rows()),
-    ]
-
-
-def _left_out_notes(left_out: pl.DataFrame, total: int, gaps: list[str]) -> Iterable[str]:
+def _left_out_notes(left_out: pl.DataFrame, before: pl.DataFrame, kept: pl.DataFrame) -> Iterable[str]:
     if left_out.is_empty():
         return
     yield (
-        f"{len(left_out):,} of {counted(total, 'photo')} left out of this export, because the licence does "
-        f"not allow sharing ({_tally(left_out['reason'])})."
+        f"{len(left_out):,} of {counted(len(before), 'photo')} left out of this export, because the licence "
+        f"does not allow sharing ({_tally(left_out['reason'])})."
     )
-    if gaps:
-        yield f"No photo is left in: {', '.join(gaps)}."
+    if gone := sorted(set(before["class_name"]) - set(kept["class_name"])):
+        yield f"No photo is left of: {', '.join(gone)}."
 
 
 def _remarks(kept: pl.DataFrame, forbidden: int, stated: int, stated_licence: str) -> Iterable[str]:
@@ -138,7 +109,6 @@ def _remarks(kept: pl.DataFrame, forbidden: int, stated: int, stated_licence: st
         licence.needs_credit and not (credit or "").strip()
         for licence, credit in zip(licences, kept["attribution"], strict=True)
     )
-    where = "--attribution-for-unknown" if stated else "column attribution"
     remarks = (
         (forbidden, "Shared although the licence is not known to allow it, at the exporter's risk"),
         (stated, f"Licence stated by the exporter ({stated_licence})"),
@@ -146,7 +116,7 @@ def _remarks(kept: pl.DataFrame, forbidden: int, stated: int, stated_licence: st
         (sum(x.verbatim for x in licences), "To be shared only unchanged, without crops or edits (ND)"),
         (
             credits_missing,
-            f"Credit line required by the licence but missing ({where}): add it before sharing",
+            "Credit line required by the licence but missing: add it before sharing, in a column attribution",
         ),
     )
     return [f"{sentence}: {counted(count, 'photo')}." for count, sentence in remarks if count]

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from counterground.arguments import Positive, checked_fields
 from counterground.construction.exports._copying import Tick, photo_bytes
 from counterground.construction.exports._layout import Contents
 from counterground.errors import UsageError
@@ -16,19 +15,7 @@ from counterground.photos import Benchmark
 CLASS_FIELDS = ("label", "cls")  # readers of shards, ours too, take fields of these names for the class
 SHARD_MEGABYTES = 100
 SHARD_PHOTOS = 10_000
-
-
-@checked_fields
-@dataclass(frozen=True)
-class ShardSize:
-    """When a shard is full: before the photo that would exceed either limit (a photo is never split).
-
-    Raises:
-        UsageError: a limit is not a whole number, or less than one.
-    """
-
-    megabytes: Positive = SHARD_MEGABYTES
-    photos: Positive = SHARD_PHOTOS
+"""When a shard is full: before the photo that would exceed either limit."""
 
 
 @dataclass(frozen=True)
@@ -69,16 +56,16 @@ def samples(contents: Contents, tick: Tick) -> Iterator[Sample]:
         tick()
 
 
-def in_shards(photos: Iterator[Sample], size: ShardSize) -> Iterator[tuple[int, Iterator[Sample]]]:
+def in_shards(photos: Iterator[Sample]) -> Iterator[tuple[int, Iterator[Sample]]]:
     """Yield the number of each shard with its photos, one in memory at a time."""
-    for shard, group in itertools.groupby(_numbered(photos, size), key=lambda pair: pair[0]):
+    for shard, group in itertools.groupby(_numbered(photos), key=lambda pair: pair[0]):
         yield shard, (photo for _, photo in group)
 
 
-def _numbered(photos: Iterator[Sample], size: ShardSize) -> Iterator[tuple[int, Sample]]:
+def _numbered(photos: Iterator[Sample]) -> Iterator[tuple[int, Sample]]:
     shard, count, total = 0, 0, 0
     for photo in photos:
-        if count and (count == size.photos or total + photo.size > size.megabytes * 10**6):
+        if count and (count == SHARD_PHOTOS or total + photo.size > SHARD_MEGABYTES * 10**6):
             shard, count, total = shard + 1, 0, 0
         count, total = count + 1, total + photo.size
         yield shard, photo

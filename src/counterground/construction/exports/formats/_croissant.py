@@ -16,7 +16,7 @@ import polars as pl
 from counterground.construction.exports._card import citation
 from counterground.construction.exports._format import ExportFormat, Statement
 from counterground.construction.exports._layout import Contents, keep_paths
-from counterground.construction.exports._licences import all_as_free, read_licence
+from counterground.construction.exports._licences import read_licence
 from counterground.construction.exports._shards import refuse_columns
 from counterground.construction.exports.formats._folders import write_folder
 from counterground.errors import CounterGroundError
@@ -106,7 +106,7 @@ def _describe(benchmark: Benchmark, statement: Statement, folder: Path) -> dict[
         "url": facts.url,
         "creator": [{"@type": "sc:Person", "name": name} for name in facts.creators],
         "citeAs": citation(benchmark, statement),
-        "datePublished": (facts.released or date.today()).isoformat(),  # noqa: DTZ011 - a day, not a moment
+        "datePublished": date.today().isoformat(),  # noqa: DTZ011 - a day, not a moment
         "version": facts.version,
         "keywords": ["robustness", "spurious correlation", "image classification"],
         "distribution": [*(_file_object(folder / name) for name in _FILES), _file_set(benchmark)],
@@ -116,17 +116,13 @@ def _describe(benchmark: Benchmark, statement: Statement, folder: Path) -> dict[
 
 
 def _licences(benchmark: Benchmark, collection: str) -> list[str]:
-    """Return the collection's licence, if one is stated, and those of the photos unless all are as free.
+    """Return the collection's licence, if one is stated, and those of the photos.
 
     A photo's licence is the address of its text, or its name if that has none.
     """
-    texts = benchmark.photos["licence"].unique()
-    own = [collection] if collection else []
-    if own and all_as_free(texts, collection):
-        return own
-    found = {read_licence(text) for text in texts}
+    found = {read_licence(text) for text in benchmark.photos["licence"].unique()}
     parts = {part for licence in found for part in (licence.url.split() or [licence.name])}
-    return [*own, *sorted(parts - {*own})]
+    return [*filter(None, [collection]), *sorted(parts - {collection})]
 
 
 def _file_object(path: Path) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import polars as pl
 from counterground.construction.exports._copying import Tick, copy_photos
 from counterground.construction.exports._format import ExportFormat
 from counterground.construction.exports._layout import Contents, keep_paths, place
-from counterground.construction.exports._shards import ShardSize
 from counterground.construction.exports.formats._huggingface import present_classes, unique_names
 from counterground.files import write_text
 from counterground.photos import Benchmark, write_benchmark
@@ -49,7 +48,7 @@ def _lay_out(benchmark: Benchmark) -> Contents:
     )
 
 
-def _write(contents: Contents, folder: Path, _: ShardSize, tick: Tick) -> None:
+def _write(contents: Contents, folder: Path, tick: Tick) -> None:
     """Write the photos, ``labels.json`` and our manifest, whose paths are relative to ``data/``."""
     benchmark = contents.benchmark
     copy_photos(contents, folder / _DATA, tick)

@@ -8,23 +8,22 @@ from pathlib import Path
 from counterground.construction.exports._copying import Tick, copy_photos
 from counterground.construction.exports._format import ExportFormat
 from counterground.construction.exports._layout import Contents, counteranimal_paths
-from counterground.construction.exports._shards import ShardSize
 from counterground.photos import imagenet_names, write_benchmark
 
 
-def write_folder(contents: Contents, folder: Path, _: ShardSize, tick: Tick) -> None:
+def write_folder(contents: Contents, folder: Path, tick: Tick) -> None:
     """Write photos, ``photos.parquet``, ``label_space.json`` and ``benchmark.json``."""
     copy_photos(contents, folder, tick)
     write_benchmark(replace(contents.benchmark, root=folder), folder)
 
 
-def _write_counteranimal(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> None:
+def _write_counteranimal(contents: Contents, folder: Path, tick: Tick) -> None:
     """Write the CounterAnimal layout with its names file.
 
     Our manifest is beside the folders: clusters, licences and credits have no place in folder names.
     Readers of the layout do not see it; ours uses it, and reads only the folders if it is gone.
     """
-    write_folder(contents, folder, size, tick)
+    write_folder(contents, folder, tick)
     space = contents.benchmark.label_space
     if all(index is not None for index in space.imagenet):
         names, file = imagenet_names("wordnet"), "imagenet_names.txt"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,11 +13,9 @@ import polars as pl
 from counterground.construction.exports._copying import Tick
 from counterground.construction.exports._format import ExportFormat, Statement
 from counterground.construction.exports._layout import Contents, keep_paths
-from counterground.construction.exports._licences import all_as_free
 from counterground.construction.exports._shards import (
     CLASS_FIELDS,
     Sample,
-    ShardSize,
     in_shards,
     refuse_columns,
     samples,
@@ -34,7 +33,7 @@ def _lay_out(benchmark: Benchmark) -> Contents:
     return keep_paths(benchmark)
 
 
-def _write(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> None:
+def _write(contents: Contents, folder: Path, tick: Tick) -> None:
     """Write ``data/test-00000-of-00003.parquet`` and so on; the card's front matter says what they hold.
 
     ``label`` is the class (a ``ClassLabel`` of the classes that have photos), ``class_index`` its number in
@@ -47,7 +46,7 @@ def _write(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> Non
     schema: dict[str, pl.DataType] = {"image": _IMAGE, "label": pl.Int64(), **_columns(contents.benchmark)}
     if contents.masks:
         schema["mask"] = _IMAGE
-    for number, photos in in_shards(samples(contents, tick), size):
+    for number, photos in in_shards(samples(contents, tick)):
         drafts.append(folder / "data" / f"{number}.draft")
         _write_shard(drafts[-1], list(photos), labels, schema)
     shards = [
@@ -96,15 +95,7 @@ def unique_names(benchmark: Benchmark) -> list[str]:
     """
     names = {index: benchmark.label_space.names[index] for index in present_classes(benchmark)}
     count = Counter(names.values())
-    taken = {name for name in names.values() if count[name] == 1}
-    unique = []
-    for index, name in names.items():
-        wanted = name if count[name] == 1 else f"{name} ({index})"
-        while count[name] > 1 and wanted in taken:
-            wanted += "'"
-        taken.add(wanted)
-        unique.append(wanted)
-    return unique
+    return [name if count[name] == 1 else f"{name} ({index})" for index, name in names.items()]
 
 
 def front_matter(benchmark: Benchmark, statement: Statement, folder: Path) -> str:
@@ -116,11 +107,10 @@ def front_matter(benchmark: Benchmark, statement: Statement, folder: Path) -> st
     lines = [
         "---",
         f"pretty_name: {quote(statement.title(benchmark))}",
-        *_licence_lines(benchmark, statement.facts.licence),
+        *_licence_lines(statement.facts.licence),
     ]
     lines += ["task_categories:", "- image-classification", "- zero-shot-image-classification"]
     lines += ["tags:", "- counterground", "- robustness", "- spurious-correlations"]
-    lines += ["size_categories:", f"- {_size_category(count)}"]
     lines += ["configs:", "- config_name: default", "  data_files:", "  - split: test"]
     lines += ["    path: data/test-*.parquet", "dataset_info:", "  features:"]
     lines += ["  - name: image", "    dtype: image", "  - name: label", "    dtype:"]
@@ -135,35 +125,16 @@ def front_matter(benchmark: Benchmark, statement: Statement, folder: Path) -> st
     return "\n".join(lines) + "\n"
 
 
-def _licence_lines(benchmark: Benchmark, licence: str) -> list[str]:
-    """State the collection's licence alone only if it allows nothing that a photo's forbids."""
-    if licence and all_as_free(benchmark.photos["licence"], licence):
-        return [f"license: {quote(licence)}"]
+def _licence_lines(licence: str) -> list[str]:
     lines = ["license: other", "license_name: per-photo", "license_link: ATTRIBUTION.csv"]
     details = f"Selection and labels: {licence}. Each photo: its own licence, in ATTRIBUTION.csv."
     return [*lines, f"license_details: {quote(details)}"] if licence else lines
 
 
-def _size_category(count: int) -> str:
-    steps = ("1K", "10K", "100K", "1M")
-    if count < 1000:
-        return "n<1K"
-    power = min(len(str(count)) - 4, 3)
-    return f"{steps[power]}<n<{(*steps, '10M')[power + 1]}"
-
-
 def quote(text: str) -> str:
     """Return ``text`` in double quotes, so that YAML reads it back whatever it holds."""
-    return '"' + "".join(_escape(char) for char in text) + '"'
-
-
-def _escape(char: str) -> str:
-    if char in '"\\':
-        return f"\\{char}"
-    if char.isascii() and char.isprintable():
-        return char
-    code = ord(char)
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in quoted)
 
 
 HUGGINGFACE = ExportFormat(

@@ -13,7 +13,6 @@ from counterground.construction.exports._layout import Contents, keep_paths, slu
 from counterground.construction.exports._shards import (
     CLASS_FIELDS,
     Sample,
-    ShardSize,
     in_shards,
     refuse_columns,
     samples,
@@ -26,14 +25,14 @@ def _lay_out(benchmark: Benchmark) -> Contents:
     return keep_paths(benchmark)
 
 
-def _write(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> None:
+def _write(contents: Contents, folder: Path, tick: Tick) -> None:
     """Write ``<name>-000000.tar`` and so on: ``<key>.jpg``, ``<key>.json``, with a mask ``<key>.mask.png``.
 
     The JSON has every field of the manifest. Keys number the photos in manifest order; times and owners are
     zero. ``label_space.json`` and ``benchmark.json`` are beside the shards.
     """
     shards = []
-    for number, photos in in_shards(samples(contents, tick), size):
+    for number, photos in in_shards(samples(contents, tick)):
         shard = folder / f"{slug(contents.benchmark.name)}-{number:06d}.tar"
         with tarfile.open(shard, "w:", format=tarfile.USTAR_FORMAT) as tar:
             for photo in photos:
