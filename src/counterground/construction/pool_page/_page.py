@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
 from counterground.construction.pool_page._heat import (
-    SHADES,
     WEAK_BELOW,
-    HeatMap,
     background_counts,
     discard_counts,
     referee_accuracy,
@@ -23,23 +20,14 @@ from counterground.construction.pool_page._summary import (
     AgreementWords,
     PoolSummary,
     agreement_words,
-    failures_by_reason,
     pool_sentence,
     summarise_pool,
 )
-from counterground.files import write_text
-from counterground.reporting.shell import page_path, render_page
-from counterground.results import count
-
-if TYPE_CHECKING:
-    from counterground.construction.pool import Pool
-
-
-from typing import TYPE_CHECKING
-
 from counterground.errors import CounterGroundError
+from counterground.files import write_text
 from counterground.reporting.page import Gallery, make_gallery
 from counterground.reporting.photo_sources import PhotoSource
+from counterground.reporting.shell import page_path, render_page
 
 if TYPE_CHECKING:
     from counterground.construction.pool import Pool
@@ -103,71 +91,6 @@ def pool_photos(pool: Pool, budget: float) -> PoolPhotos:
     return PoolPhotos(dict(sorted(classes.items(), key=lambda item: item[0].lower())), gallery)
 
 
-_ALPHA_FROM = -0.25
-_ALPHA_TICKS = ((0.0, "0"), (2 / 3, "0.67"), (0.8, "0.8"), (1.0, "1"))
-_HEAD_AT_MOST = 18
-_LETTER = 7
-_WIDEST_CELL = 96
-_ROOM = 790  # pixels beside the class names, in the narrowest window with level heads
-
-
-class Segment(NamedTuple):
-    """A piece of a bar: its side, start and width in percent of the strip, and what it says."""
-
-    side: str
-    start: float
-    width: float
-    title: str
-
-
-class Bar(NamedTuple):
-    """A class and its photos by what was decided."""
-
-    name: str
-    segments: list[Segment]
-    counts: Mapping[str, Any]
-
-
-class Dot(NamedTuple):
-    """Agreement on something: alpha and its interval in percent of the strip, None where undefined."""
-
-    name: str
-    kind: str
-    at: float | None
-    span: tuple[float, float] | None
-    weak: bool
-    words: AgreementWords
-
-
-class Head(NamedTuple):
-    """The name of a column, cut if it is too long."""
-
-    text: str
-    name: str
-
-
-class Block(NamedTuple):
-    """Columns side by side.
-
-    ``flat``: wide windows have room for level heads; others turn them, which takes ``height`` pixels.
-    ``widest`` is the most the block takes, in pixels.
-    """
-
-    columns: range
-    heads: list[Head]
-    flat: bool
-    height: int
-    widest: int
-
-
-@dataclass(frozen=True)
-class Heat:
-    """A heat map for the template."""
-
-    heat: HeatMap
-    blocks: list[Block]
-
-
 def write_pool_report(
     pool: Pool | PoolSummary,
     out: Path,
@@ -206,15 +129,11 @@ def write_pool_report(
         photos=photos and pool_photos(photos, photo_budget),
         per_class=PER_CLASS,
         sentence=pool_sentence(summary),
-        shades=SHADES,
         sides=SIDES,
-        bars=_bars(summary),
-        heats={name: Heat(heat, _blocks(heat)) for name, heat in heats.items()},
+        heats=heats,
         cells=[] if cells is None else cells.to_dicts(),
         referee=referee,
         agreement=_agreement(summary),
-        ticks=[(_at(value), text) for value, text in _ALPHA_TICKS],
-        failures=failures_by_reason(summary).to_dicts(),
         few_in_class=FEW_IN_CLASS,
         weak_below=WEAK_BELOW,
     )
@@ -222,53 +141,13 @@ def write_pool_report(
     return path
 
 
-def _bars(summary: PoolSummary) -> list[Bar]:
-    most = max([1, *summary.classes["photos"]])
-    bars = []
-    for row in summary.classes.iter_rows(named=True):
-        segments, start = [], 0.0
-        for side in SIDES:
-            width = round(100 * row[side] / most, 3)
-            if row[side]:
-                title = f"{row['class_name']}: {count(row[side])} of {count(row['photos'])} {side}"
-                segments.append(Segment(side, round(start, 3), width, title))
-            start += width
-        bars.append(Bar(row["class_name"], segments, row))
-    return bars
-
-
-def _blocks(heat: HeatMap) -> list[Block]:
-    blocks = []
-    for columns in heat.blocks():
-        heads = [Head(_cut(heat.columns[k]), heat.columns[k]) for k in columns]
-        longest = _LETTER * max((len(head.text) for head in heads), default=0)
-        flat = longest + 4 <= min(_WIDEST_CELL, _ROOM // max(1, len(columns)))
-        blocks.append(Block(columns, heads, flat, 10 + longest, _WIDEST_CELL * len(columns)))
-    return blocks
-
-
-def _cut(name: str) -> str:
-    return name if len(name) <= _HEAD_AT_MOST else f"{name[: _HEAD_AT_MOST - 1]}…"
-
-
-def _agreement(summary: PoolSummary) -> list[tuple[str, AgreementWords, Sequence[Dot]]]:
-    """Return per task the words for all photos, then a dot for each label and each class."""
-    found: list[tuple[str, AgreementWords, Sequence[Dot]]] = []
+def _agreement(summary: PoolSummary) -> list[tuple[str, list[tuple[str, str, AgreementWords]]]]:
+    """Return per task the kind, the name and the words of each row: all photos, labels, then classes."""
+    found = []
     for task in summary.agreement["task"].unique(maintain_order=True):
-        rows = summary.agreement.filter(pl.col("task") == task).to_dicts()
-        whole = next(row for row in rows if row["class_name"] is None and row["label"] is None)
-        dots = [_dot(row) for row in rows if row is not whole]
-        found.append((task, agreement_words(whole), sorted(dots, key=lambda dot: dot.kind != "label")))
+        rows = []
+        for row in summary.agreement.filter(task=task).to_dicts():
+            kind = "class" if row["class_name"] else "label" if row["label"] else "all"
+            rows.append((kind, row["class_name"] or row["label"] or "", agreement_words(row)))
+        found.append((task, sorted(rows, key=lambda row: ("all", "label", "class").index(row[0]))))
     return found
-
-
-def _dot(row: Mapping[str, Any]) -> Dot:
-    kind, name = ("label", row["label"]) if row["class_name"] is None else ("class", row["class_name"])
-    at = None if row["alpha"] is None else _at(row["alpha"])
-    span = None if row["low"] is None else (_at(row["low"]), _at(row["high"]))
-    return Dot(name, kind, at, span, row["photos"] < FEW_IN_CLASS, agreement_words(row))
-
-
-def _at(alpha: float) -> float:
-    """Convert alpha to percent of the strip; values below its left end are drawn there."""
-    return round(100 * (max(alpha, _ALPHA_FROM) - _ALPHA_FROM) / (1 - _ALPHA_FROM), 3)

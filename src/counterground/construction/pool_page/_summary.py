@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
-from counterground.construction.pool import IMPORTED, LATER, REVIEW_LABELS
+from counterground.construction.pool import LATER, REVIEW_LABELS
 from counterground.metrics import agreement
 from counterground.results import NOTHING, count, decimal, percent
 from counterground.text import counted
@@ -43,7 +43,7 @@ class PoolSummary:
             screen) and ``seconds``, the median time of a decision; null if no time was kept.
         agreement: as ``metrics.agreement`` gives it.
         candidates: ``class_name, wanted, got, failed`` (candidates).
-        failures: ``class_name, reason, n`` of candidates that failed.
+        failures: ``reason, n`` of candidates that failed, the most frequent first.
         licences: ``licence`` (null: unknown), ``photos``, ``standing``.
         warnings: what a reader must know before believing the figures, one sentence each.
     """
@@ -74,8 +74,7 @@ def summarise_pool(pool: Pool) -> PoolSummary:
     photos, decisions, candidates = pool.photos(), pool.decisions(), pool.candidates()
     state = _state(pool.verdicts("review"), pool.verdicts("background"))
     labels = _labels(pool.background_labels(), state.filter("stands"))
-    votes = pool.votes_by_cluster()
-    found = _in_order(agreement(votes), labels)
+    found = _in_order(agreement(pool.votes_by_cluster()), labels)
     annotators = _annotators(decisions)
     return PoolSummary(
         pool.root.name,
@@ -86,11 +85,12 @@ def summarise_pool(pool: Pool) -> PoolSummary:
         annotators,
         found,
         _candidates(candidates),
-        _counts_by_class(
-            candidates.filter(pl.col("status") == "failed"), "reason", "reason", "no reason kept"
-        ),
+        candidates.filter(pl.col("status") == "failed")
+        .group_by("reason")
+        .agg(n=pl.len().cast(pl.Int64))
+        .sort("n", "reason", descending=[True, False]),
         _licences(photos, state),
-        (*_warnings(found, annotators), *_beside_imported(votes, found)),
+        tuple(_warnings(found, annotators)),
     )
 
 
@@ -126,11 +126,10 @@ def _classes(state: pl.DataFrame, candidates: pl.DataFrame) -> pl.DataFrame:
     return names.join(counted, on="class_name", how="left").with_columns(counts).sort(*_BY_NAME)
 
 
-def _counts_by_class(frame: pl.DataFrame, column: str, name: str, absent: str | None = None) -> pl.DataFrame:
-    """Return ``class_name``, the column's values as ``name`` (nulls as ``absent``, or left out) and ``n``."""
-    values = pl.col(column) if absent is None else pl.col(column).fill_null(absent)
+def _counts_by_class(frame: pl.DataFrame, column: str, name: str) -> pl.DataFrame:
+    """Return ``class_name``, the column's values as ``name`` (without nulls) and ``n``."""
     return (
-        frame.select("class_name", values.alias(name))
+        frame.select("class_name", pl.col(column).alias(name))
         .drop_nulls(name)
         .group_by("class_name", name)
         .agg(n=pl.len().cast(pl.Int64))
@@ -190,53 +189,19 @@ def _licences(photos: pl.DataFrame, state: pl.DataFrame) -> pl.DataFrame:
 
 def _warnings(found: pl.DataFrame, annotators: pl.DataFrame) -> Iterator[str]:
     for task, photos in found.filter(_WHOLE).select("task", "photos").iter_rows():
-        if not photos:
-            yield (
-                f"No photo has {task} decisions from two annotators, so their agreement is unknown: have a "
-                "second annotator label some of the photos."
-            )
-            continue
-        classes = found.filter((pl.col("task") == task) & pl.col("class_name").is_not_null())
-        thin = classes.filter(pl.col("photos") < FEW_IN_CLASS).height
         if photos < FEW_PHOTOS:
-            yield (f"Only {_photos(photos)} {task} decisions from two annotators: agreement is uncertain.")
-        elif thin:
-            yield (
-                f"In {thin} of {classes.height} classes fewer than {FEW_IN_CLASS} photos have {task} "
-                "decisions from two annotators: agreement per class is unreliable."
-            )
-    for task in annotators["task"].unique(maintain_order=True):
-        rows = annotators.filter(pl.col("task") == task)
-        suggested, decisions = rows["suggested"].sum(), rows["decisions"].sum()
-        if suggested:
-            yield (
-                f"{suggested:,} of {decisions:,} decisions on {task} were made with a model's suggestion on "
-                "screen, which biases annotators towards it and towards each other."
-            )
-
-
-def _beside_imported(votes: pl.DataFrame, found: pl.DataFrame) -> Iterator[str]:
-    """Say how much people agree without the imported labels, as the data card does."""
-    people = agreement(votes.filter(pl.col("annotator") != IMPORTED))
-    for row in found.filter(_WHOLE & (pl.col("photos") > 0)).iter_rows(named=True):
-        task = pl.col("task") == row["task"]
-        if votes.filter(task & (pl.col("annotator") == IMPORTED)).is_empty():
-            continue
-        alone = people.filter(_WHOLE & task & (pl.col("photos") > 0)).to_dicts()
-        words = agreement_words(alone[0]) if alone else None
+            two = f"{counted(photos, 'photo')} with {task} decisions from two annotators"
+            yield f"{two}: agreement is uncertain."
+    for task, suggested, decisions in (
+        annotators.group_by("task", maintain_order=True)
+        .agg(pl.col("suggested", "decisions").sum())
+        .filter(pl.col("suggested") > 0)
+        .iter_rows()
+    ):
         yield (
-            f"Imported labels count as an annotator's in the agreement on {row['task']}; "
-            + (
-                f"without them, {words.agreement} % of pairs of annotators agree, over "
-                f"{counted(alone[0]['photos'], 'photo')} (alpha {words.alpha})."
-                if words
-                else "no photo was labelled by two people."
-            )
+            f"{suggested:,} of {decisions:,} decisions on {task} were made with a model's suggestion on "
+            "screen, which biases annotators towards it and towards each other."
         )
-
-
-def _photos(number: int) -> str:
-    return "1 photo has" if number == 1 else f"{number} photos have"
 
 
 def pool_sentence(summary: PoolSummary) -> str:
@@ -246,15 +211,10 @@ def pool_sentence(summary: PoolSummary) -> str:
         f"{count(summary.total(side))} {side}" for side in ("kept", "discarded", "disagreed", "undecided")
     ]
     sentence = f"{counted(photos, 'photo')} of {counted(classes, 'class')}: {', '.join(sides)}."
-    to_do = [
-        f"{count(number)} {'has' if number == 1 else 'have'} {what}"
-        for number, what in (
-            (summary.total("unlabelled"), "no background label yet"),
-            (summary.total("unsettled"), "backgrounds on which annotators disagree"),
-        )
-        if number
-    ]
-    return f"{sentence} Of those kept or undecided, {' and '.join(to_do)}." if to_do else sentence
+    return (
+        f"{sentence} Of those kept or undecided, {count(summary.total('unlabelled'))} without a background "
+        f"label, {count(summary.total('unsettled'))} with one on which annotators disagree."
+    )
 
 
 class AgreementWords(NamedTuple):
@@ -272,12 +232,3 @@ def agreement_words(row: Mapping[str, Any]) -> AgreementWords:
     kappa, alpha = decimal(row["kappa"]), decimal(row["alpha"])
     interval = NOTHING if row["low"] is None else f"{decimal(row['low'])} to {decimal(row['high'])}"
     return AgreementWords(count(row["photos"]), percent(row["agreement"]), kappa, alpha, interval)
-
-
-def failures_by_reason(summary: PoolSummary) -> pl.DataFrame:
-    """Return ``reason, n, classes`` of failed candidates, the most frequent first."""
-    return (
-        summary.failures.group_by("reason")
-        .agg(pl.col("n").sum(), classes=pl.len())
-        .sort("n", "reason", descending=[True, False])
-    )

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from counterground.construction.pool_page._heat import (
-    SHADES,
-    WEAK_BELOW,
-    Cell,
     HeatMap,
     background_counts,
     discard_counts,
@@ -21,7 +18,6 @@ from counterground.construction.pool_page._summary import (
     FEW_IN_CLASS,
     PoolSummary,
     agreement_words,
-    failures_by_reason,
     pool_sentence,
 )
 from counterground.results import NOTHING, count
@@ -30,11 +26,8 @@ from counterground.text import one_line
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.table import Table
-    from rich.text import Text
 
 
-_NAME_AT_LEAST, _NAME_AT_MOST = 12, 30
-_HEAD_AT_MOST = 14
 _LOWEST = 5
 
 
@@ -49,22 +42,21 @@ class PoolView:
     cells: pl.DataFrame | None = None
     referee: str = ""
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+    def __rich_console__(self, _console: Console, _options: ConsoleOptions) -> RenderResult:
         """Draw everything, one part after another."""
-        yield from _parts(self, options.max_width)
+        yield from _parts(self)
 
 
-def _parts(view: PoolView, width: int) -> Iterator[RenderableType]:
+def _parts(view: PoolView) -> Iterator[RenderableType]:
     from rich.text import Text
 
     summary = view.summary
     yield Text(f"{one_line(summary.name)}: {pool_sentence(summary)}", style="bold")
     yield _classes(summary)
     if summary.total("labelled"):
-        title = "Photos by class and background (kept or undecided)"
-        yield from _heat(title, background_counts(summary), width)
+        yield _heat("Photos by class and background (kept or undecided)", background_counts(summary))
     if summary.total("discarded"):
-        yield from _heat("Photos discarded, by class and reason", discard_counts(summary), width)
+        yield _heat("Photos discarded, by class and reason", discard_counts(summary))
     if not summary.annotators.is_empty():
         yield _annotators(summary)
     if not summary.agreement.is_empty():
@@ -77,9 +69,8 @@ def _parts(view: PoolView, width: int) -> Iterator[RenderableType]:
         yield _licences(summary)
     if view.cells is not None:
         who = f" of {view.referee}" if view.referee else ""
-        weak = f"~ fewer than {WEAK_BELOW} photos."
         title = f"Accuracy{who} by class and background, percent"
-        yield from _heat(title, referee_accuracy(view.cells, summary.labels), width, weak)
+        yield _heat(title, referee_accuracy(view.cells, summary.labels))
     for sentence in summary.warnings:
         yield Text(f"Warning: {sentence}")
 
@@ -167,8 +158,8 @@ def _candidates(summary: PoolSummary) -> Table:
 
 
 def _failures(summary: PoolSummary) -> Table:
-    table = _table("Why candidates failed", "reason", "candidates", "classes")
-    for row in failures_by_reason(summary).iter_rows():
+    table = _table("Why candidates failed", "reason", "candidates")
+    for row in summary.failures.iter_rows():
         _add(table, *row)
     return table
 
@@ -180,69 +171,9 @@ def _licences(summary: PoolSummary) -> Table:
     return table
 
 
-def _heat(title: str, heat: HeatMap, width: int, note: str = "") -> Iterator[RenderableType]:
-    from rich.text import Text
-
-    yield Text(f"\n{title}\n", style="italic")
-    name, size = _sizes(heat, width)
-    for columns in heat.blocks(max(1, (width - name) // size)):
-        yield from _heads([one_line(heat.columns[k]) for k in columns], name, size)
-        for label, row in zip(heat.rows, heat.grid, strict=True):
-            yield from _row(one_line(label), [row[k] for k in columns], name, size)
-        yield Text("")
-    shades = Text("Shades: ")
-    for shade, words in heat.key:
-        shades.append(f" {words} ".replace(" ", "\N{NO-BREAK SPACE}"), style=_style(shade))
-        shades.append(" ")
-    yield shades
-    if note:
-        yield Text(note)
-
-
-def _sizes(heat: HeatMap, width: int) -> tuple[int, int]:
-    """Return widths of names and of a cell: room for whole words, else for doubt marks, else for numbers."""
-    cells = [cell for row in heat.grid for cell in row]
-    number = max((len(cell.text) for cell in cells), default=1)
-    doubted = max((len(cell.text) + cell.weak for cell in cells), default=1)
-    word = max((len(word) for column in heat.columns for word in column.split()), default=1)
-    wanted = min(_NAME_AT_MOST, max(map(len, heat.rows), default=0))
-    for size in (1 + max(word, doubted), 1 + doubted, 1 + number):
-        if wanted + size * len(heat.columns) <= width:
-            return wanted, size
-    return min(wanted, max(_NAME_AT_LEAST, width - size * len(heat.columns))), size
-
-
-def _heads(names: Sequence[str], name: int, size: int) -> Iterator[Text]:
-    """Yield the names of the columns: word under word if they fit, else letter under letter."""
-    from rich.text import Text
-
-    if max((len(word) for column in names for word in column.split()), default=0) < size:
-        stacks = [column.split() for column in names]
-    else:
-        cut = [word if len(word) <= _HEAD_AT_MOST else f"{word[: _HEAD_AT_MOST - 1]}…" for word in names]
-        stacks = [list(word) for word in cut]
-    height = max(map(len, stacks), default=0)
-    for line in range(height):
-        words = [([""] * (height - len(stack)) + stack)[line].rjust(size) for stack in stacks]
-        yield Text(" " * name + "".join(words).rstrip(), no_wrap=True)
-
-
-def _row(label: str, cells: Sequence[Cell], name: int, size: int) -> Iterator[Text]:
-    """Yield a row; a name that is too long continues on its own lines below."""
-    from textwrap import wrap
-
-    from rich.text import Text
-
-    first, *more = wrap(label, name) or [""]
-    line = Text(first.ljust(name), no_wrap=True, end="")
-    for cell in cells:
-        text = f"~{cell.text}" if cell.weak else cell.text
-        line.append(text.rjust(size), style=_style(cell.shade))
-    line.end = "\n"
-    yield line
-    for rest in more:
-        yield Text(f"  {rest}", no_wrap=True)
-
-
-def _style(shade: int | None) -> str:
-    return "" if shade is None else f"{SHADES[shade].dark_ink} on {SHADES[shade].dark_fill}"
+def _heat(title: str, heat: HeatMap) -> Table:
+    table = _table(title, "class", "", texts=2)
+    table.expand = True
+    for row, name in enumerate(heat.rows):
+        _add(table, name, heat.in_words(row) or NOTHING)
+    return table
