@@ -37,7 +37,7 @@ def test_a_photo_is_taken_in_once(pool):
     "path", ["files/../../etc/passwd", "/etc/passwd", "a.png", "files", "files//a.png", "files/x\\y"]
 )
 def test_places_outside_the_pool_are_refused(pool, path):
-    with pytest.raises(CounterGroundError, match="not a path below files"):
+    with pytest.raises(CounterGroundError, match="not a file below files"):
         pool.add_photos([{"path": path, "photo_id": "0" * 64, "class_name": "x"}])
 
 
@@ -157,7 +157,7 @@ def test_later_is_no_verdict(pool):
         ("background", [], "one label or several"),
         ("background", ["snow", "snow"], "one label or several"),
         ("background", ["later", "snow"], "one label or several"),
-        ("review", ["keep", "clarity"], "kept or discarded"),
+        ("review", ["keep", "clarity"], "one label or several"),
         ("reviews", ["keep"], "Did you mean 'review'"),
     ],
 )
@@ -170,7 +170,7 @@ def test_what_is_no_decision_is_refused(pool, task, labels, message):
 def test_unknown_photos_and_annotators_without_a_name_are_refused(pool):
     with pytest.raises(UsageError, match="no photo"):
         decide(pool, "files/none.png", "snow")
-    with pytest.raises(UsageError, match="name of its annotator"):
+    with pytest.raises(UsageError, match="needs its annotator"):
         decide(pool, paths(pool)[0], "snow", by=" ")
 
 
@@ -196,18 +196,6 @@ def test_labels_of_ones_own(pool):
     decide(pool, paths(pool)[0], "studio")
     pool.set_setting("background_labels", ["grass"])
     assert verdict(pool, paths(pool)[0])["label"] == "studio"
-
-
-def test_labels_in_two_spellings_are_one_background(pool):
-    """A used label can be neither renamed nor removed."""
-    pool.add_background_labels(["Grass", "Studio", "studio"])
-    assert pool.background_labels() == [*BACKGROUND_LABELS, "Studio"]
-    pool.set_setting("background_labels", [*BACKGROUND_LABELS, "Grass"])
-    for path, label in zip(paths(pool), ["Grass", "grass", "snow"], strict=False):
-        decide(pool, path, label)
-    benchmark = open_benchmark(pool.root)
-    assert benchmark.photos["background"].to_list()[:4] == ["grass", "grass", "snow", None]
-    assert benchmark.notes[0] == "Backgrounds written as 'grass': 'Grass', 'grass'."
 
 
 def test_freezing_says_what_is_left_out(pool):
@@ -258,22 +246,13 @@ def test_one_photo_in_two_classes_is_noted_as_in_a_folder(tmp_path, make_pool):
     [
         ({}, ""),
         ({"cluster": lambda number: "herd"}, ""),
-        ({"observer": str, "cluster": lambda number: None}, "though 8 share an observer"),  # in both classes
-        ({"observer": lambda number: "", "observation": lambda number: None}, ""),
         (
             {"cluster": lambda number: "herd" if number < 2 else None},
             "4 of 8 photos have no cluster",
         ),
-        ({"observation": lambda number: "7"}, "8 of 8 photos have no cluster, so each"),
-        (
-            {"observer": lambda number: "ann", "cluster": lambda number: None if number == 3 else "herd"},
-            "2 of 8 photos have no cluster, so each counts as independent, though 2 share an",
-        ),
     ],
 )
-def test_photos_without_a_cluster_count_as_independent_and_are_noted_among_related_ones(
-    tmp_path, columns, note
-):
+def test_photos_without_a_cluster_count_as_independent_and_are_noted_among_others(tmp_path, columns, note):
     with made_pools.fill_pool(tmp_path / "pool", dict.fromkeys(CLASSES, 4), **columns) as pool:
         frozen, photos = pool.freeze(), pool.photos()
     assert frozen.photos["cluster"].equals(photos["cluster"])
@@ -303,8 +282,6 @@ def test_candidates_are_listed_once_and_marked(pool):
     found = pool.candidates("flamingo")
     assert found["status"].to_list() == ["wanted", "failed", "got"]
     assert found["tries"].to_list() == [0, 1, 1]
-    with pytest.raises(CounterGroundError, match="no candidate"):
-        pool.mark_candidates([("k9", "flamingo", "got", None)])
 
 
 def test_what_a_source_says_about_a_photo_can_be_corrected(pool):
@@ -316,17 +293,6 @@ def test_what_a_source_says_about_a_photo_can_be_corrected(pool):
         ("cc-by", 41, None),
         ("cc0", None, "ann"),
     ]
-    for changes, message in (
-        ({first: {"photo_id": "0"}}, "column 'photo_id' of a photo cannot be changed"),
-        ({first: {"taxon_id": "x"}}, "cannot hold 'x'"),
-        (
-            {first: {"licence": "cc-by-nc"}, "files/none.jpg": {"licence": "cc-by"}},
-            "no photo 'files/none.jpg'",
-        ),
-    ):
-        with pytest.raises(CounterGroundError, match=message):
-            pool.update_photos(changes)
-    assert pool.photos().equals(photos)
 
 
 def test_signals_are_replaced_by_name(pool):
@@ -335,15 +301,3 @@ def test_signals_are_replaced_by_name(pool):
     pool.write_signals(pl.DataFrame([row | empty | {"signal": name} for name in ("blur", "tiny")]))
     pool.write_signals(pl.DataFrame([row | empty | {"signal": "blur", "priority": 0.9}]))
     assert dict(pool.signals().select("signal", "priority").iter_rows()) == {"blur": 0.9, "tiny": 0.5}
-
-
-def test_a_pool_in_a_repl_and_a_notebook_says_what_it_holds(pool):
-    first, second, *_ = paths(pool)
-    decide(pool, first, "keep", task="review")
-    decide(pool, second, "grass")
-    said = "8 photos of 2 classes; 1 reviewed, 1 with a background"
-    assert repr(pool) == f"Pool {pool.root}: {said}"
-    assert f"<div>{said}</div>" in pool._repr_html_()
-    (pool.root / "decisions.sqlite").write_bytes(b"damaged" * 1000)
-    pool.close()
-    assert "damaged" in repr(pool)

@@ -1,7 +1,6 @@
 """The pool's file: what is none, what was changed, full disks, threads and kills."""
 
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -9,11 +8,10 @@ import sys
 import textwrap
 import threading
 
-import polars as pl
 import pytest
 from sqlalchemy import text
 
-from counterground.construction.pool import BACKGROUND_LABELS, SIGNAL_SCHEMA, is_pool, open_pool
+from counterground.construction.pool import BACKGROUND_LABELS, is_pool, open_pool
 from counterground.errors import CounterGroundError, UsageError
 
 
@@ -62,18 +60,6 @@ def test_what_a_pool_lacks_is_one_line(pool, sql):
         read_all(pool.root)
 
 
-def signal_for(path, reason):
-    row = {
-        "path": path,
-        "signal": "s",
-        "reason": reason,
-        "flagged": True,
-        "priority": 0.5,
-        "explanation": "x",
-    }
-    return pl.DataFrame([row], schema=SIGNAL_SCHEMA)
-
-
 def read_all(root):
     changed = open_pool(root)
     changed.background_labels()
@@ -92,24 +78,6 @@ def test_signs_in_the_name_of_a_folder_have_no_meaning(tmp_path, make_pool, monk
         monkeypatch.setattr("tempfile.tempdir", str(folder.parent))
     with open_pool(folder) as pool:
         assert len(pool.photos()) == 2
-
-
-def test_no_value_is_taken_that_could_not_be_read_again(pool):
-    path = pool.photos()["path"][0]
-    for needed in ("path", "photo_id", "class_name"):
-        row = {"path": path, "photo_id": "0" * 64, "class_name": "flamingo"} | {needed: None}
-        with pytest.raises(CounterGroundError, match=f"has no '{needed}'"):
-            pool.add_photos([row])
-    with pytest.raises(CounterGroundError, match="has no 'position'"):
-        pool.add_candidates([{"key": "url:x", "class_name": "flamingo"}])
-    with pytest.raises(CounterGroundError, match="a signal has the reason 'mine'"):
-        pool.write_signals(pool.signals().clear().vstack(signal_for(path, "mine")))
-    with pytest.raises(CounterGroundError, match="is not UTF-8"):
-        pool.decide(path, annotator="\ud800", task="review", labels=["keep"])
-    row = {"key": "url:x", "class_name": "flamingo", "position": 0, "taxon_id": "none"}
-    with pytest.raises(CounterGroundError, match=r"column 'taxon_id' .* cannot hold 'none'"):
-        pool.add_candidates([row])
-    assert pool.candidates().is_empty()
 
 
 def test_a_newer_pool_is_not_touched(pool):
@@ -187,47 +155,10 @@ def test_kill_loses_no_decision_that_was_confirmed(pool):
 def test_a_link_in_place_of_the_photos_folder_is_refused(pool, tmp_path):
     pool.files.rename(tmp_path / "elsewhere")
     pool.files.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(CounterGroundError, match="is a link, and a pool holds files only"):
+    with pytest.raises(CounterGroundError, match="or is a link"):
         pool.photo_file(pool.photos()["path"][0])
-
-
-@pytest.mark.parametrize("create", [False, True])
-def test_an_emptied_database_is_not_filled_anew(pool, create):
-    pool.close()
-    for file in pool.root.glob("decisions.sqlite*"):
-        file.unlink()
-    (pool.root / "decisions.sqlite").touch()
-    with pytest.raises(CounterGroundError, match="is empty, and photos lie beside it"):
-        open_pool(pool.root, create=create)
 
 
 def test_a_database_whose_making_was_cut_off_is_made(tmp_path):
     (tmp_path / "decisions.sqlite").touch()
     assert open_pool(tmp_path, create=True).photos().is_empty()
-
-
-@pytest.mark.parametrize("replaced", [False, True])
-def test_a_file_that_is_gone_while_it_is_open_takes_no_decision(pool, tmp_path, make_pool, replaced):
-    path = pool.photos()["path"][0]
-    moved = pool.root.rename(tmp_path / "moved")
-    if replaced:
-        make_pool(pool.root, {}).close()
-    with pytest.raises(CounterGroundError, match="replaced while it was open: move it back"):
-        pool.decide(path, annotator="ann", task="review", labels=["keep"])
-    if replaced:
-        shutil.rmtree(pool.root)
-    moved.rename(pool.root)
-    pool.decide(path, annotator="ann", task="review", labels=["keep"])
-    assert len(pool.decisions()) == 1
-
-
-def test_a_closed_pool_whose_file_is_gone_makes_no_empty_one(pool, tmp_path):
-    moved = pool.root.rename(tmp_path / "moved")
-    pool.root.mkdir()
-    pool.close()
-    with pytest.raises(CounterGroundError, match="was moved, deleted or replaced"):
-        pool.photos()
-    assert not list(pool.root.iterdir())
-    pool.root.rmdir()
-    moved.rename(pool.root)
-    assert len(pool.photos())

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sqlite3
-import tempfile
 import time
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -111,8 +108,6 @@ def database_errors(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except UnicodeEncodeError as error:
-        raise CounterGroundError(f"{path} cannot hold {error.object[:100]!r}: it is not UTF-8.") from error
     except (UnicodeDecodeError, json.JSONDecodeError, pl.exceptions.PolarsError) as error:
         raise CounterGroundError(
             f"{path}: it is damaged ({error_message(error)}). Restore the file from a backup."
@@ -130,15 +125,15 @@ def database_errors(path: Path) -> Iterator[None]:
 def open_database(path: Path, *, create: bool) -> Engine:
     """Return the engine of a pool's database; ``create`` makes one if there is none.
 
-    If the folder cannot be written, as on a read-only disk, SQLite cannot read its log. A private copy is
-    read instead, and changes to the pool fail, as they should.
+    If the folder cannot be written, as on a read-only disk, the file is read without SQLite's log, and
+    changes to the pool fail, as they should.
 
     Raises:
         CounterGroundError: the file is another program's database, or has a newer version.
         sqlalchemy.exc.DatabaseError: the file is not a database, is damaged, or cannot be written.
     """
     writable = create or (os.access(path.parent, os.W_OK) and os.access(path, os.W_OK))
-    engine = _engine(path) if writable else _engine_of_copy(path)
+    engine = _engine(path) if writable else _engine(path, mode="ro", immutable="1")
     try:
         with _transaction(engine, writes=create) as connection:
             _make_or_check(connection, path, create=create)
@@ -158,23 +153,6 @@ def _engine(path: Path, **options: str) -> Engine:
     engine = create_engine(address, connect_args={"timeout": _BUSY_MS / 1000})
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)
-    return engine
-
-
-def _engine_of_copy(path: Path) -> Engine:
-    """Return an engine that reads a copy of the database and of its log; the copy is deleted with it."""
-    folder = tempfile.TemporaryDirectory(prefix="counterground-")
-    try:
-        for name in (path.name, f"{path.name}-wal"):
-            if (path.parent / name).is_file():
-                shutil.copyfile(path.parent / name, Path(folder.name, name))
-    except OSError as error:
-        folder.cleanup()
-        raise CounterGroundError(
-            f"{path} cannot be read, or copied to {folder.name}: {error.strerror or error}."
-        ) from error
-    engine = _engine(Path(folder.name, path.name), mode="ro")
-    weakref.finalize(engine, folder.cleanup)
     return engine
 
 
@@ -209,12 +187,10 @@ def _make_or_check(connection: Connection, path: Path, *, create: bool) -> None:
     if empty and create:
         _make(connection)
         return
-    if application != _APPLICATION:
-        raise CounterGroundError(f"{path} is not the database of a pool: name another folder.")
-    if version != _VERSION:
+    if (application, version) != (_APPLICATION, _VERSION):
         raise CounterGroundError(
-            f"{path} has version {version}, and this CounterGround reads version {_VERSION}: "
-            "upgrade CounterGround."
+            f"{path} is not the database of a pool, or of a newer version: name another folder, or upgrade "
+            "CounterGround."
         )
 
 
@@ -253,12 +229,3 @@ def as_frame(rows: Sequence[tuple[Any, ...]], schema: Mapping[str, pl.DataType])
     given = {name: pl.String() if kind == pl.List(pl.String) else kind for name, kind in schema.items()}
     lists = [pl.col(name).str.json_decode(kind) for name, kind in schema.items() if given[name] != kind]
     return pl.DataFrame(rows, schema=given, orient="row").with_columns(lists)
-
-
-def kind_problem(value: Any, kind: pl.DataType) -> str:
-    """Describe a value that a column of this kind cannot hold; empty if it can."""
-    kinds = {pl.Int64(): int, pl.Float64(): (int, float), pl.Boolean(): bool, pl.String(): str}
-    if value is None or kind not in kinds:
-        return ""
-    fits = isinstance(value, kinds[kind]) and (kind != pl.Int64() or -(2**63) <= value < 2**63)  # type: ignore[arg-type]
-    return "" if fits else f"{str(value)[:40]!r}"

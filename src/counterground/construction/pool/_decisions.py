@@ -95,20 +95,20 @@ def all_decisions(connection: Connection) -> pl.DataFrame:
 
 def _check(annotator: str, task: str, labels: Sequence[str], known: Mapping[str, Sequence[str]]) -> None:
     """Refuse invalid decisions: no annotator, unknown tasks or labels, labels that exclude each other."""
-    if not annotator.strip():
-        raise UsageError("A decision needs the name of its annotator.")
     if task not in known:
         raise UsageError(f"Unknown task {task!r}: choose {' or '.join(TASKS)}.{did_you_mean(task, TASKS)}")
-    if not labels or len(set(labels)) != len(labels) or (LATER in labels and len(labels) > 1):
-        raise UsageError(f"A decision needs one label or several different ones, not {list(labels)}.")
     for label in labels:
         if label != LATER and label not in known[task]:
             hint = did_you_mean(label, known[task])
             raise UsageError(
                 f"{label!r} is not a label of {task}: choose from {', '.join(known[task])}.{hint}"
             )
-    if task == "review" and KEEP in labels and len(labels) > 1:
-        raise UsageError(f"A photo is kept or discarded, not both: {list(labels)}.")
+    alone = LATER in labels or (task == "review" and KEEP in labels)
+    if not annotator.strip() or not labels or len(set(labels)) != len(labels) or (alone and len(labels) > 1):
+        raise UsageError(
+            f"A decision needs its annotator, and one label or several different ones that do not exclude "
+            f"each other, not {list(labels)}."
+        )
 
 
 def _written_before(connection: Connection, token: str | None, event: Mapping[str, Any]) -> int | None:
@@ -151,14 +151,10 @@ def _to_undo(
     else:
         query = query.where((DECISION.c.id if isinstance(of, int) else DECISION.c.token) == of)
     row = connection.execute(query).one_or_none()
-    if row is None:
-        if of is None:
-            return None
-        raise UsageError(f"There is no decision {of!r} to undo.")
-    if row.annotator != annotator and not row.adjudicates:
-        raise UsageError("Only its annotator can undo a decision.")
-    if row.undone:
-        raise UsageError("That decision was undone before.")
+    if row is None and of is None:
+        return None
+    if row is None or row.undone or (row.annotator != annotator and not row.adjudicates):
+        raise UsageError(f"There is no decision {of!r} that {annotator!r} can undo.")
     return _row(row)
 
 

@@ -36,10 +36,9 @@ def inside_files(root: Path, path: str) -> Path:
     """
     parts = path.split("/")
     file = root / path
-    if parts[0] != FILES or len(parts) < 2 or {"", ".", ".."} & set(parts) or "\\" in path or "\0" in path:
-        raise CounterGroundError(f"{path!r} is not a path below {FILES}/ of the pool.")
-    if file.is_symlink() or leads_out(root, file):
-        raise CounterGroundError(f"{path!r} is a link, and a pool holds files only.")
+    inside = parts[0] == FILES and len(parts) > 1 and not {"", ".", ".."} & set(parts)
+    if not inside or "\\" in path or file.is_symlink() or leads_out(root, file):
+        raise CounterGroundError(f"{path!r} is not a file below {FILES}/ of the pool, or is a link.")
     if not file.is_file():
         raise CounterGroundError(f"The pool has no file {path!r}.")
     return file

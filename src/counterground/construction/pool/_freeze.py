@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
 
-from counterground.construction.pool._names import spelling_of
 from counterground.errors import CounterGroundError
 from counterground.photos import (
     MANIFEST_SCHEMA,
     Benchmark,
     assign_classes,
     describe_gaps,
-    name_key,
-    quoted_ways,
-    respelled,
 )
 from counterground.text import and_more
 
 
-def freeze(
-    root: Path, photos: pl.DataFrame, review: pl.DataFrame, background: pl.DataFrame, labels: Iterable[str]
-) -> Benchmark:
+def freeze(root: Path, photos: pl.DataFrame, review: pl.DataFrame, background: pl.DataFrame) -> Benchmark:
     """Return the benchmark of the photos that stand; see ``Pool.freeze``.
 
     Args:
@@ -32,7 +25,6 @@ def freeze(
         photos: photos as ``PHOTO_SCHEMA``, sorted by path.
         review: review verdicts on them, as ``VERDICT_SCHEMA``.
         background: background verdicts, likewise.
-        labels: the pool's background labels.
     """
     stands = review["stands"]
     kept, backgrounds = photos.filter(stands), background.filter(stands)
@@ -44,29 +36,16 @@ def freeze(
     classes = assign_classes(kept["class_name"].unique().sort().to_list())
     indices = [classes.index[name] for name in kept["class_name"]]
     names = [classes.label_space.names[index] for index in indices]
-    places, notes_on_spelling = _in_one_spelling(backgrounds["label"], labels)
     manifest = kept.with_columns(
         pl.Series("class_index", indices, pl.Int32),
         pl.Series("class_name", names, pl.String),
-        places.alias("background"),
+        backgrounds["label"].alias("background"),
         pl.lit(None, pl.String).alias("group"),
     ).select(*MANIFEST_SCHEMA)
-    notes = (*classes.notes, *notes_on_spelling, *_notes(review, backgrounds, stands, len(photos)))
+    notes = (*classes.notes, *_notes(review, backgrounds, stands, len(photos)))
     notes += (*_notes_on_classes(photos, kept), *_notes_on_clusters(kept))
     benchmark = Benchmark(root.name, root, manifest, classes.label_space, notes)
     return benchmark.described(notes=(*notes, *describe_gaps(benchmark)))
-
-
-def _in_one_spelling(found: pl.Series, labels: Iterable[str]) -> tuple[pl.Series, tuple[str, ...]]:
-    """Write labels that differ only in spelling as the first of them in the pool, and note which they are.
-
-    A benchmark refuses them, but a label that was used in a pool can be neither renamed nor removed.
-    """
-    used = found.drop_nulls().unique().sort().to_list()
-    spelling = spelling_of([*labels, *used])
-    ways = [(spelling[name_key(same[0])], same) for same in respelled(used)]
-    notes = [f"Backgrounds written as {first!r}: {', '.join(quoted_ways(same))}." for first, same in ways]
-    return found.replace({way: first for first, same in ways for way in same}), tuple(notes)
 
 
 def _notes(review: pl.DataFrame, backgrounds: pl.DataFrame, stands: pl.Series, total: int) -> tuple[str, ...]:
@@ -98,17 +77,8 @@ def _notes_on_classes(photos: pl.DataFrame, kept: pl.DataFrame) -> tuple[str, ..
 
 
 def _notes_on_clusters(kept: pl.DataFrame) -> tuple[str, ...]:
-    """Note photos that count as independent although others do not, or although their source relates them."""
-    without = kept.filter(pl.col("cluster").is_null())
-    origins = [pl.when(pl.col(name) != "").then(name) for name in ("observer", "observation")]
-    related = pl.any_horizontal(origin.is_duplicated() & origin.is_not_null() for origin in origins)
-    alike = len(kept.filter(related & pl.col("cluster").is_null()))
-    if without.is_empty() or (len(without) == len(kept) and not alike):
+    """Note photos that count as independent although others do not."""
+    without = kept["cluster"].null_count()
+    if not 0 < without < len(kept):
         return ()
-    note = f"{len(without)} of {len(kept)} photos have no cluster, so each counts as independent"
-    if alike:
-        note += (
-            f", though {alike} share an observer or an observation with others: intervals may be too "
-            "narrow. To change this, import their source again with clusters in a column 'cluster'"
-        )
-    return (f"{note}.",)
+    return (f"{without} of {len(kept)} photos have no cluster, so each counts as independent.",)

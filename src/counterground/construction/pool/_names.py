@@ -23,43 +23,26 @@ def spelling_of(labels: Iterable[str]) -> dict[str, str]:
 def check_class_names(
     pool: Pool, names: Iterable[str], remedy: Callable[[str, str], str], *, also: Iterable[str] = ()
 ) -> None:
-    """Refuse classes that the pool has under other names; one error lists them all.
+    """Refuse classes that the pool has under other names.
 
     Args:
         pool: the pool.
         names: names of the incoming classes.
-        remedy: function from a name and the pool's name for the class ("NAME" if unknown) to the remedy.
+        remedy: function from a name and the pool's name for the class to the remedy.
         also: further names that count as the pool's.
 
     Raises:
-        CounterGroundError: the message names each class and its remedy.
+        CounterGroundError: the message names the class and its remedy.
     """
     theirs = {*pool.photos()["class_name"], *pool.candidates()["class_name"], *also}
     plain = {name_key(name): name for name in theirs}
     fresh = sorted(set(names) - theirs)
-    if not fresh:
-        return
-    whole, problems = _problem([*theirs, *fresh]), []
     for name in fresh:
-        known = plain.get(name_key(name))
-        # "Cardigan" may be a dog: it is not renamed to the garment "cardigan".
-        if known and (_problem([name]) is None or _problem([known])):
+        if known := plain.get(name_key(name)):
             theirs_and_ours = " ".join(quoted_ways([name, known]))
-            problems.append(f"The pool calls the class {theirs_and_ours}. {remedy(name, known)}")
-        elif whole and (error := _problem([*theirs, name])):
-            problems.append(f"{error} {remedy(name, 'NAME')}")
-    if problems:
-        raise CounterGroundError(" ".join(problems))
-    if whole:
-        raise whole
-
-
-def _problem(names: list[str]) -> CounterGroundError | None:
-    try:
-        assign_classes(names)
-    except CounterGroundError as error:
-        return error
-    return None
+            raise CounterGroundError(f"The pool calls the class {theirs_and_ours}. {remedy(name, known)}")
+    if fresh:
+        assign_classes([*theirs, *fresh])  # refuses two names of one class
 
 
 def check_annotators(pool: Pool, names: Iterable[str]) -> None:

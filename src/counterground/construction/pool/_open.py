@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from counterground.benchmarks import FolderReader
-from counterground.construction.pool._folder import DATABASE_FILE, FILES, is_pool
+from counterground.construction.pool._folder import FILES, is_pool
 from counterground.errors import CounterGroundError, UsageError, needs_extra
 from counterground.files import check_writable
 
@@ -36,17 +36,7 @@ def open_pool(path: str | Path, *, create: bool = False) -> Pool:
             raise CounterGroundError(
                 f"{root} is not a pool, and not empty (it holds {others[0]!r}): name a new folder for one."
             )
-    elif _is_emptied(root):
-        raise CounterGroundError(
-            f"{root / DATABASE_FILE} is empty, and photos lie beside it: what was decided on them is lost. "
-            "Restore the file from a backup, or name a new folder."
-        )
     return Pool(root.resolve(), create=create)
-
-
-def _is_emptied(root: Path) -> bool:
-    """Return whether an empty database had content before: photos come after its tables."""
-    return not (root / DATABASE_FILE).stat().st_size and any((root / FILES).glob("*/*"))
 
 
 def _find(path: Path) -> Path | None:

@@ -6,7 +6,6 @@ import json
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from html import escape
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,7 +21,6 @@ from counterground.construction.pool._database import (
     SIGNAL,
     as_frame,
     database_errors,
-    kind_problem,
     open_database,
     read_setting,
 )
@@ -38,17 +36,13 @@ from counterground.construction.pool._freeze import freeze
 from counterground.construction.pool._names import spelling_of
 from counterground.construction.pool._schema import (
     CANDIDATE_SCHEMA,
-    PHOTO_DETAILS,
     PHOTO_SCHEMA,
-    REVIEW_LABELS,
     SIGNAL_SCHEMA,
     TASKS,
 )
 from counterground.construction.pool._verdicts import read_verdicts, read_votes
-from counterground.errors import CounterGroundError
 from counterground.files import write_parquet
 from counterground.photos import Benchmark
-from counterground.text import counted, one_line
 
 SNAPSHOT_FILE = "photos.parquet"
 
@@ -71,19 +65,10 @@ class Pool:
             self._engine = open_database(self._database, create=create)
         if create:
             self.files.mkdir(exist_ok=True)
-        self._opened = _identity(self._database)
 
     @contextmanager
     def connect(self, *, writes: bool = True) -> Iterator[Connection]:
         """Yield a connection in one transaction: either everything is written, or nothing."""
-        found = _identity(self._database)
-        # Open connections still write to the file that is gone, and new ones would make an empty one.
-        if found is None or found != (self._opened or found):
-            raise CounterGroundError(
-                f"{self._database} was moved, deleted or replaced while it was open: "
-                "move it back, or start this command again."
-            )
-        self._opened = found
         with (
             database_errors(self._database),
             self._engine.connect().execution_options(writes=writes) as connection,
@@ -104,7 +89,6 @@ class Pool:
     def close(self) -> None:
         """Release the file handles; the pool reopens them when it is used."""
         self._engine.dispose()
-        self._opened = None
 
     def __enter__(self) -> Self:
         return self
@@ -132,10 +116,8 @@ class Pool:
                 existing paths are left unchanged.
 
         Raises:
-            CounterGroundError: a file is elsewhere, is a link, or is missing; or a row has no ``path``,
-                ``photo_id`` or ``class_name``.
+            CounterGroundError: a file is elsewhere, is a link, or is missing.
         """
-        _check_needed(rows, ("path", "photo_id", "class_name"))
         for row in rows:
             inside_files(self.root, str(row["path"]))
         return self._add(PHOTO, PHOTO_SCHEMA, [{"added_at": now()} | dict(row) for row in rows])
@@ -145,19 +127,10 @@ class Pool:
 
         Args:
             changes: new values by path; only columns of ``PHOTO_DETAILS``.
-
-        Raises:
-            CounterGroundError: there is no such photo, or a column cannot be changed or hold the value.
         """
-        for values in changes.values():
-            if fixed := set(values) - set(PHOTO_DETAILS):
-                raise CounterGroundError(f"The pool's column {min(fixed)!r} of a photo cannot be changed.")
-            _check_kinds(values, PHOTO_SCHEMA)
         with self.connect() as connection:
             for path, values in changes.items():
-                same = update(PHOTO).where(PHOTO.c.path == path)
-                if not connection.execute(same.values(**values)).rowcount:
-                    raise CounterGroundError(f"The pool has no photo {path!r}.")
+                connection.execute(update(PHOTO).where(PHOTO.c.path == path).values(**values))
 
     def photo_file(self, path: str) -> Path:
         """Return the file of a photo or mask.
@@ -184,13 +157,8 @@ class Pool:
         """Add photos to fetch; return how many are new (a key that its class already has is left unchanged).
 
         ``within`` is a transaction of ``connect`` that this joins.
-
-        Raises:
-            CounterGroundError: a row lacks ``key``, ``class_name`` or ``position``, or a column cannot hold
-                its value.
         """
         fresh = {"status": "wanted", "tries": 0}
-        _check_needed(rows, ("key", "class_name", "position"))
         return self._add(CANDIDATE, CANDIDATE_SCHEMA, [fresh | dict(row) for row in rows], within)
 
     def forget_waiting(self, class_name: str, source: str, *, within: Connection) -> None:
@@ -199,24 +167,20 @@ class Pool:
         within.execute(delete(CANDIDATE).where(CANDIDATE.c.class_name == class_name, *of_source))
 
     def mark_candidates(self, rows: Sequence[tuple[str, str, str, str | None]]) -> None:
-        """Set candidates' ``(key, class_name, status, reason)``; any status but "wanted" counts as a try.
-
-        Raises:
-            CounterGroundError: the pool has no such candidate.
-        """
-        if not rows:
-            return
+        """Set candidates' ``(key, class_name, status, reason)``; any status but "wanted" counts as a try."""
         same = update(CANDIDATE).where(
             CANDIDATE.c.key == bindparam("k"), CANDIDATE.c.class_name == bindparam("c")
         )
         mark = same.values(
             status=bindparam("s"), reason=bindparam("r"), tries=CANDIDATE.c.tries + bindparam("t")
         )
-        with self.connect() as connection:
-            for key, class_name, status, reason in rows:
-                values = {"k": key, "c": class_name, "s": status, "r": reason, "t": int(status != "wanted")}
-                if not connection.execute(mark, values).rowcount:
-                    raise CounterGroundError(f"The pool has no candidate {key!r} of class {class_name!r}.")
+        if rows:
+            with self.connect() as connection:
+                values = [
+                    {"k": key, "c": class_name, "s": status, "r": reason, "t": int(status != "wanted")}
+                    for key, class_name, status, reason in rows
+                ]
+                connection.execute(mark, values)
 
     # Decisions
 
@@ -328,13 +292,7 @@ class Pool:
     # Signals and settings
 
     def write_signals(self, signals: pl.DataFrame, *, names: Iterable[str] = ()) -> None:
-        """Write signals (``SIGNAL_SCHEMA``), replacing those of the same names and of ``names``.
-
-        Raises:
-            CounterGroundError: a reason is not one to discard a photo, or a flag or a priority is missing.
-        """
-        if problem := _signal_problem(signals):
-            raise CounterGroundError(f"Signals cannot be written: {problem}.")
+        """Write signals (``SIGNAL_SCHEMA``), replacing those of the same names and of ``names``."""
         rows = signals.select(*SIGNAL_SCHEMA).to_dicts()
         names = {*names, *signals["signal"]}
         with self.connect() as connection:
@@ -393,8 +351,7 @@ class Pool:
         """
         with self.connect(writes=False) as connection:
             review, background = (read_verdicts(connection, task) for task in TASKS)
-            labels = labels_of_tasks(connection)["background"]
-            return freeze(self.root, self._photos(connection), review, background, labels)
+            return freeze(self.root, self._photos(connection), review, background)
 
     def snapshot(self) -> Path:
         """Write ``photos.parquet``, the photos with their verdicts, for other programs; return its path.
@@ -419,55 +376,13 @@ class Pool:
     ) -> int:
         if not rows:
             return 0
-        if unknown := {name for row in rows for name in row} - set(schema):
-            raise CounterGroundError(f"The pool's table {table.name} has no column {min(unknown)!r}.")
-        for row in rows:
-            _check_kinds(row, schema)
         absent = dict.fromkeys(schema)
         with self.connect_within(within) as connection:
             statement = insert(table).on_conflict_do_nothing()
             return sum(connection.execute(statement, absent | row).rowcount for row in rows)
 
     def __repr__(self) -> str:
-        try:
-            return f"Pool {self.root}: {self._holdings()}"
-        except CounterGroundError as error:  # a debugger wants to show a damaged pool, too
-            return f"Pool {self.root}: {error}"
-
-    def _repr_html_(self) -> str:
-        name, _, holdings = one_line(repr(self)).partition(": ")
-        return f'<div style="line-height:1.4"><b>{escape(name)}</b><div>{escape(holdings)}</div></div>'
-
-    def _holdings(self) -> str:
-        with self.connect(writes=False) as connection:
-            photos = self._photos(connection)
-            review, background = (read_verdicts(connection, task) for task in TASKS)
-        classes = counted(photos["class_name"].n_unique(), "class")
-        return (
-            f"{counted(len(photos), 'photo')} of {classes}; {review['label'].count():,} reviewed, "
-            f"{background['label'].count():,} with a background"
-        )
-
-
-def _check_needed(rows: Sequence[Mapping[str, object]], names: Sequence[str]) -> None:
-    for row in rows:
-        if lacking := [name for name in names if row.get(name) in (None, "")]:
-            raise CounterGroundError(f"A row for the pool has no {lacking[0]!r}: {str(dict(row))[:200]}.")
-
-
-def _signal_problem(signals: pl.DataFrame) -> str:
-    """Say what is wrong with signals; empty if nothing is."""
-    for name in ("path", "signal", "reason", "flagged", "priority", "explanation"):
-        if signals[name].null_count():
-            return f"a signal has no {name!r}"
-    odd = signals.filter(~pl.col("reason").is_in(REVIEW_LABELS[1:]))["reason"]
-    return f"a signal has the reason {odd[0][:60]!r}" if len(odd) else ""
-
-
-def _check_kinds(values: Mapping[str, object], schema: Mapping[str, pl.DataType]) -> None:
-    for name, value in values.items():
-        if problem := kind_problem(value, schema[name]):
-            raise CounterGroundError(f"The pool's column {name!r} ({schema[name]}) cannot hold {problem}.")
+        return f"Pool {self.root}"
 
 
 def _keep_setting(connection: Connection, name: str, value: Any) -> None:
@@ -475,15 +390,6 @@ def _keep_setting(connection: Connection, name: str, value: Any) -> None:
     statement = insert(SETTINGS_TABLE).values(row)
     changed = {"value": statement.excluded.value}
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=changed))
-
-
-def _identity(file: Path) -> tuple[int, int] | None:
-    """Return device and inode, which no two files share at a time; None if there is no such file."""
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _read(connection: Connection, table: Table, schema: dict[str, pl.DataType], **where: str) -> pl.DataFrame:

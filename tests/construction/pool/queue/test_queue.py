@@ -192,12 +192,12 @@ def test_undo_names_its_decision_once(pool):
     for _ in range(2):  # the second time the answer was lost
         assert queue.undo("ann", "review", of=token, token=undo)[0].path == path
     assert len(pool.decisions()) == 2
-    with pytest.raises(UsageError, match="undone before"):
+    with pytest.raises(UsageError, match="that 'ann' can undo"):
         queue.undo("ann", "review", of=token, token=str(uuid.uuid4()))
     with pytest.raises(UsageError, match="no decision"):
         queue.undo("ann", "review", of="another", token=str(uuid.uuid4()))
     other = decide(queue, path, "keep", task="review")
-    with pytest.raises(UsageError, match="Only its annotator"):
+    with pytest.raises(UsageError, match="that 'ben' can undo"):
         queue.undo("ben", "review", of=other, token=str(uuid.uuid4()))
     assert queue.undo("ben", "review", of=None, token=str(uuid.uuid4())) is None
 
