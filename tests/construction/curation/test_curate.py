@@ -78,7 +78,6 @@ def test_signals_are_whole_rows_of_the_pool(spoilt):
         "unreadable": 10,
         "same content": 8,
         "perceptual hash": 8,
-        "copy in another class": 8,
     }
 
 
@@ -147,7 +146,7 @@ def test_missing_changed_and_linked_files_are_named(spoilt, rows_of, tmp_path):
     assert "has no file 'files/zebra/good.jpg'" in reasons["good.jpg"]
     assert "content changed" in reasons["tiny.jpg"]
     assert "content changed" in reasons["fine.jpg"]
-    assert "is a link" in reasons["blank.png"]
+    assert "or is a link" in reasons["blank.png"]
     kept = spoilt.signals().filter(pl.col("path") == "files/zebra/tiny.jpg")
     assert kept["signal"].to_list() == ["unreadable"]
 
@@ -212,9 +211,6 @@ def test_limits_from_words():
         (["min_side"], "NAME=VALUE"),
         (["min_side=big"], "must be a number"),
         (["hash_radius=2.5"], "must be a number"),
-        (["hash_radius=40"], "between 0 and 31"),
-        (["min_margin=-1"], "between 0 and 1"),
-        (["min_entropy=nan"], "between 0 and 8"),
     ],
 )
 def test_wrong_limits_are_named(words, said):

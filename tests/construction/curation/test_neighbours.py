@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 # The search behind two public signals, compared with brute force over many made-up pools.
 from counterground.construction.curation import _duplicates
-from counterground.construction.curation._duplicates import find_neighbours, hash_vectors
+from counterground.construction.curation._duplicates import find_better, hash_vectors
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -20,9 +20,9 @@ def small_blocks():
         yield
 
 
-def one_by_one(distances, contents, classes, radius):
-    """Nearest better photo and nearest photo of another class, by plain loops; -1 where there is none."""
-    better, foreign = [], []
+def one_by_one(distances, contents, radius):
+    """Nearest better photo, by plain loops; -1 where there is none."""
+    better = []
     for row in range(len(contents)):
         near = [
             (distances[row][other], other)
@@ -30,10 +30,8 @@ def one_by_one(distances, contents, classes, radius):
             if distances[row][other] <= radius
         ]
         earlier = [pair for pair in near if pair[1] < row and contents[pair[1]] != contents[row]]
-        others = [pair for pair in near if pair[1] != row and classes[pair[1]] != classes[row]]
         better.append(min(earlier)[1] if earlier else -1)
-        foreign.append(min(others)[1] if others else -1)
-    return better, foreign
+    return better
 
 
 @st.composite
@@ -49,23 +47,20 @@ def hashed_photos(draw):
             value ^= 1 << int(bit)
         hashes.append(value)
     contents = rng.integers(0, max(1, count), count)
-    return hashes, contents, rng.integers(0, 3, count), draw(st.integers(0, 12))
+    return hashes, contents, draw(st.integers(0, 12))
 
 
 @settings(max_examples=150, deadline=None)
 @given(hashed_photos())
 def test_hashes_equal_brute_force(photos):
-    hashes, contents, classes, radius = photos
+    hashes, contents, radius = photos
     distances = [[(one ^ other).bit_count() for other in hashes] for one in hashes]
-    found = find_neighbours(
-        hash_vectors(np.array(hashes, dtype=np.uint64)), contents, classes, 64 - 2 * radius
-    )
-    better, foreign = one_by_one(distances, contents, classes, radius)
-    assert found.better.tolist() == better
-    assert found.other_class.tolist() == foreign
+    best, product = find_better(hash_vectors(np.array(hashes, dtype=np.uint64)), contents, 64 - 2 * radius)
+    better = one_by_one(distances, contents, radius)
+    assert best.tolist() == better
     for row, other in enumerate(better):
         if other >= 0:
-            assert (64 - found.better_product[row]) / 2 == distances[row][other]
+            assert (64 - product[row]) / 2 == distances[row][other]
 
 
 @settings(max_examples=40, deadline=None)
@@ -73,18 +68,15 @@ def test_hashes_equal_brute_force(photos):
 def test_features_equal_brute_force(seed, count):
     rng = np.random.default_rng(seed)
     vectors = rng.integers(-2, 3, (count, 6)).astype(np.float32)  # integers: sums are exact in any order
-    contents, classes = rng.integers(0, count, count), rng.integers(0, 3, count)
+    contents = rng.integers(0, count, count)
     least = float(rng.integers(0, 12))
-    found = find_neighbours(vectors, contents, classes, least)
-    better, foreign = one_by_one((-(vectors @ vectors.T)).tolist(), contents, classes, -least)
-    assert found.better.tolist() == better
-    assert found.other_class.tolist() == foreign
+    best, _ = find_better(vectors, contents, least)
+    assert best.tolist() == one_by_one((-(vectors @ vectors.T)).tolist(), contents, -least)
 
 
 def test_many_equal_hashes_give_one_neighbour_each():
-    found = find_neighbours(hash_vectors(np.zeros(200, np.uint64)), np.arange(200), np.arange(200) % 2, 48)
-    assert found.better.tolist() == [-1] + [0] * 199
-    assert found.other_class.tolist() == [1, 0] * 100
+    best, _ = find_better(hash_vectors(np.zeros(200, np.uint64)), np.arange(200), 48)
+    assert best.tolist() == [-1] + [0] * 199
 
 
 def test_bits_are_those_of_the_number():

@@ -54,7 +54,7 @@ def test_small_and_distant_objects_are_unclear(masked, rows_of):
     }
     assert area[photo["small"]]["reason"] == "clarity"
     assert area[photo["small"]]["value"] == pytest.approx(10 * 5 / 20_000)
-    assert area[photo["none"]]["explanation"] == "Its mask marks no object."
+    assert area[photo["none"]]["explanation"] == "The object covers 0 % of the photo (limit 2 %)."
     assert len(report.notes) == 2
     assert report.notes[0].startswith("The mask files/masks/broken.png (not an image)")
     assert "files/masks/missing.png" in report.notes[1]

@@ -10,7 +10,6 @@ import click
 from counterground.cli.help import Command, is_quiet
 from counterground.cli.options import model_option, refuse_given, running_options
 from counterground.cli.show import print_notes, print_table
-from counterground.errors import UsageError
 from counterground.text import counted, one_line
 
 if TYPE_CHECKING:
@@ -54,9 +53,6 @@ def curate(pool: Path, model: str | None, limits: tuple[str, ...], top: int, **r
         about_models = (name for name in running if name != "offline")
         refuse_given(*about_models, because="is for a model: add --model, or leave it out")
     settings = CurateSettings.with_limits(limits)
-    named = {word.partition("=")[0] for word in limits}
-    if model is None and (unused := sorted(named & CurateSettings.of_model)):
-        raise UsageError(f"--threshold {unused[0]} is for a model: add --model, or leave it out.")
     report = run_curation(
         pool, settings, model=model, running=Settings(**running), show_progress=not is_quiet()
     )

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from counterground.construction.curation._duplicates import DUPLICATE_SIGNALS, duplicate_signals
-from counterground.construction.curation._feature_noise import NOISE_SIGNALS, feature_noise
 from counterground.construction.curation._measures import measure_photos
-from counterground.construction.curation._model_signals import CLASS_RANK, MODEL_SIGNALS, model_signals
-from counterground.construction.curation._objects import OBJECT_SIGNALS, object_signals
+from counterground.construction.curation._model_signals import MODEL_SIGNALS, model_signals
+from counterground.construction.curation._photo_signals import (
+    NOISE_SIGNALS,
+    OBJECT_SIGNALS,
+    feature_noise,
+    object_signals,
+)
 from counterground.construction.curation._referee import Referee, load_referee
 from counterground.construction.curation._settings import CurateSettings
 from counterground.construction.pool import SIGNAL_SCHEMA, Pool, open_pool, review_queue
@@ -96,27 +99,15 @@ def _curate(pool: Pool, limits: CurateSettings, model: str | None, running: Sett
     # All names, as a signal may now concern no photo: without masks, or without photos that can be read.
     pool.write_signals(pl.concat(signals), names=(*NOISE_SIGNALS, *DUPLICATE_SIGNALS, *OBJECT_SIGNALS))
     notes = [f"The mask {failure} cannot be read and was ignored." for failure in objects.failures]
-    earlier = _earlier(pool)
+    earlier = pool.setting(STATE_KEY, {}).get("model")
     if referee:
-        notes += _write_model_signals(
-            pool, measured.frame, referee, limits, masked=objects.paths, earlier=earlier
-        )
-    elif earlier.get("model"):
-        notes += _stale(pool, earlier["model"], len(photos))
-    _record(pool, limits, referee, earlier)
+        notes += _write_model_signals(pool, measured.frame, referee, limits, objects.paths)
+    elif earlier:
+        notes.append(f"The signals that need a model are from an earlier run of {earlier}.")
+    at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    made_by = referee.spec if referee else earlier
+    pool.set_setting(STATE_KEY, {"limits": asdict(limits), "at": at, "model": made_by})
     return _report(pool, photos, measured.fresh, notes)
-
-
-def _earlier(pool: Pool) -> dict[str, Any]:
-    """Return what was recorded of the last run."""
-    earlier = pool.setting(STATE_KEY, {})
-    texts = {"model", "fingerprint"}
-    if not isinstance(earlier, dict) or not all(isinstance(earlier.get(name), str | None) for name in texts):
-        raise CounterGroundError(
-            f"The setting {STATE_KEY!r} of the pool {pool.root} was not written by curate: replace "
-            "decisions.sqlite with a backup."
-        )
-    return earlier
 
 
 def _write_model_signals(
@@ -124,44 +115,19 @@ def _write_model_signals(
     measured: pl.DataFrame,
     referee: Referee,
     limits: CurateSettings,
-    *,
     masked: Collection[str],
-    earlier: Mapping[str, Any],
 ) -> list[str]:
     """Write the model's signals; return notes on them."""
     if measured["unreadable"].is_not_null().all():
         pool.write_signals(pl.DataFrame(schema=SIGNAL_SCHEMA), names=MODEL_SIGNALS)
         return [f"No photo can be read, so {referee.spec} was not run."]
-    known: list[str] = []
-    if earlier.get("fingerprint") == referee.model.fingerprint:
-        known = pool.signals().filter(pl.col("signal") == CLASS_RANK)["path"].to_list()
-    signals = model_signals(pool, measured, referee, limits, masked=masked, known=known)
+    signals = model_signals(pool, measured, referee, limits, masked=masked)
     pool.write_signals(signals, names=MODEL_SIGNALS)  # all names, as masks may decide on all photos now
     caution = (
         f"{referee.spec} also ranks a class low where the background misleads it, and a background benchmark "
         "needs exactly those photos: judge by looking, never by the rank."
     )
     return [caution]
-
-
-def _stale(pool: Pool, model: str, photos: int) -> list[str]:
-    ranked = pool.signals().filter(pl.col("signal") == CLASS_RANK)["path"].n_unique()
-    earlier = f"The signals that need a model are from an earlier run of {model}"
-    if ranked == photos:
-        return [f"{earlier}."]
-    return [f"{earlier}, on {ranked:,} of {photos:,} photos: add --model {model} to include the others."]
-
-
-def _record(pool: Pool, limits: CurateSettings, referee: Referee | None, earlier: Mapping[str, Any]) -> None:
-    """Record how the signals were made; without a model, the earlier one and its limits stay recorded."""
-    model = {"model": earlier.get("model"), "fingerprint": earlier.get("fingerprint")}
-    recorded = asdict(limits)
-    if referee:
-        model = {"model": referee.spec, "fingerprint": referee.model.fingerprint}
-    elif model["model"] and isinstance(before := earlier.get("limits"), dict):
-        recorded |= {name: before[name] for name in CurateSettings.of_model & before.keys()}
-    at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    pool.set_setting(STATE_KEY, {"limits": recorded, "at": at, **model})
 
 
 def _report(pool: Pool, photos: pl.DataFrame, fresh: int, notes: list[str]) -> CurateReport:
@@ -172,8 +138,4 @@ def _report(pool: Pool, photos: pl.DataFrame, fresh: int, notes: list[str]) -> C
         .sort("reason", "signal")
     )
     queue = review_queue(signals, photos)
-    doubtful = set(queue.filter(pl.col("score") > 0)["path"])
-    decided = pool.verdicts("review").filter(pl.col("status") != "none")["path"]
-    if reviewed := len(doubtful.intersection(decided)):
-        notes = [*notes, f"Reviewed already: {reviewed:,} of {len(doubtful):,} flagged photos."]
     return CurateReport(pool.root, len(photos), fresh, counts, queue, tuple(notes))

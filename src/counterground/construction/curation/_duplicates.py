@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from counterground.construction.curation._settings import CurateSettings
-from counterground.construction.curation._signals import Floats, Ints, signal_rows
+from counterground.construction.curation._signals import Ints, signal_rows
 
-DUPLICATE_SIGNALS = ("same content", "perceptual hash", "copy in another class")
-SIMILARITY_SIGNALS = ("similar features", "similar photo in another class")
+DUPLICATE_SIGNALS = ("same content", "perceptual hash")
+SIMILARITY = "similar features"
 _ROWS = 1024
 
 _Vectors = np.ndarray[Any, np.dtype[np.float32]]
-
-
-@dataclass(frozen=True)
-class Neighbours:
-    """Each photo's nearest neighbour of two kinds, ``[n]`` each: its row (-1: none) and the inner product.
-
-    ``better`` is from the earlier rows with other content, ``other_class`` from all rows of another class.
-    Ties go to the first row.
-    """
-
-    better: Ints
-    better_product: _Vectors
-    other_class: Ints
-    other_class_product: _Vectors
 
 
 def hash_vectors(hashes: np.ndarray[Any, np.dtype[np.uint64]]) -> _Vectors:
@@ -43,31 +28,22 @@ def hash_vectors(hashes: np.ndarray[Any, np.dtype[np.uint64]]) -> _Vectors:
     return bits.astype(np.float32) * 2 - 1
 
 
-def find_neighbours(vectors: _Vectors, contents: Ints, classes: Ints, least: float) -> Neighbours:
-    """Return the nearest neighbours of rows whose inner product is at least ``least``.
+def find_better(vectors: _Vectors, contents: Ints, least: float) -> tuple[Ints, _Vectors]:
+    """Return each row's nearest earlier row of other content (-1: none), and their inner product, ``[n]``.
 
-    Every pair is compared: nothing is missed.
+    Every pair is compared: nothing is missed. Ties go to the first row.
 
     Args:
         vectors: ``[n, d]``, the best photo first.
         contents: ``[n]``; rows with the same number have the same content.
-        classes: ``[n]``.
         least: the smallest inner product of near duplicates.
     """
     count = len(vectors)
-    found = Neighbours(*(_nothing(count) + _nothing(count)))
+    best, product = np.full(count, -1), np.full(count, -np.inf, dtype=np.float32)
     for later, earlier, products in _close_pairs(vectors, least):
         differ = contents[later] != contents[earlier]
-        _keep(found.better, found.better_product, later[differ], earlier[differ], products[differ])
-        differ = classes[later] != classes[earlier]
-        pair = later[differ], earlier[differ]
-        _keep(found.other_class, found.other_class_product, *pair, products[differ])
-        _keep(found.other_class, found.other_class_product, *pair[::-1], products[differ])
-    return found
-
-
-def _nothing(count: int) -> tuple[Ints, _Vectors]:
-    return np.full(count, -1), np.full(count, -np.inf, dtype=np.float32)
+        _keep(best, product, later[differ], earlier[differ], products[differ])
+    return best, product
 
 
 def _close_pairs(vectors: _Vectors, least: float) -> Iterator[tuple[Ints, Ints, _Vectors]]:
@@ -99,21 +75,6 @@ def _keep(best: Ints, product: _Vectors, who: Ints, other: Ints, products: _Vect
 _BITS = 64
 
 
-@dataclass(frozen=True)
-class _Similarity:
-    """One kind of similarity: the names of its signals, and what an inner product of vectors means.
-
-    ``value`` is the figure of the signal, ``strength`` its priority (1 for equal photos, 0.5 at the limit),
-    ``sentence`` the beginning of the explanation, from a value and the path of the other photo.
-    """
-
-    signal: str
-    other_class_signal: str
-    value: Callable[[Floats], Floats]
-    strength: Callable[[Floats], Floats]
-    sentence: Callable[[float, str], str]
-
-
 def best_first(measured: pl.DataFrame) -> pl.DataFrame:
     """Return the readable photos, larger ones (pixels, then bytes) first, then those added earlier."""
     readable = measured.filter(pl.col("unreadable").is_null())
@@ -125,35 +86,35 @@ def best_first(measured: pl.DataFrame) -> pl.DataFrame:
 def duplicate_signals(measured: pl.DataFrame, settings: CurateSettings) -> pl.DataFrame:
     """Return the signals for equal contents and for close perceptual hashes, over the whole pool."""
     photos, radius = best_first(measured), settings.hash_radius
-    similarity = _Similarity(
-        *DUPLICATE_SIGNALS[1:],
+    near = _near(
+        photos,
+        DUPLICATE_SIGNALS[1],
+        hash_vectors(photos["phash"].to_numpy().astype(np.uint64)),
+        _BITS - 2 * radius,
         value=lambda product: (_BITS - product) / 2,
         strength=lambda product: 1 - (_BITS - product) / 4 / max(1, radius),
-        sentence=lambda value, other: (
-            f"It differs in {value:.0f} of {_BITS} bits of the perceptual hash (limit {radius}) from {other}"
-        ),
+        sentence=f"It differs in {{:.0f}} of {_BITS} bits of the perceptual hash (limit {radius}) from",
     )
-    vectors = hash_vectors(photos["phash"].to_numpy().astype(np.uint64))
-    return pl.concat([_same_content(photos), _near(photos, vectors, _BITS - 2 * radius, similarity)])
+    return pl.concat([_same_content(photos), near])
 
 
 def similarity_signals(
     measured: pl.DataFrame, paths: list[str], features: np.ndarray, model: str, settings: CurateSettings
 ) -> pl.DataFrame:
-    """Return the signals for the cosine between features, ``[n, d]``, of the photos at ``paths``."""
+    """Return the signal for the cosine between features, ``[n, d]``, of the photos at ``paths``."""
     place = {path: row for row, path in enumerate(paths)}
     photos, least = best_first(measured).filter(pl.col("path").is_in(paths)), settings.min_similarity
-    similarity = _Similarity(
-        *SIMILARITY_SIGNALS,
-        value=lambda product: product.clip(-1, 1),
-        strength=lambda product: 0.5 + 0.5 * (product - least) / max(1e-6, 1 - least),
-        sentence=lambda value, other: (
-            f"Its features in {model} have cosine {value:.3f} (limit {least:g}) to {other}"
-        ),
-    )
     vectors = features[[place[path] for path in photos["path"]]].astype(np.float32)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
-    return _near(photos, vectors, least, similarity)
+    return _near(
+        photos,
+        SIMILARITY,
+        vectors,
+        least,
+        value=lambda product: product.clip(-1, 1),
+        strength=lambda product: 0.5 + 0.5 * (product - least) / max(1e-6, 1 - least),
+        sentence=f"Its features in {model} have cosine {{:.3f}} (limit {least:g}) to",
+    )
 
 
 def _same_content(photos: pl.DataFrame) -> pl.DataFrame:
@@ -162,15 +123,12 @@ def _same_content(photos: pl.DataFrame) -> pl.DataFrame:
         original=pl.col("path").first().over("photo_id"),
         later=pl.len().over("photo_id").cast(pl.Int64) - 1,
     ).with_columns(copy=pl.col("path") != pl.col("original"))
-    explanations, related = [], []
-    for _, original, later, copy in first.iter_rows():
-        related.append(original if copy else None)
-        if copy:
-            explanations.append(f"It is the same file as {original}, which came first.")
-        else:
-            explanations.append(
-                f"It is the first of {later + 1} identical files." if later else "No other file is identical."
-            )
+    explanations = [
+        f"It is the same file as {original}, which came first."
+        if copy
+        else f"Identical later files: {later}."
+        for _, original, later, copy in first.iter_rows()
+    ]
     return signal_rows(
         DUPLICATE_SIGNALS[0],
         "duplicate",
@@ -179,71 +137,45 @@ def _same_content(photos: pl.DataFrame) -> pl.DataFrame:
         flagged=first["copy"].to_list(),
         priority=first["copy"].cast(pl.Float64).to_list(),
         explanation=explanations,
-        related=related,
+        related=first.select(pl.when("copy").then("original")).to_series().to_list(),
     )
 
 
-def _near(photos: pl.DataFrame, vectors: np.ndarray, least: float, similarity: _Similarity) -> pl.DataFrame:
-    contents, classes = (
-        photos[name].rank("dense").cast(pl.Int64).to_numpy() for name in ("photo_id", "class_name")
-    )
-    found = find_neighbours(vectors, contents, classes, least)
-    sides = zip(photos["width"], photos["height"], photos["bytes"], strict=True)
-    sizes, filed = list(sides), photos["class_name"].to_list()
-    better = _pairs(
-        photos["path"].to_list(),
-        (similarity.signal, "duplicate"),
-        (found.better, found.better_product),
-        similarity,
-        lambda row, other: _why_better(sizes[row], sizes[other]),
-    )
-    other_class = _pairs(
-        photos["path"].to_list(),
-        (similarity.other_class_signal, "label noise"),
-        (found.other_class, found.other_class_product),
-        similarity,
-        lambda _, other: f"is filed under {filed[other]!r}",
-    )
-    return pl.concat([better, other_class])
-
-
-def _pairs(
-    paths: list[str],
-    names: tuple[str, str],
-    nearest: tuple[np.ndarray, np.ndarray],
-    similarity: _Similarity,
-    which: Callable[[int, int], str],
+def _near(
+    photos: pl.DataFrame,
+    signal: str,
+    vectors: np.ndarray,
+    least: float,
+    *,
+    value: Callable[[np.ndarray], np.ndarray],
+    strength: Callable[[np.ndarray], np.ndarray],
+    sentence: str,
 ) -> pl.DataFrame:
-    """Return a row per photo, flagged if it has a ``nearest`` one; ``which`` describes that one."""
-    flagged = nearest[0] >= 0
-    product = np.where(flagged, nearest[1], 0).astype(np.float64)
-    value = [
-        figure if flag else None for figure, flag in zip(similarity.value(product), flagged, strict=True)
-    ]
-    kind = "better photo" if names[1] == "duplicate" else "photo of another class"
-    explanations, related = [], []
-    for row, (other, figure) in enumerate(zip(nearest[0].tolist(), value, strict=True)):
-        related.append(None if figure is None else paths[other])
+    """Return a row per photo, flagged if a better one has an inner product of at least ``least`` with it.
+
+    ``value`` is the figure of the signal and ``strength`` its priority (1 for equal photos, 0.5 at the
+    limit), both of inner products; ``sentence`` begins the explanation.
+    """
+    best, product = find_better(vectors, photos["photo_id"].rank("dense").cast(pl.Int64).to_numpy(), least)
+    flagged, paths = best >= 0, photos["path"].to_list()
+    product = np.where(flagged, product, 0).astype(np.float64)
+    values, explanations, related = [], [], []
+    for other, figure in zip(best.tolist(), value(product).tolist(), strict=True):
+        found = other >= 0
+        values.append(figure if found else None)
+        related.append(paths[other] if found else None)
         explanations.append(
-            f"No {kind} is nearly the same."
-            if figure is None
-            else f"{similarity.sentence(figure, paths[other])}, which {which(row, other)}."
+            f"{sentence.format(figure)} {paths[other]}, which is larger or came first."
+            if found
+            else "No better photo is nearly the same."
         )
     return signal_rows(
-        *names,
+        signal,
+        "duplicate",
         paths,
-        value=value,
+        value=values,
         flagged=flagged,
-        priority=np.where(flagged, similarity.strength(product).clip(0, 1), 0.0),
+        priority=np.where(flagged, strength(product).clip(0, 1), 0.0),
         explanation=explanations,
         related=related,
     )
-
-
-def _why_better(size: tuple[int, int, int | None], other: tuple[int, int, int | None]) -> str:
-    (width, height, weight), (other_width, other_height, other_weight) = size, other
-    if other_width * other_height > width * height:
-        return f"is larger ({other_width:,} x {other_height:,} pixels against {width:,} x {height:,})"
-    if (other_weight or 0) > (weight or 0):
-        return f"has more bytes ({other_weight:,} against {weight or 0:,})"
-    return "came first"

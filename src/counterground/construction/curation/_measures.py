@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -190,80 +190,55 @@ class Measured:
     fresh: int
 
 
-@dataclass(frozen=True)
-class _Job:
-    photo: str
-    path: str
-    size: int | None
-
-
 def measure_photos(pool: Pool, photos: pl.DataFrame, *, show_progress: bool) -> Measured:
     """Return the measures of all photos, decoding those whose content was not measured before."""
     store = MeasureStore(cache_dir() / "measures")
-    known = store.read()
-    before = set(known["photo_id"])
-    jobs = [_Job(*row) for row in photos.select("photo_id", "path", "bytes").iter_rows()]
-    seen: dict[str, str] = {}
-    todo = []
-    for job in jobs:
-        found = _look(pool, job)
-        if isinstance(found, str):
-            seen[job.path] = found
-        elif job.photo not in before:
-            todo.append((job, found))
-    fresh: dict[str, PixelMeasures] = {}
-    shown = show_progress and bool(todo)
-    with progress_bar(
-        "measuring", total=len(jobs), done=len(jobs) - len(todo), shown=shown, keep=True
-    ) as bar:
-        for block in _measured(todo):
-            measures = {job.photo: found for job, found in block if isinstance(found, PixelMeasures)}
-            store.put(measures)
-            fresh |= measures
-            seen |= {job.path: found for job, found in block if isinstance(found, str)}
+    known = set(store.read()["photo_id"])
+    unreadable: dict[str, str] = {}
+    todo: list[tuple[str, str, Path]] = []
+    for path, photo, size in photos.select("path", "photo_id", "bytes").iter_rows():
+        file = _look(pool, path, size)
+        if isinstance(file, str):
+            unreadable[path] = file
+        elif photo not in known:
+            todo.append((path, photo, file))
+    blocks = [todo[start : start + _BLOCK] for start in range(0, len(todo), _BLOCK)]
+    total, shown = len(photos), show_progress and bool(todo)
+    with progress_bar("measuring", total=total, done=total - len(todo), shown=shown, keep=True) as bar:
+        for block, results in zip(blocks, map_blocks(_measure_one, blocks), strict=True):
+            fresh: dict[str, PixelMeasures] = {}
+            for (path, photo, _), found in zip(block, results, strict=True):
+                if isinstance(found, str):
+                    unreadable[path] = found
+                else:
+                    fresh[photo] = found
+            store.put(fresh)
             bar.advance(len(block))
-    rows = [(photo, *values) for photo, values in fresh.items()]
-    new = pl.DataFrame(rows, schema=MEASURE_SCHEMA, orient="row")
-    measures_of = pl.concat([known.filter(~pl.col("photo_id").is_in(list(fresh))), new])
-    frame = _joined(photos, measures_of, seen)
-    return Measured(frame, len(todo))
+    return Measured(_joined(photos, store.read(), unreadable), len(todo))
 
 
 def _joined(photos: pl.DataFrame, measures: pl.DataFrame, unreadable: dict[str, str]) -> pl.DataFrame:
     reasons = pl.Series("unreadable", [unreadable.get(path) for path in photos["path"]], pl.String)
     joined = photos.drop("width", "height").join(measures, on="photo_id", how="left", maintain_order="left")
     # A readable copy elsewhere does not make this file readable.
-    blank = [
-        pl.when(reasons.is_null()).then(pl.col(name)).alias(name)
-        for name in MEASURE_SCHEMA
-        if name != "photo_id"
-    ]
+    blank = pl.when(reasons.is_null()).then(pl.col(*list(MEASURE_SCHEMA)[1:]))
     return joined.with_columns(blank).with_columns(reasons)
 
 
-def _look(pool: Pool, job: _Job) -> Path | str:
+def _look(pool: Pool, path: str, bytes_added: int | None) -> Path | str:
     """Return the file, or why it cannot be used; a changed size reveals a changed file without reading it."""
     try:
-        file = pool.photo_file(job.path)
-        size = file.stat().st_size
+        file = pool.photo_file(path)
     except CounterGroundError as error:
         return str(error).rstrip(".")
-    except OSError as error:
-        return (error.strerror or str(error)).lower()
-    if job.size is not None and size != job.size:
+    if bytes_added not in (None, file.stat().st_size):
         return "content changed since it was added to the pool"
     return file
 
 
-def _measured(todo: Sequence[tuple[_Job, Path]]) -> Iterator[list[tuple[_Job, PixelMeasures | str]]]:
-    """Yield blocks of photos with their measures, or why they cannot be read; decoding runs in threads."""
-    blocks = [todo[start : start + _BLOCK] for start in range(0, len(todo), _BLOCK)]
-    for block, found in zip(blocks, map_blocks(_measure_one, blocks), strict=True):
-        yield list(zip((job for job, _ in block), found, strict=True))
-
-
-def _measure_one(job: tuple[_Job, Path]) -> PixelMeasures | str:
+def _measure_one(job: tuple[str, str, Path]) -> PixelMeasures | str:
+    _, photo, file = job
     try:
-        return measure(load_photo(job[1], expect_id=job[0].photo).image)
+        return measure(load_photo(file, expect_id=photo).image)
     except UnreadablePhoto as error:
         return error.reason

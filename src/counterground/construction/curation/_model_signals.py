@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from counterground.construction.curation._duplicates import SIMILARITY_SIGNALS, similarity_signals
+from counterground.construction.curation._duplicates import SIMILARITY, similarity_signals
 from counterground.construction.curation._referee import Judgement, Referee
 from counterground.construction.curation._settings import CurateSettings
 from counterground.construction.curation._signals import Flags, Floats, percent, share_better, signal_rows
@@ -66,7 +66,7 @@ class CroppedView(Encoder):
 CLASS_RANK = "class rank"
 _SECOND_CLASS = "second class"
 _CROP_MARGIN = "margin over crops"
-MODEL_SIGNALS = (CLASS_RANK, _SECOND_CLASS, *SIMILARITY_SIGNALS, _CROP_MARGIN)
+MODEL_SIGNALS = (CLASS_RANK, _SECOND_CLASS, SIMILARITY, _CROP_MARGIN)
 
 
 def model_signals(
@@ -76,7 +76,6 @@ def model_signals(
     settings: CurateSettings,
     *,
     masked: Collection[str],
-    known: Collection[str],
 ) -> pl.DataFrame:
     """Return the signals that need a model, for the photos that can be read.
 
@@ -86,10 +85,9 @@ def model_signals(
         referee: the model.
         settings: limits of the signals.
         masked: paths of photos whose clarity a mask decides; they are not cropped.
-        known: paths of photos that the same model encoded before.
     """
     benchmark = referee.benchmark(pool, measured.filter(pl.col("unreadable").is_null()))
-    matrix, readable = referee.encode(benchmark, known)
+    matrix, readable = referee.encode(benchmark)
     matrix, paths = matrix[readable], benchmark.photos["path"].filter(pl.Series(readable)).to_list()
     photos = measured.filter(pl.col("path").is_in(paths))
     judgement = referee.judge(matrix, benchmark.photos["class_index"].filter(pl.Series(readable)))
@@ -104,7 +102,7 @@ def model_signals(
         unsure = margins["whole photo"] < settings.min_margin
         if unsure.any():
             doubtful = referee.benchmark(pool, photos.filter(unmasked).filter(unsure))
-            margins |= _crop_margins(doubtful, unsure, referee, known)
+            margins |= _crop_margins(doubtful, unsure, referee)
         signals.append(_clarity(photos.filter(unmasked), margins, referee, settings))
     return pl.concat(signals)
 
@@ -124,10 +122,9 @@ def _class_rank(
     ):
         best = referee.names[first]
         related.append(best if place > 1 else None)
-        what = "it" if place == 1 else f"{best!r} is first and"
         explanations.append(
             f"{referee.spec} ranks {filed!r} {place:,} of {names:,} names (limit {limit:,}); "
-            f"{what} has {percent(chance)}."
+            f"{best!r} is first and has {percent(chance)}."
         )
     return signal_rows(
         CLASS_RANK,
@@ -175,16 +172,14 @@ def _second_class(
     )
 
 
-def _crop_margins(
-    doubtful: Benchmark, unsure: Flags, referee: Referee, known: Collection[str]
-) -> dict[str, Floats]:
+def _crop_margins(doubtful: Benchmark, unsure: Flags, referee: Referee) -> dict[str, Floats]:
     """Return the lead of the first name on each crop of the ``unsure`` photos, NaN for the others.
 
     Most photos are clear as a whole and need no crops.
     """
     margins: dict[str, Floats] = {}
     for crop in CROPS:
-        matrix, readable = referee.encode(doubtful, known, CroppedView(referee.model, crop))
+        matrix, readable = referee.encode(doubtful, CroppedView(referee.model, crop))
         lead = referee.judge(matrix, doubtful.photos["class_index"]).margin
         margins[f"{crop} crop"] = margin = np.full(len(unsure), np.nan)
         margin[unsure] = np.where(readable, lead, np.nan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -88,29 +88,16 @@ class Referee:
         """Return photos of the pool as a benchmark that can be encoded."""
         return _benchmark(pool, photos, self.classes)
 
-    def encode(
-        self, benchmark: Benchmark, known: Collection[str], view: Encoder | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return features ``[n, d]`` and which photos were readable, in manifest order.
-
-        Photos at the paths ``known`` are encoded separately: new photos would shift the blocks of features,
-        and those of known photos would be computed again.
-        """
-        model = view or self.model
-        matrix = np.zeros((len(benchmark), model.dim), dtype=np.float32)
-        readable = np.zeros(len(benchmark), dtype=bool)
-        old = benchmark.photos["path"].is_in(list(known)).to_numpy()
-        for part in (old, ~old):
-            if part.any():
-                features = encode_photos(
-                    model,
-                    replace(benchmark, photos=benchmark.photos.filter(part)),
-                    cache_dir() / "features",
-                    batch_size=self.running.batch_size,
-                    show_progress=self.running.show_progress,
-                )
-                matrix[part], readable[part] = features.matrix, features.readable
-        return matrix, readable
+    def encode(self, benchmark: Benchmark, view: Encoder | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return features ``[n, d]`` and which photos were readable, in manifest order."""
+        features = encode_photos(
+            view or self.model,
+            benchmark,
+            cache_dir() / "features",
+            batch_size=self.running.batch_size,
+            show_progress=self.running.show_progress,
+        )
+        return features.matrix, features.readable
 
     def judge(self, features: np.ndarray, class_indices: Iterable[int]) -> Judgement:
         """Return the judgement on photos with these features and classes."""
@@ -134,27 +121,18 @@ def load_referee(spec: str, pool: Pool, photos: pl.DataFrame, running: Settings)
             without an output.
         CounterGroundError: weights that cannot be loaded, or class names that cannot be resolved.
     """
-    if not isinstance(spec, str):
-        raise UsageError(f"curate takes the specification of a model, not {type(spec).__name__}.")
     specs = expand_specs([spec])
-    if len(specs) != 1:
-        raise UsageError(f"{spec} names {len(specs)} models, and curate needs one: choose one of them.")
     check_specs(specs)
-    if running.label_space == "confusable":
-        raise UsageError(
-            "curate ranks each class among all names: use --label-space benchmark, imagenet or a file."
-        )
-    model = running.load(specs[0])
+    model = running.load(specs[0]) if len(specs) == 1 else None
     if not isinstance(model, Encoder):
-        raise UsageError(f"{spec} is a generative model: curate needs a CLIP or a classifier.")
+        raise UsageError(f"curate needs one CLIP or classifier, and {spec} is something else.")
     classes = _class_space(model, photos["class_name"].unique().sort().to_list(), running)
     candidates = candidate_labels(
         _benchmark(pool, photos, classes), running.label_space or "benchmark", running.names
     )
     if candidates.space.candidates is not None:
         raise UsageError(
-            f"curate ranks each class among all names, and {running.label_space} has few candidates for a "
-            "class: use another label space."
+            "curate ranks each class among all names: use --label-space benchmark, imagenet or a file."
         )
     templates = prompt_templates(running.prompts)
     head = build_head(model, candidates.space, candidates.texts, templates, cache_dir() / "heads")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import ClassVar
 
 from counterground.errors import UsageError, did_you_mean
 
@@ -14,7 +13,6 @@ class CurateSettings:
     """Limits of the signals; README.md explains each and says how often it flags good photos.
 
     Attributes:
-        of_model: names of the limits of signals that need a model.
         min_side: pixels of the shorter side.
         min_sharpness: energy of second over first differences: 1 / (2 s^2) for an edge blurred by s pixels.
         max_dark: fraction of pixels that are nearly black.
@@ -30,14 +28,7 @@ class CurateSettings:
         min_margin: lead of the first name (fraction) that the photo or one of its crops must reach.
         min_area: fraction of the photo that the object covers, if there is a mask.
         max_offset: position of its centre from the photo's centre (0) to the edge (1), if there is a mask.
-
-    Raises:
-        UsageError: a value is outside its range.
     """
-
-    of_model: ClassVar[frozenset[str]] = frozenset(
-        {"min_similarity", "max_rank", "max_rank_share", "min_gap", "min_both", "min_margin"}
-    )
 
     min_side: float = 128
     min_sharpness: float = 0.5
@@ -55,18 +46,12 @@ class CurateSettings:
     min_area: float = 0.02
     max_offset: float = 0.6
 
-    def __post_init__(self) -> None:
-        for name, most in _MOST.items():
-            value = getattr(self, name)
-            if not 0 <= value <= most:
-                raise UsageError(f"{name} must lie between 0 and {most:g}, but is {str(value)[:40]}.")
-
     @classmethod
     def with_limits(cls, words: Iterable[str]) -> CurateSettings:
         """Return the defaults with the limits that ``NAME=VALUE`` words set.
 
         Raises:
-            UsageError: an unknown name, or a value that is not a number or outside its range.
+            UsageError: an unknown name, or a value that is not a number.
         """
         kinds = {field.name: int if field.type == "int" else float for field in fields(cls)}
         chosen: dict[str, float] = {}
@@ -82,23 +67,3 @@ class CurateSettings:
             except ValueError as error:
                 raise UsageError(f"The threshold {name} must be a number, not {text!r}.") from error
         return cls(**chosen)  # type: ignore[arg-type]
-
-
-_MOST = {
-    "min_side": 100_000,
-    "min_sharpness": 16,
-    "max_dark": 1,
-    "max_bright": 1,
-    "min_contrast": 256,
-    "min_entropy": 8,
-    # Unrelated photos differ by 32 bits on average: from there on the search finds everything.
-    "hash_radius": 31,
-    "min_similarity": 1,
-    "max_rank": 1_000_000,
-    "max_rank_share": 1,
-    "min_gap": 1,
-    "min_both": 1,
-    "min_margin": 1,
-    "min_area": 1,
-    "max_offset": 1,
-}

@@ -1,7 +1,8 @@
-"""Feature noise: photos that are unreadable, tiny, blurred, badly exposed, flat or nearly empty."""
+"""Feature noise (unreadable, tiny, blurred, badly exposed, flat, nearly empty), and clarity by masks."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,9 @@ import polars as pl
 
 from counterground.construction.curation._settings import CurateSettings
 from counterground.construction.curation._signals import among_others, percent, share_better, signal_rows
+from counterground.construction.pool import Pool
+from counterground.errors import CounterGroundError
+from counterground.photos import ObjectPlace, UnreadablePhoto, mask_place
 
 _REASON = "feature noise"
 
@@ -84,3 +88,67 @@ def _judged(readable: pl.DataFrame, check: _Check, settings: CurateSettings) -> 
         priority=share,
         explanation=explanations,
     )
+
+
+OBJECT_SIGNALS = ("object area", "object offset")
+
+
+class MaskedPhotos(NamedTuple):
+    """Signals of the photos whose masks could be read, their paths, and why other masks could not."""
+
+    signals: pl.DataFrame
+    paths: list[str]
+    failures: list[str]
+
+
+def object_signals(pool: Pool, photos: pl.DataFrame, settings: CurateSettings) -> MaskedPhotos:
+    """Return the signals of all photos that have a mask."""
+    places: dict[str, ObjectPlace] = {}
+    failures = []
+    for path, found in _places(pool, photos):
+        if isinstance(found, str):
+            failures.append(found)
+        else:
+            places[path] = found
+    paths = list(places)
+    area = np.array([place.area for place in places.values()], dtype=np.float64)
+    offset = np.array([place.offset for place in places.values()], dtype=np.float64)
+    limits = settings.min_area, settings.max_offset
+    signals = [
+        signal_rows(
+            OBJECT_SIGNALS[0],
+            "clarity",
+            paths,
+            value=area,
+            flagged=area < limits[0],
+            priority=share_better(area, low_is_bad=True),
+            explanation=[
+                f"The object covers {100 * part:.2g} % of the photo (limit {100 * limits[0]:g} %)."
+                for part in area.tolist()
+            ],
+        ),
+        signal_rows(
+            OBJECT_SIGNALS[1],
+            "clarity",
+            paths,
+            value=offset,
+            flagged=offset > limits[1],
+            priority=share_better(offset, low_is_bad=False),
+            explanation=[
+                f"The object's centre lies {100 * way:.0f} % of the way from the photo's centre to its edge "
+                f"(limit {100 * limits[1]:.0f} %)."
+                for way in offset.tolist()
+            ],
+        ),
+    ]
+    return MaskedPhotos(pl.concat(signals), paths, failures)
+
+
+def _places(pool: Pool, photos: pl.DataFrame) -> Iterator[tuple[str, ObjectPlace | str]]:
+    for path, mask in photos.filter(pl.col("mask").is_not_null()).select("path", "mask").iter_rows():
+        try:
+            yield path, mask_place(pool.photo_file(mask))
+        except UnreadablePhoto as error:
+            yield path, f"{mask} ({error.reason})"
+        except CounterGroundError as error:
+            yield path, f"{mask} ({str(error).rstrip('.')})"
