@@ -174,7 +174,6 @@ import importlib, os, signal, sys, time
 from pathlib import Path
 from counterground.construction.exports import export
 from counterground.construction.exports import _copying
-from counterground.construction.exports import _shards
 from counterground.photos import read_benchmark
 
 def slowly(*given, read=_copying.photo_bytes):
@@ -186,7 +185,7 @@ def dies(path, target, rename=Path.rename):
     if target.name == "replaced":
         os.kill(os.getpid(), signal.SIGKILL)
 
-_copying.photo_bytes = _shards.photo_bytes = slowly
+_copying.photo_bytes = slowly
 if "DIES" in os.environ:
     Path.rename = dies
 benchmark = read_benchmark(sys.argv[1])
@@ -283,11 +282,11 @@ def test_memory_is_bounded_by_a_shard_not_by_the_benchmark(grouped, tmp_path):
     code = (
         "import os, resource, sys\n"
         "from pathlib import Path\n"
-        "from counterground.construction.exports import _shards, export\n"
+        "from counterground.construction.exports import _copying, export\n"
         "from counterground.photos import read_benchmark\n"
         "benchmark = read_benchmark(sys.argv[1])\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "_shards.SHARD_MEGABYTES = 5\n"
+        "_copying.SHARD_MEGABYTES = 5\n"
         "export(benchmark, Path(sys.argv[2]), formats=['webdataset', 'huggingface', 'parquet'])\n"
         "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)\n"
     )

@@ -495,7 +495,7 @@ def test_sources_that_are_none_make_no_pool(tmp_path):
     ):
         with pytest.raises(UsageError, match=message):
             import_photos(tmp_path / "pool", source)
-    with pytest.raises(UsageError, match="needs a folder of photos of one class"):
+    with pytest.raises(UsageError, match="holds no photos: leave out --class"):
         import_photos(tmp_path / "pool", Path(__file__), ImportOptions(class_name="zebra"))
     assert not (tmp_path / "pool").exists()
 

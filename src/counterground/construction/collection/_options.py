@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from urllib.parse import urlsplit
 
+from counterground.arguments import texts
 from counterground.errors import UsageError, did_you_mean
 from counterground.http import DAY, HOUR, MINUTE, Limit, user_agent
 
@@ -83,6 +84,7 @@ class CollectOptions:
     def __post_init__(self) -> None:
         one_of("quality grade", self.quality, QUALITIES)
         one_of("size", self.size, SIZES)
+        object.__setattr__(self, "licences", tuple(texts("licences", self.licences)))
         for licence in self.licences:
             one_of("licence", licence, LICENCES)
         for name in ("since", "until"):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from counterground.errors import MissingExtraError
 from counterground.photos import Benchmark
 from counterground.text import counted
 
@@ -70,6 +72,8 @@ class CardFacts:
 def known_facts(benchmark: Benchmark, card: CardFacts | None = None) -> CardFacts:
     """Return a card, filled in with what a pool knows about a benchmark's photos, if they are a pool's.
 
+    Exporting does not need the packages that read pools: without them the card does not say this.
+
     Raises:
         CounterGroundError: the pool is damaged.
     """
@@ -77,7 +81,7 @@ def known_facts(benchmark: Benchmark, card: CardFacts | None = None) -> CardFact
 
     known = empty = CardFacts()
     if is_pool(benchmark.root):
-        with open_pool(benchmark.root) as pool:
+        with suppress(MissingExtraError), open_pool(benchmark.root) as pool:
             known = card_facts(pool)
     given = {} if card is None else vars(card)
     return replace(known, **{name: value for name, value in given.items() if value != getattr(empty, name)})

@@ -132,7 +132,9 @@ def _text(value: object) -> object:
 def _flat(folder: Path, class_name: str, options: ImportOptions) -> Source:
     files = _photos_of(folder) if is_folder(folder) else []
     if not files:
-        raise UsageError(f"--class needs a folder of photos of one class, and {folder} has none in it.")
+        raise UsageError(
+            f"{folder} holds no photos: leave out --class to read <class>/*.jpg, or name their folder."
+        )
     name = resolve_class_names([class_name], options)[class_name]
     origin = str(PhotoKey("file", f"{folder.resolve().name}/"))
     items = (Item(f"{origin}{file.name}", file.name, name, file) for file in files)

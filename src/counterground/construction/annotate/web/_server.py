@@ -19,6 +19,7 @@ from typing import Any, Protocol, Self
 import uvicorn
 from starlette.types import ASGIApp
 
+from counterground.arguments import texts
 from counterground.construction.pool import IMPORTED
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import name_key
@@ -42,7 +43,8 @@ class ServerSettings:
     open_browser: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "annotators", tuple(name.strip() for name in self.annotators))
+        names = texts("annotators", self.annotators)
+        object.__setattr__(self, "annotators", tuple(name.strip() for name in names))
 
     def check(self) -> None:
         """Check the names.

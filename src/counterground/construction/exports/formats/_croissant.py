@@ -14,10 +14,10 @@ from typing import Any
 import polars as pl
 
 from counterground.construction.exports._card import citation
+from counterground.construction.exports._copying import refuse_columns
 from counterground.construction.exports._format import ExportFormat, Statement
 from counterground.construction.exports._layout import Contents, keep_paths
 from counterground.construction.exports._licences import read_licence
-from counterground.construction.exports._shards import refuse_columns
 from counterground.construction.exports.formats._folders import write_folder
 from counterground.errors import CounterGroundError
 from counterground.files import write_text

@@ -10,16 +10,16 @@ from typing import Any
 
 import polars as pl
 
-from counterground.construction.exports._copying import Tick
-from counterground.construction.exports._format import ExportFormat, Statement
-from counterground.construction.exports._layout import Contents, keep_paths
-from counterground.construction.exports._shards import (
+from counterground.construction.exports._copying import (
     CLASS_FIELDS,
     Sample,
+    Tick,
     in_shards,
     refuse_columns,
     samples,
 )
+from counterground.construction.exports._format import ExportFormat, Statement
+from counterground.construction.exports._layout import Contents, keep_paths
 from counterground.photos import Benchmark, describe_shards
 
 # Types that `datasets` does not call by Polars' name in lower case.

@@ -7,16 +7,16 @@ import json
 import tarfile
 from pathlib import Path
 
-from counterground.construction.exports._copying import Tick
-from counterground.construction.exports._format import ExportFormat
-from counterground.construction.exports._layout import Contents, keep_paths, slug
-from counterground.construction.exports._shards import (
+from counterground.construction.exports._copying import (
     CLASS_FIELDS,
     Sample,
+    Tick,
     in_shards,
     refuse_columns,
     samples,
 )
+from counterground.construction.exports._format import ExportFormat
+from counterground.construction.exports._layout import Contents, keep_paths, slug
 from counterground.photos import Benchmark, describe_shards, image_type
 
 
