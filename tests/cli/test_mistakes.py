@@ -35,7 +35,6 @@ MISTAKES = [
     (SWAP, 1, "No photo of photos has a mask that can be used", "add --masks"),
     (f"{SWAP} --kinds origina", 2, "no kind 'origina' of composite", "Did you mean 'original'?"),
     (f"{SWAP} --kinds mixed_same,grey", 2, "mixed_same and mixed_rand", "name both or neither"),
-    (f"{SWAP} --kinds grey --labels grass", 2, "kinds same and other", "leave out --labels"),
     (f"{SWAP} --masks nowhere", 2, "'nowhere' is not a source of masks", "name manifest, alpha"),
     ("swap photos -m resnet50 -o out", 2, "'resnet50'", "Did you mean torchvision:resnet50 or"),
     ("swap photos -m MODEL -o notes.txt", 2, "notes.txt is a file", "choose a folder"),

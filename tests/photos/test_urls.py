@@ -363,14 +363,12 @@ def test_the_largest_of_several_objects_is_a_single_one_by_what_lies_in_the_phot
     assert (note in found.notes) == (expected is None)
 
 
-def test_coco_photos_of_several_categories_may_count_or_be_refused(coco, server):
+def test_coco_photos_of_several_categories_may_count(coco, server):
     path = coco()
     benchmark = read_benchmark(f"{path}?several=largest&background=place")
     assert benchmark.photos["class_name"].to_list() == ["hen", "tench", "hen"]
     assert benchmark.photos["background"].unique().to_list() == ["sea"]
     assert "The class of a photo of several categories is that of its largest object." in benchmark.notes
-    with pytest.raises(CounterGroundError, match=r"image 12 \(2\.jpg\) shows several categories: hen, tench"):
-        read_benchmark(f"{path}?several=refuse")
     images = [{"id": 10, "file_name": "x", "coco_url": server.address(3)}]
     path = coco(images=images, annotations=[{"id": 1, "image_id": 10, "category_id": 1}])
     fetched = read_benchmark(f"{path}?image=coco_url")
@@ -397,7 +395,7 @@ def test_coco_photos_of_several_categories_may_count_or_be_refused(coco, server)
             r"annotation 9 has the box \[1, 2\]",
         ),
         ({"annotations": []}, "", r"no photo has a class \(4 without an annotation\)"),
-        ({}, "?several=all", "several is one of skip, largest, refuse, not 'all'"),
+        ({}, "?several=all", "several is one of skip, largest, not 'all'"),
         ({}, "?image=coco_url", "image 10 has no 'coco_url'; it has id, file_name"),
         ({}, "?images=nowhere", "nowhere is not a folder"),
         (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -80,12 +79,6 @@ def folder_source(folder: Path, benchmark: Benchmark) -> MaskSource:
         found = matched.one(photo.path, "PNG")
         return found if isinstance(found, Found) else read_mask(found, photo.size)
 
-    unused = [file for file in files if file not in matched.claims]
-    return MaskSource("folder", find, notes=_unused_notes(unused, folder))
-
-
-def _unused_notes(unused: Iterable[Path], folder: Path) -> tuple[str, ...]:
-    names = [file.relative_to(folder).as_posix() for file in unused]
-    if not names:
-        return ()
-    return (f"{counted(len(names), 'PNG')} with the name of no photo: {and_more(names, _NAMED)}.",)
+    unused = [file.relative_to(folder).as_posix() for file in files if file not in matched.claims]
+    note = f"{counted(len(unused), 'PNG')} with the name of no photo: {and_more(unused, _NAMED)}."
+    return MaskSource("folder", find, notes=(note,) if unused else ())

@@ -74,10 +74,11 @@ def object_place(mask: npt.NDArray[np.generic]) -> ObjectPlace:
         return ObjectPlace(0.0, 0.0, 0.0)
     across = float(columns @ (np.arange(width) + 0.5)) / pixels
     down = float(rows @ (np.arange(height) + 0.5)) / pixels
-    return _placed(pixels, (across, down), (width, height))
+    return placed(pixels, (across, down), (width, height))
 
 
-def _placed(pixels: float, centre: tuple[float, float], size: tuple[int, int]) -> ObjectPlace:
+def placed(pixels: float, centre: tuple[float, float], size: tuple[float, float]) -> ObjectPlace:
+    """Return where an object of so many pixels is, by its centre and the size of its photo."""
     away = [abs(middle - side / 2) for middle, side in zip(centre, size, strict=True)]
     offset = max(2 * way / side for way, side in zip(away, size, strict=True))
     return ObjectPlace(pixels / math.prod(size), 2 * math.hypot(*away) / math.hypot(*size), offset)
@@ -224,7 +225,7 @@ def _box_place(box: Sequence[float], size: tuple[int, int]) -> ObjectPlace | str
     left, top, right, bottom = box_inside(box, size)
     if not (right > left and bottom > top):
         return f"it does not lie in the photo of {size[0]} x {size[1]} pixels"
-    return _placed((right - left) * (bottom - top), ((left + right) / 2, (top + bottom) / 2), size)
+    return placed((right - left) * (bottom - top), ((left + right) / 2, (top + bottom) / 2), size)
 
 
 def _warnings(failures: Sequence[str]) -> list[str]:

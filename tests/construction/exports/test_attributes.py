@@ -53,18 +53,6 @@ def test_an_export_reads_back_with_attributes_and_design(designed, tmp_path, kin
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_contrast_of_numbers_that_no_exported_photo_has_reads_back(designed, tmp_path, kind):
-    """Such as of the photos that were left out for their licence."""
-    photos = designed.photos.with_columns(
-        size=pl.Series([0.5, *[None] * 5]), licence=pl.Series([None, *["CC0"] * 5])
-    )
-    design = Design(contrasts=(Contrast("small", "size<0.1", "size>=0.1"),))
-    construction.export(replace(designed, photos=photos, design=design), out=tmp_path / "out", formats=kind)
-    back = read_benchmark(tmp_path / "out")
-    assert (len(back), back.design, back.photos["size"].dtype) == (5, design, pl.Float64)
-
-
-@pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("column", ["label", "cls", "image"])
 def test_a_column_that_a_format_uses_itself_is_refused_or_reads_back(designed, tmp_path, kind, column):
     values = pl.Series(["5", "6", "5", "6", "7", "7"])

@@ -139,7 +139,7 @@ def test_several_formats_get_a_folder_each(grouped, tmp_path):
     assert report.folders == {form: tmp_path / "out" / form for form in FORMATS}
     versions = {form: read_benchmark(folder).version for form, folder in report.folders.items()}
     assert {versions[form] for form in KEPT_PATHS} == {grouped.version}
-    with pytest.raises(UsageError, match="several exports: name one of the folders counteranimal, croissant"):
+    with pytest.raises(UsageError, match="is an export: name the folder of one of its formats"):
         read_benchmark(tmp_path / "out")
 
 

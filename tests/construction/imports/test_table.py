@@ -199,7 +199,7 @@ def test_columns_can_be_named_and_one_class_given(tmp_path, photo_server):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "is empty"),
+        ("", "has no rows"),
         ("url,class_name\n", "has no rows"),
         ('url,class_name\n"a,b\n', "Cannot read the table"),
     ],

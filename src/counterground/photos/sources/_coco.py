@@ -16,12 +16,12 @@ import polars as pl
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import is_file, is_folder, read_json
 from counterground.photos._benchmark import Benchmark
-from counterground.photos._geometry import box_inside
+from counterground.photos._geometry import box_inside, placed
 from counterground.photos.sources._rows import benchmark_of_rows
 from counterground.photos.sources._source import Source, is_web
 from counterground.text import counted
 
-_SEVERAL = ("skip", "largest", "refuse")
+_SEVERAL = ("skip", "largest")
 _FILE = "file_name"
 _HUGE = 10**15  # of sides and areas, in pixels
 _WIDE = 2**63  # Polars makes larger numbers null
@@ -32,9 +32,8 @@ def read_coco(path: Path, source: Source, *, show_progress: bool = False) -> Ben
 
     ``image=coco_url`` takes the photos from the URLs in that field. Photos of several categories are left out
     and counted; with ``several=largest`` the category of the largest object is the class (unless objects of
-    two categories are as large, or the size of one is unknown), with ``several=refuse`` one such photo is an
-    error. Photos without an annotation are left out and counted. A crowd region is the object only if there
-    are no others.
+    two categories are as large, or the size of one is unknown). Photos without an annotation are left out and
+    counted. A crowd region is the object only if there are no others.
 
     ``object_area`` is the area of the largest object of the class as a fraction of the photo: of its mask as
     COCO states it, else of the part of its box that lies in the photo. ``object_distance`` is the distance of
@@ -140,9 +139,6 @@ def _rows(
             raise CounterGroundError(f"{path}: image {key} has no {column!r}; it has {', '.join(image)}.")
         shown = content.annotations.get(key, [])
         distinct = {annotation["category_id"] for annotation in shown}
-        if len(distinct) > 1 and several == "refuse":
-            named = ", ".join(sorted(str(categories[each].get("name")) for each in distinct))
-            raise CounterGroundError(f"{path}: image {key} ({name}) shows several categories: {named}.")
         if not shown or (len(distinct) > 1 and several == "skip"):
             left_out["without an annotation" if not shown else "of several categories"] += 1
             continue
@@ -255,12 +251,10 @@ def _measures(image: Mapping[str, Any], annotation: Mapping[str, Any]) -> dict[s
     size, box = _size(image), _box(annotation, image)
     if size is None:
         return {"object_area": None, "object_distance": None}
-    width, height = size
-    area, distance = (_area(annotation, image) or 0) / (width * height), None
-    if box is not None and box[2] * box[3] > 0:
-        across, down = box[0] + box[2] / 2 - width / 2, box[1] + box[3] / 2 - height / 2
-        distance = math.hypot(across, down) / (math.hypot(width, height) / 2)
-    return {"object_area": area if area > 0 else None, "object_distance": distance}
+    shown = box is not None and box[2] * box[3] > 0
+    middle = (box[0] + box[2] / 2, box[1] + box[3] / 2) if box else (0.0, 0.0)
+    place = placed(_area(annotation, image) or 0, middle, size)
+    return {"object_area": place.area or None, "object_distance": place.distance if shown else None}
 
 
 def _folder(path: Path, source: Source, names: Sequence[str]) -> Path:
