@@ -4,7 +4,7 @@ import pytest
 # Positions on axes and in the drop chart, which pages hold as numbers in attributes.
 from counterground.reporting.class_facts import ClassFacts, class_facts
 from counterground.reporting.page._class_drops import draw_class_drops
-from counterground.reporting.page._marks import mark
+from counterground.reporting.page._forest import mark
 from counterground.reporting.style import FAMILY_COLOURS
 from counterground.results import regroup
 

@@ -25,15 +25,12 @@ def test_without_groups_there_are_no_sides(make_run, section_of):
     assert section_of(make_run({"m": (0.7, 0.7)}, groups=False)).sides is None
 
 
-def test_models_are_ordered_by_drop_and_have_sparklines(four_models, section_of):
+def test_models_are_ordered_by_drop(four_models, section_of):
     section = section_of(four_models)
     drops = [row.model.get("drop").value for row in section.rows]
     assert len(drops) == 4
     assert drops == sorted(drops, reverse=True)
     assert [row.title for row in section.sides.rows] == [row.model.label for row in section.rows]
-    for row in section.rows:
-        assert row.sparkline.span[0] <= row.sparkline.at <= row.sparkline.span[1]
-        assert (row.sparkline.at > row.sparkline.zero) == (row.model.get("drop").value > 0)
 
 
 def test_residuals_are_those_of_the_comparison(four_models, section_of):

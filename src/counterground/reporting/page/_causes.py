@@ -8,13 +8,10 @@ from typing import Any, NamedTuple
 
 from counterground.metrics import holm, in_setting
 from counterground.reporting.page._evidence import Answer
-from counterground.reporting.page._forest import Forest, Line, draw_forest
-from counterground.reporting.page._marks import Mark
+from counterground.reporting.page._forest import Forest, Line, Mark, draw_forest
 from counterground.reporting.page._verdict import CAUSE
 from counterground.results import (
-    EFFECTS,
     SIGNIFICANT,
-    BenchmarkRecord,
     Estimate,
     InterventionRecord,
     ModelScores,
@@ -26,8 +23,8 @@ from counterground.text import counted
 
 PLACEBO = 0.02
 """Cost of editing alone (fraction) above which the page warns."""
-_PARTS = ("observed_drop", "background_effect", "size_effect", "rest")
-_PARTS_OF_FEWER = ("background_effect", "observed_drop", "background_part", "size_effect", "rest")
+_PARTS = ("observed_drop", "background_effect", "background_part", "size_effect", "rest")
+_PARTS_OF_A_CLASS = ("observed_drop", "background_effect", "size_effect", "rest")
 _COSTS = ("pasted_cost", "refilled_cost", "same_label_cost")
 _MEANINGS = {
     "observed_drop": "Accuracy on common minus counter photos, of the photos whose objects were cut out.",
@@ -42,7 +39,7 @@ _MEANINGS = {
     "bg_gap": "Mixed-Same minus Mixed-Rand (Xiao et al. 2021).",
     "adversarial": "Share of objects, on backgrounds of other classes; it grows with the number of these.",
     "flip_share": "Share of objects; it grows with the number of backgrounds.",
-    "background_only": "The object is removed",
+    "background_only": "The object is removed.",
     "pasted_cost": "Placebo: accuracy lost when an object is pasted onto its own photo.",
     "refilled_cost": "Placebo: accuracy lost when it is pasted onto its own background, filled in behind it.",
     "same_label_cost": "Placebo: accuracy lost on another photo’s background of the same label.",
@@ -80,16 +77,10 @@ class ModelEffects:
         row = self.rows.get((estimate, class_name, background))
         return _NOTHING if row is None else Estimate.of(row)
 
-    def classes(self, estimate: str) -> int:
-        """Return the number of classes that an estimate is averaged over."""
-        row = self.rows.get((estimate, None, None))
-        return 0 if row is None else row["classes"]
-
     @property
-    def placebos(self) -> list[tuple[str, Estimate]]:
+    def placebos(self) -> list[str]:
         """The placebos whose cost is beyond `PLACEBO`, in either direction."""
-        costs = [(name, self.get(name)) for name in _COSTS]
-        return [(name, cost) for name, cost in costs if abs(cost.value or 0.0) > PLACEBO]
+        return [name for name in _COSTS if abs(self.get(name).value or 0.0) > PLACEBO]
 
 
 class EffectRow(NamedTuple):
@@ -116,15 +107,13 @@ class Numbers(NamedTuple):
 class Causes:
     """What one run on composites shows.
 
-    ``name`` is the run's, if there are several. ``about`` says which objects were put on which backgrounds,
-    ``limits`` whether these are other photos than the section's, or not all of them, or were evaluated with
-    other settings. ``chose_pairs`` says whether the pairs were chosen on the photos of the objects. ``notes``
-    are the notes and warnings of this run that the section does not have.
+    ``name`` is the run's, if there are several. ``about`` says which objects were put on which backgrounds.
+    ``chose_pairs`` says whether the pairs were chosen on the photos of the objects. ``notes`` are the notes
+    and warnings of this run that the section does not have.
     """
 
     name: str | None
     about: str
-    limits: str
     chose_pairs: bool
     notes: list[str]
     models: list[ModelEffects]
@@ -144,11 +133,8 @@ class Causes:
 def make_causes(
     run: Run,
     models: Sequence[tuple[ModelScores, Mark]],
-    of: BenchmarkRecord | None,
-    photos: int,
     *,
     name: str | None = None,
-    setting: str = "",
     chose_pairs: bool = False,
     notes: Sequence[str] = (),
 ) -> Causes:
@@ -157,10 +143,7 @@ def make_causes(
     Args:
         run: run with an intervention.
         models: models of the run, with their marks on the page.
-        of: photos that the section is about; None if it is about the composites.
-        photos: number of those photos.
         name: name of the run, if there are several.
-        setting: settings of the run, if they are not the section's.
         chose_pairs: whether the pairs were chosen on the photos of the objects.
         notes: notes and warnings of the run that the section does not have.
     """
@@ -179,14 +162,11 @@ def make_causes(
     classes.sort(key=lambda each: -_mean(_of(known, "background_effect", each)))
     return Causes(
         name=name,
-        about=_about(record, of, photos),
-        limits=" ".join(filter(None, [_limits(record, of, photos), other_setting(setting)])),
+        about=_about(record),
         chose_pairs=chose_pairs,
         notes=list(notes),
         models=known,
-        parts=_parts(known, labels)
-        if any(model.get("background_effect").value is not None for model in known)
-        else None,
+        parts=draw_forest([Line(_title(known, each), _of(known, each)) for each in _PARTS], labels),
         table=_table(known),
         backgrounds=draw_forest(
             [Line(each, _of(known, "background_against_mean", background=each)) for each in names], labels
@@ -203,23 +183,16 @@ def make_causes(
         ],
         classes=draw_forest([Line(each, _of(known, "background_effect", each)) for each in classes], labels),
         class_numbers=[
-            Numbers(each, [[model.get(part, each) for part in _PARTS] for model in known]) for each in classes
+            Numbers(each, [[model.get(part, each) for part in _PARTS_OF_A_CLASS] for model in known])
+            for each in classes
         ],
     )
 
 
-def _parts(models: Sequence[ModelEffects], labels: Sequence[tuple[str, Mark]]) -> Forest | None:
-    is_of_fewer = _is_of_fewer(models)
-    lines = [
-        Line(effect_title(each, has_part=is_of_fewer), _of(models, each))
-        for each in (_PARTS_OF_FEWER if is_of_fewer else _PARTS)
-    ]
-    return draw_forest(lines, labels)
-
-
-def _is_of_fewer(models: Sequence[ModelEffects]) -> bool:
-    """Whether the drop is decomposed over fewer classes than show the background effect."""
-    return any(model.get("background_part").value is not None for model in models)
+def _title(models: Sequence[ModelEffects], estimate: str, k: int | None = None) -> str:
+    """Return the title of an estimate; the drop may be decomposed over fewer classes than show the effect."""
+    has_part = any(model.get("background_part").value is not None for model in models)
+    return effect_title(estimate, k=k, has_part=has_part)
 
 
 def cause_answer(causes: Sequence[Causes], lead: str | None) -> Answer | None:
@@ -239,158 +212,47 @@ def cause_answer(causes: Sequence[Causes], lead: str | None) -> Answer | None:
     found, model = of_lead[0] if of_lead else largest
     corrected = holm(each.get("background_effect").p_value for _, each in pairs)
     p = next(p for (_, each), p in zip(pairs, corrected, strict=True) if each is model)
-    answer, reason = _decomposed(model, p, len(measured), has_drop=lead is not None)
-    more = [_CHOSEN if found.chose_pairs else "", _placebo_warning(model), found.limits]
-    if model.label != lead and len(measured) > 1:
-        more.insert(0, f"Selected as the largest of {len(measured)} effects, it may be somewhat inflated.")
-    return Answer(CAUSE, answer, " ".join(filter(None, [reason, *more])))
-
-
-def _decomposed(model: ModelEffects, p: float | None, effects: int, *, has_drop: bool) -> tuple[str, str]:
-    """Return answer and reason; ``p``: of the background effect, corrected for the number of effects."""
-    effect, drop = model.get("background_effect"), model.get("observed_drop")
+    effect = model.get("background_effect")
     if effect.value is None:
-        return _without_pairs(model, has_drop=has_drop)
+        why = "The composites do not show the same objects on both common and counter backgrounds."
+        return Answer(CAUSE, "Not measured.", why)
     size = f"{effect.text} points {effect.interval}".rstrip()
-    turn = "when the same objects stand on counter instead of common backgrounds"
+    answer = f"{size}."
     if effect.low is None or effect.high is None:
-        few = "too few objects or backgrounds for an interval"
-        return "Unknown.", f"{model.label} loses {effect.text} points {turn}: {few}. {_other_parts(model)}"
-    if effect.low <= 0 <= effect.high or (p is not None and p >= SIGNIFICANT):
-        doubt = f"{model.label} loses {size} {turn}, which is not significantly different from 0"
-        if not effect.low <= 0 <= effect.high:
-            doubt += f" ({p_equals(p)}, Holm-corrected over {effects} effects)"
-        return "No significant part.", f"{doubt}. {_other_parts(model)}"
-    if effect.value < 0:
-        gained = Estimate(-effect.value, -effect.high, -effect.low)
-        gains = f"{model.label} gains {gained.text} points {gained.interval} {turn}"
-        return "None.", f"{gains}. {_other_parts(model)}"
-    if model.get("background_part").value is not None:
-        return f"{size}.", f"{model.label} loses that much {turn}. {_other_parts(model)}"
-    whole = f", of a drop of {drop.text} {drop.interval}".rstrip() if drop.value is not None else ""
-    share = model.get("background_share")
-    portion = f": {share.text}\u00a0% {share.interval} of the drop" if share.value is not None else ""
-    return (
-        f"{size}{whole}.",
-        f"{model.label} loses that much {turn}{portion}. {_other_parts(model, says_drop=False)}",
-    )
-
-
-def _other_parts(model: ModelEffects, *, says_drop: bool = True) -> str:
-    drop, size, rest = (model.get(name) for name in ("observed_drop", "size_effect", "rest"))
-    if drop.value is None:
-        return "The drop of these photos was not measured."
-    part = model.get("background_part")
-    size_of_drop = f"The drop of these photos is {drop.text} points {drop.interval}".rstrip()
-    whole = f"{size_of_drop}. " if says_drop else ""
-    if part.value is not None:
-        few, every = (model.classes(name) for name in ("observed_drop", "background_effect"))
-        show, them = ("shows", "it") if few == 1 else ("show", "them")
-        whole = (
-            f"Only {few:,} of these {every:,} classes {show} all parts of the drop. "
-            f"Over {them} the drop is {drop.text} points {drop.interval}".rstrip()
-            + f". Background: {part.text} {part.interval}".rstrip()
-            + ". "
-        )
-    remains = f"{rest.text} {rest.interval}".rstrip()
-    if size.value is None:
-        return f"{whole}The rest, with size and position: {remains}."
-    return f"{whole}Size and position: {size.text} {size.interval}".rstrip() + f". Rest: {remains}."
-
-
-def _without_pairs(model: ModelEffects, *, has_drop: bool) -> tuple[str, str]:
-    gap = model.get("bg_gap")
-    why = "The composites do not show the same objects on both common and counter backgrounds."
-    if gap.value is None:
-        return "Not measured.", why
-    clear = gap.low is not None and gap.high is not None and not gap.low <= 0 <= gap.high
-    doubt = "" if clear else ", which is not significantly different from 0"
+        answer = "Unknown."
+    elif effect.low <= 0 <= effect.high or (p is not None and p >= SIGNIFICANT):
+        answer = "No significant part."
+    elif effect.value < 0:
+        answer = "None."
     reason = (
-        f"{why} {model.label}’s BG-Gap, accuracy on backgrounds of the same class minus on those of any "
-        f"class, is {gap.text} points {gap.interval}".rstrip()
+        f"{model.label} loses {size} when the same objects stand on counter instead of common backgrounds "
+        f"({p_equals(p)}, Holm-corrected over {len(measured)} effects). Its drop and the other parts of it "
+        f"are below. {found.about}"
     )
-    known = has_drop or model.get("observed_drop").value is not None
-    return "Not measured." if known else "There is no drop to divide.", f"{reason}{doubt}."
+    if found.chose_pairs:
+        reason += f" {_CHOSEN}"
+    if model.placebos:
+        reason += " Placebos beyond ±2 points: editing alone changes its accuracy by as much."
+    return Answer(CAUSE, answer, reason)
 
 
-def _placebo_warning(model: ModelEffects) -> str:
-    if not model.placebos:
-        return ""
-    costs = "; ".join(
-        f"{EFFECTS[name][0].lower()}{EFFECTS[name][1:]} {cost.signed} {cost.interval}".rstrip()
-        for name, cost in model.placebos
-    )
-    return f"Placebos beyond ±2 points, from editing alone: {costs}."
-
-
-def _about(record: InterventionRecord, of: BenchmarkRecord | None, photos: int) -> str:
-    placed = (
-        "at their own sizes and positions"
-        if record.settings.get("placement") == "hold"
-        else "at sizes and positions drawn from their class"
-    )
-    source = record.source.name
+def _about(record: InterventionRecord) -> str:
+    hold = record.settings.get("placement") == "hold"
+    placed = "at their own sizes and positions" if hold else "at sizes and positions drawn from their class"
     objects, backgrounds = (counted(each, "photo") for each in (record.foregrounds, record.backgrounds))
-    if of is not None and not _is_same(of, record.source):
-        source += f", another set of photos (version {record.source.version[:12]})"
-    elif of is not None and record.foregrounds < photos:
-        objects = f"{record.foregrounds:,} of the {photos:,} photos"
-    return f"The objects of {objects}, {placed}, on the backgrounds of {backgrounds} of {source}."
-
-
-def _is_same(one: BenchmarkRecord, other: BenchmarkRecord) -> bool:
-    return (one.name, one.version) == (other.name, other.version)
-
-
-def other_setting(setting: str) -> str:
-    """Say that models were evaluated with other settings than in the section; empty if they were not."""
-    return f"Measured with other settings than the scores below: {setting}." if setting else ""
-
-
-def _limits(record: InterventionRecord, of: BenchmarkRecord | None, photos: int) -> str:
-    """Say if the objects are not from the photos that the section is about, or not from all of them."""
-    if of is None:
-        return ""
-    if not _is_same(of, source := record.source):
-        return f"Measured on another set of photos: {source.name}, version {source.version[:12]}."
-    if record.foregrounds < photos:
-        return f"Measured with the objects of {record.foregrounds:,} of the {photos:,} photos."
-    return ""
+    return f"The objects of {objects}, {placed}, on the backgrounds of {backgrounds} of {record.source.name}."
 
 
 def _table(models: Sequence[ModelEffects]) -> list[EffectRow]:
     rows = []
-    for name, what in _MEANINGS.items():
+    for name, meaning in _MEANINGS.items():
         figures = _of(models, name)
-        if all(figure.value is None for figure in figures):
-            continue
-        k = next(
-            (model.rows[name, None, None]["k"] for model in models if (name, None, None) in model.rows), None
-        )
-        meaning, has_part = what, _is_of_fewer(models)
-        if (name == "observed_drop" or (has_part and name == "background_effect")) and (
-            over := _over(models, name)
-        ):
-            meaning += f" Over {over}."
-        if name == "background_only":
-            chance = next((each for each in _of(models, "chance") if each.value is not None), None)
-            meaning += f"; guessing would give {chance.text} %." if chance else "."
-        flagged = [name in dict(model.placebos) for model in models]
-        rows.append(
-            EffectRow(effect_title(name, k=k, has_part=has_part), meaning, figures, name in _SHARES, flagged)
-        )
+        if any(figure.value is not None for figure in figures):
+            known = [row for model in models if (row := model.rows.get((name, None, None)))]
+            flagged = [name in model.placebos for model in models]
+            title = _title(models, name, known[0]["k"])
+            rows.append(EffectRow(title, meaning, figures, name in _SHARES, flagged))
     return rows
-
-
-def _over(models: Sequence[ModelEffects], estimate: str) -> str:
-    """Return how many classes and photos an estimate is over, in words; empty if models differ in them."""
-    rows = [model.rows.get((estimate, None, None)) for model in models]
-    found = {(row["classes"], row["n"]) for row in rows if row is not None}
-    if len(found) != 1:
-        return ""
-    classes, photos = found.pop()
-    noun = "photo" if estimate == "observed_drop" else "composite"
-    return f"{counted(classes, 'class')}, {counted(photos, noun)}"
 
 
 def _of(

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from counterground.reporting.class_facts import ClassFacts
-from counterground.reporting.page._forest import LANE, MODELS_SHOWN, Dot, Scale, draw_dot
-from counterground.reporting.page._marks import Mark
+from counterground.reporting.page._forest import LANE, MODELS_SHOWN, Dot, Mark, Scale, draw_dot
 from counterground.reporting.words import DROP_WORDS, Words
 from counterground.results import Estimate, ModelScores, mean_drop
 

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from counterground.metrics import DROP, Contrast
-from counterground.reporting.page._causes import other_setting
 from counterground.reporting.page._evidence import Answer
-from counterground.reporting.page._forest import Forest, Line, draw_forest
-from counterground.reporting.page._marks import SIDES
+from counterground.reporting.page._forest import SIDES, Forest, Line, draw_forest
 from counterground.reporting.page._verdict import CURE
 from counterground.results import (
     BenchmarkRecord,
@@ -18,7 +16,7 @@ from counterground.results import (
     MitigationRecord,
     Table,
 )
-from counterground.text import and_more, counted
+from counterground.text import and_more
 
 _NAMED = 3
 _CHOSEN = (
@@ -38,8 +36,8 @@ class Method(NamedTuple):
 class Cures:
     """What a run of `counterground mitigate` says about its model, under the model's name in the section.
 
-    ``other_photos`` says if these are not the photos of the section, or if other settings were used;
-    ``chose_pairs`` whether the pairs were chosen on the photos that the methods were evaluated on.
+    ``other_photos`` says if these are not the photos of the section; ``chose_pairs`` whether the pairs were
+    chosen on the photos that the methods were evaluated on.
     ``warnings`` are those of this run that the section and the record do not have.
     """
 
@@ -53,8 +51,8 @@ class Cures:
 
     @property
     def sentences(self) -> list[str]:
-        """What the table says, and which methods also lose accuracy."""
-        return [*self.record.sentences, *_losses(self.record)]
+        """What the table says."""
+        return self.record.sentences
 
     @property
     def left_out(self) -> list[tuple[str, str]]:
@@ -68,7 +66,6 @@ def make_cures(
     on: BenchmarkRecord,
     of: BenchmarkRecord,
     *,
-    setting: str = "",
     chose_pairs: bool = False,
     warnings: Sequence[str] = (),
 ) -> Cures:
@@ -79,20 +76,15 @@ def make_cures(
         label: what the section calls its model.
         on: photos that the mitigations were evaluated on.
         of: photos that the section is about.
-        setting: settings of the run, if they are not the section's.
         chose_pairs: whether the pairs were chosen on the photos of the run.
         warnings: those of the run that the section does not have.
     """
     record = record.model_copy(update={"model": label})
-    other = "" if on.version == of.version else _other_set(on)
-    other = " ".join(filter(None, [other, other_setting(setting)]))
+    other = f"Measured on another set of photos: {on.name}, version {on.version[:12]}."
+    other_photos = None if on.version == of.version else other
     methods = [Method(each, _settings(each)) for each in record.methods]
     warned = [text for text in warnings if text not in record.notes]
-    return Cures(record, record.table, methods, _draw(record), other or None, chose_pairs, warned)
-
-
-def _other_set(on: BenchmarkRecord) -> str:
-    return f"Measured on another set of photos: {on.name}, version {on.version[:12]}."
+    return Cures(record, record.table, methods, _draw(record), other_photos, chose_pairs, warned)
 
 
 def cure_answer(cures: Sequence[Cures], lead: str | None, contrast: Contrast = DROP) -> Answer | None:
@@ -110,31 +102,20 @@ def cure_answer(cures: Sequence[Cures], lead: str | None, contrast: Contrast = D
     found = max(of_lead, key=_help)  # of several runs, the first that helps most
     record = found.record
     drop = record.unmitigated.drop.estimate
-    methods = counted(len(record.methods), "method")
-    noun = record.noun
-    whose = f"Its {noun}" if record.model == lead else f"The {noun} of {record.model}"
-    size = f"{whose} of {drop.text} points {drop.interval}".rstrip()
+    size = f"The {record.noun} of {record.model} is {drop.text} points {drop.interval}".rstrip()
     if drop.value is not None and drop.value <= 0:
-        return Answer(CURE, "There is nothing to make smaller.", f"{size} is not above 0.")
-    one_of = f" in one of {len(of_lead)} runs" if len(of_lead) > 1 else ""
-    tests = f"Holm-corrected over all tests of {methods}{one_of}, on photos not used for fitting or choosing"
-    left = record.sides[0]
-    smaller = sorted((each for each in record.methods if each.helps), key=_gained_on_counter)
-    mitigated = [each for each in smaller if not (each.loses or each.reverses)]
-    if not smaller:
-        answer = f"None of {methods} tried." if len(record.methods) > 1 else f"Not {record.methods[0].name}."
-        nearest = min(record.methods, key=_gained_on_counter)
-        reason = f"{size} does not become significantly smaller ({tests}). Largest gain net of cost: "
-        reason += f"{_changes([nearest], left)}."
-    else:
-        sides = {f"losing accuracy on {left}" if each.loses else f"reversing the {noun}" for each in smaller}
-        side = " or ".join(sorted(sides))
-        answer = _names(mitigated) if mitigated else f"None without {side}."
-        named = (mitigated or smaller)[:_NAMED]
-        reason = f"{size} becomes significantly smaller ({tests}): {_changes(named, left)}."
-        reason += "".join(f" {sentence}" for sentence in [*record.reversals, *_losses(record)])
-    chosen = _CHOSEN if found.chose_pairs and smaller else ""
-    return Answer(CURE, answer, " ".join(filter(None, [reason, chosen, found.other_photos])))
+        return Answer(CURE, "There is nothing to make smaller.", f"{size}.")
+    mitigated = [each for each in record.methods if each.helps and not (each.loses or each.reverses)]
+    answer = and_more([each.name for each in mitigated], _NAMED) if mitigated else "None of those tried"
+    best = max(mitigated or record.methods, key=_net)
+    gain, cost = (f"{of.text} {of.interval}".rstrip() for of in (best.gain.estimate, best.cost.estimate))
+    reason = (
+        f"{size}. Largest gain net of cost: {best.name} by {gain} at a cost of {cost} on {record.sides[0]}. "
+        f"A method counts if the {record.noun} becomes significantly smaller (Holm-corrected, on photos not "
+        f"used for fitting or choosing), not reversed, and not mostly because accuracy is lost."
+    )
+    chosen = _CHOSEN if found.chose_pairs and mitigated else ""
+    return Answer(CURE, f"{answer}.", " ".join(filter(None, [reason, chosen, found.other_photos])))
 
 
 def _help(cures: Cures) -> int:
@@ -143,28 +124,9 @@ def _help(cures: Cures) -> int:
     return max((1 + (not (each.loses or each.reverses)) for each in helping), default=0)
 
 
-def _names(methods: Sequence[MethodRecord]) -> str:
-    return f"{and_more([each.name for each in methods], _NAMED)}."
-
-
-def _losses(record: MitigationRecord) -> list[str]:
-    """Name the methods that make a drop smaller mostly by losing accuracy; an empty list without any."""
-    names = ", ".join(each.name for each in record.methods if each.helps and each.loses)
-    lost = f"accuracy lost on {record.sides[0]} (point estimates)"
-    return [f"With {names}, more than half of the gain is {lost}."] if names else []
-
-
-def _gained_on_counter(method: MethodRecord) -> float:
-    """Return a sort key by the gain on counter photos: a drop may shrink because common ones are lost."""
-    return (method.cost.value or 0.0) - (method.gain.value or 0.0)
-
-
-def _changes(methods: Sequence[MethodRecord], left: str) -> str:
-    changes = []
-    for each in methods:
-        gain, cost = (f"{of.text} {of.interval}".rstrip() for of in (each.gain.estimate, each.cost.estimate))
-        changes.append(f"{each.name} by {gain} at a cost of {cost}")
-    return f"{'; '.join(changes)} on {left}"
+def _net(method: MethodRecord) -> float:
+    """Return the gain on counter photos: a drop may shrink because common ones are lost."""
+    return (method.gain.value or 0.0) - (method.cost.value or 0.0)
 
 
 def _settings(method: MethodRecord) -> str:

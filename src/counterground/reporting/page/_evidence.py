@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import NormalDist
 from typing import NamedTuple
 
 from counterground.reporting.page._comparisons import Comparisons
@@ -18,7 +17,12 @@ NO_INTERVAL = (
     "There is no interval: all photos, or those of a side, are in one cluster. Add photos of other clusters."
 )
 _UNTESTED = (
-    "The models were evaluated on different photos or with different settings; see “Comparability” below."
+    "The models were evaluated on different photos or with different settings, or there are too few "
+    "independent photos; see “Comparability” below."
+)
+_CHOSEN_HERE = (
+    "The pairs were chosen on these same photos, which inflates drops by an unknown amount that differs "
+    "between models."
 )
 
 
@@ -111,22 +115,15 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The other models, grouped by the tests of their drops against the first model's.
+    """The other models, by the tests of their drops against the first model's.
 
-    ``corrected`` says how p-values are corrected; ``closest`` is the model whose difference from the first
-    has the narrowest interval, None if nothing was tested. ``unlike`` are those of ``apart`` whose accuracies
-    on the left side differ clearly from the first model's. ``untested`` are not comparable; ``few`` are, but
-    the photos are too few for a test.
+    ``corrected`` says how p-values are corrected. ``untested`` are not comparable, or have too few photos.
     """
 
     apart: list[str]
-    unlike: list[str]
     tied: list[str]
     untested: list[str]
-    few: list[str]
-    p_values: list[float]
     corrected: str
-    closest: str | None
     words: Words
 
     @classmethod
@@ -134,108 +131,42 @@ class Ranking:
         cls, first: ModelScores, others: Sequence[ModelScores], comparisons: Comparisons, words: Words
     ) -> Ranking:
         values: dict[str, float] = {}
-        few: list[str] = []
-        margins: dict[str, float] = {}
         corrected_for = 0
         for model in others:
             pair = comparisons.between(first.label, model.label)
-            if pair is None or pair.drop is None:
-                continue
-            if pair.drop.p_holm is None:
-                few.append(model.label)
-            else:
+            if pair is not None and pair.drop is not None and pair.drop.p_holm is not None:
                 values[model.label], corrected_for = pair.drop.p_holm, pair.corrected_for
-                margins[model.label] = half_width(pair.drop.difference, 1) or 0.0
-        apart = [label for label, p in values.items() if p < SIGNIFICANT]
-        level = first.of(words.contrast).left
-        unlike = [
-            other.label
-            for other in others
-            if other.label in apart and _are_apart(level, other.of(words.contrast).left)
-        ]
         return cls(
-            apart,
-            unlike,
+            [label for label, p in values.items() if p < SIGNIFICANT],
             [label for label, p in values.items() if p >= SIGNIFICANT],
-            [model.label for model in others if model.label not in {*values, *few}],
-            few,
-            sorted(values.values()),
+            [model.label for model in others if model.label not in values],
             f"Holm-corrected over {counted(corrected_for, 'test')}",
-            min(margins, key=lambda label: margins[label], default=None),
             words,
         )
 
     @property
     def doubtful(self) -> list[str]:
         """The models whose drops are not significantly different from the first one's, or not tested."""
-        return [*self.tied, *self.untested, *self.few]
+        return [*self.tied, *self.untested]
 
-    def answer(self, *, is_biased: bool) -> Answer:
-        """Say whether the lead drops more than the others; ``is_biased``: it chose these pairs."""
+    def answer(self, selection: Selection, label: str) -> Answer:
+        """Say whether the lead drops more than the others, and whether it or another chose these pairs."""
         question = "More than the other models?"
-        more = f" Not tested, because settings differ: {listed(self.untested)}." if self.untested else ""
-        if self.few:
-            more += f" Too few independent photos to test: {listed(self.few)}."
-        if is_biased:
+        if selection.has_biased(label):
             reason = f"It chose the pairs, which biases its {self.words.noun} compared with other models."
             return Answer(question, BIASED, reason)
-        if self.unlike and self.words.is_drop:
-            more += (
-                f" Drops depend on accuracy, and the accuracy of {listed(self.unlike)} on "
-                f"{self.words.on_left} is clearly different: compare effective robustness, too "
-                "(counterground compare)."
-            )
-        if not self.p_values:
-            return Answer(question, "Not tested.", NO_INTERVAL if self.few else _UNTESTED)
-        if not self.tied:
-            others = self._all_of(self.apart, "each")
-            evidence = f"{p_equals(self.p_values[-1], at_most=True)}, {self.corrected}"
-            reason = (
-                f"Its {self.words.noun} is significantly larger than that of {others} ({evidence}).{more}"
-            )
-            return Answer(question, "As far as tested." if self.untested or self.few else "Yes.", reason)
-        if not self.apart:
-            any_other = self._all_of(self.tied, "any")
-            reason = f"Its {self.words.noun} is not significantly different from that of {any_other}"
-            return Answer(
-                question,
-                "Inconclusive.",
-                f"{reason} (smallest {p_equals(self.p_values[0])}, {self.corrected}).{more}",
-            )
+        if not self.apart and not self.tied:
+            return Answer(question, "Not tested.", _UNTESTED)
+        answer = "Yes." if not self.doubtful else "In part." if self.apart else "Inconclusive."
         reason = (
             f"Significantly more than {listed(self.apart)}; not significantly different from "
-            f"{listed(self.tied)} ({self.corrected})."
+            f"{listed(self.tied)} ({self.corrected}); not tested: {listed(self.untested)}."
         )
-        return Answer(question, "In part.", reason + more)
-
-    def _all_of(self, labels: Sequence[str], each: str) -> str:
-        """Return models in words: all others, or by name if others were not tested."""
-        if self.untested or self.few:
-            return listed(labels)
-        if len(labels) == 1:
-            return f"the other model, {labels[0]}"
-        if len(labels) == 2 and each == "any":
-            return "either other model"
-        return f"{each} of the {len(labels)} other models"
-
-
-def half_width(figure: Estimate, tests: int) -> float | None:
-    """Return half the width of an interval, widened for the first of several tests (about Bonferroni)."""
-    if figure.low is None or figure.high is None:
-        return None
-    return (figure.high - figure.low) / 2 * _normal_bound(tests) / _normal_bound(1)
-
-
-def _normal_bound(tests: int) -> float:
-    """Return how many standard errors from 0 the first of several tests is significant."""
-    return -NormalDist().inv_cdf(SIGNIFICANT / 2 / max(1, tests))
-
-
-def _are_apart(first: Estimate, second: Estimate) -> bool:
-    """Whether two intervals are both known and do not overlap."""
-    if first.low is None or first.high is None or second.low is None or second.high is None:
-        return False
-    return first.low > second.high or second.low > first.high
+        if self.apart and self.words.is_drop:
+            reason += " Drops depend on accuracy: compare effective robustness, too (counterground compare)."
+        if self.apart and selection.on_these_photos:
+            answer, reason = "Perhaps.", f"{reason} {_CHOSEN_HERE}"
+        return Answer(question, answer, reason)
 
 
 def in_points(drop: Estimate) -> str:
@@ -243,6 +174,4 @@ def in_points(drop: Estimate) -> str:
 
 
 def listed(labels: Sequence[str]) -> str:
-    if len(labels) > NAMED:
-        return f"{count(len(labels))} models"
-    return labels[0] if len(labels) == 1 else f"{', '.join(labels[:-1])} and {labels[-1]}"
+    return f"{count(len(labels))} models" if len(labels) > NAMED else ", ".join(labels) or "none"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 
@@ -18,7 +18,7 @@ from counterground.comparison import (
     run_names,
 )
 from counterground.decision import Outlook, look_ahead
-from counterground.metrics import CLASSIFICATION, DROP, KEYS, Answers, Design
+from counterground.metrics import CLASSIFICATION, DROP, KEYS, Design
 from counterground.published import PaperSetting
 from counterground.reporting.class_facts import class_facts
 from counterground.reporting.page._causes import Causes, cause_answer, make_causes
@@ -27,11 +27,9 @@ from counterground.reporting.page._classes import ClassPage
 from counterground.reporting.page._comparisons import Comparisons, tested_pairs
 from counterground.reporting.page._cures import Cures, cure_answer, make_cures
 from counterground.reporting.page._design import Breakdown, DesignPart, break_down, describe_design
-from counterground.reporting.page._enough import ASKED, Ahead
 from counterground.reporting.page._evidence import Selection
-from counterground.reporting.page._forest import Forest, Line, draw_forest
-from counterground.reporting.page._marks import SIDES, Mark, mark
-from counterground.reporting.page._verdict import Verdict, find_lead, judge
+from counterground.reporting.page._forest import SIDES, Forest, Line, Mark, draw_forest, mark
+from counterground.reporting.page._verdict import ASKED, Ahead, Verdict, find_lead, judge
 from counterground.reporting.sides import as_groups, strata_left_out
 from counterground.reporting.style import FAMILY_NAMES
 from counterground.reporting.words import Words
@@ -41,7 +39,6 @@ from counterground.results import (
     Measure,
     ModelScores,
     Run,
-    count,
     has_unpaired_backgrounds,
     measures,
     near_chance,
@@ -50,17 +47,10 @@ from counterground.results import (
     regroup,
     strata_notes,
 )
+from counterground.text import and_more
 
 _PHOTO = ("path", "class_index", "class_name", "group", "background")
 _STRATA_NAMED = 6
-
-
-class Sparkline(NamedTuple):
-    """A drop with its interval as a small picture: positions in percent of its width."""
-
-    at: float
-    span: tuple[float, float] | None
-    zero: float
 
 
 @dataclass(frozen=True)
@@ -71,7 +61,6 @@ class Row:
     mark: Mark
     family: str
     facts: str
-    sparkline: Sparkline | None
     residual: Estimate | None
 
     @property
@@ -189,37 +178,31 @@ def make_section(
     tests = comparison.every_test.filter(pl.col("benchmark_version") == benchmark.version)
     results = [comparison.results_of(runs[k.run], k.model.setting._asdict()) for k in known]
     compared = tested_pairs(tests, models, results, lead.label if lead else None, words)
-    rows = _rows(known, words)
+    rows = _rows(known)
     photos = pl.concat([run.photos.select(_PHOTO) for run in runs]).unique()
     facts = class_facts(photos, words)
     total = photos["path"].n_unique()
     marks = _marks_by_weights(runs, known, rows)
-    of = None if runs[0].info.intervention else benchmark
-    shown = _Shown(
-        [note for run in runs for note in run.info.benchmark.notes],
-        _warnings(runs),
-        runs,
-    )
+    notes = unique(note for run in runs for note in run.info.benchmark.notes)
+    warnings = _warnings(runs)
     page: ClassPage = class_page(runs, by_run, rows, facts, lead=lead.label if lead else None)
-    causes = _causes(swapped, marks, of, total, len(rows), shown=shown)
-    cures = [_cures(run, marks, benchmark, shown) for run in mitigated]
+    causes = _causes(swapped, marks, len(rows), (*notes, *warnings))
+    cures = [_cures(run, marks, benchmark, warnings) for run in mitigated]
     return Section(
         number=number,
         name=benchmark.name,
         version=benchmark.version,
         photos=total,
         classes=photos["class_index"].n_unique(),
-        notes=unique(shown.notes),
-        warnings=shown.warnings,
+        notes=notes,
+        warnings=warnings,
         words=words,
         strata=_strata(runs, words),
         verdict=judge(
             models,
             compared,
             guessing=guessing,
-            has_backgrounds=any(map(has_unpaired_backgrounds, runs)),
             of_composites=runs[0].info.intervention is not None,
-            shows_photos=bool(page.gallery.thumbnails.pictures),
             words=words,
             selection=_selection(runs, known, words),
             generative={k.model.label for k in known if k.model.setting.protocol != CLASSIFICATION},
@@ -233,7 +216,7 @@ def make_section(
         if any(map(has_unpaired_backgrounds, runs))
         else None,
         rows=rows,
-        settings=unique(_setting(run, run.info.read_texts) for run in runs),
+        settings=unique(map(_setting, runs)),
         sides=_sides(models, words),
         paper=comparison.setting if all(k.point["comparable"] for k in known if k.point) else None,
         class_drops=draw_class_drops([(row.model, row.mark) for row in rows], facts, words),
@@ -251,24 +234,18 @@ def _ahead(runs: Sequence[Run], known: Sequence[_Known], words: Words) -> Ahead 
         return None
     places = {k.model.label: (runs[k.run], k.model.setting) for k in known}
 
-    def answers(label: str) -> Answers:
+    def ahead(label: str, alpha: float) -> Outlook | str:
         run, setting = places[label]
-        return run.answers[tuple(setting._asdict()[name] for name in KEYS)]
-
-    def ahead(label: str, against: str | None, alpha: float) -> Outlook | str:
-        own, design = answers(label), places[label][0].design
-        values = own.rows["correct"].cast(pl.Float64)
-        if against is not None:
-            other = answers(against)
-            if own.photos.fingerprint != other.photos.fingerprint:
-                return "saw other photos"
-            values -= other.rows["correct"].cast(pl.Float64)
+        own = run.answers[tuple(setting._asdict()[name] for name in KEYS)]
         assert own.photos.photos is not None
         alone = pl.format("photo {}", "path")  # on both sides it is one cluster, too
-        photos = own.photos.photos.with_columns(pl.col(design.clusters).fill_null(alone), _value=values)
-        rows = as_groups(photos, words.contrast)
-        paired = against is not None
-        found = look_ahead(rows, rows["_value"], ASKED, paired=paired, design=design, alpha=alpha)
+        rows = as_groups(
+            own.photos.photos.with_columns(
+                pl.col(run.design.clusters).fill_null(alone), _value=own.rows["correct"].cast(pl.Float64)
+            ),
+            words.contrast,
+        )
+        found = look_ahead(rows, rows["_value"], ASKED, design=run.design, alpha=alpha)
         return found if isinstance(found, str) else found.counted_once(rows["path"].n_unique(), len(rows))
 
     return ahead
@@ -303,28 +280,8 @@ def _fingerprint(run: Run, name: str) -> str:
     return next((record.fingerprint for record in run.info.models if record.name == name), name)
 
 
-class _Shown(NamedTuple):
-    """What the section says about its own runs, so that parts about other runs add only what differs."""
-
-    notes: list[str]
-    warnings: list[str]
-    runs: Sequence[Run]
-
-    def other(self, run: Run) -> str:
-        """Return the settings of a run if no run of the section has them, else an empty text."""
-        known = {_setting(each, run.info.read_texts) for each in self.runs}
-        setting = _setting(run, run.info.read_texts)
-        return "" if setting in known else setting
-
-
 def _causes(
-    swapped: Sequence[Run],
-    marks: Mapping[str, tuple[str, Mark]],
-    benchmark: BenchmarkRecord | None,
-    photos: int,
-    others: int,
-    *,
-    shown: _Shown,
+    swapped: Sequence[Run], marks: Mapping[str, tuple[str, Mark]], others: int, said: Collection[str]
 ) -> list[Causes]:
     """Return what runs on composites show, with models named and drawn as in the section's table."""
     names = run_names(swapped) if len(swapped) > 1 else [None] * len(swapped)
@@ -344,19 +301,16 @@ def _causes(
             make_causes(
                 run,
                 models,
-                benchmark,
-                photos,
                 name=name,
-                setting=shown.other(run),
                 chose_pairs=chosen_on_its_photos(run),
-                notes=[text for text in cautions if text not in (*shown.notes, *shown.warnings)],
+                notes=[text for text in cautions if text not in said],
             )
         )
     return found
 
 
 def _cures(
-    run: Run, marks: Mapping[str, tuple[str, Mark]], benchmark: BenchmarkRecord, shown: _Shown
+    run: Run, marks: Mapping[str, tuple[str, Mark]], benchmark: BenchmarkRecord, said: Collection[str]
 ) -> Cures:
     record = read_mitigation(run.path)
     label, _ = marks.get(_fingerprint(run, record.model), (record.model, None))
@@ -367,9 +321,8 @@ def _cures(
         label,
         run.info.benchmark,
         benchmark,
-        setting=shown.other(run),
         chose_pairs=chosen_on_its_photos(run),
-        warnings=[text for text in _warnings([run]) if text not in (*shown.warnings, *repeated)],
+        warnings=[text for text in _warnings([run]) if text not in (*said, *repeated)],
     )
 
 
@@ -443,8 +396,7 @@ def _strata(runs: Sequence[Run], words: Words) -> list[str]:
     if words.about_backgrounds:
         return []
     left_out = unique(name for run in runs for name in strata_left_out(run.photos, words.contrast))
-    more = f" and {len(left_out) - _STRATA_NAMED:,} more" if len(left_out) > _STRATA_NAMED else ""
-    named = [f"Left out: {'; '.join(left_out[:_STRATA_NAMED])}{more}."] if left_out else []
+    named = [f"Left out: {and_more(left_out, _STRATA_NAMED)}."] if left_out else []
     return unique([*(note for run in runs for note in strata_notes(run, words.contrast)), *named])
 
 
@@ -465,46 +417,24 @@ def _measures(models: Sequence[ModelScores], words: Words, design: Design) -> li
     return [*own, *(measure for measure in found if measure.group is None and measure.metric != DROP.name)]
 
 
-def _rows(known: Sequence[_Known], words: Words) -> list[Row]:
-    drops = [words.difference(k.model) for k in known]
-    edges = [v for d in drops for v in (d.value, d.low, d.high) if v is not None]
-    low, high = min([*edges, 0.0]), max([*edges, 0.0])
-    rows = []
-    for place, (k, drop) in enumerate(zip(known, drops, strict=True)):
-        family = k.identity["family"]
-        sparkline = _sparkline(drop, low, high) if high > low else None
-        rows.append(
-            Row(k.model, mark(place, family), family, _facts(k.identity), sparkline, _residual(k.point))
+def _rows(known: Sequence[_Known]) -> list[Row]:
+    return [
+        Row(
+            k.model,
+            mark(place, k.identity["family"]),
+            k.identity["family"],
+            _facts(k.identity),
+            _residual(k.point),
         )
-    return rows
-
-
-def _sparkline(drop: Estimate, low: float, high: float) -> Sparkline | None:
-    def at(value: float) -> float:
-        return round(100 * (value - low) / (high - low), 2)
-
-    if drop.value is None:
-        return None
-    span = None if drop.low is None or drop.high is None else (at(drop.low), at(drop.high))
-    return Sparkline(at(drop.value), span, at(0.0))
+        for place, k in enumerate(known)
+    ]
 
 
 def _facts(identity: dict[str, Any]) -> str:
-    facts = []
-    if identity["parameters"]:
-        facts.append(f"{_in_short(identity['parameters'])} parameters")
-    if identity["pretrain_dataset"]:
-        size = f" ({_in_short(identity['data_size'])})" if identity["data_size"] else ""
-        facts.append(f"{identity['pretrain_dataset']}{size}")
-    return ", ".join(facts)
-
-
-def _in_short(number: int) -> str:
-    """Write a large count in words: 86 million, 2.3 billion."""
-    for size, word in ((10**9, "billion"), (10**6, "million")):
-        if number >= size:
-            return f"{number / size:.3g} {word}"
-    return count(number)
+    parameters, data = identity["parameters"], identity["pretrain_dataset"]
+    return ", ".join(
+        [*([f"{parameters / 1e6:,.0f} million parameters"] if parameters else []), *filter(None, [data])]
+    )
 
 
 def _residual(point: dict[str, Any] | None) -> Estimate | None:
@@ -526,17 +456,9 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
     return unique(text for run in runs for text in run.info.all_warnings)
 
 
-def _setting(run: Run, texts: Sequence[str]) -> str:
-    """Return the settings of a run in words; ``texts``: which of those of names and prompts to name."""
-    info, names = run.info, run.info.label_space
-    of = "" if names.candidates is None else f"{names.candidates} of "
-    space = f"1 vs. {of}{names.size} ({names.name})"
-    if names.name == "confusable":
-        # Its size counts the names from which the few candidates of each class were chosen.
-        space = f"Confusable names ({names.source})"
-    if names.name == "options":
-        space = "Questions with options of their own"
-    elif info.options:
-        space = f"{names.candidates} options per question ({names.name})"
-    read = "".join(f", {name} {getattr(info, name)}" for name in texts)
-    return f"{space}{read}"
+def _setting(run: Run) -> str:
+    """Return the settings of a run in words."""
+    info, space = run.info, run.info.label_space
+    return f"{space.size} names ({space.name})" + "".join(
+        f", {name} {getattr(info, name)}" for name in info.read_texts
+    )
