@@ -78,7 +78,7 @@ def test_masks_stand_as_they_were_reviewed(folder, decisions):
     decisions.decide(B, "rejected", annotator="ann", token=token(), judged=judged[B])
     decisions.decide(C, "accepted", annotator="ann", token=token(), judged=judged[C])
     drawn = disc((10, 10, 40, 40))
-    decisions.redraw(E, png(drawn), SIZE, annotator="ann", token=token())
+    decisions.decide(E, "redrawn", drawn=(png(drawn), SIZE), annotator="ann", token=token())
     after = read_masks(folder)
     rows = {row["path"]: row for row in after.table.to_dicts()}
     assert {path: rows[path]["reason"] for path in rows} == {
@@ -126,7 +126,7 @@ def test_a_verdict_is_about_one_mask_and_not_about_another_in_its_place(folder, 
 )
 def test_what_is_no_mask_of_the_photo_is_refused(folder, decisions, sent, reason):
     with pytest.raises(UsageError, match=reason):
-        decisions.redraw(A, sent, SIZE, annotator="ann", token=token())
+        decisions.decide(A, "redrawn", drawn=(sent, SIZE), annotator="ann", token=token())
     assert standing(folder) == {}
     assert not list(folder.glob("redrawn/*"))
 
@@ -134,7 +134,7 @@ def test_what_is_no_mask_of_the_photo_is_refused(folder, decisions, sent, reason
 def test_a_drawn_mask_is_written_anew(folder, decisions):
     sent = disc().convert("RGBA")
     sent.info["comment"] = "from somewhere"
-    decisions.redraw(A, png(sent), SIZE, annotator="ann", token=token())
+    decisions.decide(A, "redrawn", drawn=(png(sent), SIZE), annotator="ann", token=token())
     file = folder / standing(folder)[A].mask
     written = Image.open(file)
     assert (written.mode, written.size, written.info) == ("L", SIZE, {})
@@ -143,7 +143,14 @@ def test_a_drawn_mask_is_written_anew(folder, decisions):
 def test_a_drawing_does_not_pass_to_another_photo_of_the_same_path(folder, decisions, tmp_path):
     photos = tmp_path / "photos"
     first = {name: photo_id(photos / name) for name in (A, B)}
-    decisions.redraw(A, png(disc((10, 10, 40, 40))), SIZE, annotator="ann", token=token(), photo=first[A])
+    decisions.decide(
+        A,
+        "redrawn",
+        drawn=(png(disc((10, 10, 40, 40))), SIZE),
+        annotator="ann",
+        token=token(),
+        photo=first[A],
+    )
     judged = mask_id(folder, f"files/{B}.png")
     decisions.decide(B, "rejected", annotator="ann", token=token(), judged=judged, photo=first[B])
     assert read_masks(folder).reasons() == {"missing": 1, "rejected": 1, "too large": 1}

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -102,53 +101,39 @@ class MaskDecisions:
         token: str,
         judged: str | None = None,
         photo: str | None = None,
+        drawn: tuple[bytes, tuple[int, int]] | None = None,
     ) -> int:
-        """Record that a mask is accepted or rejected and return the id; on disk when this returns.
+        """Record a verdict on a mask and return the decision's id; on disk when this returns.
 
         Args:
             path: the photo.
-            verdict: "accepted" or "rejected"; see ``redraw`` for the third.
+            verdict: "redrawn" with ``drawn``, else "accepted" or "rejected".
             annotator: who decides.
-            token: makes sending twice harmless: the second call writes nothing and returns the first id.
+            token: makes sending twice harmless: the second call writes nothing and returns the first id. Of a
+                redrawn mask it is a UUID, which names the file.
             judged: SHA-256 of the file of the mask on screen, None if there was none.
             photo: SHA-256 of the photo on screen; None if it is not known.
+            drawn: a mask as a PNG, 0 to 255, white is object (colours count by their brightness), and width
+                and height of the photo.
 
         Raises:
-            UsageError: another decision's token.
+            UsageError: another decision's token; or a mask that is not a PNG, not of the photo's size,
+                damaged, empty or full.
         """
-        event = {"path": path, "verdict": verdict, "annotator": annotator, "token": token}
-        return self._record(event | {"judged": judged, "photo": photo})
-
-    def redraw(
-        self,
-        path: str,
-        png: bytes,
-        size: tuple[int, int],
-        *,
-        annotator: str,
-        token: str,
-        judged: str | None = None,
-        photo: str | None = None,
-    ) -> int:
-        """Record a mask that somebody drew and return the decision's id; on disk when this returns.
-
-        Args:
-            path: the photo.
-            png: the mask as a PNG, 0 to 255, white is object; colours count by their brightness.
-            size: width and height of the photo.
-            annotator: who drew.
-            token: see ``decide``; a UUID, which names the file.
-            judged: see ``decide``.
-            photo: see ``decide``.
-
-        Raises:
-            UsageError: not a PNG, not of the photo's size, damaged, empty or full; or another decision's
-                token.
-        """
-        mask = f"{REDRAWN}/{token}.png"
-        event = {"path": path, "verdict": "redrawn", "annotator": annotator, "token": token}
-        drawn = partial(self._draw, mask, png, size)
-        return self._record(event | {"judged": judged, "photo": photo, "mask": mask}, drawn)
+        event: _Event = {"path": path, "verdict": verdict, "annotator": annotator, "token": token}
+        event |= {"judged": judged, "photo": photo}
+        with self._locked():
+            events = self._events()
+            for number, known in enumerate(events, 1):
+                if known["token"] == token:
+                    if any(known[name] != event[name] for name in _SAME):
+                        raise UsageError(f"The token {token!r} belongs to another decision.")
+                    return number
+            if drawn is not None:
+                event["mask"] = f"{REDRAWN}/{token}.png"
+                self._draw(event["mask"], *drawn)
+            self._append(event)
+            return len(events) + 1
 
     def _draw(self, mask: str, png: bytes, size: tuple[int, int]) -> None:
         if not (self.folder / REDRAWN).resolve().is_relative_to(self.folder.resolve()):
@@ -200,25 +185,6 @@ class MaskDecisions:
         """Keep a setting."""
         with self._locked():
             self._append({"setting": name, "value": value})
-
-    def _record(self, event: _Event, draw: Callable[[], None] | None = None) -> int:
-        """Append an event unless it was written before; return its number. ``draw`` writes its mask first.
-
-        Raises:
-            UsageError: its token belongs to another event.
-        """
-        with self._locked():
-            events = self._events()
-            for number, known in enumerate(events, 1):
-                if known["token"] != event["token"]:
-                    continue
-                if any(known[name] != event[name] for name in _SAME):
-                    raise UsageError(f"The token {event['token']!r} belongs to another decision.")
-                return number
-            if draw is not None:
-                draw()
-            self._append(event)
-            return len(events) + 1
 
     def _locked(self) -> AbstractContextManager[None]:
         return file_lock(self.folder / f".{DECISIONS_FILE}.lock", lambda: None)

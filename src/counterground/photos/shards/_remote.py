@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -14,10 +15,10 @@ from counterground.photos._benchmark import Benchmark
 from counterground.photos.shards._shards import CLASS_NAMES_FILE, read_tars
 from counterground.photos.sources import (
     FileLoop,
+    HostBudgets,
     ReceivedBytes,
     Source,
     expand_braces,
-    host_budgets,
     is_web,
     problem_of_url,
 )
@@ -94,7 +95,7 @@ def _fetch_shards(wanted: list[Task[Path]], folder: Path, advance: Callable[[], 
     write_bytes(folder / _UNASKED, b"")
     with needs_extra("web"):
         import requests  # noqa: F401 - one clear line before anything else
-    with host_budgets(folder.parent / "requests.sqlite") as budgets:
+    with closing(HostBudgets(folder.parent / "requests.sqlite")) as budgets:
         _ShardLoop(wanted, _SETTINGS, budgets, advance).run()
 
 

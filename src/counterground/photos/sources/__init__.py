@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from counterground.photos.sources._coco import CocoFile, coco_box, is_pixels, read_coco, read_coco_file
-from counterground.photos.sources._fetched import FileLoop, ReceivedBytes, host_budgets, problem_of_url
+from counterground.photos.sources._fetched import FileLoop, HostBudgets, ReceivedBytes, problem_of_url
 from counterground.photos.sources._mm_spubench import is_mm_spubench, read_mm_spubench
 from counterground.photos.sources._rows import benchmark_of_rows
 from counterground.photos.sources._source import (
@@ -18,13 +18,13 @@ from counterground.photos.sources._source import (
 __all__ = [
     "CocoFile",
     "FileLoop",
+    "HostBudgets",
     "ReceivedBytes",
     "Source",
     "benchmark_of_rows",
     "coco_box",
     "expand_braces",
     "find_column",
-    "host_budgets",
     "is_mm_spubench",
     "is_pixels",
     "is_web",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -71,7 +71,7 @@ def fetch_photos(urls: Sequence[str], *, show_progress: bool) -> FetchedPhotos:
             import requests  # noqa: F401 - one clear line before anything else
         with (
             progress_bar("Fetching", total=len(wanted), shown=show_progress) as bar,
-            host_budgets(folder / "requests.sqlite") as budgets,
+            closing(HostBudgets(folder / "requests.sqlite")) as budgets,
         ):
             _PhotoLoop(wanted, DownloadSettings(), budgets, bar.advance).run()
     why |= {task.url: _why_missing(task.payload) for task in wanted}
@@ -135,8 +135,8 @@ class _PhotoLoop(FileLoop):
         self.advance()
 
 
-class _HostBudgets:
-    """A budget of requests for each host."""
+class HostBudgets:
+    """A budget of requests for each host, counted in a file for all processes; to be closed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -144,6 +144,7 @@ class _HostBudgets:
         self._asked_at: dict[str, float] = {}
 
     def seconds_to_wait(self, url: str) -> float:
+        """Return how long to wait before a request; 0 takes it from the budget."""
         budget = self._budget(url)
         wait = budget.take("requests", 1)
         if not wait:
@@ -162,18 +163,9 @@ class _HostBudgets:
         return self._budgets[host]
 
     def close(self) -> None:
+        """Close the file."""
         for budget in self._budgets.values():
             budget.close()
-
-
-@contextmanager
-def host_budgets(path: Path) -> Iterator[_HostBudgets]:
-    """Yield what keeps requests to each host within limits, counted in a file for all processes."""
-    budgets = _HostBudgets(path)
-    try:
-        yield budgets
-    finally:
-        budgets.close()
 
 
 def _path_of(url: str) -> str:

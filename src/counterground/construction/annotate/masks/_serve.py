@@ -116,11 +116,10 @@ def _record(state: ReviewState, annotator: str, raw: dict[str, Any]) -> dict[str
     sent: dict[str, Any] = {"annotator": annotator, "token": event.token, **seen}
     if event.mask is not None:
         try:
-            pixels, size = base64.b64decode(event.mask, validate=True), photo_size(photo.file)
+            sent["drawn"] = base64.b64decode(event.mask, validate=True), photo_size(photo.file)
         except (ValueError, UnreadablePhoto) as error:
             raise UsageError(f"No mask can be read for this photo: {error}.") from error
-        return {"id": state.decisions.redraw(photo.path, pixels, size, **sent)}
-    if event.verdict == "accepted" and event.judged == present:
+    elif event.verdict == "accepted" and event.judged == present:
         if photo.mask is not None and not photo.has_object:
             raise UsageError("This mask marks no object, or nothing else: draw one, or reject the photo.")
         usable_mask(state.masks.folder, photo)
