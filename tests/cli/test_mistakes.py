@@ -228,9 +228,6 @@ MISTAKES = [
     ("plan run --drop 10 --price 3", 2, "--price is the price of a call", "add --calls-per-photo"),
     ("report run --no-photos --photo-budget 3 -o r.html", 2, "--photo-budget", "use only one"),
     ("paper figures run --only figure-1 --benchmark nowhere -o out", 2, "'nowhere'", "no such path"),
-    ("data pool pool --no-photos", 2, "--photos is about the HTML file", "add --out"),
-    ("data pool pool --photo-budget 3", 2, "--photo-budget is about the HTML file", "add --out"),
-    ("data pool pool --no-photos --photo-budget 3 -o p.html", 2, "--photo-budget", "use only one"),
     ("data curate pool --device cpu", 2, "--device is for a model", "add --model"),
     ("data curate pool --label-space imagenet", 2, "--label-space is for a model", "add --model"),
     (
@@ -239,7 +236,6 @@ MISTAKES = [
         "pool/files holds all photos of a pool",
         "name the pool, pool.",
     ),
-    ("data masks photos --from alpha --inset 5 -o out", 2, "--inset is for --from grabcut", "leave it out"),
     ("mitigate --list --json", 2, "--list is shown as a table only", "leave out the format json"),
     ("benchmarks --json get stamps", 2, "get writes no JSON", "leave out the format"),
     # names
@@ -269,15 +265,6 @@ MISTAKES = [
         "'a' has two values",
         "give one",
     ),
-    (
-        "data masks photos --from masks --several largest -o out",
-        2,
-        "is for objects with names",
-        "leave it out",
-    ),
-    ("data masks photos --from alpha --category a=b -o out", 2, "is for objects with names", "leave it out"),
-    ("data masks photos --from boxes --segments . -o out", 2, "is for panoptic annotations", "leave it out"),
-    ("data masks photos --from rembg:u2net --device cuda -o out", 2, "is for --from hf:NAME", "leave it out"),
     ("data import photos pool", 1, "photos is not a pool", "name a new folder"),
     ("data import pool pool", 2, "A pool cannot be imported into itself", "name another source"),
     ("data curate photos", 2, "no pool in photos", "`counterground data collect`"),

@@ -116,22 +116,6 @@ def test_a_corrected_table_corrects_photos_and_what_is_still_to_come(tmp_path, p
     }
 
 
-def test_a_photo_at_another_address_is_said_to_equal_one_that_was_discarded(tmp_path, photo_server):
-    source = table(tmp_path / "t.csv", rows_of(photo_server, range(2)))
-    import_photos(tmp_path / "pool", source, QUICK)
-    with open_pool(tmp_path / "pool") as pool:
-        pool.decide(pool.photos()["path"][0], annotator="ann", task="review", labels=["clarity"])
-    moved = [row | {"url": f"{row['url']}?moved"} for row in rows_of(photo_server, range(2))]
-    report = import_photos(tmp_path / "pool", table(tmp_path / "t.csv", moved), QUICK)
-    assert report.added == 2
-    (note,) = report.notes
-    assert note == (
-        "2 photos are identical to others that the pool has from another address, 1 of them discarded: "
-        "added again. "
-        "`counterground data curate` finds duplicates."
-    )
-
-
 def test_offline_gives_up_no_row(tmp_path, photo_server, monkeypatch):
     rows = rows_of(photo_server, range(3))
     rows += [row | {"url": row["url"].replace("127.0.0.1", "127.1")} for row in rows_of(photo_server, (3, 4))]
@@ -296,15 +280,3 @@ def test_what_an_address_may_hide_is_neither_printed_nor_listed(tmp_path, photo_
             assert "abcdefgh" not in text
             assert f"row 2: {photo_server.address(1)}" in text
             assert "row 4: ftp://example.org/3.jpg" in text
-
-
-def test_equal_photos_of_one_table_are_noted(tmp_path, photo_server):
-    rows = [
-        row | {"url": f"{row['url']}?{number}"} for number in range(3) for row in rows_of(photo_server, [1])
-    ]
-    report = import_photos(tmp_path / "pool", table(tmp_path / "t.csv", rows), QUICK)
-    assert report.added == 3
-    (note,) = report.notes
-    assert note.startswith(
-        "2 photos are identical to others that the pool has from another address: added again."
-    )

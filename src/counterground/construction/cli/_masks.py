@@ -15,7 +15,6 @@ from counterground.cli.options import (
     each_once,
     out_option,
     overwrite_option,
-    refuse_given,
 )
 
 if TYPE_CHECKING:
@@ -143,7 +142,6 @@ def masks(
     from counterground.api import make_masks
     from counterground.masks import MaskLimits, MaskSettings
 
-    _refuse_unused(source, settings["boxes"])
     limits = MaskLimits(
         min_area=min_area / 100,
         max_area=max_area / 100,
@@ -167,20 +165,6 @@ def masks(
         show_progress=not is_quiet(),
     )
     _show(made)
-
-
-def _refuse_unused(source: str, boxes: Path | None) -> None:
-    """Refuse options that the source of the masks does not read."""
-    names_objects, is_file = source.startswith("hf:"), source.lower().endswith(".json")
-    if source != "grabcut":
-        refuse_given("inset", "refine", because="is for --from grabcut: leave it out")
-    if not names_objects:
-        refuse_given("device", because="is for --from hf:NAME: leave it out")
-    if not is_file:
-        refuse_given("segments", because="is for panoptic annotations, --from FILE.json: leave it out")
-    if not (names_objects or is_file or boxes):
-        where = "a COCO file (--from or --boxes) or --from hf:NAME"
-        refuse_given("several", "categories", because=f"is for objects with names, of {where}: leave it out")
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from counterground.cli.help import Command
-from counterground.cli.options import out_option, photo_budget_option, photos_option, refuse_given
+from counterground.cli.options import out_option, photo_budget_option, photos_option
 
 
 @click.command(
@@ -34,10 +34,6 @@ def pool(pool: Path, discovery: Path | None, out: Path | None, *, photos: bool, 
     from counterground.discovery import read_discovery
     from counterground.errors import UsageError
 
-    if out is None:
-        refuse_given("photos", "photo_budget", because="is about the HTML file: add --out FILE")
-    if not photos:
-        refuse_given("photo_budget", because="limits photos, and --no-photos leaves them out: use only one")
     found = read_discovery(discovery) if discovery else None
     if discovery and found is None:
         raise UsageError(f"{discovery} was not written by discover: discovery.json is missing.")

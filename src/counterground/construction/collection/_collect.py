@@ -35,7 +35,6 @@ from counterground.construction.download import (
     FailedDownload,
     cluster_of,
     download_photos,
-    note_equal,
 )
 from counterground.construction.pool import (
     CANDIDATE_SCHEMA,
@@ -424,7 +423,6 @@ def _collect_all(pool: Pool, session: Session, choices: Sequence[Choice]) -> Col
     queries = session.queries(choices)
     states = _states(pool, queries, add=session.options.add)
     _remember(pool, choices)  # taxa may replace others only once their query is accepted
-    known = pool.photos().select("path", "photo_id", "class_name")
     photos = pool.photos().filter(is_from(INATURALIST))
     collected = Collected(dict(photos.select("key", "class_name").iter_rows()))
     pacer = BytePacer(session.budget, session.options.size, session.bar.note)
@@ -434,7 +432,7 @@ def _collect_all(pool: Pool, session: Session, choices: Sequence[Choice]) -> Col
         one = ClassCollection(pool, session, pacer, choice, queries[name], states[name])
         reports.append(one.collect(collected))
     pool.snapshot()
-    return CollectReport(tuple(reports), (*_outcome_notes(pool, reports), *note_equal(pool, known)))
+    return CollectReport(tuple(reports), tuple(_outcome_notes(pool, reports)))
 
 
 def _states(pool: Pool, queries: Mapping[str, Query], *, add: bool) -> dict[str, ListingState]:

@@ -10,7 +10,6 @@ from counterground.construction.download._download import (
     download_photos,
     file_stem,
     keep_photo,
-    note_equal,
 )
 
 __all__ = [
@@ -23,5 +22,4 @@ __all__ = [
     "download_photos",
     "file_stem",
     "keep_photo",
-    "note_equal",
 ]

@@ -17,12 +17,6 @@ if TYPE_CHECKING:
     from counterground.construction.pool import Pool
 
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from counterground.construction.pool import Pool
-
-
 import hashlib
 import re
 from pathlib import Path
@@ -100,30 +94,6 @@ def find_photo(root: Path, folder: str, stem: str) -> KeptPhoto | None:
             path = target.relative_to(root).as_posix()
             return KeptPhoto(path, hashlib.sha256(data).hexdigest(), *image.size, len(data))
     return None
-
-
-_CONTENT = ("photo_id", "class_name")
-
-
-def note_equal(pool: Pool, known: pl.DataFrame) -> tuple[str, ...]:
-    """Note new photos that their class has from another address.
-
-    Args:
-        pool: the pool, with the new photos.
-        known: path, photo_id and class_name of those that it had before.
-    """
-    new = pool.photos().join(known, on="path", how="anti").sort("path")
-    had = new.join(known, on=_CONTENT, how="semi")
-    others = new.join(known, on=_CONTENT, how="anti")
-    number = len(had) + len(others) - others.select(_CONTENT).n_unique()
-    if not number:
-        return ()
-    gone = known.filter(pl.col("path").is_in(discarded_paths(pool)))
-    again = len(had.join(gone, on=_CONTENT, how="semi"))
-    photos = "1 photo is identical to one" if number == 1 else f"{number:,} photos are identical to others"
-    discarded = f", {again:,} of them discarded" if again else ""
-    remedy = "added again. `counterground data curate` finds duplicates."
-    return (f"{photos} that the pool has from another address{discarded}: {remedy}",)
 
 
 def discarded_paths(pool: Pool) -> set[str]:

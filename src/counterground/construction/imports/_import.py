@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from counterground.construction.download import download_photos, note_equal
+from counterground.construction.download import download_photos
 from counterground.construction.imports._details import Backgrounds, Details
 from counterground.construction.imports._huggingface import is_data_set, read_data_set
 from counterground.construction.imports._items import ImportReport, RejectedItem, add_items
@@ -101,7 +101,6 @@ def _copy(pool: Pool, source: str, read: Source, options: ImportOptions) -> Impo
 
 def _fetch(pool: Pool, source: str, table: AddressTable, options: ImportOptions) -> ImportReport:
     pool.add_candidates(table.candidates)
-    known = pool.photos().select("path", "photo_id", "class_name")
     before = _rows_of(pool, table)
     failed = before.filter(pl.col("status") == "failed").select("key", "class_name")
     pool.mark_candidates([(key, name, "wanted", None) for key, name in failed.iter_rows()])
@@ -133,7 +132,7 @@ def _fetch(pool: Pool, source: str, table: AddressTable, options: ImportOptions)
         rejected=rejected,
         by_class=dict(new.group_by("class_name").len().sort("class_name").iter_rows()),
         backgrounds=backgrounds.recorded,
-        notes=(*table.notes, *details.notes(), *backgrounds.notes(), *note_equal(pool, known)),
+        notes=(*table.notes, *details.notes(), *backgrounds.notes()),
         list_file=_write_rejected(pool.root, source, rejected),
     )
 

@@ -13,8 +13,6 @@ from counterground.photos import UnreadablePhoto, image_type, load_photo
 _LOSSLESS_PIXELS = 2_000_000
 _LONGEST_JPEG = 65_500
 _SHOWN_BY_BROWSERS = {".jpg", ".png", ".webp", ".avif", ".bmp"}  # as they are; GIFs may be animations
-_ORIENTATION = 0x0112
-_DETAILS, _WIDTH, _HEIGHT = 0x8769, 0xA002, 0xA003
 
 
 def picture(path: Path, photo_id: str | None = None) -> tuple[bytes, str]:
@@ -47,21 +45,8 @@ def picture_as_stored(path: Path, photo_id: str) -> tuple[bytes, str]:
         UnreadablePhoto: see ``picture``; or the photo is damaged or has another ``photo_id``.
     """
     image = load_photo(path, expect_id=photo_id).image
-    if _is_shown_as_stored(image):
-        return picture(path)
     image.info.pop("exif", None)
     return _written(image)
-
-
-def _is_shown_as_stored(image: Image.Image) -> bool:
-    """Return whether browsers show the stored pixels; False sends them without the metadata."""
-    try:
-        exif = image.getexif()
-        details = exif.get_ifd(_DETAILS)
-    except Exception:  # damaged metadata, of which Pillow raises anything and browsers make anything
-        return False
-    stated = details.get(_WIDTH, image.width), details.get(_HEIGHT, image.height)
-    return exif.get(_ORIENTATION, 1) == 1 and stated == image.size
 
 
 def _read(path: Path) -> bytes:
