@@ -19,7 +19,7 @@ from counterground.construction.curation._photo_signals import (
     object_signals,
 )
 from counterground.construction.curation._referee import Referee, load_referee
-from counterground.construction.curation._settings import CurateSettings
+from counterground.construction.curation._signals import CurateSettings
 from counterground.construction.pool import SIGNAL_SCHEMA, Pool, open_pool, review_queue
 from counterground.errors import CounterGroundError
 from counterground.inference import Settings

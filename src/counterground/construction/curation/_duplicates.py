@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from counterground.construction.curation._settings import CurateSettings
-from counterground.construction.curation._signals import Ints, signal_rows
+from counterground.construction.curation._signals import CurateSettings, Ints, signal_rows
 
 DUPLICATE_SIGNALS = ("same content", "perceptual hash")
 SIMILARITY = "similar features"

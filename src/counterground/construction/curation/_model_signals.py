@@ -11,8 +11,14 @@ import polars as pl
 
 from counterground.construction.curation._duplicates import SIMILARITY, similarity_signals
 from counterground.construction.curation._referee import Judgement, Referee
-from counterground.construction.curation._settings import CurateSettings
-from counterground.construction.curation._signals import Flags, Floats, percent, share_better, signal_rows
+from counterground.construction.curation._signals import (
+    CurateSettings,
+    Flags,
+    Floats,
+    percent,
+    share_better,
+    signal_rows,
+)
 from counterground.construction.pool import Pool
 from counterground.models import Encoder
 from counterground.photos import Benchmark

@@ -8,8 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from counterground.construction.curation._settings import CurateSettings
-from counterground.construction.curation._signals import among_others, percent, share_better, signal_rows
+from counterground.construction.curation._signals import (
+    CurateSettings,
+    among_others,
+    percent,
+    share_better,
+    signal_rows,
+)
 from counterground.construction.pool import Pool
 from counterground.errors import CounterGroundError
 from counterground.photos import ObjectPlace, UnreadablePhoto, mask_place
