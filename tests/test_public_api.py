@@ -167,15 +167,6 @@ def test_arguments_that_would_be_ignored_or_fail_later_are_refused(call, said, e
         call(run, other)
 
 
-def test_a_page_is_not_written_with_the_comparison_of_other_runs(evaluate, tmp_path):
-    run, other = evaluate(), evaluate("other", turns=(2,))
-    both = cg.compare([run, other])
-    assert cg.write_report(run, tmp_path / "page.html", comparison=both, photos=False).is_file()
-    for comparison in (cg.compare(other), cg.compare(published=True)):
-        with pytest.raises(UsageError, match="does not contain"):
-            cg.write_report(run, tmp_path / "page.html", comparison=comparison, photos=False)
-
-
 def test_one_of_several_needs_no_list(evaluate, photos, tmp_path):
     run = evaluate()
     assert {finding.model for finding in cg.check(run, max_drop=5, models="turn1").findings} == {"turn1"}

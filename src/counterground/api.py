@@ -828,7 +828,6 @@ def write_report(
     runs: AnyRuns,
     out: Path | str,
     *,
-    comparison: Comparison | None = None,
     discovery: Discovery | Path | str | None = None,
     benchmarks: AnyBenchmark | Sequence[AnyBenchmark] = (),
     photos: bool = True,
@@ -842,20 +841,17 @@ def write_report(
         runs: runs or their folders; for those of ``swap`` and ``mitigate``, the section on their photos says
             what the background causes and what would make the drop smaller.
         out: the file, or an existing folder (the file is then ``report.html`` in it).
-        comparison: what ``compare`` returned for these runs; computed here by default.
         discovery: how the benchmark's pairs were chosen, or the folder that ``discover`` wrote.
         benchmarks: one or several that hold the photos of the runs; built-in ones need not be given.
         photos: include small copies of photos.
         photo_budget: megabytes (10^6 bytes of the page) that photos may take.
-        contrast: what the page is about, as in ``scores``; by default that of ``comparison``, or else the
-            first one of each benchmark.
+        contrast: what the page is about, as in ``scores``; by default the first one of each benchmark.
         warn: called with one line for each benchmark whose photos the page should show and cannot.
 
     Raises:
-        UsageError: no runs, a run given twice, a comparison of other runs, an unknown contrast or one that is
-            not that of ``comparison``, a file that does not end in .html, a budget that is not positive, a
-            folder that ``discover`` did not write or whose pairs are not those of any run, or a
-            benchmark without any photo of the runs.
+        UsageError: no runs, a run given twice, an unknown contrast, a file that does not end in .html, a
+            budget that is not positive, a folder that ``discover`` did not write or whose pairs are not those
+            of any run, or a benchmark without any photo of the runs.
         CounterGroundError: a run cannot be read, or the file cannot be written.
     """
     from counterground.reporting import write_report as write_page
@@ -876,7 +872,6 @@ def write_report(
     return write_page(
         opened,
         Path(out),
-        comparison=comparison,
         discovery=_opened_discovery(discovery),
         benchmarks=held,
         photos=photos,

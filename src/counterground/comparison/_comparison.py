@@ -137,10 +137,6 @@ class Comparison:
             if key in self.sources
         ]
 
-    def has_run(self, run: Run) -> bool:
-        """Return whether a run is one of those compared."""
-        return any(folder == run.path.resolve() for folder, *_ in self.sources)
-
     @property
     def models(self) -> pl.DataFrame:
         """One row per model, in the order of the points: point, distance from the line, rank.

@@ -14,7 +14,6 @@ from scipy.stats import norm
 from counterground.cli import main
 from counterground.comparison import full_comparison
 from counterground.decision import plan_photos
-from counterground.errors import UsageError
 from counterground.metrics import Contrast, Design, score_predictions
 from counterground.reporting import write_report
 from counterground.results import bounds, percent
@@ -175,17 +174,6 @@ def test_photos_on_both_sides_count_on_both(of, four_cells):
         predicted = data[f"data1-{index}"]["predicted"]
         assert predicted["common"] == predicted["counter"]
         assert predicted["common"][0][0] == 72
-
-
-def test_a_comparison_of_another_contrast_is_refused(four_cells, tmp_path):
-    run, _ = four_cells
-    compared = full_comparison([run], published=False, contrast="both_shortcuts")
-    assert (
-        "both_shortcuts per class"
-        in Page(write_report([run], tmp_path / "a.html", comparison=compared).read_text("utf-8")).text
-    )
-    with pytest.raises(UsageError, match="The comparison is of both_shortcuts, not of place_gap"):
-        write_report([run], tmp_path / "b.html", comparison=compared, contrast="place_gap")
 
 
 def test_the_command_takes_a_name_and_an_expression(four_cells, tmp_path, capsys):

@@ -95,7 +95,6 @@ def write_report(
     runs: AnyRuns,
     out: Path,
     *,
-    comparison: Comparison | None = None,
     discovery: DiscoverySummary | None = None,
     benchmarks: Sequence[Benchmark] = (),
     photos: bool = True,
@@ -118,19 +117,18 @@ def write_report(
     Args:
         runs: runs or their folders.
         out: the file, or an existing folder (the file is then ``report.html`` in it).
-        comparison: what `full_comparison` returned for these runs; computed here by default.
         discovery: how the benchmark's pairs were chosen, if they were discovered here.
         benchmarks: opened benchmarks that hold the photos of the runs.
         photos: whether to show photos; without them, nothing about single photos is shown either.
         photo_budget: megabytes (10^6 bytes of the page) that photos may take.
-        contrast: what the page is about: a contrast, its name or an expression; by default that of the
-            comparison, or else the first one of each benchmark.
+        contrast: what the page is about: a contrast, its name or an expression; by default the first one of
+            each benchmark.
         warn: called with one line for each benchmark whose photos the page should show and cannot.
 
     Raises:
-        UsageError: no runs, a run given twice, a comparison of other runs, a file that does not end in .html,
-            a budget that is not positive, a contrast that the runs do not have or that is not that of the
-            comparison, or a discovery of other pairs than those of the runs.
+        UsageError: no runs, a run given twice, a file that does not end in .html, a budget that is not
+            positive, a contrast that the runs do not have, or a discovery of other pairs than those of the
+            runs.
         CounterGroundError: a run cannot be read, or the file cannot be written.
     """
     opened = open_runs(runs)
@@ -139,7 +137,7 @@ def write_report(
     path = page_path(Path(out), "report.html")
     _check_discovery(opened, discovery)
     together = _groups(opened)
-    compared = _compared([run for group in together for run in group.runs], comparison, contrast)
+    compared = _compared([run for group in together for run in group.runs], contrast)
     at_hand = _photos(opened, discovery, benchmarks) if photos else {}
     available = _Photos(at_hand, photo_budget / len(together) if photos else None)
     sections = [
@@ -169,30 +167,16 @@ def write_report(
     return path
 
 
-def _compared(
-    runs: Sequence[Run], comparison: Comparison | None, contrast: str | Contrast | None
-) -> dict[Contrast, Comparison]:
+def _compared(runs: Sequence[Run], contrast: str | Contrast | None) -> dict[Contrast, Comparison]:
     """Return the comparison that each run belongs to, by the first contrast of its benchmark."""
     own: dict[Contrast, list[Run]] = {}
     for run in runs:
-        if comparison is not None and not comparison.has_run(run):
-            raise UsageError(
-                f"The comparison does not contain {run.path}: compare all runs of the page, or leave it out."
-            )
         own.setdefault(run.design.contrasts[0], []).append(run)
     if contrast is not None:
         chosen = one_contrast(runs, contrast)
-        if comparison is not None and comparison.contrast != chosen:
-            raise UsageError(
-                f"The comparison is of {comparison.contrast.name}, not of {chosen.name}: give one of them."
-            )
-        comparison = comparison or full_comparison(runs, published=chosen == DROP, contrast=chosen)
-    if comparison is not None:
-        return dict.fromkeys(own, comparison)
+        return dict.fromkeys(own, full_comparison(runs, published=chosen == DROP, contrast=chosen))
     return {
-        first: full_comparison(group)
-        if first == DROP
-        else full_comparison(group, published=False, contrast=first)
+        first: full_comparison(group, published=first == DROP, contrast=None if first == DROP else first)
         for first, group in own.items()
     }
 
