@@ -302,12 +302,10 @@ def test_a_committee_is_recorded_and_warned_of(photos, tmp_path):
 
 def test_a_referee_is_told_from_another_file_of_its_name(photos, own_modules, tmp_path):
     models = []
-    for seed in ("seed1", "seed2"):
+    for seed, name in (("seed1", "brightness"), ("seed2", "thousand")):
         (tmp_path / seed).mkdir()
         file = tmp_path / seed / "own.py"
-        file.write_text(
-            f"from colour_model import brightness\n\ndef load(of={seed!r}):\n    return brightness()\n"
-        )
+        file.write_text(f"from colour_model import {name}\n\ndef load():\n    return {name}()\n")
         models.append(f"{file}:load")
     for out, split in (("pairs", "none"), ("halves", "half")):
         discovered(read_benchmark(photos), tmp_path / out, models[0], split=split)
