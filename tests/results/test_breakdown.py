@@ -88,7 +88,7 @@ def test_the_command_writes_it_in_every_format(unpaired, tmp_path, capsys):
     assert shown("--format", "markdown").startswith("| Model | Background |")
     assert r"\toprule" in shown("--format", "latex")
     assert main(["scores", folder, "--by", "background", "--format", "bibtex"]) == 2
-    assert "not available by background" in capsys.readouterr().err
+    assert "leave out --by" in capsys.readouterr().err
 
 
 def test_the_python_function_gives_the_rows(unpaired):
