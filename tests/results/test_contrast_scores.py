@@ -186,8 +186,8 @@ def test_cells_without_the_class_have_the_accuracy_of_the_metrics_of_cells(desig
         (("--by", "group"), "No photo of these runs has a group: leave out --by group."),
         (("--contrast", "fogg"), "There is no contrast 'fogg'; there is place_gap: "),
         (("--contrast", "place=lnd - all"), "Did you mean 'land'?"),
-        (("--contrast", "fog", "--by", "weather"), "A contrast is shown over all classes or --by class"),
-        (("--contrast", "fog", "--format", "bibtex"), "leave out --format bibtex"),
+        (("--contrast", "fog", "--by", "weather"), "leave out --by weather"),
+        (("--contrast", "fog", "--format", "bibtex"), "--format bibtex is of the whole run"),
     ],
 )
 def test_what_cannot_be_shown_is_said_in_one_line(shown, words, message):

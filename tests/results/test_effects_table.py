@@ -110,9 +110,9 @@ def test_rows_are_those_of_the_metrics_over_all_or_by_class(swapped, capsys):
     ("words", "said"),
     [
         (["plain", "--effects"], "not of composites (there is no column swap)"),
-        (["swapped", "--effects", "--by", "background"], "--effects is shown over all classes or --by class"),
-        (["swapped", "--effects", "--contrast", "drop"], "--effects is shown over all classes or --by class"),
-        (["swapped", "--effects", "--format", "bibtex"], "--effects is shown over all classes or --by class"),
+        (["swapped", "--effects", "--by", "background"], "leave out --by background"),
+        (["swapped", "--effects", "--contrast", "drop"], "leave out --contrast"),
+        (["swapped", "--effects", "--format", "bibtex"], "--format bibtex is of the whole run"),
     ],
 )
 def test_what_cannot_be_shown_is_refused_in_a_line(swapped, capsys, words, said):
