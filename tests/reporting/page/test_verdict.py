@@ -103,6 +103,12 @@ def test_a_drop_on_the_photos_that_chose_the_pairs_is_not_shown(
     assert answers(verdict)["More than the other models?"].startswith(more)
 
 
+def test_a_larger_drop_from_another_accuracy_is_not_more_reliance(make_run, verdict_of):
+    verdict = verdict_of(make_run({"weak": (0.7, 0.3), "strong": (0.97, 0.9)}, per_group=60))
+    assert "compare effective robustness, too" in answers(verdict)["More than the other models?"]
+    assert "relies" not in verdict.sentence
+
+
 def test_some_told_apart_and_some_not(make_run, verdict_of):
     run = make_run({"a": (0.9, 0.3), "b": (0.9, 0.3), "c": (0.9, 0.89)}, per_group=60)
     verdict = verdict_of(run)
