@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from counterground.construction.curation._duplicates import find_neighbours, hash_vectors
+from counterground.construction.curation._duplicates import find_better, hash_vectors
 
 RADIUS = 8
 COSINE = 0.95
@@ -55,18 +55,17 @@ def main() -> None:
     rng = np.random.default_rng(0)
     print(f"{machine()}, {os.cpu_count()} cores, {platform.python_version()}, {datetime.now(UTC).date()}")
     for count in [int(word) for word in sys.argv[1:]] or [13_000, 50_000]:
-        classes = rng.integers(0, 45, count)
         hashes = hashes_with_copies(count, rng)
         start = time.perf_counter()
-        found = find_neighbours(hash_vectors(hashes), np.arange(count), classes, 64 - 2 * RADIUS)
+        better, _ = find_better(hash_vectors(hashes), np.arange(count), 64 - 2 * RADIUS)
         seconds = time.perf_counter() - start
-        check(hashes, found.better, rng)
-        near = int((found.better >= 0).sum())
+        check(hashes, better, rng)
+        near = int((better >= 0).sum())
         print(f"{count:7,} hashes, radius {RADIUS}: {seconds:6.2f} s, {near:,} near duplicates")
         features = rng.normal(size=(count, 512)).astype(np.float32)
         features /= np.linalg.norm(features, axis=1, keepdims=True)
         start = time.perf_counter()
-        find_neighbours(features, np.arange(count), classes, COSINE)
+        find_better(features, np.arange(count), COSINE)
         print(f"{count:7,} features of 512: {time.perf_counter() - start:6.2f} s")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{peak:,.0f} MiB at most")
