@@ -56,5 +56,5 @@ def test_an_error_is_placed_in_the_users_own_code(folder, own, own_modules, monk
 
 def test_generated_code_of_ours_is_not_the_users():
     with pytest.raises(CounterGroundError) as caught:  # from the generated __init__ of a dataclass
-        LabelSpace("own", ("ox",), 345)
+        LabelSpace("own", ("ox",), ())
     assert "test_errors.py, line " in raised_in(caught.value)
