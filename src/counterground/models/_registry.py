@@ -110,7 +110,8 @@ def load_model(
     """Load one model with the preprocessing and the activation its weights were trained with.
 
     Args:
-        model: an object with its name, or a specification: ``open_clip:ARCH/TAG``, ``open_clip:DIR``,
+        model: an object with its name, or a specification: ``open_clip:ARCH/TAG``,
+            ``open_clip:hf-hub:OWNER/NAME``, ``open_clip:DIR``,
             ``open_clip:NAME@FILE``, ``hf:OWNER/NAME``, ``hf:DIR``, ``torchvision:NAME``,
             ``torchvision:NAME/WEIGHTS``, ``torchvision:NAME@FILE?labels=FILE``, ``timm:NAME.tag``,
             ``timm:NAME@FILE?labels=FILE``, ``onnx:FILE``, ``efficientnet-lite0`` (1, 2),

@@ -47,7 +47,7 @@ class Hub(BaseHTTPRequestHandler):
             return self.answer(200, json.dumps(answers[path]).encode())
         if "gated/clip" in path:
             return self.answer(403, error="GatedRepo")
-        if not path.startswith(f"/some/clip/resolve/{COMMIT}/"):
+        if not path.startswith((f"/some/clip/resolve/{COMMIT}/", "/some/clip/resolve/main/")):
             return self.answer(404, error="RevisionNotFound" if "some/clip" in path else "RepoNotFound")
         file = self.server.folder / path.rpartition("/")[2]
         if not file.is_file():
@@ -106,3 +106,19 @@ def test_a_repository_is_fetched_once_pinned_and_found_again(hub, tmp_path):
     assert "access a gated repo" in gated
     assert all("give a folder: hf:DIR" in line for line in (revision, other, gated))
     assert hub.asked.count(f"/some/clip/resolve/{COMMIT}/model.safetensors") <= 2, "asked for, then read"
+
+
+@pytest.mark.slow
+def test_a_repository_of_open_clip_is_fetched_and_found_again(hub, tiny_clip, tmp_path):
+    hub.folder = tiny_clip
+    specs = [("open_clip:hf-hub:some/clip", False), ("open_clip:hf-hub:some/clip@main", True)]
+    environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "*"}
+    environment["HF_ENDPOINT"] = f"http://127.0.0.1:{hub.server_port}"
+    code = ASKED.replace("SPECS", repr([*specs, ("open_clip:hf-hub:some/other", False)]))
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+    )
+    fetched, again, other = done.stdout.splitlines()
+    expected = load_model(f"open_clip:{tiny_clip}", device="cpu").fingerprint
+    assert fetched == again == f"{expected} some/clip@{COMMIT}"
+    assert "Cannot fetch the weights of open_clip:hf-hub:some/other" in other

@@ -64,7 +64,7 @@ def _list_shipped() -> Iterator[ModelInfo]:
 
 OPEN_CLIP = Family(
     prefix="open_clip",
-    usage="open_clip:ARCH/TAG",
+    usage="open_clip:ARCH/TAG or open_clip:hf-hub:OWNER/NAME",
     resolve=find_open_clip,
     load=load_open_clip,
     kind=lambda _spec: "dual_encoder",

@@ -24,6 +24,7 @@ from counterground.models.open_clip._activation import activation_name, base_nam
 from counterground.models.open_clip._source import (
     CONFIG_NAME,
     OpenClipSource,
+    fetch_repository,
     find_open_clip,
     folder_configuration,
     folder_weights,
@@ -101,13 +102,20 @@ class OpenClipEncoder(TorchDualEncoder):
 
 
 def load_open_clip(spec: str, options: LoadOptions) -> OpenClipEncoder:
-    """Load ``open_clip:ARCH/TAG``, ``open_clip:DIR`` or ``open_clip:NAME@FILE``; also ``?as_published``.
+    """Load ``open_clip:ARCH/TAG``, ``hf-hub:OWNER/NAME``, ``DIR`` or ``NAME@FILE``; also ``?as_published``.
 
     Raises:
         UsageError: unknown name, tag, folder or file.
         CounterGroundError: weights cannot be fetched or do not fit.
     """
     source = find_open_clip(spec)
+    if source.repository:
+        with fetching(spec, offline=options.offline, remedy=_REMEDY, hub=True):
+            folder = fetch_repository(source.repository)
+        model = load_folder(spec, folder, options, as_published=source.as_published)
+        name = source.repository.partition("@")[0]
+        model.description |= {"architecture": name, "weights": f"{name}@{folder.name}"}
+        return model
     if source.folder is not None:
         return load_folder(spec, source.folder, options, as_published=source.as_published)
     if source.file is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,17 @@ from counterground.models._weights import check_depth, read_json, split_file
 from counterground.models.open_clip._activation import base_name, resolve_activation
 
 CONFIG_NAME = "open_clip_config.json"
+_HUB = "hf-hub:"
+_TOKENIZER_NAMES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
 # OpenCLIP's own order of preference.
 _WEIGHT_NAMES = (
     "open_clip_model.safetensors",
@@ -28,7 +40,7 @@ _WEIGHT_NAMES = (
 
 @dataclass(frozen=True)
 class OpenClipSource:
-    """Where an OpenCLIP model comes from: a folder, a file for architecture ``name``, or ``name``/``tag``.
+    """Where an OpenCLIP model comes from: a folder, a repository of the hub, a file, or ``name``/``tag``.
 
     ``as_published``: loaded as the paper apparently did, with its activation and the library's order
     of resizing and converting to RGB.
@@ -38,11 +50,14 @@ class OpenClipSource:
     tag: str = ""
     folder: Path | None = None
     file: Path | None = None
+    repository: str = ""
     as_published: bool = False
 
 
 def find_open_clip(spec: str) -> OpenClipSource:
-    """Return what follows ``open_clip:``: ARCH/TAG, DIR or NAME@FILE, maybe with ``?as_published``.
+    """Return what follows ``open_clip:``: ARCH/TAG, hf-hub:OWNER/NAME, DIR or NAME@FILE.
+
+    Each may end in ``?as_published``.
 
     Raises:
         UsageError: unknown name, tag, folder, file or option.
@@ -57,6 +72,8 @@ def find_open_clip(spec: str) -> OpenClipSource:
 
 def _find(spec: str) -> OpenClipSource:
     rest = spec.partition(":")[2]
+    if rest.startswith(_HUB):
+        return OpenClipSource(repository=rest.removeprefix(_HUB))
     architecture, slash, tag = rest.rpartition("/")
     # No architecture begins like a path, and OpenCLIP takes seconds to import.
     named = bool(slash) and rest[0] not in "./~"
@@ -125,6 +142,29 @@ def folder_configuration(spec: str, folder: Path) -> dict[str, Any]:
     check_depth(spec, configuration)
     found: dict[str, Any] = configuration
     return found
+
+
+def fetch_repository(repository: str) -> Path:
+    """Return the folder in the hub's cache with a repository's configuration, tokenizer and weights.
+
+    Call it inside `fetching`.
+
+    Args:
+        repository: ``OWNER/NAME``, maybe with ``@REVISION``.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    name, _, revision = repository.partition("@")
+    folder = Path(hf_hub_download(name, CONFIG_NAME, revision=revision or None)).parent
+    for file in _TOKENIZER_NAMES:
+        with suppress(EntryNotFoundError):
+            hf_hub_download(name, file, revision=folder.name)
+    for file in _WEIGHT_NAMES:
+        with suppress(EntryNotFoundError):
+            hf_hub_download(name, file, revision=folder.name)
+            break
+    return folder
 
 
 def folder_weights(spec: str, folder: Path) -> Path:
