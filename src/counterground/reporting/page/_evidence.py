@@ -158,10 +158,13 @@ class Ranking:
         if not self.apart and not self.tied:
             return Answer(question, "Not tested.", _UNTESTED)
         answer = "Yes." if not self.doubtful else "In part." if self.apart else "Inconclusive."
-        reason = (
-            f"Significantly more than {listed(self.apart)}; not significantly different from "
-            f"{listed(self.tied)} ({self.corrected}); not tested: {listed(self.untested)}."
+        results = (
+            ("significantly larger than that of", self.apart),
+            ("not significantly different from that of", self.tied),
+            ("not tested against", self.untested),
         )
+        found = "; ".join(f"{said} {listed(labels)}" for said, labels in results if labels)
+        reason = f"Its {self.words.noun} is {found} ({self.corrected})."
         if self.apart and self.words.is_drop:
             reason += " Drops depend on accuracy: compare effective robustness, too (counterground compare)."
         if self.apart and selection.on_these_photos:
