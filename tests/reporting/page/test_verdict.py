@@ -116,7 +116,8 @@ def test_some_told_apart_and_some_not(make_run, verdict_of):
     assert verdict.sentence.startswith("The largest measured drop is that of b: it loses")
     assert verdict.sentence.endswith("a may have as large a drop.")
     assert (
-        "larger than that of c; not significantly different from that of a" in answers(verdict)["More than the other models?"]
+        "larger than that of c; not significantly different from that of a"
+        in answers(verdict)["More than the other models?"]
     )
 
 
