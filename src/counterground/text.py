@@ -1,4 +1,7 @@
-"""Untrusted text on pages, in Markdown, LaTeX and BibTeX: shown as it is, never read as markup."""
+"""How numbers are written, and untrusted text shown as it is: on pages, in Markdown, LaTeX and BibTeX.
+
+Percent with one decimal, a true minus sign, an en dash if there is no figure.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,8 @@ _LATEX = {
 # BibTeX counts braces whether they are escaped or not, so one alone would end or swallow the field.
 _BIBTEX = {**_LATEX, "{": r"\textbraceleft{}", "}": r"\textbraceright{}"}
 
+NOTHING = "–"
+
 # They keep right-to-left text from reordering the text beside it.
 _ISOLATE, _END = "\u2068", "\u2069"
 _KEPT = f"\t\n\r{_ISOLATE}{_END}"
@@ -40,6 +45,53 @@ def one_line(text: str) -> str:
 def in_utf8(text: str) -> str:
     """Return a text as it can be written: half a surrogate pair, as a server may send alone, is spelt out."""
     return text.encode(errors="backslashreplace").decode()
+
+
+def percent(value: float | None, *, minus: str = "−") -> str:
+    """Write a fraction as percent with one decimal, without the sign: 0.2134 -> ``21.3``; None -> ``–``."""
+    if value is None:
+        return NOTHING
+    return decimal(value * 100, 1, minus=minus)
+
+
+def decimal(value: float | None, places: int = 2, *, minus: str = "−") -> str:
+    """Write a number with ``places`` decimals, never as a negative zero; None -> ``–``."""
+    if value is None:
+        return NOTHING
+    text = f"{value:.{places}f}"
+    return text.removeprefix("-") if not float(text) else text.replace("-", minus)
+
+
+def bounds(low: float | None, high: float | None, *, minus: str = "−") -> str:
+    """Write an interval of fractions as percent, ``[12.0, 30.1]``; empty if there is none."""
+    if low is None or high is None:
+        return ""
+    return f"[{percent(low, minus=minus)}, {percent(high, minus=minus)}]"
+
+
+def signed(value: float | None) -> str:
+    """Write a fraction as percent with its sign; 0.0 has none."""
+    text = percent(value)
+    return text if value is None or text == "0.0" or text.startswith("−") else f"+{text}"
+
+
+def count(value: int | None) -> str:
+    """Write a count with thousands separators; None -> ``–``."""
+    return NOTHING if value is None else f"{value:,}"
+
+
+def p_value(value: float | None) -> str:
+    """Write a p-value with three decimals, never as zero."""
+    if value is None:
+        return NOTHING
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def p_equals(value: float | None, *, at_most: bool = False) -> str:
+    """Write a p-value as an equation: ``p = 0.012``, ``p < 0.001``; ``p ≤ 0.012`` for an upper bound."""
+    if value is None or value < 0.001:
+        return f"p {p_value(value)}"
+    return f"p {'≤' if at_most else '='} {p_value(value)}"
 
 
 def counted(number: int, noun: str) -> str:

@@ -9,7 +9,7 @@ import made_runs
 import pytest
 
 from counterground.comparison import effective_robustness, full_comparison, model_points
-from counterground.results import bounds, percent
+from counterground.text import bounds, percent
 
 make_run = made_runs.make_run  # on stamps, not of the paper's size
 LEVELS = {"<script>alert(1)</script>": (0.8, 0.5), "efficientnet-lite0": (0.8, 0.7)}

@@ -10,7 +10,7 @@ import pytest
 
 from counterground.paper.claims import EVERY, claim_by_setting
 from counterground.published import SETTINGS, published_models
-from counterground.results import bounds, signed
+from counterground.text import bounds, signed
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "compare.md").read_text()

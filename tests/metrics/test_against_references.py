@@ -198,8 +198,8 @@ def test_paired_difference_is_that_of_the_two_models(quantity, clusters):
         expected = mean_drop(a, index, group) - mean_drop(b, index, group)
     else:
         expected = balanced_accuracy(a[rows], index[rows]) - balanced_accuracy(b[rows], index[rows])
-    assert test.difference == pytest.approx(expected)
-    assert test.low < test.difference < test.high
+    assert test.value == pytest.approx(expected)
+    assert test.low < test.value < test.high
     assert (test.p_value < 0.05) == (not test.low <= 0 <= test.high)
 
 

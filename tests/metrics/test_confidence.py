@@ -16,7 +16,7 @@ OTHER = RNG.random(N) < 0.7
 def test_a_paired_test_takes_alpha():
     wide = paired_test(RIGHT, OTHER, CLASS, GROUP, alpha=0.01)
     usual = paired_test(RIGHT, OTHER, CLASS, GROUP)
-    assert wide.difference == usual.difference
+    assert wide.value == usual.value
     assert wide.high - wide.low > 1.2 * (usual.high - usual.low)
 
 

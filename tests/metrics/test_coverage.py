@@ -125,7 +125,7 @@ def critical_value(test, half):
 
     def gap(df):
         error = half / student.ppf(0.975, df)
-        return 2 * student.sf(abs(test.difference) / error, df) - test.p_value
+        return 2 * student.sf(abs(test.value) / error, df) - test.p_value
 
     return brentq(gap, 1.5, 1000)
 
@@ -193,7 +193,7 @@ def test_nearly_equal_models_at_the_margin_rarely_pass(photos, margin, clusters)
         lost = rng.random(len(group)) < np.where(group == "counter", margin / 0.8, 0.0) * often
         photos_of = (second & ~lost, second, class_index, group, cluster)
         found, narrow = drop_change_interval(*photos_of), paired_test(*photos_of, quantity="drop")
-        assert found.value == pytest.approx(narrow.difference)
+        assert found.value == pytest.approx(narrow.value)
         assert found.low <= narrow.low <= narrow.high <= found.high
         assert found.value <= 0 or found.low == narrow.low  # both exclude 0 together
         passed, plain = passed + (found.high <= margin), plain + (narrow.high <= margin)
@@ -208,7 +208,7 @@ def test_models_that_differ_on_many_photos_have_the_interval_of_their_test():
     for ways in ({}, {"cluster": cluster}, {"cluster": cluster, "crossed": crossed}):
         found = drop_change_interval(*models, class_index, group, **ways)
         test = paired_test(*models, class_index, group, **ways, quantity="drop")
-        assert (found.value, found.n, found.clusters) == (test.difference, test.n, test.clusters)
+        assert (found.value, found.n, found.clusters) == (test.value, test.n, test.clusters)
         assert (found.low, found.high) == pytest.approx((test.low, test.high), abs=2e-3)
 
 

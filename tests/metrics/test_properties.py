@@ -86,7 +86,7 @@ def test_a_missing_group_gives_none_and_never_0(rows):
     assert mean_drop(correct, index, only) is None
     assert worst_group_accuracy(correct, index, only) is None
     assert drop_interval(correct, index, only, cluster).value is None
-    assert paired_test(correct, ~correct, index, only, cluster, quantity="drop").difference is None
+    assert paired_test(correct, ~correct, index, only, cluster, quantity="drop").value is None
     assert np.isnan(class_drops(correct, index, only).counter).all()
     assert drop_interval(correct, index, None, cluster).value is None
 
@@ -106,7 +106,7 @@ def test_exchanging_groups_or_models_turns_the_sign(rows):
     other = np.roll(correct, 1)
     forth = paired_test(correct, other, index, group, cluster, quantity="drop")
     back = paired_test(other, correct, index, group, cluster, quantity="drop")
-    assert forth.difference == pytest.approx(-back.difference)
+    assert forth.value == pytest.approx(-back.value)
     assert forth.p_value == pytest.approx(back.p_value)
 
 
@@ -157,13 +157,13 @@ def test_one_cluster_has_no_interval():
     interval = proportion_interval([True, False, True], ["a", "a", "a"])
     assert (interval.low, interval.high, interval.clusters) == (None, None, 1)
     test = paired_test([True, True], [False, True], [0, 0], cluster=["a", "a"])
-    assert (test.difference, test.low, test.p_value) == (0.5, None, None)
+    assert (test.value, test.low, test.p_value) == (0.5, None, None)
 
 
 def test_equal_models_differ_by_nothing_but_not_certainly():
     correct = [True, False, True, True]
     test = paired_test(correct, correct, [0, 0, 1, 1])
-    assert (test.difference, test.p_value) == (0.0, 1.0)
+    assert (test.value, test.p_value) == (0.0, 1.0)
     assert test.low < 0 < test.high
 
 

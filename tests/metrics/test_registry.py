@@ -11,7 +11,7 @@ from counterground.errors import CounterGroundError
 from counterground.metrics import SETTING_SCHEMA, registered_metrics, score_predictions
 
 MODULE = """
-from counterground.metrics import Interval, Metric
+from counterground.metrics import Estimate, Metric
 
 def confident(answers, group):
     return answers.balanced_share(answers.rows["confidence"].to_numpy() > 0.9, group)
@@ -23,11 +23,11 @@ IN_CLASSES = Metric("in_classes", (None, "counter"), by_class, "In classes", "Of
 CONFIDENT = Metric("confident", (None, "counter"), confident, "Confident", "Share of confidence above 90 %.")
 TAKEN = Metric("drop", (None,), confident, "Drop", "Not the drop.")
 NONE = 3.0
-NAN = Metric("nan", (None,), lambda answers, group: Interval(float("nan"), None, None, 40, 40), "NaN", "NaN.")
+NAN = Metric("nan", (None,), lambda answers, group: Estimate(float("nan"), None, None, 40, 40), "NaN", "NaN.")
 def one_class(answers, group):
     if len(answers.classes) > 1:
         return answers.balanced_share(answers.correct, group)
-    return Interval(1.0, 0.5, float("inf"), 40, 40)
+    return Estimate(1.0, 0.5, float("inf"), 40, 40)
 
 INFINITE = Metric("infinite", (None,), one_class, "Infinite", "In single classes only.", by_class=True)
 WRONG = Metric("wrong", (None,), lambda answers, group: 0.5, "Wrong", "Returns a number.")
@@ -108,7 +108,7 @@ def test_a_metric_of_a_package_has_its_own_intervals_in_each_class(package):
         ("NONE", "sure", "sure_metrics:NONE is not a Metric of that name"),
         ("INFINITE", "infinite", r"'infinite' returned 1.0 \[0.5, inf\]: a value that cannot be computed"),
         ("NAN", "nan", r"'nan' returned nan \[None, None\]: a value that cannot be computed is None"),
-        ("WRONG", "wrong", "'wrong' returned a float, not a counterground.metrics.Interval"),
+        ("WRONG", "wrong", "'wrong' returned a float, not a counterground.metrics.Estimate"),
     ],
 )
 def test_a_faulty_package_is_named(package, name, metric, reason):

@@ -199,7 +199,7 @@ def test_arrays_take_a_second_way_as_tables_do():
     )
     compared = compare_models(frame, design=TWO).filter(pl.col("metric") == "drop")
     assert compared.select("difference", "low", "high", "p_value").row(0) == pytest.approx(
-        (test.difference, test.low, test.high, test.p_value)
+        (test.value, test.low, test.high, test.p_value)
     )
 
 

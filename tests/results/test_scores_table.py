@@ -8,25 +8,20 @@ from rich.console import Console
 
 import counterground as cg
 from counterground.errors import UsageError
-from counterground.metrics import score_predictions
+from counterground.metrics import Estimate, score_predictions
 from counterground.results import (
     Cell,
     Column,
-    Estimate,
     Table,
-    bounds,
-    decimal,
     format_scores,
     headline,
     near_chance,
-    p_equals,
-    p_value,
-    percent,
     plain_text,
     regroup,
     rich_table,
     scores_table,
 )
+from counterground.text import bounds, decimal, p_equals, p_value, percent
 
 
 def text(renderable, width):

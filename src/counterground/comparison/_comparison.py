@@ -56,19 +56,17 @@ from counterground.results import (
     Run,
     Table,
     block,
-    count,
     find_model,
     folded,
     html_paragraphs,
     html_table,
     one_contrast,
     open_runs,
-    percent,
     plain_text,
     rich_table,
     unfolding,
 )
-from counterground.text import counted
+from counterground.text import count, counted, percent
 
 TESTS_SCHEMA: dict[str, Any] = {
     "benchmark": pl.String,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from counterground.metrics import DROP, Contrast, LineFit, LineWithErrors
-from counterground.results import decimal, signed
+from counterground.text import decimal, signed
 
 FAMILIES = {
     "clip": "CLIPs",

@@ -21,6 +21,7 @@ from counterground.metrics import (
     MOST_NOISE,
     Answers,
     Contrast,
+    Estimate,
     LineFit,
     LineWithErrors,
     Scale,
@@ -31,17 +32,8 @@ from counterground.metrics import (
     scale_density,
     to_scale,
 )
-from counterground.results import (
-    Cell,
-    Column,
-    Estimate,
-    Table,
-    block,
-    contrast_titles,
-    html_paragraphs,
-    percent,
-    unfolding,
-)
+from counterground.results import Cell, Column, Table, block, contrast_titles, html_paragraphs, unfolding
+from counterground.text import percent
 
 _NO_SCATTER = 1e-9  # on the scale of the line
 _EXTRAPOLATED = 0.25  # of the range of the line's models

@@ -12,25 +12,20 @@ import polars as pl
 from counterground.comparison._lines import about_line
 from counterground.comparison._robustness import RobustnessLine
 from counterground.comparison.points import PUBLISHED, by_place, titles
-from counterground.metrics import BY_SIDE, DROP, GROUPS, SETTING, Contrast
+from counterground.metrics import BY_SIDE, DROP, GROUPS, SETTING, Contrast, Estimate
 from counterground.published import PaperSetting
 from counterground.results import (
-    NOTHING,
     TITLES,
     Cell,
     Column,
-    Estimate,
     Table,
     contrast_titles,
-    decimal,
     heading,
-    p_value,
-    percent,
     picture_column,
     setting_text,
     short_name,
 )
-from counterground.text import counted
+from counterground.text import NOTHING, counted, decimal, p_value, percent
 
 MOST_PAIRS = 12
 ABOUT_P = (

@@ -20,27 +20,15 @@ from counterground.errors import UsageError
 from counterground.metrics import (
     ALPHA,
     KEYS,
-    Interval,
-    PairedTest,
+    Estimate,
     cluster_columns,
     comparable,
     drop_change_interval,
     paired_test,
     score_predictions,
 )
-from counterground.results import (
-    Cell,
-    Column,
-    Estimate,
-    MeasuredReferee,
-    ModelScores,
-    Run,
-    Table,
-    near_chance,
-    percent,
-    regroup,
-)
-from counterground.text import counted, one_line
+from counterground.results import Cell, Column, MeasuredReferee, ModelScores, Run, Table, near_chance, regroup
+from counterground.text import counted, one_line, percent
 
 Verdict = Literal["pass", "fail", "undecided"]
 
@@ -472,7 +460,7 @@ def _not_worse(
     )
 
 
-def _excess(found: Interval, plain: PairedTest, limit: float) -> float:
+def _excess(found: Estimate, plain: Estimate, limit: float) -> float:
     """Return how much farther than a plain interval another one reaches towards a limit."""
     ends = (found.low, plain.low) if (found.value or 0.0) > limit else (found.high, plain.high)
     end, nearer = ends

@@ -14,8 +14,8 @@ from pydantic import Field
 from counterground.arguments import Positive, checked_fields
 from counterground.errors import UsageError
 from counterground.metrics import ALPHA, DESIGN, GROUPS, Design, DropError, cluster_columns, drop_error
-from counterground.results import NO_GROUPS, percent
-from counterground.text import counted
+from counterground.results import NO_GROUPS
+from counterground.text import counted, percent
 
 MOST = 10_000_000  # photos: nobody plans for more
 _SCATTER = 4  # photos of a class that show scatter: two in each group

@@ -17,16 +17,8 @@ from counterground.decision._write import Written
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import read_parquet
 from counterground.metrics import ALPHA, DESIGN, KEYS, Design, comparable
-from counterground.results import (
-    Cell,
-    Column,
-    MeasuredReferee,
-    Run,
-    Table,
-    count,
-    find_model,
-    percent,
-)
+from counterground.results import Cell, Column, MeasuredReferee, Run, Table, find_model
+from counterground.text import count, percent
 
 _Cost = Annotated[float, Field(ge=0, le=1e9)]  # of a call or a photo, in seconds or any currency
 _PRECISION = 1e-4  # of a drop

@@ -21,11 +21,11 @@ from counterground.discovery._pairs import Choose
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import check_only
 from counterground.inference import Settings, evaluate_models
-from counterground.metrics import DROP, Design, cluster_columns
+from counterground.metrics import DROP, Design, Estimate, cluster_columns
 from counterground.models import AnyModels, named_models
 from counterground.photos import Benchmark, Discovered
-from counterground.results import Estimate, Run, bounds, p_equals, percent
-from counterground.text import counted
+from counterground.results import Run
+from counterground.text import bounds, counted, p_equals, percent
 
 
 def discover_pairs(

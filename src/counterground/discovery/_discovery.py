@@ -15,24 +15,20 @@ from pydantic import TypeAdapter
 from counterground.discovery._finding import ByChance, Finding
 from counterground.errors import CounterGroundError
 from counterground.files import read_json, read_parquet, write_parquet, write_text
+from counterground.metrics import Estimate
 from counterground.photos import Benchmark, read_benchmark, write_benchmark
 from counterground.results import (
-    NOTHING,
     Cell,
     Column,
-    Estimate,
     Table,
     block,
-    bounds,
     html_paragraphs,
     html_table,
-    p_value,
-    percent,
     plain_text,
     rich_table,
     unfolding,
 )
-from counterground.text import counted, one_line
+from counterground.text import NOTHING, bounds, counted, one_line, p_value, percent
 
 BENCHMARK_FILES = ("benchmark.json", "label_space.json", "photos.parquet")
 _RECORD = "discovery.json"

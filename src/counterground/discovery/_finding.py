@@ -20,8 +20,7 @@ from counterground.discovery._photos import (
     photos_seen,
     split_halves,
 )
-from counterground.metrics import drop_interval
-from counterground.results import Estimate
+from counterground.metrics import Estimate, drop_interval
 
 Split = Literal["half", "swap", "none"]
 HALVES: dict[str, tuple[str, ...]] = {

@@ -23,10 +23,10 @@ from counterground.metrics._agreement import (
     cohen_kappa,
 )
 from counterground.metrics._codes import GROUPS
+from counterground.metrics._estimate import Estimate
 from counterground.metrics._paired import (
     COMPARISON_SCHEMA,
     Compared,
-    PairedTest,
     Quantity,
     compare_answers,
     compare_models,
@@ -89,7 +89,6 @@ from counterground.metrics.intervals import (
     ALPHA,
     LEVEL,
     InfluenceEstimate,
-    Interval,
     Sampling,
     balanced_interval,
     cluster_columns,
@@ -159,12 +158,11 @@ __all__ = [
     "Correlation",
     "Design",
     "DropError",
+    "Estimate",
     "InfluenceEstimate",
-    "Interval",
     "LineFit",
     "LineWithErrors",
     "Metric",
-    "PairedTest",
     "Quantity",
     "Regression",
     "Sampling",

@@ -11,13 +11,8 @@ import numpy.typing as npt
 import polars as pl
 
 from counterground.metrics._codes import Codes, Floats, cluster_codes, is_null
-from counterground.metrics.intervals import (
-    InfluenceEstimate,
-    Interval,
-    effective_clusters,
-    share_interval,
-    sum_by_code,
-)
+from counterground.metrics._estimate import Estimate
+from counterground.metrics.intervals import InfluenceEstimate, effective_clusters, share_interval, sum_by_code
 
 MISSING = -1
 
@@ -56,7 +51,7 @@ def cohen_kappa(first: npt.ArrayLike, second: npt.ArrayLike) -> float | None:
     return _kappa(_coded(np.stack(sides)).codes)
 
 
-def alpha_interval(ratings: npt.ArrayLike, cluster: npt.ArrayLike | None = None) -> Interval:
+def alpha_interval(ratings: npt.ArrayLike, cluster: npt.ArrayLike | None = None) -> Estimate:
     """Return Krippendorff's nominal alpha (Krippendorff 2011) with its 95 % interval.
 
     Both are None if it is undefined: no unit has two ratings, or all ratings of such units are the same.
@@ -170,7 +165,7 @@ def _mean_kappa(codes: Codes) -> float | None:
     return total / weights if weights else None
 
 
-def _alpha_interval(coded: _Coded, cluster: Codes) -> Interval:
+def _alpha_interval(coded: _Coded, cluster: Codes) -> Estimate:
     counts = _counts(coded)
     ratings = counts.sum(axis=1)
     pairable = ratings > 1
@@ -179,7 +174,7 @@ def _alpha_interval(coded: _Coded, cluster: Codes) -> Interval:
     clusters, n, totals = len(names), ratings.sum(), counts.sum(axis=0)
     unlike = n * n - float(totals @ totals)
     if not units or unlike <= 0:
-        return Interval(None, None, None, units, clusters)
+        return Estimate(None, None, None, units, clusters)
     disagreement = (ratings**2 - (counts**2).sum(axis=1)) / (ratings - 1)
     ratio = (n - 1) * float(disagreement.sum()) / unlike
     # The derivative of the ratio of observed and expected disagreement with respect to the weight of each
@@ -198,7 +193,7 @@ def _alpha_interval(coded: _Coded, cluster: Codes) -> Interval:
     )
     share = share_interval(moment)
     low, high = (None if v is None else 1 - (1 - v) / expected for v in (share.low, share.high))
-    return Interval(1 - ratio, low if low is None else max(-1.0, low), high, units, clusters)
+    return Estimate(1 - ratio, low if low is None else max(-1.0, low), high, units, clusters)
 
 
 def _rows_of_task(task: str, votes: pl.DataFrame) -> Iterator[tuple[Any, ...]]:

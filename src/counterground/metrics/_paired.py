@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 from typing import Any, Literal, NamedTuple
 
@@ -12,16 +12,15 @@ import numpy.typing as npt
 import polars as pl
 
 from counterground.metrics._codes import Floats, as_flags, same_length
+from counterground.metrics._estimate import UNKNOWN, Estimate
 from counterground.metrics._registry import Answers, read_answers
 from counterground.metrics._settings import BY_SIDE, SETTING, SETTING_SCHEMA, comparable
 from counterground.metrics.design import DESIGN, DROP, Contrast, Design
 from counterground.metrics.intervals import (
     ALPHA,
     IDENTITY,
-    UNKNOWN,
     Average,
     InfluenceEstimate,
-    Interval,
     Partition,
     Stratification,
     StratumMeans,
@@ -46,26 +45,6 @@ _OF_THE_DROP: dict[str, Quantity] = {
 _NO_SPREAD = 1e-12
 
 
-@dataclass(frozen=True)
-class PairedTest:
-    """The difference a - b (fraction) with its 95 % interval and two-sided p-value.
-
-    ``low``, ``high`` and ``p_value`` refer to other photos of these classes. They are None with fewer than
-    two clusters, or if all photos of a side are in one; ``difference`` is None too if nothing can be
-    compared. All are based on ``n`` photos in ``clusters`` clusters. ``classes_low`` and ``classes_high``
-    refer to other classes, with these taken as a random sample.
-    """
-
-    difference: float | None
-    low: float | None
-    high: float | None
-    p_value: float | None
-    n: int
-    clusters: int
-    classes_low: float | None = None
-    classes_high: float | None = None
-
-
 def paired_test(
     correct_a: npt.ArrayLike,
     correct_b: npt.ArrayLike,
@@ -76,7 +55,7 @@ def paired_test(
     crossed: npt.ArrayLike | None = None,
     quantity: Literal["accuracy", "common", "counter", "drop"] = "accuracy",
     alpha: float = ALPHA,
-) -> PairedTest:
+) -> Estimate:
     """Test whether two models differ on the same photos, row by row.
 
     The influence of each photo on a - b is summed within its cluster over all classes and groups, so what a
@@ -104,7 +83,8 @@ def paired_test(
     photos = Stratification(class_index, group, cluster, crossed=crossed, alpha=alpha)
     models = [Answers.of(pl.DataFrame({"correct": flags}), photos) for flags in (first, second)]
     found = paired_tests(models, [(0, 1)], _OF_THE_DROP[quantity])
-    return PairedTest(**{name: values[0] for name, values in found.items()})
+    fields = {name: values[0] for name, values in found.items()}
+    return Estimate(fields.pop("difference"), **fields, confidence=1 - alpha)
 
 
 def drop_change_interval(
@@ -116,7 +96,7 @@ def drop_change_interval(
     *,
     crossed: npt.ArrayLike | None = None,
     alpha: float = ALPHA,
-) -> Interval:
+) -> Estimate:
     """Return the drop of a minus that of b on the same photos, with an interval for limits other than 0.
 
     The interval of `paired_test` is the estimate +- t x standard error. If two models answer nearly alike,
@@ -146,7 +126,7 @@ def drop_change_interval(
     value, low, high, n, clusters = (
         found[name][0] for name in ("difference", "low", "high", "n", "clusters")
     )
-    return UNKNOWN if value is None else Interval(value, low, high, n, clusters)
+    return UNKNOWN if value is None else Estimate(value, low, high, n, clusters, confidence=1 - alpha)
 
 
 def _changes(
@@ -274,7 +254,7 @@ def quantity_estimate(
 
 
 class _Tests(NamedTuple):
-    """Tests of one quantity on the same photos; NaN where ``PairedTest`` has None."""
+    """Tests of one quantity on the same photos; NaN where an `Estimate` has None."""
 
     difference: Floats
     low: Floats
@@ -351,7 +331,7 @@ def paired_tests(
         contrast: the contrast whose sides are meant.
 
     Returns:
-        The fields of ``PairedTest``, each with one value per pair.
+        ``difference``, and the fields of `Estimate` that are known, each with one value per pair.
     """
     found = np.full((len(_Tests._fields), len(pairs)), np.nan)
     sizes = np.zeros((2, len(pairs)), dtype=np.int64)

@@ -13,13 +13,12 @@ import polars as pl
 
 from counterground.metrics._accuracy import expected_calibration_error, tied, within_top_k
 from counterground.metrics._codes import COMMON, COUNTER, GROUPS, Codes, Flags, Floats, as_flags
+from counterground.metrics._estimate import UNKNOWN, Estimate
 from counterground.metrics._settings import by_key
 from counterground.metrics.design import DESIGN, DROP, Contrast, Design
 from counterground.metrics.intervals import (
     ALPHA,
-    UNKNOWN,
     InfluenceEstimate,
-    Interval,
     Partition,
     SingleStrata,
     Stratification,
@@ -123,12 +122,12 @@ class Answers:
             left, right = self.single(means).sides(left, right, sides, place)
         return left, right, sides.partition.count(averages)
 
-    def difference(self, contrast: Contrast) -> Interval:
+    def difference(self, contrast: Contrast) -> Estimate:
         """Return left minus right with its interval and the p-value of no difference."""
         found = self.sides(contrast)
         return self.unknown if found is None else difference_interval(*found)
 
-    def named_average(self, name: str) -> Interval:
+    def named_average(self, name: str) -> Estimate:
         """Return the accuracy of cells averaged by named shares of the design.
 
         Raises:
@@ -140,7 +139,7 @@ class Answers:
         return share_interval(self.means(self.photos.cells.partition).weighted([average])[0])
 
     @property
-    def unknown(self) -> Interval:
+    def unknown(self) -> Estimate:
         """The interval of what these photos do not show."""
         return UNKNOWN
 
@@ -148,13 +147,13 @@ class Answers:
         """Return whether a column has a value for any photo."""
         return self.rows[column].null_count() < self.rows.height
 
-    def balanced_share(self, hits: npt.NDArray[np.bool_], group: str | None) -> Interval:
+    def balanced_share(self, hits: npt.NDArray[np.bool_], group: str | None) -> Estimate:
         """Return the share of hits in each class, averaged over classes, for all photos or a group."""
         if group is None:
             return self.share(StratumMeans(self.photos.by_class, hits), self.classes)
         return self.share(StratumMeans(self.photos.by_cell, hits), self.cells(group))
 
-    def plain_share(self, hits: npt.NDArray[np.bool_], group: str | None) -> Interval:
+    def plain_share(self, hits: npt.NDArray[np.bool_], group: str | None) -> Estimate:
         """Return the share of hits over all photos or those of a group; classes keep their sizes."""
         if group is None:
             means, strata = StratumMeans(self.photos.by_class, hits), self.classes
@@ -162,7 +161,7 @@ class Answers:
             means, strata = StratumMeans(self.photos.by_cell, hits), self.cells(group)
         return share_interval(means.pooled(strata)) if len(strata) else self.unknown
 
-    def share(self, means: StratumMeans, strata: Codes) -> Interval:
+    def share(self, means: StratumMeans, strata: Codes) -> Estimate:
         """Return the unweighted average of the means of some strata; unknown if there are none."""
         if not len(strata):
             return self.unknown
@@ -235,7 +234,7 @@ class Metric:
 
     name: str
     groups: tuple[str | None, ...]
-    function: Callable[[Answers, str | None], Interval]
+    function: Callable[[Answers, str | None], Estimate]
     title: str
     meaning: str
     place: int | None = LAST
@@ -251,21 +250,21 @@ class Metric:
         return (*self.group_columns, TableColumn(self.groups[0], self.title, self.meaning, self.place))
 
 
-def _accuracy(answers: Answers, group: str | None) -> Interval:
+def _accuracy(answers: Answers, group: str | None) -> Estimate:
     if group is None:
         return answers.share(answers.class_means, answers.classes)
     return answers.share(answers.cell_means, answers.cells(group))
 
 
-def _plain_accuracy(answers: Answers, group: str | None) -> Interval:
+def _plain_accuracy(answers: Answers, group: str | None) -> Estimate:
     return answers.plain_share(answers.correct, group)
 
 
-def _drop(answers: Answers, _group: str | None) -> Interval:
+def _drop(answers: Answers, _group: str | None) -> Estimate:
     return answers.difference(DROP)
 
 
-def _worst_group(answers: Answers, _group: str | None) -> Interval:
+def _worst_group(answers: Answers, _group: str | None) -> Estimate:
     found = _cells(answers)
     if found is None:
         return answers.unknown
@@ -276,13 +275,13 @@ def _worst_group(answers: Answers, _group: str | None) -> Interval:
     return replace(worst, low=None, high=None)
 
 
-def _mean_minus_worst(answers: Answers, _group: str | None) -> Interval:
+def _mean_minus_worst(answers: Answers, _group: str | None) -> Estimate:
     found = _cells(answers)
     if found is None:
         return answers.unknown
     values, cells = found[0], answers.photos.cells
     mean = answers.means(cells.partition).average(cells.strata)
-    return Interval(float(values.mean() - values.min()), None, None, mean.n, mean.clusters)
+    return Estimate(float(values.mean() - values.min()), None, None, mean.n, mean.clusters)
 
 
 def _cells(answers: Answers) -> tuple[Floats, npt.NDArray[Any]] | None:
@@ -299,22 +298,22 @@ def _cells(answers: Answers) -> tuple[Floats, npt.NDArray[Any]] | None:
     return answers.means(cells.partition).values[cells.strata], cells.partition.photos[cells.strata]
 
 
-def _top5(answers: Answers, group: str | None) -> Interval:
+def _top5(answers: Answers, group: str | None) -> Estimate:
     if not answers.knows("true_rank"):
         return answers.unknown
     return answers.balanced_share(within_top_k(answers.rows["true_rank"].to_numpy()), group)
 
 
-def _calibration(answers: Answers, _group: str | None) -> Interval:
+def _calibration(answers: Answers, _group: str | None) -> Estimate:
     if not answers.knows("confidence"):
         return answers.unknown
     confidence = answers.rows["confidence"].cast(pl.Float64).to_numpy()
     error = expected_calibration_error(confidence, answers.correct)
     clusters = min(way.size for way in answers.photos.sampling.ways[:2])
-    return Interval(error, None, None, answers.rows.height, clusters)
+    return Estimate(error, None, None, answers.rows.height, clusters)
 
 
-def _ties(answers: Answers, _group: str | None) -> Interval:
+def _ties(answers: Answers, _group: str | None) -> Estimate:
     if not answers.knows("top2_gap"):
         return answers.unknown
     return answers.plain_share(tied(answers.rows["top2_gap"].to_numpy()), None)

@@ -10,13 +10,12 @@ import numpy as np
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError
+from counterground.metrics._estimate import UNKNOWN, Estimate
 from counterground.metrics._registry import Answers, Metric, read_answers, registered_metrics
 from counterground.metrics._settings import KEY_SCHEMA, by_key
 from counterground.metrics.design import DESIGN, DROP, Contrast, Design
 from counterground.metrics.intervals import (
     ALPHA,
-    UNKNOWN,
-    Interval,
     balanced_interval,
     cell_intervals,
     cluster_columns,
@@ -58,7 +57,7 @@ BREAKDOWN_SCHEMA: dict[str, Any] = {
 """Columns of ``score_by``, which adds those of the breakdown after the setting; fractions."""
 
 _RESULTS = ("true_rank", "confidence", "top2_gap")
-_Row = tuple[int | None, str | None, str, Interval]
+_Row = tuple[int | None, str | None, str, Estimate]
 
 
 def score_predictions(
@@ -94,7 +93,7 @@ def score_predictions(
     Raises:
         ValueError: a column is missing, a photo occurs twice under a model, or a value is impossible.
         UsageError: a contrast has the name of a metric.
-        CounterGroundError: a package's metric cannot be loaded, or returns no `Interval` of finite numbers.
+        CounterGroundError: a package's metric cannot be loaded, or returns no `Estimate` of finite numbers.
     """
     records = []
     for key, answers in read_answers(predictions, _RESULTS, alpha=alpha, design=design):
@@ -191,7 +190,7 @@ def cell_accuracies(
     columns: Sequence[str],
     *,
     design: Design = DESIGN,
-) -> dict[tuple[Any, ...], Interval]:
+) -> dict[tuple[Any, ...], Estimate]:
     """Return the accuracy over photos of each combination of values of columns, with 95 % intervals.
 
     Args:
@@ -240,7 +239,7 @@ def _parts(answers: Answers) -> Iterator[tuple[int | None, Answers]]:
         yield index, answers.of_class(place)
 
 
-def _contrast(answers: Answers, contrast: Contrast) -> Iterator[tuple[str | None, str, Interval]]:
+def _contrast(answers: Answers, contrast: Contrast) -> Iterator[tuple[str | None, str, Estimate]]:
     """Group, metric and figure of a contrast's sides and of its value."""
     found = answers.sides(contrast)
     intervals = [UNKNOWN] * 3
@@ -259,12 +258,12 @@ def _refuse_taken(contrasts: Sequence[Contrast], metrics: Sequence[Metric]) -> N
             raise UsageError(f"The contrast {contrast.name!r} has the name of a metric: rename it.")
 
 
-def _computed(metric: Metric, answers: Answers, group: str | None) -> Interval:
+def _computed(metric: Metric, answers: Answers, group: str | None) -> Estimate:
     found = metric.function(answers, group)
-    if not isinstance(found, Interval):
+    if not isinstance(found, Estimate):
         raise CounterGroundError(
             f"The metric {metric.name!r} returned a {type(found).__name__}, not a "
-            "counterground.metrics.Interval."
+            "counterground.metrics.Estimate."
         )
     if any(each is not None and not math.isfinite(each) for each in (found.value, found.low, found.high)):
         raise CounterGroundError(

@@ -8,7 +8,7 @@ import polars as pl
 
 from counterground.metrics import GROUPS
 from counterground.reporting.words import DROP_WORDS, Words
-from counterground.results import NOTHING
+from counterground.text import NOTHING
 
 
 class ClassFacts(NamedTuple):

@@ -18,8 +18,7 @@ from markupsafe import Markup, escape
 from counterground.errors import UsageError
 from counterground.reporting.style import FAMILY_COLOURS, FAMILY_COLOURS_DARK, GROUNDS
 from counterground.reporting.words import breakable
-from counterground.results import bounds, count, p_equals, percent
-from counterground.text import counted, legible
+from counterground.text import bounds, count, counted, legible, p_equals, percent
 
 _PACKAGE = "counterground.reporting"
 _NO_SCRIPT = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
-from counterground.metrics import BACKGROUND_EFFECT, BG_GAP, DROP, Contrast
-from counterground.results import Estimate, ModelScores, contrast_titles, side_names
+from counterground.metrics import BACKGROUND_EFFECT, BG_GAP, DROP, Contrast, Estimate
+from counterground.results import ModelScores, contrast_titles, side_names
 from counterground.text import legible
 
 

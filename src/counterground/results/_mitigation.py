@@ -10,9 +10,8 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.metrics import DROP, Contrast
+from counterground.metrics import DROP, Contrast, Estimate
 from counterground.results._model_scores import SIGNIFICANT
-from counterground.results._numbers import NOTHING, Estimate, p_value, percent
 from counterground.results.score_tables import contrast_titles
 from counterground.results.tables import (
     Cell,
@@ -25,7 +24,7 @@ from counterground.results.tables import (
     plain_text,
     rich_table,
 )
-from counterground.text import counted
+from counterground.text import NOTHING, counted, p_value, percent
 
 MITIGATION_FILE = "mitigation.json"
 HALF, CHEAP = 0.5, 0.01

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import polars as pl
 
 from counterground.errors import UsageError
-from counterground.metrics import DROP, KEYS, Contrast, holm
-from counterground.results._numbers import NOTHING, Estimate, bounds, p_equals, percent
+from counterground.metrics import DROP, KEYS, Contrast, Estimate, holm
+from counterground.text import NOTHING, bounds, p_equals, percent
 
 TITLES = {
     "names": "Names",

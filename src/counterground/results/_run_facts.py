@@ -9,9 +9,9 @@ from string import ascii_uppercase
 from typing import Any
 
 from counterground.benchmarks import benchmark_names
-from counterground.results._numbers import count
 from counterground.results._run import Run
 from counterground.results._schema import BenchmarkRecord, InterventionRecord
+from counterground.text import count
 
 _LABEL_SPACES = ("benchmark", "imagenet")
 

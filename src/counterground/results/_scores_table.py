@@ -21,7 +21,6 @@ from counterground.results._model_scores import (
     regroup,
     vary,
 )
-from counterground.results._numbers import count
 from counterground.results._schema import RunInfo
 from counterground.results.tables import (
     LATEX_FIGURES,
@@ -40,6 +39,7 @@ from counterground.results.tables import (
     plain_text,
     rich_table,
 )
+from counterground.text import count
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult

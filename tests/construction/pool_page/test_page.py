@@ -16,7 +16,7 @@ from counterground.construction.pool_page._heat import background_counts, discar
 from counterground.discovery import discover_pairs
 from counterground.errors import UsageError
 from counterground.inference import Settings
-from counterground.results import bounds, percent
+from counterground.text import bounds, percent
 
 
 def test_the_page_says_what_the_pool_says(pool, tmp_path, page, cells, nasty):

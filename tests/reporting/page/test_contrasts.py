@@ -16,7 +16,7 @@ from counterground.comparison import full_comparison
 from counterground.decision import plan_photos
 from counterground.metrics import Contrast, Design, score_predictions
 from counterground.reporting import write_report
-from counterground.results import bounds, percent
+from counterground.text import bounds, percent
 
 SIDES = ("place=water & co_object=boat", "place=land & co_object=nothing")
 

@@ -17,17 +17,8 @@ from counterground.comparison import full_comparison
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics import compare_models, score_by, score_predictions
 from counterground.reporting import write_report
-from counterground.results import (
-    Cell,
-    Column,
-    Table,
-    bounds,
-    open_run,
-    p_value,
-    percent,
-    regroup,
-    repeat_command,
-)
+from counterground.results import Cell, Column, Table, open_run, regroup, repeat_command
+from counterground.text import bounds, p_value, percent
 
 NASTY = "<script>alert('x')</script>\"&"
 

@@ -27,10 +27,10 @@ from counterground.results import (
     Figure,
     MethodRecord,
     MitigationRecord,
-    percent,
     read_mitigation,
     select_models,
 )
+from counterground.text import percent
 
 DROP, SMALLER = "How much of the drop is the background?", "What would make it smaller?"
 MODELS = {"background": background_only, "foreground": foreground_only, "coin": coin}

@@ -9,7 +9,8 @@ from counterground.comparison import full_comparison
 from counterground.decision import plan_photos
 from counterground.metrics import score_predictions
 from counterground.photos import Discovered
-from counterground.results import percent, regroup
+from counterground.results import regroup
+from counterground.text import percent
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from counterground.comparison.points._published import (
     parameters_of,
     word_for,
 )
-from counterground.metrics import DROP, GROUPS, KEYS, Contrast
+from counterground.metrics import DROP, GROUPS, KEYS, Contrast, Estimate
 from counterground.published import PaperSetting, load_table
-from counterground.results import Estimate, ModelRecord, Run, near_chance, short_name
+from counterground.results import ModelRecord, Run, near_chance, short_name
 from counterground.text import counted
 
 FAMILIES = ("clip", "imagenet", "lvlm", "other")

@@ -14,8 +14,7 @@ from counterground.construction.exports._facts import Agreement, CardFacts
 from counterground.construction.exports._format import Statement
 from counterground.construction.exports._licences import read_licence
 from counterground.photos import Benchmark
-from counterground.results import decimal
-from counterground.text import code, counted, markdown, one_line
+from counterground.text import code, counted, decimal, markdown, one_line
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from counterground.construction.pool_page._summary import REASONS, PoolSummary
-from counterground.results import count, percent
-from counterground.text import counted
+from counterground.text import count, counted, percent
 
 WEAK_BELOW = 5
 _DARKEST = 9  # the page's style has a shade for each number from 0, the palest

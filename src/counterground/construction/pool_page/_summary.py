@@ -10,8 +10,7 @@ import polars as pl
 
 from counterground.construction.pool import LATER, REVIEW_LABELS
 from counterground.metrics import agreement
-from counterground.results import NOTHING, count, decimal, percent
-from counterground.text import counted
+from counterground.text import NOTHING, count, counted, decimal, percent
 
 if TYPE_CHECKING:
     from counterground.construction.pool import Pool

@@ -20,8 +20,7 @@ from counterground.construction.pool_page._summary import (
     agreement_words,
     pool_sentence,
 )
-from counterground.results import NOTHING, count
-from counterground.text import one_line
+from counterground.text import NOTHING, count, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult

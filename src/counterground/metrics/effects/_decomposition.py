@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from counterground.metrics._codes import Codes
+from counterground.metrics._estimate import Estimate
 from counterground.metrics._registry import Answers
 from counterground.metrics.design import Contrast, Side
 from counterground.metrics.intervals import (
     Average,
     InfluenceEstimate,
-    Interval,
     Partition,
     Sides,
     Stratification,
@@ -39,7 +39,7 @@ class Part(NamedTuple):
     """One figure of the decomposition, its classes, and the clusters behind it by each way of clustering."""
 
     estimate: str
-    interval: Interval
+    interval: Estimate
     classes: int
     clusters: tuple[int, ...]
 
@@ -137,11 +137,11 @@ def same_foregrounds(photos: Stratification) -> bool:
     return all(photos.by_class_on(side).photos.any() for side in _ON_LABELS)
 
 
-def _share(background: InfluenceEstimate, observed: InfluenceEstimate, drop: Interval) -> Interval:
+def _share(background: InfluenceEstimate, observed: InfluenceEstimate, drop: Estimate) -> Estimate:
     """Return the background's share of the observed drop; unknown unless the drop's interval is above 0."""
     low, high = ratio_limits(background, observed) if (drop.low or 0.0) > 0 else (None, None)
     value = None if low is None else background.value / observed.value
-    return Interval(value, low, high, observed.n, observed.clusters)
+    return Estimate(value, low, high, observed.n, observed.clusters)
 
 
 def _classes(sides: Sides) -> Codes:

@@ -11,6 +11,7 @@ import polars as pl
 
 from counterground.errors import UsageError
 from counterground.metrics._codes import Codes, Floats
+from counterground.metrics._estimate import Estimate
 from counterground.metrics._registry import Answers, read_answers
 from counterground.metrics._settings import KEY_SCHEMA
 from counterground.metrics.design import DROP, Contrast, Design, Side, check_contrast, quoted
@@ -24,7 +25,6 @@ from counterground.metrics.effects._decomposition import (
 )
 from counterground.metrics.intervals import (
     Average,
-    Interval,
     Stratification,
     StratumMeans,
     difference_interval,
@@ -152,7 +152,7 @@ def swap_effects(
 
 class _Row(NamedTuple):
     estimate: str
-    interval: Interval
+    interval: Estimate
     classes: int = 0
     clusters: tuple[int, ...] = ()
     background: str | None = None
@@ -187,7 +187,7 @@ def _of(answers: Answers, foregrounds: list[_Foregrounds], chance: float | None)
             yield from (row._replace(background=name) for row in _contrast(answers, contrast))
     for name, side in _ACCURACIES.items():
         if name == "background_only" and chance is not None:
-            yield _Row("chance", Interval(chance, None, None, 0, 0))
+            yield _Row("chance", Estimate(chance, None, None, 0, 0))
         yield from _accuracy(answers, name, side)
     for contrast in (BG_GAP, *COSTS):
         yield from _contrast(answers, contrast)

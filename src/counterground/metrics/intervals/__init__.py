@@ -12,8 +12,6 @@ from counterground.metrics.intervals._distributions import (
     t_quantile,
 )
 from counterground.metrics.intervals._intervals import (
-    UNKNOWN,
-    Interval,
     balanced_interval,
     critical,
     difference_interval,
@@ -52,10 +50,8 @@ __all__ = [
     "ALPHA",
     "IDENTITY",
     "LEVEL",
-    "UNKNOWN",
     "Average",
     "InfluenceEstimate",
-    "Interval",
     "Partition",
     "Sampling",
     "Sides",

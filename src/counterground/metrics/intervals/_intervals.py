@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from counterground.metrics._codes import Floats, as_flags, same_length
+from counterground.metrics._estimate import UNKNOWN, Estimate
 from counterground.metrics.design import DROP
 from counterground.metrics.intervals._distributions import t_cdf, t_quantile
 from counterground.metrics.intervals._sampling import InfluenceEstimate, StratumMeans
@@ -21,36 +21,12 @@ _FARTHEST = 1e15
 _LEAST_P = 1e-16
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A value with its 95 % interval (fractions), and the photos and clusters behind it.
-
-    ``low`` and ``high`` refer to other photos of the same classes (and pairs of backgrounds). They are None
-    with fewer than two clusters, or if all photos of a side are in one; ``value`` is None too if there is
-    nothing to measure. ``classes_low`` and ``classes_high`` refer to other classes, with these taken as a
-    random sample; None if the value is not an average over classes. ``p_value`` is two-sided, for a drop of
-    0; None if the value is not a drop.
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-    clusters: int
-    p_value: float | None = None
-    classes_low: float | None = None
-    classes_high: float | None = None
-
-
-UNKNOWN = Interval(None, None, None, 0, 0)
-
-
 def proportion_interval(
     correct: npt.ArrayLike,
     cluster: npt.ArrayLike | None = None,
     *,
     crossed: npt.ArrayLike | None = None,
-) -> Interval:
+) -> Estimate:
     """Return plain accuracy with its interval.
 
     Args:
@@ -74,7 +50,7 @@ def balanced_interval(
     cluster: npt.ArrayLike | None = None,
     *,
     crossed: npt.ArrayLike | None = None,
-) -> Interval:
+) -> Estimate:
     """Return balanced accuracy (unweighted over classes) with its interval.
 
     Args:
@@ -101,7 +77,7 @@ def drop_interval(
     cluster: npt.ArrayLike | None = None,
     *,
     crossed: npt.ArrayLike | None = None,
-) -> Interval:
+) -> Estimate:
     """Return the mean class-wise drop over classes with both groups, with its interval; None without any.
 
     Args:
@@ -130,22 +106,22 @@ def critical(moment: InfluenceEstimate) -> Floats:
     return t_quantile(moment.df, 1 - moment.alpha / 2)
 
 
-def share_interval(moment: InfluenceEstimate) -> Interval:
+def share_interval(moment: InfluenceEstimate) -> Estimate:
     """Return the score (Wilson) interval of a share, with as many effective photos as its variance implies.
 
     Close to estimate +- t x standard error, but inside [0, 1], and wide if nothing varies: four right out of
     four do not prove that all are right.
     """
     if not moment.bounded:
-        return Interval(moment.value, None, None, moment.n, moment.clusters)
+        return _estimate(moment)
     low, high = _score_limits(moment)(float(critical(moment)))
     classes: tuple[float | None, float | None] = (None, None)
     if (other := moment.of_random_classes()) is not None:
         classes = _hull((low, high), _score_limits(other)(float(critical(other))))
-    return Interval(moment.value, low, high, moment.n, moment.clusters, None, *classes)
+    return _estimate(moment, (low, high), None, classes)
 
 
-def difference_interval(left: InfluenceEstimate, right: InfluenceEstimate, n: int | None = None) -> Interval:
+def difference_interval(left: InfluenceEstimate, right: InfluenceEstimate, n: int | None = None) -> Estimate:
     """Return the interval of ``left - right`` from the intervals of both and their correlation.
 
     Zou and Donner 2008 (MOVER): close to estimate +- t x standard error of the difference, with the score
@@ -160,11 +136,21 @@ def difference_interval(left: InfluenceEstimate, right: InfluenceEstimate, n: in
     """
     change = left.minus(right, n=left.n + right.n if n is None else n)
     if not change.bounded:
-        return Interval(change.value, None, None, change.n, change.clusters)
+        return _estimate(change)
     limits = difference_limits(left, right)
     photos = limits(float(critical(change)))
     classes = random_classes_limits(change, photos, largest=1.0)
-    return Interval(change.value, *photos, change.n, change.clusters, _p_value(change, limits), *classes)
+    return _estimate(change, photos, _p_value(change, limits), classes)
+
+
+def _estimate(
+    moment: InfluenceEstimate,
+    photos: tuple[Any, Any] = (None, None),
+    p_value: float | None = None,
+    classes: tuple[Any, Any] = (None, None),
+) -> Estimate:
+    level = 1 - moment.alpha
+    return Estimate(moment.value, *photos, moment.n, moment.clusters, p_value, *classes, confidence=level)
 
 
 def ratio_limits(
@@ -184,7 +170,7 @@ def ratio_limits(
     return (b - math.sqrt(inside)) / a, (b + math.sqrt(inside)) / a
 
 
-def plain_interval(change: InfluenceEstimate, largest: float = 1.0) -> Interval:
+def plain_interval(change: InfluenceEstimate, largest: float = 1.0) -> Estimate:
     """Return estimate +- t x standard error of a sum of differences, and the p-value of 0.
 
     Args:
@@ -192,11 +178,11 @@ def plain_interval(change: InfluenceEstimate, largest: float = 1.0) -> Interval:
         largest: the largest value that it can have; the interval ends there.
     """
     if not change.bounded:
-        return Interval(change.value, None, None, change.n, change.clusters)
+        return _estimate(change)
     half = float(half_width(change, largest))
     p_value = _two_sided(float(t_cdf(change.df, -t_of_zero(change, largest))))
     low, high = max(-largest, change.value - half), min(largest, change.value + half)
-    return Interval(change.value, low, high, change.n, change.clusters, p_value)
+    return _estimate(change, (low, high), p_value)
 
 
 _Limits = Callable[[float], tuple[float, float]]

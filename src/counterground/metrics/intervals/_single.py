@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from counterground.metrics._codes import Codes, Floats, as_flags
+from counterground.metrics._estimate import Estimate
 from counterground.metrics.intervals._distributions import t_quantile
-from counterground.metrics.intervals._intervals import Interval, share_interval
+from counterground.metrics.intervals._intervals import share_interval
 from counterground.metrics.intervals._sampling import ONE_WAY, InfluenceEstimate, StratumMeans, sum_by_code
 from counterground.metrics.intervals._stratification import Sides, Stratification
 
@@ -170,7 +171,7 @@ def cell_intervals(
     cluster: npt.ArrayLike | None = None,
     *,
     crossed: npt.ArrayLike | None = None,
-) -> list[Interval]:
+) -> list[Estimate]:
     """Return plain accuracy in each cell, in the order of their codes, with its interval.
 
     Args:

@@ -36,7 +36,8 @@ from counterground.paper.claims._scaling import (
     unrelated,
 )
 from counterground.published import SETTINGS, PaperSetting
-from counterground.results import NOTHING, Cell, Column, Table, bounds, decimal, heading, signed
+from counterground.results import Cell, Column, Table, heading
+from counterground.text import NOTHING, bounds, decimal, signed
 
 _INTERVALS = (
     "distance",

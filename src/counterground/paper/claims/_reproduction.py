@@ -18,17 +18,8 @@ from counterground.comparison.points import (
 from counterground.errors import UsageError
 from counterground.metrics import KEYS
 from counterground.published import SETTINGS, load_table, published_models
-from counterground.results import (
-    AnyRuns,
-    Cell,
-    Column,
-    Run,
-    Table,
-    open_runs,
-    percent,
-    short_name,
-    signed,
-)
+from counterground.results import AnyRuns, Cell, Column, Run, Table, open_runs, short_name
+from counterground.text import percent, signed
 
 REPRODUCTION_SCHEMA: dict[str, Any] = {
     "table": pl.String,

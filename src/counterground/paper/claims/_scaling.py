@@ -10,15 +10,8 @@ import polars as pl
 
 from counterground.comparison import EffectiveRobustness
 from counterground.metrics import Coefficient, Regression, ordinary_least_squares
-from counterground.results import (
-    NOTHING,
-    Cell,
-    Column,
-    Table,
-    bounds,
-    heading,
-    signed,
-)
+from counterground.results import Cell, Column, Table, heading
+from counterground.text import NOTHING, bounds, signed
 
 Outcome = Literal["drop", "effective robustness"]
 Verdict = Literal["yes", "no", "inconclusive"]

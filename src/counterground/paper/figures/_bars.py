@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from counterground.paper.figures._style import GRID, INK, SMALL
-from counterground.results import percent
+from counterground.text import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -41,7 +41,7 @@ from counterground.paper.figures._style import (
 from counterground.published import SETTINGS, SettingName
 from counterground.reporting.style import FAMILY_NAMES
 from counterground.reporting.words import DROP_WORDS, Words
-from counterground.results import decimal
+from counterground.text import decimal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from counterground.paper.study._study import Study, check_out, text_table, write_study
-from counterground.results import Table, percent
+from counterground.results import Table
+from counterground.text import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,9 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from counterground.metrics import BY_SIDE, SETTING
+from counterground.metrics import BY_SIDE, SETTING, Estimate
 from counterground.reporting.words import Words
-from counterground.results import Estimate, ModelScores
+from counterground.results import ModelScores
 
 ALL_PAIRS_UP_TO = 6
 _Pair = tuple[str, str, str, str]

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import polars as pl
 
-from counterground.metrics import DESIGN, Contrast, attributes, in_setting
+from counterground.metrics import DESIGN, Contrast, Estimate, attributes, in_setting
 from counterground.reporting.words import Words
-from counterground.results import Estimate, ModelScores, Run, strata_notes
+from counterground.results import ModelScores, Run, strata_notes
 
 _CELLS = 48
 _VALUES = 20

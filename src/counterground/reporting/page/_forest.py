@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from counterground.metrics import Estimate
 from counterground.reporting.style import FAMILY_COLOURS
-from counterground.results import Estimate, percent
+from counterground.text import percent
 
 LANE = 13
 MODELS_SHOWN = 6

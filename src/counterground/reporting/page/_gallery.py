@@ -17,8 +17,7 @@ from PIL import Image
 from counterground.errors import UsageError
 from counterground.photos import UnreadablePhoto, load_photo
 from counterground.reporting.photo_sources import PhotoSource
-from counterground.results import count
-from counterground.text import and_more, counted
+from counterground.text import and_more, count, counted
 
 MEGABYTE = 1_000_000
 _BATCH = 32

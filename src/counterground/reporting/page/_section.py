@@ -18,7 +18,7 @@ from counterground.comparison import (
     run_names,
 )
 from counterground.decision import Outlook, look_ahead
-from counterground.metrics import CLASSIFICATION, DROP, KEYS, Design
+from counterground.metrics import CLASSIFICATION, DROP, KEYS, Design, Estimate
 from counterground.published import PaperSetting
 from counterground.reporting.class_facts import class_facts
 from counterground.reporting.page._causes import Causes, cause_answer, make_causes
@@ -35,7 +35,6 @@ from counterground.reporting.style import FAMILY_NAMES
 from counterground.reporting.words import Words
 from counterground.results import (
     BenchmarkRecord,
-    Estimate,
     Measure,
     ModelScores,
     Run,

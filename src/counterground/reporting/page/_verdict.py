@@ -18,8 +18,8 @@ from counterground.reporting.page._evidence import (
     listed,
 )
 from counterground.reporting.words import DROP_WORDS, Words
-from counterground.results import NO_GROUPS, ModelScores, corrected_drops, headline, percent
-from counterground.text import counted
+from counterground.results import NO_GROUPS, ModelScores, corrected_drops, headline
+from counterground.text import counted, percent
 
 ASKED = Question(0.05, 0.8)
 """The drop that photos must be enough to detect, 5 points as `discover` asks for, and with what power."""

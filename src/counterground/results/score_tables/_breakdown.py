@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import polars as pl
 
 from counterground.errors import UsageError
-from counterground.metrics import BREAKDOWN_SCHEMA
+from counterground.metrics import BREAKDOWN_SCHEMA, Estimate
 from counterground.results._model_scores import TITLES, setting_text
-from counterground.results._numbers import Estimate, count
 from counterground.results._run import Run, join_frames
 from counterground.results._scores_table import (
     varying_settings,
     with_run_names,
 )
 from counterground.results.tables import Cell, Column, Table, TableView
+from counterground.text import count
 
 
 def has_unpaired_backgrounds(run: Run) -> bool:

@@ -10,7 +10,6 @@ import polars as pl
 from counterground.errors import UsageError
 from counterground.metrics import DROP, Contrast
 from counterground.results._model_scores import TITLES, ModelScores, corrected_drops, regroup, vary
-from counterground.results._numbers import count, p_value
 from counterground.results._run import Run, join_scores
 from counterground.results._scores_table import (
     one_sided_note,
@@ -18,6 +17,7 @@ from counterground.results._scores_table import (
     with_run_names,
 )
 from counterground.results.tables import Cell, Column, Table, TableView
+from counterground.text import count, p_value
 
 
 @dataclass(frozen=True, eq=False, repr=False)

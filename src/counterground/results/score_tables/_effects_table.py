@@ -8,16 +8,15 @@ from typing import Any
 
 import polars as pl
 
-from counterground.metrics import KEYS
+from counterground.metrics import KEYS, Estimate
 from counterground.results._model_scores import TITLES, setting_text
-from counterground.results._numbers import NOTHING, Estimate, count, p_value
 from counterground.results._run import Run, join_frames
 from counterground.results._scores_table import (
     varying_settings,
     with_run_names,
 )
 from counterground.results.tables import Cell, Column, Table, TableView
-from counterground.text import counted
+from counterground.text import NOTHING, count, counted, p_value
 
 EFFECTS = {
     "observed_drop": "Observed drop",

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from counterground.results._numbers import Estimate
+from counterground.metrics import Estimate
 from counterground.results.tables._table import Cell, Column, Table
 
 _LINE = "border-bottom:1px solid rgba(128,128,128,.3);vertical-align:top;padding:.3em .7em;"

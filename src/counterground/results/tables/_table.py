@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from counterground.results._numbers import Estimate
+from counterground.metrics import Estimate
 
 
 class Column(NamedTuple):

@@ -22,8 +22,7 @@ from starlette.staticfiles import StaticFiles
 from counterground._version import __version__
 from counterground.construction.annotate.web._server import LOOPBACK, Sessions
 from counterground.errors import CounterGroundError, UsageError, first_problem
-from counterground.results import decimal, percent
-from counterground.text import duration
+from counterground.text import decimal, duration, percent
 
 Token = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 Text = Annotated[str, Field(min_length=1, max_length=1000)]

@@ -12,7 +12,7 @@ from counterground.metrics import holm
 from counterground.paper.study._study import interval
 from counterground.paper.study.coco._objects import Strength
 from counterground.paper.study.coco._trials import MEAN_CAPTION, RECIPE, ZERO_SHOT
-from counterground.results import percent
+from counterground.text import percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

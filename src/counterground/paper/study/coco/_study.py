@@ -35,7 +35,8 @@ from counterground.paper.study.coco._trials import (
     trials,
 )
 from counterground.published import load_table
-from counterground.results import Table, p_value
+from counterground.results import Table
+from counterground.text import p_value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

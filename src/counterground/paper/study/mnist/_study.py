@@ -17,7 +17,8 @@ from counterground.paper.study._study import Study, check_out, interval, text_ta
 from counterground.paper.study.mnist._mnist import Digits, load_mnist
 from counterground.paper.study.mnist._training import METHODS, Cell, Setting, train_cell
 from counterground.published import load_table
-from counterground.results import Table, p_value
+from counterground.results import Table
+from counterground.text import p_value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
