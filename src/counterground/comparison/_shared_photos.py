@@ -18,7 +18,6 @@ from counterground.metrics import (
     LineFit,
     Quantity,
     Scale,
-    quantity_estimate,
     scale_density,
     to_scale,
 )
@@ -101,7 +100,7 @@ def shared_photos(
     models = [of for row in points["row"] if (of := answers[row]) is not None]
     places = [to_scale(points[group], scale, points[f"n_{group}"]) for group in GROUPS]
     sides: tuple[Quantity, Quantity] = ("left", "right")
-    errors = [of for side in sides for model in models if (of := quantity_estimate(model, side, contrast))]
+    errors = [of for side in sides for model in models if (of := model.estimate(side, contrast))]
     if len(errors) != 2 * len(models):
         return None
     turned = np.diag(1 / scale_density(np.concatenate(places), scale))

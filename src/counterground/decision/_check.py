@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from xml.etree import ElementTree
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from counterground.decision._judged import Judged
 from counterground.decision._pilot import Pilot
 from counterground.decision._plan import Question, photos_needed, photos_to_decide
 from counterground.decision._write import Written
 from counterground.errors import UsageError
 from counterground.metrics import (
     ALPHA,
-    KEYS,
+    Answers,
+    Compared,
+    Contrast,
     Estimate,
-    cluster_columns,
     comparable,
-    drop_change_interval,
-    paired_test,
-    score_predictions,
+    contrast_change,
+    difference_interval,
+    different_photos,
+    share_interval,
 )
-from counterground.results import Cell, Column, MeasuredReferee, ModelScores, Run, Table, near_chance, regroup
-from counterground.text import counted, one_line, percent
+from counterground.results import Cell, Column, MeasuredReferee, Run, Table, near_chance, regroup
+from counterground.text import one_line
 
 Verdict = Literal["pass", "fail", "undecided"]
 
@@ -36,29 +39,29 @@ STATUS: dict[Verdict, int] = {"pass": 0, "fail": 3, "undecided": 4}
 """Exit statuses of ``counterground check``; 1 and 2 are errors, as for every command."""
 
 _POWER = 0.8
-_HOLDS = "The interval contains the limit."
-_NO_INTERVAL = (
-    "There is no interval: all photos, or those of a side, are in one cluster. Add photos of other clusters."
-)
 _ELSEWHERE = (
     "Check it on photos that did not choose the pairs (discover --split half; for CounterAnimal's pairs, new "
     "photos)."
 )
-_INFLATED = "chose the pairs of backgrounds on these same photos, which inflates its drop"
-_SHARED = (
-    "The pairs of backgrounds were chosen on these same photos, which inflates the drop of models that find "
-    f"the same photos hard, by an unknown amount: a fail cannot be shown here. {_ELSEWHERE}"
-)
-_SHARED_BY_BOTH = (
-    "The pairs of backgrounds were chosen on these same photos, which inflates the drop of models that find "
-    "the same photos hard, by an unknown amount that differs between models: neither a pass nor a fail "
-    f"against another model can be shown here. {_ELSEWHERE}"
-)
-_NARROW = (
-    "chose the pairs of each half of these photos on the other half, or was made from the model that did, so "
-    f"the interval is too narrow: the referee's own is in the notes of the benchmark. {_ELSEWHERE}"
-)
-_PHOTO = ("path", "photo_id", "class_index", "group", "cluster")
+_REASONS = {
+    "no_interval": "There is no interval: all photos, or those of a side, are in one cluster. Add photos of "
+    "other clusters.",
+    "contains_limit": "The interval contains the limit.",
+    "at_limit": "The value is the limit, so no number of photos would decide.",
+    "too_close": "The value is so close to the limit that no number of photos would decide.",
+    "too_few": "There are too few photos to tell how many would decide.",
+    "more_photos": "If the true value is the measured one, about {needed:,} photos would decide with power 80 %; "
+    "now there are {now:,}. Clusters must grow with them.",
+    "near_chance": "Its accuracy is near chance: it has little to lose, so a small {contrast} says nothing.",
+    "inflated": "{who} chose the pairs of backgrounds on these same photos, which inflates its {contrast}: this "
+    f"cannot be shown here. {_ELSEWHERE}",
+    "narrow": "{who} chose the pairs of each half of these photos on the other half, or was made from the model "
+    "that did, so the interval is too narrow: the referee's own is in the notes of the benchmark. "
+    f"{_ELSEWHERE}",
+    "chosen_here": "The pairs of backgrounds were chosen on these same photos, which inflates the {contrast} of "
+    "models that find the same photos hard, by an unknown amount: this cannot be shown here. "
+    f"{_ELSEWHERE}",
+}
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,13 @@ class Limits:
     """Limits that models must keep; None: no limit. All are fractions.
 
     Attributes:
-        max_drop: the largest drop.
+        max_drop: the largest value of the contrast.
         min_accuracy: the smallest accuracy, averaged over classes.
-        margin: how much larger the drop may be than that of the same model, or the only one, of another run
-            on the same photos.
+        margin: how much larger the contrast may be than that of the same model, or the only one, of another
+            run on the same photos.
+        undecided: what an undecided verdict becomes: ``fail``, ``pass`` or None, itself. It passes only if a
+            value beyond the limit by ``detectable`` would have been found to fail with power 80 %.
+        detectable: see ``undecided``.
 
     Raises:
         UsageError: an impossible limit.
@@ -78,47 +84,67 @@ class Limits:
     max_drop: float | None = None
     min_accuracy: float | None = None
     margin: float = 0.02
+    undecided: Literal["fail", "pass"] | None = None
+    detectable: float | None = None
 
     def __post_init__(self) -> None:
-        named = (
-            ("--max-drop", self.max_drop),
-            ("--min-accuracy", self.min_accuracy),
-            ("--margin", self.margin),
-        )
-        for name, value in named:
+        for name in ("max_drop", "min_accuracy", "margin", "detectable"):
+            value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
-                raise UsageError(f"{name} must be from 0 to 100, not {100 * value:g}.")
-        if self.min_accuracy is not None and 0 < self.min_accuracy < 0.01:  # every model would pass
-            given = 100 * self.min_accuracy
-            raise UsageError(f"--min-accuracy is in percent: {100 * given:g}, not {given:g}.")
+                option = f"--{name.replace('_', '-')}"
+                raise UsageError(f"{option} is a fraction or a percentage such as 10%, not {value:g}.")
+        if (self.undecided == "pass") != (self.detectable is not None):
+            raise UsageError("--undecided pass and --detectable go together: give both or neither.")
 
 
 @dataclass(frozen=True)
 class Finding:
     """One model against one limit.
 
-    ``value``, ``low``, ``high`` and ``limit`` are fractions; ``reason`` says why, and what to do if it is
-    undecided.
+    Attributes:
+        model: what tables call it.
+        check: what is limited: ``accuracy``, the name of the contrast, or with ``versus`` its change.
+        versus: the model and the run that it is compared with.
+        value: the measured value, as ``low``, ``high`` and ``limit`` a fraction.
+        low: lower end of the interval, corrected for the number of verdicts.
+        high: upper end.
+        limit: the limit.
+        verdict: what the interval, and the choice of the pairs, allow.
+        reasons: codes of why it is undecided (``no_interval``, ``contains_limit``, ``near_chance``, ...).
+        needed: photos with which a model of this value would be decided with power 80 %.
+        detectable: how far beyond the limit a value must be to be found with power 80 %, a fraction.
+        reason: ``reasons`` in words, and what to do.
     """
 
     model: str
     check: str
+    versus: str | None
     value: float | None
     low: float | None
     high: float | None
     limit: float
     verdict: Verdict
-    reason: str
+    reasons: tuple[str, ...] = ()
+    needed: int | None = None
+    detectable: float | None = None
+    reason: str = ""
+
+    @property
+    def title(self) -> str:
+        """The check in words, such as ``drop at most 10 %``."""
+        limit = f"{100 * self.limit:g} %"
+        if self.versus is not None:
+            return f"{self.check} at most {limit} larger than that of {self.versus}"
+        return f"{self.check} at {'least' if self.check == 'accuracy' else 'most'} {limit}"
 
 
 _SCHEMA: dict[str, Any] = {
-    "model": pl.String,
-    "check": pl.String,
-    "value": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "limit": pl.Float64,
+    **dict.fromkeys(("model", "check", "versus"), pl.String),
+    **dict.fromkeys(("value", "low", "high", "limit"), pl.Float64),
     "verdict": pl.String,
+    "reasons": pl.String,
+    "needed": pl.Int64,
+    "detectable": pl.Float64,
     "reason": pl.String,
 }
 
@@ -129,6 +155,7 @@ class Check(Written):
 
     ``findings``: one for each model and limit. Together, their intervals hold the truth in at least 95 % of
     runs: they are corrected for their number (Bonferroni).
+    ``undecided``: what undecided verdicts became.
     ``notes``: how models were loaded if not as trained, those of the benchmark, and what the choice of its
     pairs did to the figures.
     """
@@ -136,6 +163,7 @@ class Check(Written):
     run: str
     findings: tuple[Finding, ...]
     notes: tuple[str, ...] = ()
+    undecided: str | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -146,8 +174,9 @@ class Check(Written):
 
     @property
     def rows(self) -> pl.DataFrame:
-        """A row for each finding: the fields of `Finding`, fractions."""
-        return pl.DataFrame([vars(finding) for finding in self.findings], schema=_SCHEMA)
+        """A row for each finding: the fields of `Finding`, fractions; codes joined by commas."""
+        rows = [vars(finding) | {"reasons": ",".join(finding.reasons)} for finding in self.findings]
+        return pl.DataFrame(rows, schema=_SCHEMA)
 
     @property
     def table(self) -> Table:
@@ -164,7 +193,7 @@ class Check(Written):
             cells.append(
                 [
                     Cell(finding.model),
-                    Cell(finding.check),
+                    Cell(finding.title),
                     Cell(estimate.text, estimate.interval),
                     Cell(finding.verdict),
                 ]
@@ -198,7 +227,7 @@ class Check(Written):
         suite = ElementTree.SubElement(root, "testsuite", about)
         for finding in self.findings:
             case = ElementTree.SubElement(
-                suite, "testcase", classname=one_line(finding.model), name=one_line(finding.check), time="0"
+                suite, "testcase", classname=one_line(finding.model), name=one_line(finding.title), time="0"
             )
             measured = Estimate(finding.value, finding.low, finding.high)
             text = f"{measured.text} {measured.interval}".strip()
@@ -221,142 +250,235 @@ def check_run(
     limits: Limits,
     base: Run | None = None,
     *,
+    contrast: str | Contrast | None = None,
     referees: Sequence[MeasuredReferee] = (),
     base_referees: Sequence[MeasuredReferee] = (),
     on_these_photos: bool = False,
 ) -> Check:
     """Check the models of a run.
 
-    For a run on composites, the background effect is checked instead of the drop, and only composites on the
-    backgrounds of other photos count.
-
     A limit is kept if the whole interval keeps it and broken if the whole interval breaks it; otherwise the
-    verdict is ``undecided``. So is a pass on the drop of a model near chance, which has little to lose, and
-    any verdict that drops on photos that chose the pairs cannot show.
+    verdict is ``undecided``. So is a pass on the contrast of a model near chance, which has little to lose,
+    and any verdict that contrasts on photos that chose the pairs cannot show.
 
     Args:
         run: the run.
         limits: limits that its models must keep.
         base: the run to compare with, for ``limits.margin``.
+        contrast: what ``max_drop`` and ``margin`` limit: a contrast, its name or an expression; by default
+            the first one of the run's design.
         referees: the models of ``run`` that chose its pairs.
         base_referees: those of ``base``.
         on_these_photos: whether the pairs were chosen on the photos of ``run``, which are those of ``base``.
 
     Raises:
-        UsageError: nothing to check, no drop to check, or a base run on other photos, with other names under
-            the same label space, with other clusters, or without a model to compare with.
+        UsageError: nothing to check, no photos on both sides, or a base run on other photos, with other names
+            under the same label space, with other clusters, or without a model to compare with.
     """
-    judged = Judged.of(run)
-    run, base = judged.run, None if base is None else Judged.of(base).run
-    parts = {
-        key: rows.sort("path")
-        for key, rows in run.predictions.partition_by(KEYS, as_dict=True, maintain_order=True).items()
-    }
-    each = (limits.max_drop is not None) + (limits.min_accuracy is not None) + (base is not None)
-    if not each:
-        raise UsageError("There is nothing to check: add --max-drop, --min-accuracy or --not-worse-than.")
-    if base is not None:
-        _check_names(run, base)
-        _check_clusters(run, base)
-    alpha = ALPHA / (each * len(parts))
-    scored = regroup(score_predictions(run.predictions, by_class=False, alpha=alpha, design=run.design))
-    ordinary = regroup(run.scores)
-    if (limits.max_drop is not None or base is not None) and not any(model.has_groups for model in scored):
-        raise UsageError(f"{run.path} has no {judged.noun} to check: {judged.absent}.")
-    findings = []
-    for model, plain, (key, rows) in zip(scored, ordinary, parts.items(), strict=True):
-        guessing = _guessing(plain, run.info.label_space.chance)
-        subject = _Subject(model, key, rows, guessing, alpha, judged)
+    given = (limits.max_drop, limits.min_accuracy, base)
+    kinds = sum(each is not None for each in given)
+    if not kinds:
+        raise UsageError("There is nothing to check: add --max-drop, --min-accuracy or --baseline.")
+    selection = _Selection(referees, base_referees, on_these_photos)
+    subjects = [
+        _Subject(model.label, key, answers, run, run.contrast(contrast), ALPHA / (kinds * len(run.answers)))
+        for model, (key, answers) in zip(regroup(run.scores), run.answers.items(), strict=True)
+    ]
+    findings: list[Finding] = []
+    for subject in subjects:
         if limits.max_drop is not None:
-            findings.append(_drop(subject, limits.max_drop, referees, on_these_photos=on_these_photos))
+            findings.append(subject.of_contrast(limits.max_drop, selection))
         if limits.min_accuracy is not None:
-            findings.append(_accuracy(subject, limits.min_accuracy))
+            findings.append(subject.of_accuracy(limits.min_accuracy))
         if base is not None:
-            found = _not_worse(
-                subject, base, limits.margin, referees, base_referees, on_these_photos=on_these_photos
-            )
-            findings.append(found)
+            findings.append(subject.of_change(limits.margin, base, selection))
     runs = [run] if base is None else [run, base]
     notes = [note for each in runs for note in each.info.benchmark.notes]
     notes += [sentence for referee in (*referees, *base_referees) for sentence in referee.sentences]
-    return Check(str(run.path), tuple(findings), tuple(dict.fromkeys(notes)))
+    decided = tuple(_decided(finding, limits) for finding in findings)
+    return Check(str(run.path), decided, tuple(dict.fromkeys(notes)), limits.undecided)
+
+
+def _decided(finding: Finding, limits: Limits) -> Finding:
+    """Turn an undecided verdict into the one that was requested for it."""
+    if finding.verdict == "undecided" and limits.undecided == "fail":
+        return replace(finding, verdict="fail")
+    seen = finding.detectable is not None and finding.detectable <= (limits.detectable or 0.0)
+    if finding.verdict == "undecided" and limits.undecided == "pass" and seen:
+        return replace(finding, verdict="pass")
+    return finding
+
+
+class _Unsupported(NamedTuple):
+    """Why a verdict cannot be shown: a code, and which model chose the pairs."""
+
+    code: str
+    who: str = ""
+
+
+@dataclass(frozen=True)
+class _Selection:
+    """How the choice of the pairs bears on verdicts about a contrast."""
+
+    referees: Sequence[MeasuredReferee]
+    base_referees: Sequence[MeasuredReferee]
+    on_these_photos: bool
+
+    def of(self, model: str, base: tuple[str, str] | None = None) -> dict[Verdict, _Unsupported]:
+        """Return the verdicts that cannot be shown.
+
+        An inflated contrast makes its model fail and, as that of the ``base``, the other pass.
+
+        Args:
+            model: name of the model.
+            base: name of the model that it is compared with, and what sentences call it.
+        """
+        both: tuple[Verdict, ...] = ("pass", "fail")
+        sides: list[tuple[str, str, Sequence[MeasuredReferee], Verdict]] = [("It", model, self.referees, "fail")]
+        if base is not None:
+            sides.append((base[1], base[0], self.base_referees, "pass"))
+        unsupported: dict[Verdict, _Unsupported] = {}
+        if self.on_these_photos:
+            unsupported = dict.fromkeys(both if base else ("fail",), _Unsupported("chosen_here"))
+        for who, name, referees, favoured in sides:
+            effects = {referee.effect for referee in referees if referee.model == name}
+            if "narrow" in effects:
+                unsupported |= dict.fromkeys(both, _Unsupported("narrow", who))
+            elif "inflated" in effects:
+                unsupported[favoured] = _Unsupported("inflated", who)
+        return unsupported
 
 
 @dataclass(frozen=True)
 class _Subject:
-    """A model in one setting: scores with the corrected intervals, rows of predictions by path.
+    """A model in one setting, whose intervals miss the truth no more often than ``alpha``."""
 
-    ``guessing`` says that it is near chance, ``alpha`` is that of the intervals, and ``of`` what is decided
-    about the run.
-    """
-
-    scores: ModelScores
+    label: str
     key: tuple[Any, ...]
-    rows: pl.DataFrame
-    guessing: str
+    answers: Answers
+    run: Run
+    contrast: Contrast
     alpha: float
-    of: Judged
 
-    def judged(
-        self,
-        check: str,
-        found: Estimate,
-        limit: float,
-        rows: pl.DataFrame,
-        unsupported: Mapping[Verdict, str],
-        *,
-        excess: float | None = None,
-    ) -> Finding:
-        """Judge a drop, or a difference of drops, that ``rows`` show.
+    def of_contrast(self, limit: float, selection: _Selection) -> Finding:
+        """Judge the value of the contrast."""
+        sides = self.answers.sides(self.contrast)
+        if sides is None:
+            raise self._absent()
+        left, right, n = sides
+        value = difference_interval(replace(left, alpha=self.alpha), replace(right, alpha=self.alpha), n)
 
-        ``unsupported``: verdicts that the selection of the pairs does not allow, and why. ``excess``: how
-        much farther than t standard errors the interval of a difference of drops reaches towards the limit;
-        None for a drop.
-        """
-        verdict: Verdict = "undecided"
-        reason = ""
-        if found.high is not None and found.high <= limit:
-            verdict = "pass"
-        elif found.low is not None and found.low > limit:
-            verdict = "fail"
-        elif found.value is None or found.low is None:
-            reason = _NO_INTERVAL
-        elif unsupported:
-            reason = f"{_HOLDS} {' '.join(dict.fromkeys(unsupported.values()))}"
-        else:
-            reason = self._needed(found, limit, rows, excess)
-        if verdict in unsupported:
-            verdict, reason = "undecided", unsupported[verdict]
-        if verdict == "pass" and self.guessing:
-            verdict, reason = "undecided", self.guessing
-        return Finding(self.scores.label, check, found.value, found.low, found.high, limit, verdict, reason)
+        def needed(pilot: Pilot) -> int | None:
+            return photos_to_decide(pilot, limit, _POWER, self.alpha)
 
-    def _needed(self, found: Estimate, limit: float, rows: pl.DataFrame, excess: float | None) -> str:
-        """Say what would decide if the true value were the measured one."""
-        assert found.value is not None
-        if math.isclose(found.value, limit, abs_tol=1e-9):
-            return f"{_HOLDS} The value is the limit, so no number of photos would decide."
-        try:
-            right = rows["correct"].cast(pl.Float64).to_numpy()
-            pilot = Pilot.of(rows, right, design=self.of.run.design)
-        except UsageError:
-            return f"{_HOLDS} There are too few {self.of.rows}s to tell how many would decide."
-        if excess is None:
-            photos = photos_to_decide(pilot, limit, _POWER, self.alpha)
-        else:
-            photos = self._needed_for_difference(pilot, abs(found.value - limit), excess)
-        if photos is None:
-            return f"{_HOLDS} The value is so close to the limit that no number of photos would decide."
-        side = "above" if found.value > limit else "below"
-        enough = self.of.enough(photos, pilot.photos_now, pilot.clusters_now)
-        at_hand = "" if self.of.is_of_composites else f"; the run has {pilot.photos_now:,}"
-        return (
-            f"{_HOLDS} If the true value is the measured one, {percent(abs(found.value - limit))} points "
-            f"{side} the limit, about {enough} would decide with power {100 * _POWER:g} %{at_hand}."
+        unsupported = selection.of(str(self.key[0]))
+        return self._judged(value, limit, None, unsupported, self.answers.correct, needed)
+
+    def of_accuracy(self, limit: float) -> Finding:
+        """Judge accuracy, averaged over classes."""
+        estimate = self.answers.estimate("accuracy")
+        assert estimate is not None
+        value = share_interval(replace(estimate, alpha=self.alpha))
+        finding = Finding(self.label, "accuracy", None, value.value, value.low, value.high, limit, "undecided")
+        if value.low is None or value.high is None or value.value is None:
+            return self._explained(finding, _Unsupported("no_interval"))
+        if value.low >= limit or value.high < limit:
+            return replace(finding, verdict="pass" if value.low >= limit else "fail")
+        finding = replace(finding, detectable=self._detectable(value.high - value.value))
+        return self._explained(finding, _Unsupported("contains_limit"))
+
+    def of_change(self, margin: float, base: Run, selection: _Selection) -> Finding:
+        """Judge how much larger the contrast is than that of the base run's model."""
+        name, other = self._partner(base)
+        if self.answers.estimate("difference", self.contrast) is None:
+            raise self._absent()
+        change, plain = contrast_change(self.answers, other, self.contrast, self.alpha)
+
+        def needed(pilot: Pilot) -> int | None:
+            assert change.value is not None
+            excess = _excess(change, plain, margin)
+            return self._needed_for_difference(pilot, abs(change.value - margin), excess)
+
+        versus = f"{name} in {base.path}"
+        unsupported = selection.of(str(self.key[0]), (name, versus))
+        gain = self.answers.correct.astype(np.float64) - other.correct
+        return self._judged(change, margin, versus, unsupported, gain, needed)
+
+    def _absent(self) -> UsageError:
+        return UsageError(
+            f"{self.run.path} has no {self.contrast.name} to check: no photos on both sides of {self.contrast}."
         )
 
+    def _judged(
+        self,
+        value: Estimate,
+        limit: float,
+        versus: str | None,
+        unsupported: Mapping[Verdict, _Unsupported],
+        values: npt.NDArray[np.generic],
+        needed: Callable[[Pilot], int | None],
+    ) -> Finding:
+        """Judge a contrast, or its change, whose photos have ``values``."""
+        verdict: Verdict = "undecided"
+        if value.high is not None and value.high <= limit:
+            verdict = "pass"
+        elif value.low is not None and value.low > limit:
+            verdict = "fail"
+        numbers = (value.value, value.low, value.high, limit)
+        finding = Finding(self.label, self.contrast.name, versus, *numbers, "undecided")
+        if value.value is None or value.low is None:
+            return self._explained(finding, _Unsupported("no_interval"))
+        if verdict in unsupported:
+            return self._explained(finding, unsupported[verdict])
+        if verdict == "pass" and self._guesses:
+            return self._explained(finding, _Unsupported("near_chance"))
+        if verdict != "undecided":
+            return replace(finding, verdict=verdict)
+        if unsupported:
+            return self._explained(finding, _Unsupported("contains_limit"), *unsupported.values())
+        if not self._guesses:
+            finding = replace(finding, detectable=self._detectable(value.value - value.low))
+        code, photos, now = self._advice(value.value, limit, values, needed)
+        finding = replace(finding, needed=photos)
+        return self._explained(finding, _Unsupported("contains_limit"), _Unsupported(code), now=now)
+
+    def _explained(self, finding: Finding, *unsupported: _Unsupported, now: int = 0) -> Finding:
+        """Add why it is undecided."""
+        numbers = {"contrast": self.contrast.name, "needed": finding.needed, "now": now}
+        reasons = dict.fromkeys(unsupported)
+        words = [_REASONS[code].format(who=who, **numbers) for code, who in reasons]
+        return replace(finding, reasons=tuple(code for code, _ in reasons), reason=" ".join(words))
+
+    @property
+    def _guesses(self) -> bool:
+        """Whether the model is near chance on the left side."""
+        left = self.answers.estimate("left", self.contrast)
+        return left is not None and near_chance(share_interval(left), self.run.info.label_space.chance)
+
+    def _detectable(self, reach: float) -> float:
+        """Return how far beyond a limit a value is found with power 80 %, given how far an interval reaches."""
+        normal = NormalDist()
+        return reach * (1 + normal.inv_cdf(_POWER) / normal.inv_cdf(1 - self.alpha / 2))
+
+    def _advice(
+        self,
+        value: float,
+        limit: float,
+        values: npt.NDArray[np.generic],
+        needed: Callable[[Pilot], int | None],
+    ) -> tuple[str, int | None, int]:
+        """Return a code, how many photos would decide if the true value were this, and how many there are."""
+        if math.isclose(value, limit, abs_tol=1e-9):
+            return "at_limit", None, 0
+        try:
+            pilot = Pilot.of(self.answers.photos, values, self.contrast)
+        except UsageError:
+            return "too_few", None, 0
+        photos = needed(pilot)
+        return "too_close" if photos is None else "more_photos", photos, pilot.photos_now
+
     def _needed_for_difference(self, pilot: Pilot, distance: float, excess: float) -> int | None:
-        """Return how many photos would decide about a difference of two drops this far from the limit."""
+        """Return how many photos would decide about a difference of two contrasts this far from the limit."""
         # Plans are for intervals of 95 %; corrected ones are wider, as if the limit were nearer.
         normal = NormalDist()
         ordinary, corrected = (normal.inv_cdf(1 - each / 2) for each in (ALPHA, self.alpha))
@@ -367,158 +489,36 @@ class _Subject:
         distance *= (ordinary + seen) / (corrected + seen)
         return photos_needed(replace(pilot, paired=True), Question(distance, _POWER))
 
+    def _partner(self, base: Run) -> tuple[str, Answers]:
+        """Return the name of the base run's model to compare with, and its answers.
 
-def _guessing(model: ModelScores, chance: float) -> str:
-    """Say that a model is near chance; empty if it is not."""
-    common = model.get("accuracy", "common")
-    if not near_chance(common, chance):
-        return ""
-    level = f"{common.text} % {common.interval}".rstrip()
-    return (
-        f"Its accuracy on common photos, {level}, is near chance ({percent(chance)} %): it has little to "
-        "lose, so a small drop says nothing."
-    )
-
-
-def _unsupported(
-    model: str, referees: Sequence[MeasuredReferee], who: str, favoured: Verdict
-) -> dict[Verdict, str]:
-    """Return the verdicts that a model cannot have because it chose the pairs: reasons by verdict.
-
-    ``favoured`` is the verdict that an inflated drop favours, ``who`` the model in the reason.
-    """
-    effects = {referee.effect for referee in referees if referee.model == model}
-    if "narrow" in effects:
-        return dict.fromkeys(("pass", "fail"), f"{who} {_NARROW}")
-    if "inflated" in effects:
-        return {favoured: f"{who} {_INFLATED}: a {favoured} cannot be shown here. {_ELSEWHERE}"}
-    return {}
-
-
-def _drop(
-    subject: _Subject, limit: float, referees: Sequence[MeasuredReferee], *, on_these_photos: bool
-) -> Finding:
-    drop = subject.scores.get("drop")
-    unsupported = _unsupported(str(subject.key[0]), referees, "It", "fail")
-    if on_these_photos and not unsupported:
-        unsupported = {"fail": _SHARED}
-    check = f"{subject.of.noun} at most {100 * limit:g}"
-    return subject.judged(check, drop, limit, subject.rows, unsupported)
+        Raises:
+            UsageError: there is none, or it saw other photos or chose among other names.
+        """
+        own, other = self.run.info.label_space, base.info.label_space
+        if own.name == other.name and own.version != other.version:  # as after an edit of it
+            raise UsageError(
+                f"The label space {own.name!r} of {base.path} has other names than that of {self.run.path}: "
+                "evaluate both models with the same names."
+            )
+        fitting = {key: of for key, of in base.answers.items() if comparable(self.key[1:], key[1:])}
+        named = {key: of for key, of in fitting.items() if key[0] == self.key[0]} or fitting
+        if len(named) != 1:
+            names = ", ".join(dict.fromkeys(str(key[0]) for key in base.answers))
+            raise UsageError(
+                f"{base.path} must hold one model, alone or of the same name, with the same names, prompts, label "
+                f"space and loading to compare {self.key[0]} with; it holds {names}."
+            )
+        ((key, answers),) = named.items()
+        first = Compared(str(self.key[0]), self.key[1:], self.answers)
+        second = Compared(f"{key[0]} in {base.path}", key[1:], answers)
+        if problem := different_photos(first, second):
+            raise UsageError(problem)
+        return str(key[0]), answers
 
 
-def _accuracy(subject: _Subject, limit: float) -> Finding:
-    accuracy = subject.scores.get("accuracy")
-    verdict: Verdict = "undecided"
-    if accuracy.low is not None and accuracy.low >= limit:
-        verdict = "pass"
-    elif accuracy.high is not None and accuracy.high < limit:
-        verdict = "fail"
-    reason = "" if verdict != "undecided" else f"{_HOLDS} More photos would narrow it."
-    if accuracy.low is None:
-        reason = _NO_INTERVAL
-    of = " of composites" * subject.of.is_of_composites
-    return Finding(
-        subject.scores.label,
-        f"accuracy{of} at least {100 * limit:g}",
-        accuracy.value,
-        accuracy.low,
-        accuracy.high,
-        limit,
-        verdict,
-        reason,
-    )
-
-
-def _not_worse(
-    subject: _Subject,
-    base: Run,
-    margin: float,
-    referees: Sequence[MeasuredReferee],
-    base_referees: Sequence[MeasuredReferee],
-    *,
-    on_these_photos: bool,
-) -> Finding:
-    rows = subject.rows
-    name, other = _partner(subject, base)
-    both = (rows["correct"], other["correct"], rows["class_index"], rows["group"])
-    ways = cluster_columns(rows, subject.of.run.design)
-    found = drop_change_interval(*both, **ways, alpha=subject.alpha)
-    plain = paired_test(*both, **ways, quantity="drop", alpha=subject.alpha)
-    change = Estimate(found.value, found.low, found.high, found.n, found.clusters)
-    hits = (frame["correct"].cast(pl.Float64) for frame in (rows, other))
-    differences = rows.with_columns(correct=next(hits) - next(hits))
-    check = f"{subject.of.noun} at most {100 * margin:g} larger than that of {name} in {base.path}"
-    unsupported: dict[Verdict, str] = (
-        dict.fromkeys(("pass", "fail"), _SHARED_BY_BOTH) if on_these_photos else {}
-    )
-    unsupported |= {
-        **_unsupported(str(subject.key[0]), referees, "It", "fail"),
-        **_unsupported(name, base_referees, f"{name} in {base.path}", "pass"),
-    }
-    return subject.judged(
-        check, change, margin, differences, unsupported, excess=_excess(found, plain, margin)
-    )
-
-
-def _excess(found: Estimate, plain: Estimate, limit: float) -> float:
+def _excess(change: Estimate, plain: Estimate, limit: float) -> float:
     """Return how much farther than a plain interval another one reaches towards a limit."""
-    ends = (found.low, plain.low) if (found.value or 0.0) > limit else (found.high, plain.high)
+    ends = (change.low, plain.low) if (change.value or 0.0) > limit else (change.high, plain.high)
     end, nearer = ends
     return 0.0 if end is None or nearer is None else abs(end - nearer)
-
-
-def _check_names(run: Run, base: Run) -> None:
-    """Refuse a base run in which other names competed under the same label space, as after an edit of it.
-
-    Raises:
-        UsageError: they did.
-    """
-    own, other = run.info.label_space, base.info.label_space
-    if own.name == other.name and own.version != other.version:
-        raise UsageError(
-            f"The label space {own.name!r} of {base.path} has other names than that of {run.path}: evaluate "
-            "both models with the same names."
-        )
-
-
-def _check_clusters(run: Run, base: Run) -> None:
-    """Refuse a base run whose design names other clusters: it is unclear which of the two count.
-
-    Raises:
-        UsageError: it does.
-    """
-    own, other = (" and ".join(each.design.clusters) for each in (run, base))
-    if own != other:
-        raise UsageError(
-            f"Photos of {run.path} are clustered by {own}, those of {base.path} by {other}: evaluate both "
-            "models on the same benchmark."
-        )
-
-
-def _partner(subject: _Subject, base: Run) -> tuple[str, pl.DataFrame]:
-    """Return the name of the base run's model to compare with, and its rows.
-
-    Raises:
-        UsageError: there is none, or it saw other photos.
-    """
-    key = subject.key
-    parts = base.predictions.partition_by(KEYS, as_dict=True, maintain_order=True)
-    fitting = {other: found for other, found in parts.items() if comparable(key[1:], other[1:])}
-    named = {other: found for other, found in fitting.items() if other[0] == key[0]} or fitting
-    if len(named) != 1:
-        names = ", ".join(dict.fromkeys(str(other[0]) for other in parts))
-        why = (
-            "alone or of the same name" if named else "with the same names, prompts, label space and loading"
-        )
-        raise UsageError(f"{base.path} must hold one model {why} to compare {key[0]} with; it holds {names}.")
-    ((other, found),) = named.items()
-    found = found.sort("path")
-    identity = list(dict.fromkeys((*_PHOTO, *base.design.clusters)))
-    photos, others = subject.rows.select(identity), found.select(identity)
-    if not photos.equals(others):
-        shared = photos.join(others, on=identity, nulls_equal=True).height
-        raise UsageError(
-            f"{base.path} was made on other photos: {shared:,} of {counted(len(photos), 'photo')} are the "
-            "same. Evaluate both models on the same benchmark."
-        )
-    return str(other[0]), found

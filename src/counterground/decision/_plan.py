@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 from pydantic import Field
 
 from counterground.arguments import checked_fields
-from counterground.decision._judged import Judged
 from counterground.decision._pilot import MOST, Assumptions, Pilot, Source
 from counterground.decision._write import Written
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import read_parquet
-from counterground.metrics import ALPHA, DESIGN, KEYS, Design, comparable
+from counterground.metrics import ALPHA, DROP, Answers, Contrast, Stratification, comparable
 from counterground.results import Cell, Column, MeasuredReferee, Run, Table, find_model
 from counterground.text import count, percent
 
 _Cost = Annotated[float, Field(ge=0, le=1e9)]  # of a call or a photo, in seconds or any currency
 _PRECISION = 1e-4  # of a drop
-_OF_COMPOSITES = (
-    "Here photos are composites, the drop is the background effect, and clusters are those of objects or of "
-    "background photographs, whichever are fewer. Both must grow together: more composites of the same "
-    "photos change little. Label hours are for the photos that composites are made of."
+_SOURCES = ("foreground", "background_photo")
+"""Columns of composites that name the photographs they are made of."""
+_TWO_WAYS = (
+    "Clusters are those of one of two ways, whichever are fewer. Both must grow together: more photos of the "
+    "same clusters change little. Label hours are for photographs, of which composites share some."
 )
-
 
 @checked_fields
 @dataclass(frozen=True)
@@ -84,11 +85,13 @@ class Plan(Written):
     ``rows``: ``model``; ``drop`` to be detected with ``power``; the ``power_now`` of ``photos_now`` in
     ``clusters_now``, and the ``smallest_drop_now`` that they show with ``power``; ``photos`` and ``clusters``
     needed (null: 10 million photos are not enough), ``label_hours`` for those not at hand, ``calls`` and
-    their ``cost``. Drops and power are fractions. ``paired``: each is a difference of two models' drops.
+    their ``cost``. Drops and power are fractions. ``contrast`` is the name of what the drop is of; ``paired``:
+    each is a difference of two models' drops.
     """
 
     rows: pl.DataFrame
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    contrast: str = "drop"
     paired: bool = False
 
     @property
@@ -115,7 +118,7 @@ class Plan(Written):
             texts += [f"{row['cost']:,.2f}" if row["cost"] is not None else "–"] * with_cost
             cells.append([Cell(text) for text in texts])
         first = self.rows.row(0, named=True)
-        what = "a difference in drop" if self.paired else "a drop"
+        what = f"a difference in {self.contrast}" if self.paired else f"a {self.contrast}"
         caption = (
             f"To detect {what} of {100 * first['drop']:g} points with power {100 * first['power']:g} %, the "
             "probability that its 95 % interval lies above 0. Power in percent, drops in points."
@@ -133,6 +136,7 @@ def plan_photos(
     drop: float,
     power: float = 0.8,
     *,
+    contrast: str | Contrast | None = None,
     clusters: int | None = None,
     against: str | None = None,
     costs: Costs | None = None,
@@ -141,10 +145,11 @@ def plan_photos(
     """Return how many photos are needed to detect a drop, and what those at hand can detect.
 
     Args:
-        source: a pilot run (a row for each of its models) or assumptions. For composites, the drop is the
-            background effect.
+        source: a pilot run (a row for each of its models) or assumptions.
         drop: drop to detect (fraction): by how much it differs from 0, or from that of ``against``.
         power: the probability of detecting it, above 0.05 and below 1.
+        contrast: what the drop is of: a contrast, its name or an expression; by default the first one of the
+            run's design.
         clusters: how many there can be, at least 4; None: they grow with the photos.
         against: a model of the run; each other model's drop is then compared with its drop.
         costs: what photos cost.
@@ -163,16 +168,18 @@ def plan_photos(
     if clusters is not None and clusters > MOST:
         raise UsageError(f"No more than {MOST:,} clusters can be planned for, not {clusters:,}.")
     costs = costs or Costs()
+    noun = "drop"
     if isinstance(source, Assumptions):
-        if against is not None:
-            raise UsageError("--against needs a pilot RUN: assumptions say nothing of two models' errors.")
+        if against is not None or contrast is not None:
+            raise UsageError("A contrast and --against need a pilot RUN: assumptions say nothing of them.")
         named: list[tuple[str, Source | str, Costs]] = [("assumed", source, costs)]
         notes = [source.sentence(clusters)]
     else:
-        judged = Judged.of(source)
-        named = _pilots(judged, against, costs)
-        notes = [each.sentence(name) for name, each, _ in named if isinstance(each, Pilot)]
-        notes += [_OF_COMPOSITES] * judged.is_of_composites
+        chosen = source.contrast(contrast)
+        noun, named = chosen.name, _pilots(source, chosen, against, costs)
+        notes = [pilot.sentence(name, noun) for name, pilot, _ in named if isinstance(pilot, Pilot)]
+        if len(source.design.clusters) > 1:
+            notes.append(_TWO_WAYS)
     obstacles = [(name, obstacle) for name, each, _ in named if (obstacle := _obstacle(each, drop))]
     if len(obstacles) == len(named):
         alike = len(obstacles) > 1 and len({obstacle for _, obstacle in obstacles}) == 1
@@ -190,7 +197,7 @@ def plan_photos(
         for referee in referees
         if referee.effect == "narrow"
     ]
-    return Plan(pl.DataFrame(rows, schema=_SCHEMA), tuple(notes), against is not None)
+    return Plan(pl.DataFrame(rows, schema=_SCHEMA), tuple(notes), noun, against is not None)
 
 
 class Outlook(NamedTuple):
@@ -217,38 +224,22 @@ class Outlook(NamedTuple):
         """Clusters that hold the photos needed."""
         return None if self.needed is None else math.ceil(self.clusters_now * self.needed / self.now)
 
-    def counted_once(self, photos: int, rows: int) -> Outlook:
-        """Return it for ``photos`` of which some were counted twice, on two sides, in as many ``rows``."""
-        needed, needed_at = (
-            None if each is None else -(-each * photos // rows) for each in (self.needed, self.needed_at)
-        )
-        return self._replace(now=-(-self.now * photos // rows), needed=needed, needed_at=needed_at)
-
 
 def look_ahead(
-    photos: pl.DataFrame,
-    values: pl.Series,
-    question: Question,
-    *,
-    paired: bool = False,
-    design: Design = DESIGN,
-    alpha: float = ALPHA,
+    answers: Answers, question: Question, *, contrast: Contrast = DROP, alpha: float = ALPHA
 ) -> Outlook | str:
     """Return what `plan_photos` says of one model; if there is nothing to plan, why, after its name.
 
     Args:
-        photos: rows of predictions.
-        values: whether each is right; or the difference of two models.
+        answers: what the model answered.
         question: the drop and the power; clusters grow with the photos.
-        paired: whether the values are differences of two models.
-        design: whose clusters count.
-        alpha: for ``needed_at``, of a single model: how often its interval may miss the truth.
+        contrast: what the drop is of.
+        alpha: for ``needed_at``: how often its interval may miss the truth.
     """
-    source = _pilot_or_reason(photos, values, design, paired=paired)
+    source = _pilot_or_reason(answers.photos, answers.correct.astype(np.float64), contrast)
     if isinstance(source, str) or (obstacle := _obstacle(source, question.drop)):
         return source if isinstance(source, str) else obstacle
-    needed = photos_needed(source, question)
-    needed_at = needed
+    needed = needed_at = photos_needed(source, question)
     if alpha != ALPHA:
         needed_at = _fewest(
             source.fewest, lambda n: source.power(question.drop, n, alpha=alpha) >= question.power
@@ -264,7 +255,7 @@ def _obstacle(source: Source | str, drop: float) -> str:
         return source
     if drop <= source.largest:
         return ""
-    return f"has {percent(source.largest)} % on common photos, so it cannot drop by {100 * drop:g} points."
+    return f"has an accuracy of {percent(source.largest)} %, so it cannot drop by {100 * drop:g} points."
 
 
 def photos_needed(source: Source, question: Question) -> int | None:
@@ -363,41 +354,50 @@ def _notes(rows: Sequence[dict[str, Any]], clusters: int | None, costs: Costs) -
     return notes
 
 
-def _pilots(judged: Judged, against: str | None, costs: Costs) -> list[tuple[str, Source | str, Costs]]:
+def _pilots(
+    run: Run, contrast: Contrast, against: str | None, costs: Costs
+) -> list[tuple[str, Source | str, Costs]]:
     """Return the name of each model, what it shows or why it shows nothing, and what it costs."""
-    run, seconds = judged.run, costs.seconds_per_photo * judged.photos_per_row
-    parts = run.predictions.partition_by(KEYS, as_dict=True, maintain_order=True)
     records = {model.name: model for model in run.info.models}
     calls = _calls_per_photo(run)
     chosen = None if against is None else find_model([run], against)
-    bases = {key: rows.sort("path") for key, rows in parts.items() if key[0] == chosen}
-    found: list[tuple[str, Source | str, Costs]] = []
-    for key, rows in parts.items():
-        name, label = str(key[0]), _label(key, list(parts))
-        per_photo = costs.calls_per_photo if costs.calls_per_photo is not None else calls.get(name)
-        price = costs.price if costs.price is not None else records[name].stated("price_per_call", float)
-        own = replace(costs, seconds_per_photo=seconds, calls_per_photo=per_photo, price=price)
+    bases = [key for key in run.answers if key[0] == chosen]
+    pilots: list[tuple[str, Source | str, Costs]] = []
+    for key, answers in run.answers.items():
+        name, label, photos = str(key[0]), _label(key, list(run.answers)), answers.photos
+        own = replace(
+            costs,
+            seconds_per_photo=costs.seconds_per_photo * _photographs_per_row(photos, contrast),
+            calls_per_photo=calls.get(name) if costs.calls_per_photo is None else costs.calls_per_photo,
+            price=records[name].stated("price_per_call", float) if costs.price is None else costs.price,
+        )
+        hits = answers.correct.astype(np.float64)
         if chosen is None:
-            found.append((label, _pilot_or_reason(rows, rows["correct"], run.design), own))
-        for base, others in bases.items():
-            if name == chosen or not comparable(key[1:], base[1:]):
-                continue
-            joined = rows.sort("path")
-            difference = joined["correct"].cast(pl.Float64) - others["correct"].cast(pl.Float64)
-            pilot = _pilot_or_reason(joined, difference, run.design, paired=True)
-            found.append((f"{label} vs. {_label(base, list(parts))}", pilot, own))
-    if not found:
+            pilots.append((label, _pilot_or_reason(photos, hits, contrast), own))
+        for base in bases:
+            if name != chosen and comparable(key[1:], base[1:]):
+                pilot = _pilot_or_reason(photos, hits - run.answers[base].correct, contrast, paired=True)
+                pilots.append((f"{label} vs. {_label(base, list(run.answers))}", pilot, own))
+    if not pilots:
         raise UsageError(f"The run has no other model to plan a comparison with {against!r} for.")
-    return found
+    return pilots
 
 
 def _pilot_or_reason(
-    photos: pl.DataFrame, values: pl.Series, design: Design, *, paired: bool = False
+    photos: Stratification, values: npt.ArrayLike, contrast: Contrast, *, paired: bool = False
 ) -> Pilot | str:
     try:
-        return Pilot.of(photos, values.cast(pl.Float64).to_numpy(), paired=paired, design=design)
+        return Pilot.of(photos, values, contrast, paired=paired)
     except UsageError as error:
         return str(error)
+
+
+def _photographs_per_row(photos: Stratification, contrast: Contrast) -> float:
+    """Return how many photographs were labelled for each row that counts: composites share theirs."""
+    assert photos.photos is not None
+    rows = photos.photos[np.unique(photos.sides(contrast).partition.places).tolist()]
+    columns = [name for name in _SOURCES if name in rows.columns] or ["path"]
+    return pl.concat([rows[name] for name in columns]).n_unique() / max(1, len(rows))
 
 
 def _label(key: tuple[Any, ...], keys: Sequence[tuple[Any, ...]]) -> str:
@@ -418,6 +418,5 @@ def _calls_per_photo(run: Run) -> dict[str, float]:
         raise CounterGroundError(
             f"{path} is damaged ({str(error).splitlines()[0]}). Evaluate again."
         ) from error
-    photos = run.predictions.select("path").unique()  # for composites, not all
-    answers = answers.join(photos, on="path", how="semi")
-    return {name: answers.filter(pl.col("model") == name).height / max(1, len(photos)) for name in remote}
+    photos = len(run.photos)
+    return {name: answers.filter(pl.col("model") == name).height / max(1, photos) for name in remote}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import Any, Literal, NamedTuple
@@ -12,16 +12,14 @@ import numpy.typing as npt
 import polars as pl
 
 from counterground.metrics._codes import Floats, as_flags, same_length
-from counterground.metrics._estimate import UNKNOWN, Estimate
-from counterground.metrics._registry import Answers, read_answers
+from counterground.metrics._estimate import Estimate
+from counterground.metrics._registry import Answers, Quantity, read_answers
 from counterground.metrics._settings import BY_SIDE, SETTING, SETTING_SCHEMA, comparable
 from counterground.metrics.design import DESIGN, DROP, Contrast, Design
 from counterground.metrics.intervals import (
     ALPHA,
     IDENTITY,
-    Average,
     InfluenceEstimate,
-    Partition,
     Stratification,
     StratumMeans,
     critical,
@@ -34,8 +32,6 @@ from counterground.metrics.intervals import (
 )
 from counterground.text import counted
 
-Quantity = Literal["accuracy", "left", "right", "difference"]
-"""What two models are compared on: accuracy over classes, or a contrast's sides or value."""
 _OF_THE_DROP: dict[str, Quantity] = {
     "accuracy": "accuracy",
     "common": "left",
@@ -82,9 +78,7 @@ def paired_test(
         raise ValueError(f"Compare 'accuracy', 'common', 'counter' or 'drop', not {quantity!r}.")
     photos = Stratification(class_index, group, cluster, crossed=crossed, alpha=alpha)
     models = [Answers.of(pl.DataFrame({"correct": flags}), photos) for flags in (first, second)]
-    found = paired_tests(models, [(0, 1)], _OF_THE_DROP[quantity])
-    fields = {name: values[0] for name, values in found.items()}
-    return Estimate(fields.pop("difference"), **fields, confidence=1 - alpha)
+    return _single(paired_tests(models, [(0, 1)], _OF_THE_DROP[quantity]), alpha)
 
 
 def drop_change_interval(
@@ -122,19 +116,45 @@ def drop_change_interval(
     first, second = _flags(correct_a, correct_b, class_index)
     photos = Stratification(class_index, group, cluster, crossed=crossed, alpha=alpha)
     models = [Answers.of(pl.DataFrame({"correct": flags}), photos) for flags in (first, second)]
-    found = _changes(models, [(0, 1)], DROP)
-    value, low, high, n, clusters = (
-        found[name][0] for name in ("difference", "low", "high", "n", "clusters")
-    )
-    return UNKNOWN if value is None else Estimate(value, low, high, n, clusters, confidence=1 - alpha)
+    return contrast_change(*models, DROP, alpha)[0]
+
+
+def contrast_change(
+    a: Answers, b: Answers, contrast: Contrast = DROP, alpha: float = ALPHA
+) -> tuple[Estimate, Interval]:
+    """Return a contrast of a minus that of b on the same photos.
+
+    Args:
+        a: what one model answered.
+        b: what another answered on the same photos.
+        contrast: what is compared.
+        alpha: how often an interval may miss the truth.
+
+    Returns:
+        It with the interval of `drop_change_interval`, and with that of `paired_test`.
+    """
+    wide, plain = (test([a, b], [(0, 1)], "difference", contrast, alpha) for test in (_changes, paired_tests))
+    return _single(wide, alpha), _single(plain, alpha)
+
+
+def _single(tests: Mapping[str, Sequence[Any]], alpha: float) -> Estimate:
+    """Return the only test of some."""
+    fields = {name: values[0] for name, values in tests.items()}
+    return Estimate(fields.pop("difference"), **fields, confidence=1 - alpha)
 
 
 def _changes(
-    models: Sequence[Answers], pairs: Sequence[tuple[int, int]], contrast: Contrast
+    models: Sequence[Answers],
+    pairs: Sequence[tuple[int, int]],
+    quantity: Quantity,
+    contrast: Contrast,
+    alpha: float | None = None,
 ) -> dict[str, list[Any]]:
-    """Test differences of a contrast as ``paired_tests``, with the interval of `drop_change_interval`."""
-    tests = paired_tests(models, pairs, "difference", contrast)
-    known = [quantity_estimate(model, "difference", contrast) for model in models]
+    """Test differences as ``paired_tests``; those of a contrast have the interval of `drop_change_interval`."""
+    tests = paired_tests(models, pairs, quantity, contrast, alpha)
+    if quantity != "difference":
+        return tests
+    known = [_at(model.estimate("difference", contrast), alpha) for model in models]
     for place, (a, b) in enumerate(pairs):
         value, low, high = (tests[name][place] for name in ("difference", "low", "high"))
         first, second = known[a], known[b]
@@ -236,23 +256,6 @@ def tests_against(tests: pl.DataFrame, model: str) -> pl.DataFrame:
     return tests.filter(turn | (pl.col("model_b") == model)).with_columns(**swapped, **signs)
 
 
-def quantity_estimate(
-    model: Answers, quantity: Quantity, contrast: Contrast = DROP
-) -> InfluenceEstimate | None:
-    """Return the estimate of a model's quantity; None if the photos do not show it."""
-    photos = model.photos
-    if quantity == "accuracy":
-        return model.class_means.average(model.classes) if photos.c else None
-    if contrast == DROP and quantity != "difference":
-        cells = model.cells("common" if quantity == "left" else "counter")
-        return model.cell_means.average(cells) if len(cells) else None
-    found = model.sides(contrast)
-    if found is None:
-        return None
-    left, right, n = found
-    return left.minus(right, n=n) if quantity == "difference" else (left if quantity == "left" else right)
-
-
 class _Tests(NamedTuple):
     """Tests of one quantity on the same photos; NaN where an `Estimate` has None."""
 
@@ -286,12 +289,12 @@ def _sign_test(a: Answers, b: Answers, quantity: Quantity, contrast: Contrast) -
     """
     from scipy.special import bdtr
 
-    partition, averages = _averaged(a, quantity, contrast)
+    partition, averages, signs = a.averages(quantity, contrast)
     gain = a.correct.astype(np.float64) - b.correct
     p_values = []
     for way in partition.ways[:2]:
         moved = np.zeros(way.sampling.size)
-        for average, sign in averages:
+        for average, sign in zip(averages, signs, strict=True):
             weight = np.zeros(way.size)
             weight[average.strata] = sign * average.weights / way.photos[average.strata]
             weight /= average.weights.sum()
@@ -301,19 +304,8 @@ def _sign_test(a: Answers, b: Answers, quantity: Quantity, contrast: Contrast) -
     return max(p_values)
 
 
-def _averaged(
-    model: Answers, quantity: Quantity, contrast: Contrast
-) -> tuple[Partition, list[tuple[Average, int]]]:
-    """Return the averages that make up a quantity that the photos show, each with its sign."""
-    photos = model.photos
-    if quantity == "accuracy":
-        return photos.by_class, [(Average.alike(model.classes), 1)]
-    if contrast == DROP and quantity != "difference":
-        cells = model.cells("common" if quantity == "left" else "counter")
-        return photos.by_cell, [(Average.alike(cells), 1)]
-    sides = photos.sides(contrast)
-    signs = {"left": (1, 0), "right": (0, 1), "difference": (1, -1)}[quantity]
-    return sides.partition, list(zip((sides.left, sides.right), signs, strict=True))
+def _at(estimate: InfluenceEstimate | None, alpha: float | None) -> InfluenceEstimate | None:
+    return estimate if estimate is None or alpha is None else replace(estimate, alpha=alpha)
 
 
 def paired_tests(
@@ -321,6 +313,7 @@ def paired_tests(
     pairs: Sequence[tuple[int, int]],
     quantity: Quantity,
     contrast: Contrast = DROP,
+    alpha: float | None = None,
 ) -> dict[str, list[Any]]:
     """Test the differences between pairs of models that saw the same photos, as ``paired_test`` does.
 
@@ -329,6 +322,7 @@ def paired_tests(
         pairs: places of two models each, which saw the same photos.
         quantity: ``accuracy`` over all classes, or of the contrast ``left``, ``right`` or ``difference``.
         contrast: the contrast whose sides are meant.
+        alpha: how often an interval may miss the truth; None: as the models' photos say.
 
     Returns:
         ``difference``, and the fields of `Estimate` that are known, each with one value per pair.
@@ -339,7 +333,7 @@ def paired_tests(
     photos = np.unique([model.photos.fingerprint for model in models], return_inverse=True)[1]
     for number in np.unique(photos[first]):
         places = np.flatnonzero(photos == number)
-        estimates = [quantity_estimate(models[int(place)], quantity, contrast) for place in places]
+        estimates = [_at(models[int(place)].estimate(quantity, contrast), alpha) for place in places]
         known = [estimate for estimate in estimates if estimate is not None]
         if not known:
             continue
@@ -462,8 +456,8 @@ def compare_answers(models: Sequence[Compared], contrast: Contrast = DROP) -> pl
             f"the predictions hold {listed}."
         )
     for a, b in pairs:
-        if models[a].answers.photos.fingerprint != models[b].answers.photos.fingerprint:
-            raise ValueError(_different_photos(models[a], models[b]))
+        if problem := different_photos(models[a], models[b]):
+            raise ValueError(problem)
         if _shares(models[a], contrast) != _shares(models[b], contrast):
             raise ValueError(
                 f"Models {models[a].name!r} and {models[b].name!r} cannot be compared: {contrast.name!r} "
@@ -480,10 +474,7 @@ def compare_answers(models: Sequence[Compared], contrast: Contrast = DROP) -> pl
     }
     parts = []
     for place, (quantity, (metric, group)) in enumerate(quantities.items()):
-        if quantity == "difference":
-            tests = _changes(answers, pairs, contrast)
-        else:
-            tests = paired_tests(answers, pairs, quantity, contrast)
+        tests = _changes(answers, pairs, quantity, contrast)
         part = pl.DataFrame(_about(models, pairs) | tests | {"metric": metric, "group": group}, schema=_READ)
         kept = part.with_row_index("pair").with_columns(quantity=pl.lit(place))
         parts.append(kept if quantity == "accuracy" else kept.filter(pl.Series(shown)))
@@ -524,7 +515,10 @@ def _pairs(models: Sequence[Compared]) -> list[tuple[int, int]]:
     return [*alike, *across]
 
 
-def _different_photos(first: Compared, second: Compared) -> str:
+def different_photos(first: Compared, second: Compared) -> str:
+    """Say how the photos of two models differ; empty if they do not."""
+    if first.answers.photos.fingerprint == second.answers.photos.fingerprint:
+        return ""
     a, b = first.answers.photos.photos, second.answers.photos.photos
     assert a is not None
     assert b is not None

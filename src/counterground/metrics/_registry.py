@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from counterground.metrics._settings import by_key
 from counterground.metrics.design import DESIGN, DROP, Contrast, Design
 from counterground.metrics.intervals import (
     ALPHA,
+    Average,
     InfluenceEstimate,
     Partition,
     SingleStrata,
@@ -30,6 +31,8 @@ from counterground.metrics.intervals import (
 from counterground.plugins import Registry
 
 LAST = 1000
+Quantity = Literal["accuracy", "left", "right", "difference"]
+"""What models are compared on: accuracy over classes, or a contrast's sides or value."""
 _CODES = {"common": COMMON, "counter": COUNTER}
 
 
@@ -121,6 +124,29 @@ class Answers:
         if place is not None:
             left, right = self.single(means).sides(left, right, sides, place)
         return left, right, sides.partition.count(averages)
+
+    def averages(
+        self, quantity: Quantity, contrast: Contrast = DROP
+    ) -> tuple[Partition, list[Average], list[int]]:
+        """Return the averages over all classes that make up a quantity, each with its sign."""
+        if quantity == "accuracy" or (contrast.sides_apart and quantity != "difference"):
+            partition, strata = self.photos.by_class, self.classes
+            if quantity != "accuracy":
+                partition, strata = self.photos.by_cell, self.cells(GROUPS[quantity == "right"])
+            return partition, [Average.alike(strata, np.arange(len(strata)))], [1]
+        sides = self.photos.sides(contrast)
+        signs = {"left": [1, 0], "right": [0, 1], "difference": [1, -1]}[quantity]
+        return sides.partition, [sides.left, sides.right], signs
+
+    def estimate(self, quantity: Quantity, contrast: Contrast = DROP) -> InfluenceEstimate | None:
+        """Return the estimate of a quantity over all classes; None if the photos do not show it."""
+        partition, averages, signs = self.averages(quantity, contrast)
+        if not all(average.weights.sum() > 0 for average in averages):
+            return None
+        estimates = self.means(partition).weighted(averages)
+        if quantity == "difference":
+            return estimates[0].minus(estimates[1], n=partition.count(averages))
+        return estimates[signs.index(1)]
 
     def difference(self, contrast: Contrast) -> Estimate:
         """Return left minus right with its interval and the p-value of no difference."""

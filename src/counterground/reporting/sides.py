@@ -26,22 +26,6 @@ def on_sides(rows: pl.DataFrame, contrast: Contrast) -> pl.DataFrame:
     return both.with_columns(group="side").drop("side")
 
 
-def as_groups(rows: pl.DataFrame, contrast: Contrast) -> pl.DataFrame:
-    """Set ``group`` to the side and ``class_index`` to the stratum, so that the drop is the contrast.
-
-    A photo on both sides appears twice. Not for sides that are weighted averages, which have no strata.
-    """
-    if contrast == DROP:
-        return rows
-    both, within = _sided(rows, contrast), contrast.within
-    if within and within != DROP.within:  # among which the group may be
-        stratum = pl.struct(within).rank("dense").cast(pl.Int64)
-        both = both.drop_nulls(within).with_columns(class_index=stratum)
-    elif not within:
-        both = both.with_columns(class_index=0)
-    return both.with_columns(group="side").drop("side")
-
-
 def strata_left_out(photos: pl.DataFrame, contrast: Contrast) -> list[str]:
     """Name the strata with photos on one side only, and the side: ``landbird · boat (only place=water)``."""
     if contrast == DROP or not contrast.within or not _has_strata(contrast):

@@ -149,12 +149,14 @@ class Run:
         """Cells, contrasts and shares of the benchmark."""
         return self.info.benchmark.scored
 
-    def contrast(self, contrast: str | Contrast) -> Contrast:
-        """Return a contrast of the design by its name, or the one that an expression defines.
+    def contrast(self, contrast: str | Contrast | None = None) -> Contrast:
+        """Return a contrast of the design by its name, the one that an expression defines, or the first one.
 
         Raises:
             UsageError: there is none, or it does not fit these photos.
         """
+        if contrast is None:
+            return self.design.contrasts[0]
         known = str(contrast) in ("drop", str(DROP)) and DROP not in self.design.contrasts
         if known and not self.info.mixes_groups and (self.scores["metric"] == "drop").any():
             return DROP

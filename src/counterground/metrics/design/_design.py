@@ -161,6 +161,11 @@ class Contrast:
         return replace(self, within=("class_name", *self.within))
 
     @property
+    def sides_apart(self) -> bool:
+        """Whether each side is over all classes that have it, as of the drop; else over strata with both."""
+        return self == DROP
+
+    @property
     def difference_key(self) -> tuple[str, str | None]:
         """The metric and the group under which scores list left minus right."""
         return self.name, None
@@ -173,14 +178,14 @@ class Contrast:
         some; those of other contrasts are over the strata that have both, so that their difference is its
         value.
         """
-        if self == DROP:
+        if self.sides_apart:
             return ("accuracy", "common"), ("accuracy", "counter")
         return (self.name, self.left), (self.name, self.right)
 
     @property
     def titles(self) -> tuple[str, str]:
         """What the sides are called."""
-        return ("common", "counter") if self == DROP else (self.left, self.right)
+        return ("common", "counter") if self.sides_apart else (self.left, self.right)
 
 
 DROP = Contrast("drop", "group=common", "group=counter")

@@ -94,6 +94,8 @@ def swap_design(photos: pl.DataFrame) -> Design:
         photos: the composites, with their attributes.
     """
     shown = [each for each in (BACKGROUND, SIZE, BG_GAP, *COSTS) if _fits(each, photos)]
+    if not {"same", "other"} <= set(photos["swap"]) and BACKGROUND in shown:
+        shown.remove(BACKGROUND)  # each background has objects of its own
     # The groups of composites and of photos as they are must not be averaged.
     shown = shown or [each for each in (OBSERVED,) if _fits(each, photos)]
     return Design(("class_name", "swap"), tuple(shown) or (DROP,), clusters=SWAP_CLUSTERS)

@@ -301,6 +301,12 @@ class Partition:
         alone = Sampling(first.cluster, first.size, alpha=first.alpha)
         return Partition(alone, *self._given)
 
+    @property
+    def unclustered(self) -> Partition:
+        """The same strata as if each photo were a cluster of its own."""
+        n = len(self.sampling.cluster)
+        return Partition(Sampling(np.arange(n), n, alpha=self.sampling.alpha), *self._given)
+
     @classmethod
     def beside(cls, parts: Sequence[Partition]) -> Partition:
         """Concatenate the strata of partitions of the same photos, numbered consecutively."""

@@ -30,7 +30,7 @@ from counterground.reporting.page._design import Breakdown, DesignPart, break_do
 from counterground.reporting.page._evidence import Selection
 from counterground.reporting.page._forest import SIDES, Forest, Line, Mark, draw_forest, mark
 from counterground.reporting.page._verdict import ASKED, Ahead, Verdict, find_lead, judge
-from counterground.reporting.sides import as_groups, strata_left_out
+from counterground.reporting.sides import strata_left_out
 from counterground.reporting.style import FAMILY_NAMES
 from counterground.reporting.words import Words
 from counterground.results import (
@@ -227,25 +227,14 @@ def make_section(
     )
 
 
-def _ahead(runs: Sequence[Run], known: Sequence[_Known], words: Words) -> Ahead | None:
+def _ahead(runs: Sequence[Run], known: Sequence[_Known], words: Words) -> Ahead:
     """Return the function that says what photos detect of a drop, as `counterground plan` computes it."""
-    if any(side.average is not None for side in words.contrast.sides):
-        return None
     places = {k.model.label: (runs[k.run], k.model.setting) for k in known}
 
     def ahead(label: str, alpha: float) -> Outlook | str:
         run, setting = places[label]
-        own = run.answers[tuple(setting._asdict()[name] for name in KEYS)]
-        assert own.photos.photos is not None
-        alone = pl.format("photo {}", "path")  # on both sides it is one cluster, too
-        rows = as_groups(
-            own.photos.photos.with_columns(
-                pl.col(run.design.clusters).fill_null(alone), _value=own.rows["correct"].cast(pl.Float64)
-            ),
-            words.contrast,
-        )
-        found = look_ahead(rows, rows["_value"], ASKED, design=run.design, alpha=alpha)
-        return found if isinstance(found, str) else found.counted_once(rows["path"].n_unique(), len(rows))
+        answers = run.answers[tuple(setting._asdict()[name] for name in KEYS)]
+        return look_ahead(answers, ASKED, contrast=words.contrast, alpha=alpha)
 
     return ahead
 
