@@ -12,7 +12,15 @@ import polars as pl
 from counterground.comparison import full_comparison
 from counterground.decision import Assumptions, Limits, check_run, plan_photos
 from counterground.discovery import find_pairs
-from counterground.metrics import Contrast, Design, agreement, score_by, score_predictions, swap_effects
+from counterground.metrics import (
+    BACKGROUND_EFFECT,
+    Contrast,
+    Design,
+    agreement,
+    score_by,
+    score_predictions,
+    swap_effects,
+)
 from counterground.mitigation import FitData, list_mitigations
 from counterground.paper.claims import claim_by_setting, scaling
 from counterground.results import (
@@ -150,7 +158,8 @@ def pairs(table, split, choose="best", seed=0):
 def plan(table=None, *, drop, power=0.8, among=None, against=None, assumed=None, **asked):
     """Photos that show a drop, `among` that many clusters at most, and what those at hand show."""
     source = Assumptions(**assumed) if table is None else _run(table, **asked)
-    for row in plan_photos(source, drop=drop, power=power, clusters=among, against=against).rows.to_dicts():
+    asked = {"power": power, "clusters": among, "against": against, "contrast": _default(table)}
+    for row in plan_photos(source, drop=drop, **asked).rows.to_dicts():
         names = (
             "photos_now",
             "clusters_now",
@@ -167,17 +176,23 @@ def plan(table=None, *, drop, power=0.8, among=None, against=None, assumed=None,
 def check(table, base=None, *, names=None, max_drop=None, min_accuracy=None, margin=0.02, **asked):
     """Verdicts with the intervals that are corrected for their number, and photos that would decide."""
     base = None if base is None else _run(base, names, **asked)
-    found = check_run(_run(table, names, **asked), Limits(max_drop, min_accuracy, margin), base)
-    for finding in found.findings:
-        kinds = {"larger": "change of drop", "accuracy": "accuracy"}
-        kind = next((kinds[word] for word in kinds if word in finding.check), "drop")
-        needed = re.search(r"about ([\d,.]+) (?:photos|times)", finding.reason)
-        row = vars(finding) | {"needed": needed and float(needed[1].replace(",", ""))}
+    limits = Limits(max_drop, min_accuracy, margin)
+    for finding in check_run(_run(table, names, **asked), limits, base, contrast=_default(table)).findings:
+        of_contrast = "change of drop" if finding.versus else "drop"
+        kind = "accuracy" if finding.check == "accuracy" else of_contrast
+        needed = finding.needed
+        if needed and _default(table):  # times as many composites
+            needed = np.ceil(10 * needed / finding.photos) / 10
         quantities = {
             kind: "value low high - - - - - - verdict",
             f"{kind}, photos that would decide": "needed",
         }
-        yield from _rows(row, finding.model, quantities)
+        yield from _rows(vars(finding) | {"needed": needed}, finding.model, quantities)
+
+
+def _default(table):
+    """The contrast that is decided about: of composites the effect of their backgrounds."""
+    return BACKGROUND_EFFECT if table is not None and "swap" in table.columns else None
 
 
 def annotators(votes):

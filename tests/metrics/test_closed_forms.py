@@ -9,9 +9,10 @@ from scipy.stats import nct, t, ttest_1samp
 from statsmodels.api import OLS
 
 from counterground.metrics import (
-    DropError,
+    ContrastError,
+    Stratification,
     balanced_interval,
-    drop_error,
+    contrast_error,
     drop_interval,
     paired_test,
     proportion_interval,
@@ -66,7 +67,7 @@ def test_power_is_that_of_the_drop_at_which_newcombes_interval_begins_at_0(
         return lower_end(*now, spreads, r, t.ppf(0.975, 30))
 
     border = brentq(start, 0.01, 0.4)
-    error = DropError(common, counter, matrix, degrees=30, known=30, photos=PHOTOS, clusters=60)
+    error = ContrastError(common, counter, matrix, degrees=30, known=30, photos=PHOTOS, clusters=60)
     size = np.sqrt(square)
     assert error.variance == pytest.approx(square)
     assert error.power() == pytest.approx(nct.sf(border / size, 30, drop / size), rel=1e-6)
@@ -82,7 +83,8 @@ def test_the_error_of_a_drop_is_that_of_statsmodels(clusters, crossed):
     index, side, cluster = (np.repeat(each, 3) for each in (index, side, cluster))
     right = rng.random(len(index)) < 0.4 + 0.3 * (cluster % 2) + 0.1 * side
     lone = np.arange(len(index)) if crossed else None
-    error = drop_error(right, index, np.array(["common", "counter"])[side], cluster, lone)
+    photos = Stratification(index, np.array(["common", "counter"])[side], cluster, crossed=lone)
+    error = contrast_error(photos, right)
     fit = OLS(right.astype(float), np.eye(4)[2 * index + side]).fit(
         cov_type="cluster", cov_kwds={"groups": cluster, "use_correction": False}
     )
@@ -90,7 +92,7 @@ def test_the_error_of_a_drop_is_that_of_statsmodels(clusters, crossed):
     # Every cluster holds as much of each stratum as the others.
     corrected = weights @ fit.cov_params() @ weights.T * clusters / (clusters - 1)
     np.testing.assert_allclose(error.covariance, corrected, rtol=1e-9)
-    assert (error.common, error.counter) == pytest.approx(tuple(weights @ fit.params))
+    assert (error.left, error.right) == pytest.approx(tuple(weights @ fit.params))
     assert (error.degrees, error.photos, error.clusters) == (
         pytest.approx(clusters - 1),
         len(index),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from counterground.metrics import drop_error, drop_interval, paired_test
+from counterground.metrics import Stratification, contrast_error, drop_interval, paired_test
 
 RNG = np.random.default_rng(3)
 N = 400
@@ -21,10 +21,10 @@ def test_a_paired_test_takes_alpha():
 
 
 def test_the_error_of_a_drop_is_that_of_its_interval():
-    found = drop_error(RIGHT.astype(float), CLASS, GROUP)
+    found = contrast_error(Stratification(CLASS, GROUP, None), RIGHT)
     interval = drop_interval(RIGHT, CLASS, GROUP)
-    assert found.common - found.counter == pytest.approx(interval.value)
+    assert found.left - found.right == pytest.approx(interval.value)
     half = t.ppf(0.975, found.degrees) * np.sqrt(found.variance)
     assert (interval.high - interval.low) / 2 == pytest.approx(half, rel=0.03)
     assert (found.photos, found.clusters) == (N, N)
-    assert drop_error(RIGHT.astype(float), CLASS, None) is None
+    assert contrast_error(Stratification(CLASS, None, None), RIGHT) is None

@@ -6,15 +6,15 @@ from scipy.integrate import quad
 from scipy.special import ndtr
 from scipy.stats import chi2, norm, t
 
-from counterground.metrics import DropError, drop_error
+from counterground.metrics import ContrastError, Stratification, contrast_error
 from counterground.metrics.intervals import noncentral_t_sf
 
 
 @pytest.mark.parametrize("drop", [0.1, 0.25, 0.5, 0.62, 0.8])
 def test_power_with_one_degree_of_freedom_is_its_integral(drop):
     """Also far from 0, where the series of a noncentral t fails: its standard error here is 0.02."""
-    error = DropError(
-        common=drop, counter=0.0, covariance=np.eye(2) * 2e-4, degrees=1, known=1, photos=100, clusters=2
+    error = ContrastError(
+        left=drop, right=0.0, covariance=np.eye(2) * 2e-4, degrees=1, known=1, photos=100, clusters=2
     )
     border = t.ppf(0.975, 1)
     # The error that is estimated is 0.02 times the absolute value of a normal variable.
@@ -29,4 +29,4 @@ def test_far_from_0_a_noncentral_t_is_its_integral(value):
 
 
 def test_there_is_no_error_of_a_drop_where_no_class_has_both_groups():
-    assert drop_error([1, 0, 1], [0, 1, 1], ["common", "counter", None]) is None
+    assert contrast_error(Stratification([0, 1, 1], ["common", "counter", None], None), [1, 0, 1]) is None

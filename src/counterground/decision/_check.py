@@ -50,17 +50,15 @@ _REASONS = {
     "at_limit": "The value is the limit, so no number of photos would decide.",
     "too_close": "The value is so close to the limit that no number of photos would decide.",
     "too_few": "There are too few photos to tell how many would decide.",
-    "more_photos": "If the true value is the measured one, about {needed:,} photos would decide with power 80 %; "
-    "now there are {now:,}. Clusters must grow with them.",
+    "more_photos": "If the true value is the measured one, about {needed:,} photos would decide with power "
+    "80 %; now there are {now:,}. Clusters must grow with them.",
     "near_chance": "Its accuracy is near chance: it has little to lose, so a small {contrast} says nothing.",
-    "inflated": "{who} chose the pairs of backgrounds on these same photos, which inflates its {contrast}: this "
-    f"cannot be shown here. {_ELSEWHERE}",
-    "narrow": "{who} chose the pairs of each half of these photos on the other half, or was made from the model "
-    "that did, so the interval is too narrow: the referee's own is in the notes of the benchmark. "
-    f"{_ELSEWHERE}",
-    "chosen_here": "The pairs of backgrounds were chosen on these same photos, which inflates the {contrast} of "
-    "models that find the same photos hard, by an unknown amount: this cannot be shown here. "
-    f"{_ELSEWHERE}",
+    "inflated": "{who} chose the pairs of backgrounds on these same photos, which inflates its {contrast}: "
+    f"this cannot be shown here. {_ELSEWHERE}",
+    "narrow": "{who} chose the pairs of each half of these photos on the other half, or was made from the "
+    f"model that did, so the interval is too narrow. {_ELSEWHERE}",
+    "chosen_here": "The pairs of backgrounds were chosen on these same photos, which inflates the {contrast} "
+    f"of models that find the same photos hard, by an unknown amount. {_ELSEWHERE}",
 }
 
 
@@ -93,6 +91,9 @@ class Limits:
             if value is not None and not 0 <= value <= 1:
                 option = f"--{name.replace('_', '-')}"
                 raise UsageError(f"{option} is a fraction or a percentage such as 10%, not {value:g}.")
+        if self.min_accuracy is not None and 0 < self.min_accuracy < 0.01:  # every model would pass
+            given = 100 * self.min_accuracy
+            raise UsageError(f"--min-accuracy is in percent: {100 * given:g}, not {given:g}.")
         if (self.undecided == "pass") != (self.detectable is not None):
             raise UsageError("--undecided pass and --detectable go together: give both or neither.")
 
@@ -110,6 +111,7 @@ class Finding:
         high: upper end.
         limit: the limit.
         verdict: what the interval, and the choice of the pairs, allow.
+        photos: number of photos that it is based on.
         reasons: codes of why it is undecided (``no_interval``, ``contains_limit``, ``near_chance``, ...).
         needed: photos with which a model of this value would be decided with power 80 %.
         detectable: how far beyond the limit a value must be to be found with power 80 %, a fraction.
@@ -124,6 +126,7 @@ class Finding:
     high: float | None
     limit: float
     verdict: Verdict
+    photos: int
     reasons: tuple[str, ...] = ()
     needed: int | None = None
     detectable: float | None = None
@@ -142,6 +145,7 @@ _SCHEMA: dict[str, Any] = {
     **dict.fromkeys(("model", "check", "versus"), pl.String),
     **dict.fromkeys(("value", "low", "high", "limit"), pl.Float64),
     "verdict": pl.String,
+    "photos": pl.Int64,
     "reasons": pl.String,
     "needed": pl.Int64,
     "detectable": pl.Float64,
@@ -279,9 +283,12 @@ def check_run(
     kinds = sum(each is not None for each in given)
     if not kinds:
         raise UsageError("There is nothing to check: add --max-drop, --min-accuracy or --baseline.")
-    selection = _Selection(referees, base_referees, on_these_photos)
+    chosen = run.contrast(contrast)
+    selection = _Selection((), (), on_these_photos=False)
+    if "group" in chosen.columns:  # others are not what the pairs were chosen for
+        selection = _Selection(referees, base_referees, on_these_photos)
     subjects = [
-        _Subject(model.label, key, answers, run, run.contrast(contrast), ALPHA / (kinds * len(run.answers)))
+        _Subject(model.label, key, answers, run, chosen, ALPHA / (kinds * len(run.answers)))
         for model, (key, answers) in zip(regroup(run.scores), run.answers.items(), strict=True)
     ]
     findings: list[Finding] = []
@@ -334,7 +341,9 @@ class _Selection:
             base: name of the model that it is compared with, and what sentences call it.
         """
         both: tuple[Verdict, ...] = ("pass", "fail")
-        sides: list[tuple[str, str, Sequence[MeasuredReferee], Verdict]] = [("It", model, self.referees, "fail")]
+        sides: list[tuple[str, str, Sequence[MeasuredReferee], Verdict]] = [
+            ("It", model, self.referees, "fail")
+        ]
         if base is not None:
             sides.append((base[1], base[0], self.base_referees, "pass"))
         unsupported: dict[Verdict, _Unsupported] = {}
@@ -371,15 +380,15 @@ class _Subject:
         def needed(pilot: Pilot) -> int | None:
             return photos_to_decide(pilot, limit, _POWER, self.alpha)
 
-        unsupported = selection.of(str(self.key[0]))
-        return self._judged(value, limit, None, unsupported, self.answers.correct, needed)
+        finding = self._finding(self.contrast.name, value, limit)
+        return self._judged(finding, selection.of(str(self.key[0])), self.answers.correct, needed)
 
     def of_accuracy(self, limit: float) -> Finding:
         """Judge accuracy, averaged over classes."""
         estimate = self.answers.estimate("accuracy")
         assert estimate is not None
         value = share_interval(replace(estimate, alpha=self.alpha))
-        finding = Finding(self.label, "accuracy", None, value.value, value.low, value.high, limit, "undecided")
+        finding = self._finding("accuracy", value, limit)
         if value.low is None or value.high is None or value.value is None:
             return self._explained(finding, _Unsupported("no_interval"))
         if value.low >= limit or value.high < limit:
@@ -402,32 +411,32 @@ class _Subject:
         versus = f"{name} in {base.path}"
         unsupported = selection.of(str(self.key[0]), (name, versus))
         gain = self.answers.correct.astype(np.float64) - other.correct
-        return self._judged(change, margin, versus, unsupported, gain, needed)
+        finding = self._finding(self.contrast.name, change, margin, versus)
+        return self._judged(finding, unsupported, gain, needed)
+
+    def _finding(self, check: str, value: Estimate, limit: float, versus: str | None = None) -> Finding:
+        numbers = (value.value, value.low, value.high, limit)
+        return Finding(self.label, check, versus, *numbers, verdict="undecided", photos=value.n)
 
     def _absent(self) -> UsageError:
         return UsageError(
-            f"{self.run.path} has no {self.contrast.name} to check: no photos on both sides of {self.contrast}."
+            f"{self.run.path} has no {self.contrast.name} to check: no photos on both sides of "
+            f"{self.contrast}."
         )
 
     def _judged(
         self,
-        value: Estimate,
-        limit: float,
-        versus: str | None,
+        finding: Finding,
         unsupported: Mapping[Verdict, _Unsupported],
         values: npt.NDArray[np.generic],
         needed: Callable[[Pilot], int | None],
     ) -> Finding:
         """Judge a contrast, or its change, whose photos have ``values``."""
-        verdict: Verdict = "undecided"
-        if value.high is not None and value.high <= limit:
-            verdict = "pass"
-        elif value.low is not None and value.low > limit:
-            verdict = "fail"
-        numbers = (value.value, value.low, value.high, limit)
-        finding = Finding(self.label, self.contrast.name, versus, *numbers, "undecided")
-        if value.value is None or value.low is None:
+        if finding.value is None or finding.low is None or finding.high is None:
             return self._explained(finding, _Unsupported("no_interval"))
+        verdict: Verdict = "undecided"
+        if finding.high <= finding.limit or finding.low > finding.limit:
+            verdict = "pass" if finding.high <= finding.limit else "fail"
         if verdict in unsupported:
             return self._explained(finding, unsupported[verdict])
         if verdict == "pass" and self._guesses:
@@ -437,14 +446,14 @@ class _Subject:
         if unsupported:
             return self._explained(finding, _Unsupported("contains_limit"), *unsupported.values())
         if not self._guesses:
-            finding = replace(finding, detectable=self._detectable(value.value - value.low))
-        code, photos, now = self._advice(value.value, limit, values, needed)
+            finding = replace(finding, detectable=self._detectable(finding.value - finding.low))
+        code, photos = self._advice(finding, values, needed)
         finding = replace(finding, needed=photos)
-        return self._explained(finding, _Unsupported("contains_limit"), _Unsupported(code), now=now)
+        return self._explained(finding, _Unsupported("contains_limit"), _Unsupported(code))
 
-    def _explained(self, finding: Finding, *unsupported: _Unsupported, now: int = 0) -> Finding:
+    def _explained(self, finding: Finding, *unsupported: _Unsupported) -> Finding:
         """Add why it is undecided."""
-        numbers = {"contrast": self.contrast.name, "needed": finding.needed, "now": now}
+        numbers = {"contrast": self.contrast.name, "needed": finding.needed, "now": finding.photos}
         reasons = dict.fromkeys(unsupported)
         words = [_REASONS[code].format(who=who, **numbers) for code, who in reasons]
         return replace(finding, reasons=tuple(code for code, _ in reasons), reason=" ".join(words))
@@ -456,26 +465,25 @@ class _Subject:
         return left is not None and near_chance(share_interval(left), self.run.info.label_space.chance)
 
     def _detectable(self, reach: float) -> float:
-        """Return how far beyond a limit a value is found with power 80 %, given how far an interval reaches."""
+        """Return how far beyond a limit a value is found with power 80 %, given half its interval."""
         normal = NormalDist()
         return reach * (1 + normal.inv_cdf(_POWER) / normal.inv_cdf(1 - self.alpha / 2))
 
     def _advice(
         self,
-        value: float,
-        limit: float,
+        finding: Finding,
         values: npt.NDArray[np.generic],
         needed: Callable[[Pilot], int | None],
-    ) -> tuple[str, int | None, int]:
-        """Return a code, how many photos would decide if the true value were this, and how many there are."""
-        if math.isclose(value, limit, abs_tol=1e-9):
-            return "at_limit", None, 0
+    ) -> tuple[str, int | None]:
+        """Return a code, and how many photos would decide if the true value were the measured one."""
+        if math.isclose(finding.value or 0.0, finding.limit, abs_tol=1e-9):
+            return "at_limit", None
         try:
             pilot = Pilot.of(self.answers.photos, values, self.contrast)
         except UsageError:
-            return "too_few", None, 0
+            return "too_few", None
         photos = needed(pilot)
-        return "too_close" if photos is None else "more_photos", photos, pilot.photos_now
+        return "too_close" if photos is None else "more_photos", photos
 
     def _needed_for_difference(self, pilot: Pilot, distance: float, excess: float) -> int | None:
         """Return how many photos would decide about a difference of two contrasts this far from the limit."""
@@ -506,8 +514,8 @@ class _Subject:
         if len(named) != 1:
             names = ", ".join(dict.fromkeys(str(key[0]) for key in base.answers))
             raise UsageError(
-                f"{base.path} must hold one model, alone or of the same name, with the same names, prompts, label "
-                f"space and loading to compare {self.key[0]} with; it holds {names}."
+                f"{base.path} must hold one model, alone or of the same name, with the same names, prompts, "
+                f"label space and loading to compare {self.key[0]} with; it holds {names}."
             )
         ((key, answers),) = named.items()
         first = Compared(str(self.key[0]), self.key[1:], self.answers)

@@ -30,6 +30,7 @@ _TWO_WAYS = (
     "same clusters change little. Label hours are for photographs, of which composites share some."
 )
 
+
 @checked_fields
 @dataclass(frozen=True)
 class Costs:
@@ -85,8 +86,8 @@ class Plan(Written):
     ``rows``: ``model``; ``drop`` to be detected with ``power``; the ``power_now`` of ``photos_now`` in
     ``clusters_now``, and the ``smallest_drop_now`` that they show with ``power``; ``photos`` and ``clusters``
     needed (null: 10 million photos are not enough), ``label_hours`` for those not at hand, ``calls`` and
-    their ``cost``. Drops and power are fractions. ``contrast`` is the name of what the drop is of; ``paired``:
-    each is a difference of two models' drops.
+    their ``cost``. Drops and power are fractions. ``contrast`` is the name of what the drop is of;
+    ``paired``: each is a difference of two models' drops.
     """
 
     rows: pl.DataFrame
@@ -171,7 +172,8 @@ def plan_photos(
     noun = "drop"
     if isinstance(source, Assumptions):
         if against is not None or contrast is not None:
-            raise UsageError("A contrast and --against need a pilot RUN: assumptions say nothing of them.")
+            option = "--contrast" if against is None else "--against"
+            raise UsageError(f"{option} needs a pilot RUN: assumptions say nothing of it.")
         named: list[tuple[str, Source | str, Costs]] = [("assumed", source, costs)]
         notes = [source.sentence(clusters)]
     else:
@@ -255,7 +257,8 @@ def _obstacle(source: Source | str, drop: float) -> str:
         return source
     if drop <= source.largest:
         return ""
-    return f"has an accuracy of {percent(source.largest)} %, so it cannot drop by {100 * drop:g} points."
+    level, points = percent(source.largest), 100 * drop
+    return f"has an accuracy of {level} % to drop from, so it cannot drop by {points:g} points."
 
 
 def photos_needed(source: Source, question: Question) -> int | None:
@@ -397,7 +400,7 @@ def _photographs_per_row(photos: Stratification, contrast: Contrast) -> float:
     assert photos.photos is not None
     rows = photos.photos[np.unique(photos.sides(contrast).partition.places).tolist()]
     columns = [name for name in _SOURCES if name in rows.columns] or ["path"]
-    return pl.concat([rows[name] for name in columns]).n_unique() / max(1, len(rows))
+    return float(pl.concat([rows[name] for name in columns]).n_unique() / max(1, len(rows)))
 
 
 def _label(key: tuple[Any, ...], keys: Sequence[tuple[Any, ...]]) -> str:

@@ -115,13 +115,13 @@ def drop_change_interval(
     """
     first, second = _flags(correct_a, correct_b, class_index)
     photos = Stratification(class_index, group, cluster, crossed=crossed, alpha=alpha)
-    models = [Answers.of(pl.DataFrame({"correct": flags}), photos) for flags in (first, second)]
-    return contrast_change(*models, DROP, alpha)[0]
+    a, b = (Answers.of(pl.DataFrame({"correct": flags}), photos) for flags in (first, second))
+    return contrast_change(a, b, DROP, alpha)[0]
 
 
 def contrast_change(
     a: Answers, b: Answers, contrast: Contrast = DROP, alpha: float = ALPHA
-) -> tuple[Estimate, Interval]:
+) -> tuple[Estimate, Estimate]:
     """Return a contrast of a minus that of b on the same photos.
 
     Args:
@@ -150,7 +150,7 @@ def _changes(
     contrast: Contrast,
     alpha: float | None = None,
 ) -> dict[str, list[Any]]:
-    """Test differences as ``paired_tests``; those of a contrast have the interval of `drop_change_interval`."""
+    """Test as ``paired_tests``; differences of a contrast have the interval of `drop_change_interval`."""
     tests = paired_tests(models, pairs, quantity, contrast, alpha)
     if quantity != "difference":
         return tests

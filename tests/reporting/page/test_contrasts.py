@@ -74,11 +74,6 @@ def test_how_many_photos_a_contrast_needs_is_planned_by_its_strata(of, four_cell
     assert f"{now} and needs about {plan['photos']:,} photos" in told
 
 
-def test_an_average_of_cells_has_no_plan(of):
-    told = of("training_gap")[0].text.partition("Are there enough photos?")[2]
-    assert "an average of cells has no plan" in told
-
-
 def test_the_benchmarks_own_contrast_is_what_the_page_is_about(own, four_cells):
     text, run = own[0].text, four_cells[0]
     for group in ("place=land", "place=water"):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from counterground.metrics import Answers, Interval, Metric
+from counterground.metrics import Answers, Estimate, Metric
 
 
-def _top3(answers: Answers, group: str | None) -> Interval:
+def _top3(answers: Answers, group: str | None) -> Estimate:
     if not answers.knows("true_rank"):
         return answers.unknown
     return answers.balanced_share((answers.rows["true_rank"].fill_null(1000) < 3).to_numpy(), group)
