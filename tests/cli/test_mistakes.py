@@ -163,7 +163,7 @@ MISTAKES = [
     ("check run --min-accuracy 0.8", 2, "--min-accuracy is in percent", "80, not 0.8"),
     ("check run --min-accuracy -5", 2, "--min-accuracy", "not -0.05"),
     ("check run --max-drop 10 -m nothing", 2, "'nothing'", "there are colour_model:thousand"),
-    ("check run --not-worse-than other-run", 2, "in other-run", "the same benchmark"),
+    ("check run --not-worse-than other-run", 2, "in other-run", "the same photos"),
     ("check run --max-drop 10 --junit run/run.json", 2, "run/run.json is a file of the run", "another name"),
     ("check run --max-drop 10 --junit other-run/run.json", 2, "the run in other-run", "another name"),
     ("check run --max-drop 10 --junit ''", 1, "'.' is a folder", "name a file in it"),
