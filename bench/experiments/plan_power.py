@@ -15,11 +15,10 @@ import sys
 from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 from scipy.special import ndtri
 
 from counterground.decision import Assumptions, Pilot
-from counterground.metrics import drop_interval
+from counterground.metrics import Stratification, drop_interval
 
 
 class Design(NamedTuple):
@@ -119,15 +118,9 @@ def from_pilots(design: Design, pilots: int, seed: int = 2) -> float:
     total = 2 * design.classes * design.photos
     for _ in range(pilots):
         right, class_index, group, cluster = draw_observed(half, rng)
-        rows = pl.DataFrame(
-            {
-                "class_index": class_index,
-                "group": np.array(["common", "counter"])[group],
-                "cluster": [None if design.cluster_size == 1 else str(code) for code in cluster],
-            },
-            schema_overrides={"cluster": pl.String},
-        )
-        predicted.append(Pilot.of(rows, right.astype(float)).power(design.drop, total))
+        names = np.array(["common", "counter"])[group]
+        photos = Stratification(class_index, names, None if design.cluster_size == 1 else cluster)
+        predicted.append(Pilot.of(photos, right.astype(float)).power(design.drop, total))
     return float(np.mean(predicted))
 
 
@@ -139,8 +132,7 @@ def from_fixed(design: Design, pilots: int, seed: int = 2) -> float:
     for _ in range(pilots):
         right, class_index, group, cluster = draw_assumed(pilot, rng)
         names = np.array(["common", "counter"])[group]
-        rows = pl.DataFrame({"class_index": class_index, "group": names, "cluster": cluster.astype(str)})
-        known = Pilot.of(rows, right.astype(float))
+        known = Pilot.of(Stratification(class_index, names, cluster), right.astype(float))
         predicted.append(known.power(design.drop, total, known.clusters_now))
     return float(np.mean(predicted))
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from counterground.metrics._codes import Floats, as_flags, same_length
-from counterground.metrics._estimate import Estimate
+from counterground.metrics._estimate import UNKNOWN, Estimate
 from counterground.metrics._registry import Answers, Quantity, read_answers
 from counterground.metrics._settings import BY_SIDE, SETTING, SETTING_SCHEMA, comparable
 from counterground.metrics.design import DESIGN, DROP, Contrast, Design
@@ -23,6 +23,7 @@ from counterground.metrics.intervals import (
     Stratification,
     StratumMeans,
     critical,
+    difference_interval,
     difference_limits,
     half_width,
     random_classes_limits,
@@ -212,6 +213,40 @@ def holm(p_values: Iterable[float | None]) -> list[float | None]:
         highest = max(highest, min(1.0, (len(order) - done) * p))
         adjusted[place] = highest
     return adjusted
+
+
+def corrected_differences(
+    sides: Sequence[tuple[InfluenceEstimate, InfluenceEstimate, int] | None], picked_from: int | None = 1
+) -> list[Estimate]:
+    """Return left minus right of several models, corrected together.
+
+    p-values are corrected for the number of models (Holm 1979), and each of these for the contrasts that
+    could have been picked instead (Bonferroni). Each interval has the level of its model's step, so that it
+    excludes 0 where ``p_corrected`` is below 0.05.
+
+    Args:
+        sides: what ``Answers.sides`` returns for each model, comparable only within a model.
+        picked_from: what ``Design.picked_from`` returns; if None, nothing is corrected.
+
+    Returns:
+        An estimate for each model, `UNKNOWN` where sides are None.
+    """
+    plain = [UNKNOWN if side is None else difference_interval(*side) for side in sides]
+    if picked_from is None:
+        return plain
+    family = picked_from * sum(estimate.p_value is not None for estimate in plain)
+    p_values = holm(estimate.p_value for estimate in plain)
+    estimates = []
+    for side, estimate, p_holm in zip(sides, plain, p_values, strict=True):
+        if side is None or p_holm is None or estimate.p_value is None:
+            estimates.append(estimate)
+            continue
+        p_corrected = min(1.0, picked_from * p_holm)
+        left, right, n = side
+        alpha = left.alpha * (estimate.p_value / p_corrected if p_corrected < 1 else 1 / family)
+        wider = difference_interval(replace(left, alpha=alpha), replace(right, alpha=alpha), n)
+        estimates.append(replace(wider, p_corrected=p_corrected, family=family))
+    return estimates
 
 
 def corrected(tests: pl.DataFrame) -> pl.DataFrame:

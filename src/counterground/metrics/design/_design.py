@@ -160,6 +160,10 @@ class Contrast:
             return self
         return replace(self, within=("class_name", *self.within))
 
+    def is_same(self, other: Contrast) -> bool:
+        """Whether another contrast compares the same photos, perhaps turned round or by another name."""
+        return self.within == other.within and {self.left, self.right} == {other.left, other.right}
+
     @property
     def sides_apart(self) -> bool:
         """Whether each side is over all classes that have it, as of the drop; else over strata with both."""
@@ -266,6 +270,25 @@ class Design:
         self._check_averages(contrast)
         check_contrast(contrast, photos)
         return contrast
+
+    def picked_from(self, contrast: Contrast, photos: pl.DataFrame) -> int | None:
+        """Return of how many contrasts this one may be picked after looking: 1 if the design declares it.
+
+        Of two values of a column with k values, it is one of the k (k - 1) / 2 pairs. Of anything else, such
+        as thresholds, nobody knows: None.
+
+        Args:
+            contrast: what is compared.
+            photos: photos with the columns that it names.
+        """
+        if any(contrast.is_same(declared) for declared in self.contrasts):
+            return 1
+        conditions = [condition for side in contrast.sides for condition in side.conditions]
+        columns = {condition.column for condition in conditions}
+        single = all(condition.sign == "=" and len(condition.values) == 1 for condition in conditions)
+        if len(conditions) == 2 and len(columns) == 1 and single:
+            return math.comb(photos[columns.pop()].drop_nulls().n_unique(), 2)
+        return None
 
     def check(self, photos: pl.DataFrame, *, values: bool = True) -> None:
         """Refuse a design that does not fit the photos of a manifest.

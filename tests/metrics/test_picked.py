@@ -1,0 +1,82 @@
+"""Contrasts picked after looking: of how many, corrected together with their intervals."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from counterground.metrics import (
+    DESIGN,
+    DROP,
+    Answers,
+    Contrast,
+    Design,
+    Stratification,
+    corrected_differences,
+    holm,
+)
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench" / "experiments"))
+from picked import picked
+
+PHOTOS = pl.DataFrame(
+    {
+        "class_name": ["a", "b"] * 12,
+        "place": ["land", "sea", "air", "ice"] * 6,
+        "group": ["common", "counter"] * 12,
+        "size": np.arange(24) / 24,
+    }
+)
+GAP = Contrast("gap", "place=land", "place=sea")
+
+
+@pytest.mark.parametrize(
+    ("design", "contrast", "of"),
+    [
+        (DESIGN, GAP, 6),
+        (Design(contrasts=(DROP, GAP)), Contrast("other", "place=sea", "place=land"), 1),
+        (DESIGN, DROP, 1),
+        (Design(contrasts=(GAP,)), DROP, 1),  # of the two groups there is one pair
+        (DESIGN, Contrast("gap", "place=land|air", "place=sea"), None),
+        (DESIGN, Contrast("gap", "place=land", "all"), None),
+        (DESIGN, Contrast("gap", "place=land & group=common", "place=sea"), None),
+        (DESIGN, Contrast("gap", "place!=land", "place=land"), None),
+        (DESIGN, Contrast("gap", "size<0.5", "size>=0.5"), None),
+        (DESIGN, Contrast("gap", "place=land", "group=common"), None),
+    ],
+)
+def test_a_contrast_that_is_not_declared_is_one_of_all_pairs(design, contrast, of):
+    assert design.picked_from(contrast, PHOTOS) == of
+
+
+def drawn(seed, lift):
+    rng = np.random.default_rng(seed)
+    index, group = np.repeat([0, 1, 2], 40), np.tile(["common", "counter"], 60)
+    right = rng.random(120) < np.where(group == "common", 0.6 + lift, 0.6)
+    return Answers.of(pl.DataFrame({"correct": right}), Stratification(index, group, None))
+
+
+def test_a_corrected_interval_excludes_0_where_the_corrected_p_value_says_so():
+    models = [drawn(seed, lift).sides(DROP) for seed, lift in enumerate([0.0, 0.1, 0.2, 0.25, 0.3, 0.35])]
+    for of in (1, 3, 15):
+        estimates = corrected_differences([*models, None], of)
+        assert estimates.pop().value is None
+        assert {estimate.family for estimate in estimates} == {6 * of}
+        p_holm = holm(estimate.p_value for estimate in estimates)
+        for estimate, p in zip(estimates, p_holm, strict=True):
+            assert estimate.p_corrected == pytest.approx(min(1, of * p))
+            assert (estimate.p_corrected < 0.05) == (not estimate.low <= 0 <= estimate.high)
+            assert estimate.confidence >= 0.95
+    assert len({estimate.p_corrected < 0.05 for estimate in corrected_differences(models)}) == 2
+    exploratory = corrected_differences(models, None)
+    assert {(each.p_corrected, each.family, each.confidence) for each in exploratory} == {(None, None, 0.95)}
+
+
+@pytest.mark.parametrize("backgrounds", [3, 6])
+def test_the_best_of_several_alike_backgrounds_rarely_beats_the_worst(backgrounds):
+    rng = np.random.default_rng(backgrounds)
+    p_values = np.array([picked(backgrounds, rng) for _ in range(150)])
+    alone, corrected = (p_values < 0.05).mean(axis=0)
+    assert corrected <= 0.06 < alone
