@@ -3,7 +3,7 @@
 from counterground.mitigation._export import read_head
 from counterground.mitigation._method import FitData, MitigatedHead, Mitigation
 from counterground.mitigation._mitigate import Mitigated, mitigate_model
-from counterground.mitigation._registry import ALL, list_mitigations
+from counterground.mitigation.methods import ALL, list_mitigations
 
 __all__ = [
     "ALL",

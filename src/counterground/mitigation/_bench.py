@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 
-from counterground.errors import UsageError
-from counterground.inference import EncoderRun
+from counterground.composites import Composite, MaskedPhoto
+from counterground.errors import CounterGroundError, UsageError
+from counterground.inference import EncoderRun, Features
 from counterground.metrics import balanced_accuracy
-from counterground.mitigation._classes import Classes, Divided
-from counterground.mitigation._inputs import features_of, parts_of_photos
 from counterground.mitigation._method import FitData, Input, MitigatedHead
-from counterground.mitigation._split import PARTS, Fold
+from counterground.mitigation._split import PARTS, Classes, Divided, Fold
 from counterground.models import DualEncoder
+from counterground.photos import Benchmark, UnreadablePhoto, photo_id
+from counterground.text import counted
 
 
 @dataclass(frozen=True)
@@ -121,3 +126,67 @@ class Bench:
         masks = [side == name for name in ("common", "counter")] if labels else [np.full(len(rows), True)]
         values = [balanced_accuracy(correct[mask], classes[mask]) for mask in masks if mask.any()]
         return min(value for value in values if value is not None)
+
+
+def why_no_parts(benchmark: Benchmark) -> str | None:
+    """Return what is missing to separate objects from backgrounds, to follow "needs"; None if nothing is."""
+    missing = benchmark.photos["mask"].null_count()
+    if benchmark.made:
+        return f"photos that are files, and those of {benchmark.name} are composites"
+    if missing == len(benchmark.photos):
+        return f"masks of the objects, and {benchmark.name} has none"
+    if missing:
+        return f"masks of all objects, and {counted(missing, 'photo')} of {benchmark.name} have none"
+    return None
+
+
+def mask_contents(benchmark: Benchmark) -> list[str]:
+    """Return the SHA-256 of the mask of each photo, all of which have one.
+
+    Raises:
+        UsageError: a mask cannot be read.
+    """
+    with ThreadPoolExecutor() as threads:
+        return list(threads.map(_content, map(benchmark.mask_path, benchmark.photos["mask"])))
+
+
+def parts_of_photos(benchmark: Benchmark) -> Iterator[tuple[Input, Benchmark]]:
+    """Yield what methods take besides the photos, with the same rows.
+
+    Raises:
+        UsageError: a mask cannot be read.
+    """
+    rows = benchmark.photos.select("path", "photo_id", "mask").rows()
+    masked = {
+        path: MaskedPhoto(benchmark.photo_path(path), photo, benchmark.mask_path(mask), content)
+        for (path, photo, mask), content in zip(rows, mask_contents(benchmark), strict=True)
+    }
+    recipes: dict[Input, dict[str, Composite]] = {
+        "foreground": {path: Composite(each, None) for path, each in masked.items()},
+        "background": {path: Composite(None, each) for path, each in masked.items()},
+    }
+    for name, made in recipes.items():
+        names = pl.Series("photo_id", [recipe.photo_id for recipe in made.values()])
+        yield name, replace(benchmark, photos=benchmark.photos.with_columns(names), made=made)
+
+
+def features_of(part: Input, features: Features, readable: np.ndarray) -> np.ndarray:
+    """Return the features of a part, ``[n, d]``.
+
+    Raises:
+        CounterGroundError: a photo that can be read cannot be taken apart.
+    """
+    lost = np.flatnonzero(readable & ~features.readable)
+    if len(lost):
+        raise CounterGroundError(
+            f"The {part} of {counted(len(lost), 'photo')} cannot be shown alone "
+            f"({features.reasons[int(lost[0])]}): correct the masks, or leave out the methods that need them."
+        )
+    return features.matrix
+
+
+def _content(mask: Path) -> str:
+    try:
+        return photo_id(mask)
+    except UnreadablePhoto as error:
+        raise UsageError(f"The mask {error.path} cannot be read: {error.reason}.") from error

@@ -13,15 +13,13 @@ from counterground.comparison import COUNTERANIMAL, REFEREE
 from counterground.errors import UsageError
 from counterground.files import write_text
 from counterground.inference import Settings, default_label_space, encoder_run
-from counterground.mitigation._bench import Bench
-from counterground.mitigation._classes import Classes, Divided, divide
+from counterground.mitigation._bench import Bench, mask_contents, why_no_parts
 from counterground.mitigation._export import write_head
-from counterground.mitigation._inputs import mask_contents, why_no_parts
 from counterground.mitigation._method import MitigatedHead, Mitigation
 from counterground.mitigation._record import record_of
-from counterground.mitigation._registry import ALL, find_mitigations
-from counterground.mitigation._split import PARTS
+from counterground.mitigation._split import PARTS, Classes, Divided, divide
 from counterground.mitigation._trial import Tried, outcome_of, try_method
+from counterground.mitigation.methods import ALL, find_mitigations
 from counterground.models import AnyModel
 from counterground.photos import Benchmark
 from counterground.progress import progress_bar

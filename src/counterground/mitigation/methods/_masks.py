@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from counterground.errors import UsageError
 from counterground.mitigation._method import FitData, Input, MitigatedHead, Mitigation
 
 
@@ -14,11 +13,7 @@ def background_subtraction(data: FitData, *, alpha: float) -> MitigatedHead:
     The head is linear, so this subtracts ``alpha`` times the scores that the background alone gets. The
     method is ours; Peng et al. 2025, "Representation-level counterfactual calibration for debiased zero-shot
     recognition" (arXiv 2510.26466), also subtract such scores, estimated from embeddings; ours are measured.
-
-    Raises:
-        UsageError: there are no masks.
     """
-    _check_masks(data.background_features, "background-subtraction")
     return _read(data, {"photo": 1.0, "background": -alpha})
 
 
@@ -27,21 +22,12 @@ def foreground(data: FitData, *, share: float) -> MitigatedHead:
 
     With share 1 this is the "Only-FG" input of Xiao et al. 2021, "Noise or signal: the role of image
     backgrounds in object recognition".
-
-    Raises:
-        UsageError: there are no masks.
     """
-    _check_masks(data.foreground_features, "foreground")
     return _read(data, {"photo": 1.0 - share, "foreground": share} if share < 1 else {"foreground": 1.0})
 
 
 def _read(data: FitData, inputs: dict[Input, float]) -> MitigatedHead:
     return MitigatedHead(weight=(data.scale * data.head).astype(np.float32), inputs=inputs)
-
-
-def _check_masks(features: np.ndarray | None, method: str) -> None:
-    if features is None:
-        raise UsageError(f"{method} needs masks of the objects: make them first, or use another method.")
 
 
 BACKGROUND_SUBTRACTION = Mitigation(

@@ -27,45 +27,39 @@ def has_unit_rows(features: np.ndarray) -> bool:
     return bool(np.allclose(np.linalg.norm(features, axis=1), 1, atol=1e-3))
 
 
-def encode(data: FitData, method: str, texts: Sequence[str]) -> np.ndarray:
-    """Return embeddings ``[t, d]`` of texts in float64, of unit length.
-
-    Raises:
-        UsageError: the model encodes no texts.
-    """
-    if data.encode_texts is None:
-        raise UsageError(f"{method} needs a model that encodes texts, such as a CLIP; use another method.")
+def encode(data: FitData, texts: Sequence[str]) -> np.ndarray:
+    """Return embeddings ``[t, d]`` of texts in float64, of unit length."""
+    assert data.encode_texts is not None, "the method needs texts"
     return unit(np.asarray(data.encode_texts(list(texts)), dtype=np.float64))
 
 
-def encode_classes(data: FitData, method: str, templates: Sequence[str]) -> np.ndarray:
+def encode_classes(data: FitData, templates: Sequence[str]) -> np.ndarray:
     """Return embeddings ``[t, k, d]`` of every class in every template."""
     texts = [template.replace("{}", name) for template in templates for name in data.class_names]
-    return encode(data, method, texts).reshape(len(templates), len(data.class_names), -1)
+    return encode(data, texts).reshape(len(templates), len(data.class_names), -1)
 
 
-def encode_backgrounds(data: FitData, method: str) -> np.ndarray:
-    """Return embeddings ``[b, d]`` of the names of the backgrounds, b at least 1.
+def encode_backgrounds(data: FitData, method: str, at_least: int = 1) -> np.ndarray:
+    """Return embeddings ``[b, d]`` of the names of the backgrounds.
 
     Raises:
-        UsageError: no background has a name, or the model encodes no texts.
+        UsageError: there are fewer than ``at_least``.
     """
-    _check_backgrounds(data, method, at_least=1)
-    prompts = [BACKGROUND_PROMPT.replace("{background}", name) for name in data.background_names]
-    return encode(data, method, prompts)
+    _check_backgrounds(data, method, at_least)
+    return encode(data, [BACKGROUND_PROMPT.replace("{background}", name) for name in data.background_names])
 
 
 def encode_classes_on_backgrounds(data: FitData, method: str, prompt: str, at_least: int = 1) -> np.ndarray:
     """Return embeddings ``[b, k, d]`` of every class on every background.
 
     Raises:
-        UsageError: there are fewer than ``at_least`` backgrounds, or the model encodes no texts.
+        UsageError: there are fewer than ``at_least`` backgrounds.
     """
     _check_backgrounds(data, method, at_least)
     templates = [
         prompt.replace("{background}", name).replace("{class}", "{}") for name in data.background_names
     ]
-    return encode_classes(data, method, templates)
+    return encode_classes(data, templates)
 
 
 def text_weight(data: FitData, embeddings: np.ndarray) -> np.ndarray:
@@ -148,7 +142,6 @@ def groups_of(data: FitData, method: str) -> Groups:
 
 def _check_backgrounds(data: FitData, method: str, at_least: int) -> None:
     if len(data.background_names) < at_least:
-        number = "one background" if at_least == 1 else "two backgrounds"
         raise UsageError(
-            f"{method} needs the names of {number} or more: label the backgrounds of the photos."
+            f"{method} needs {counted(at_least, 'background')} or more: label those of the photos."
         )

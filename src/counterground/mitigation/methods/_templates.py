@@ -18,7 +18,7 @@ def template_ensemble(data: FitData) -> MitigatedHead:
     Radford et al. 2021, "Learning transferable visual models from natural language supervision", section
     3.1.4: ensembles are made in embedding space.
     """
-    embeddings = encode_classes(data, "template-ensemble", prompt_templates("openai"))
+    embeddings = encode_classes(data, prompt_templates("openai"))
     return MitigatedHead(weight=text_weight(data, embeddings.mean(axis=0)))
 
 
@@ -33,7 +33,7 @@ def sage(data: FitData, *, templates: int) -> MitigatedHead:
     The weight is ``[d, t * k]``, one column for each template and class; a hook chooses among them for each
     photo, so this head is not linear and cannot be exported.
     """
-    embeddings = encode_classes(data, "sage", prompt_templates("openai"))
+    embeddings = encode_classes(data, prompt_templates("openai"))
     _check_two_classes(embeddings, data, "sage")
     t, k, d = embeddings.shape
     products = np.einsum("tkd,skd->kts", embeddings, embeddings).astype(np.float32)
@@ -71,7 +71,7 @@ def sage_set(data: FitData, *, templates: int) -> MitigatedHead:
 
     Our variant of Ye et al. 2025 (see `sage`), so that the head stays linear and can be exported.
     """
-    embeddings = encode_classes(data, "sage-set", prompt_templates("openai"))
+    embeddings = encode_classes(data, prompt_templates("openai"))
     _check_two_classes(embeddings, data, "sage-set")
     t, k, d = embeddings.shape
     weight = embeddings.reshape(t * k, d).T.astype(data.features.dtype)

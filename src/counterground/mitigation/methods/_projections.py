@@ -1,20 +1,108 @@
-"""Image features without the background: directions from texts or labelled photos are removed."""
+"""Directions of backgrounds removed, from text embeddings or from image features."""
 
 from __future__ import annotations
 
 from functools import partial
+from itertools import combinations
 
 import numpy as np
 
 from counterground.errors import UsageError
-from counterground.mitigation._method import FitData, MitigatedHead, Mitigation
-from counterground.mitigation.methods._projection import increase, rejection
+from counterground.mitigation._method import FitData, MitigatedHead, Mitigation, Need
 from counterground.mitigation.methods._shared import (
+    CLASS_ON_BACKGROUND,
     check_classes,
     encode_backgrounds,
+    encode_classes_on_backgrounds,
     groups_of,
     has_unit_rows,
+    text_weight,
     unit,
+)
+
+
+def basis(directions: np.ndarray) -> np.ndarray:
+    """Return an orthonormal basis ``[d, r]`` of the span of the rows ``[m, d]``; r is its dimension."""
+    from scipy.linalg import orth
+
+    return np.asarray(orth(np.asarray(directions, dtype=np.float64).T, rcond=1e-6))
+
+
+def rejection(directions: np.ndarray) -> np.ndarray:
+    """Return the projection ``[d, d]`` onto what is orthogonal to all rows ``[m, d]``; it is symmetric."""
+    q = basis(directions)
+    return np.asarray(np.eye(len(q)) - q @ q.T)
+
+
+def increase(directions: np.ndarray) -> np.ndarray:
+    """Return the matrix ``[d, d]`` that doubles the part in the span of the rows ``[m, d]``."""
+    q = basis(directions)
+    return np.asarray(np.eye(len(q)) + q @ q.T)
+
+
+def background_prompts(data: FitData, *, prompt: str) -> MitigatedHead:
+    """Average the unit text embeddings of "class on background" over all backgrounds.
+
+    An ensemble in embedding space (Radford et al. 2021, section 3.1.4) over backgrounds in place of
+    templates: no class is then on one background more than another.
+    """
+    embeddings = encode_classes_on_backgrounds(data, "background-prompts", prompt)
+    return MitigatedHead(weight=text_weight(data, embeddings.mean(axis=0)))
+
+
+def text_projection(data: FitData) -> MitigatedHead:
+    """Project the span of the background prompts out of the class embeddings.
+
+    Chuang et al. 2023, "Debiasing vision-language models via biased prompts" (arXiv 2302.00070), orthogonal
+    projection: ``P0 = I - A (A' A)^-1 A'``, where the columns of A are embeddings of backgrounds.
+    """
+    backgrounds = encode_backgrounds(data, "text-projection")
+    return MitigatedHead(weight=text_weight(data, data.head.T.astype(np.float64) @ rejection(backgrounds)))
+
+
+def text_calibration(data: FitData, *, strength: float) -> MitigatedHead:
+    """Project backgrounds out of the class embeddings, and pull pairs that differ by background together.
+
+    Chuang et al. 2023 (see `text_projection`), calibrated projection: of all P the one that minimises
+    ``|P - P0|^2 + strength / |S| * sum of |P z_i - P z_j|^2`` over pairs S of prompts for one class on two
+    backgrounds, ``P = P0 (I + strength / |S| * sum of (z_i - z_j) (z_i - z_j)')^-1``. Written as in the
+    authors' code (chingyaoc/debias_vl, ``discriminative/main.py``), whose strength is 1000.
+    """
+    p0 = rejection(encode_backgrounds(data, "text-calibration"))
+    prompts = encode_classes_on_backgrounds(data, "text-calibration", CLASS_ON_BACKGROUND, at_least=2)
+    differences = np.concatenate([one - other for one, other in combinations(prompts, 2)])
+    g = np.eye(len(p0)) + strength * differences.T @ differences / len(differences)
+    # Rows z become z P' = z g^-1 P0, since g and P0 are symmetric.
+    return MitigatedHead(weight=text_weight(data, data.head.T.astype(np.float64) @ np.linalg.solve(g, p0)))
+
+
+_CHUANG = "Chuang et al. 2023 (arXiv 2302.00070)"
+_NEEDS: frozenset[Need] = frozenset({"texts", "backgrounds"})
+
+BACKGROUND_PROMPTS = Mitigation(
+    name="background-prompts",
+    title='prompts "class on background", averaged over backgrounds',
+    source="Radford et al. 2021, section 3.1.4, over backgrounds",
+    fit=background_prompts,
+    group_labels="choose",
+    needs=_NEEDS,
+    settings={"prompt": (CLASS_ON_BACKGROUND, "A photo of {class} with {background} in the background.")},
+)
+TEXT_PROJECTION = Mitigation(
+    name="text-projection",
+    title="backgrounds projected out of the text embeddings",
+    source=f"{_CHUANG}, orthogonal projection",
+    fit=text_projection,
+    needs=_NEEDS,
+)
+TEXT_CALIBRATION = Mitigation(
+    name="text-calibration",
+    title="backgrounds projected out of the text embeddings, calibrated on prompts that differ by background",
+    source=f"{_CHUANG}, calibrated projection",
+    fit=text_calibration,
+    group_labels="choose",
+    needs=_NEEDS,
+    settings={"strength": (1.0, 10.0, 100.0, 1000.0)},
 )
 
 
@@ -30,9 +118,7 @@ def roboshot(data: FitData, *, boost: bool) -> MitigatedHead:
     Harmful directions are differences between the texts of two backgrounds, helpful ones between those of two
     classes. The authors ask a language model for both; we have labels.
     """
-    backgrounds = encode_backgrounds(data, "roboshot")
-    if len(backgrounds) < 2:
-        raise UsageError("roboshot needs two backgrounds or more, whose difference it can remove.")
+    backgrounds = encode_backgrounds(data, "roboshot", at_least=2)
     return _project(data, _differences(backgrounds), _differences(data.head.T) if boost else None)
 
 
@@ -77,9 +163,7 @@ def text_subtraction(data: FitData, *, alpha: float) -> MitigatedHead:
     mean over backgrounds, of unit length. With alpha 1 the part is removed. The method is ours: it stands in
     for `background_subtraction` if there are no masks.
     """
-    backgrounds = encode_backgrounds(data, "text-subtraction")
-    if len(backgrounds) < 2:
-        raise UsageError("text-subtraction needs two backgrounds or more to choose from.")
+    backgrounds = encode_backgrounds(data, "text-subtraction", at_least=2)
     directions = unit(backgrounds - backgrounds.mean(axis=0)).astype(np.float32)
     return MitigatedHead(
         weight=(data.scale * data.head).astype(np.float32),
