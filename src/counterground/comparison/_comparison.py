@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import combinations
@@ -39,14 +39,12 @@ from counterground.metrics import (
     COMPARISON_SCHEMA,
     DROP,
     KEYS,
-    SETTING_SCHEMA,
     Answers,
     Compared,
     Contrast,
     Scale,
     comparable,
     compare_answers,
-    corrected,
     holm,
     tests_against,
 )
@@ -74,12 +72,8 @@ TESTS_SCHEMA: dict[str, Any] = {
     **COMPARISON_SCHEMA,
     "source_a": pl.String,
     "source_b": pl.String,
-    "corrected_for": pl.Int64,
 }
-"""Columns of ``Comparison.tests``: those of ``metrics.compare_models``, the benchmark and its version.
-
-``corrected_for`` is the number of tests that ``p_holm`` is corrected for.
-"""
+"""Columns of ``Comparison.tests``: those of ``metrics.compare_models``, the benchmark and its version."""
 
 _SENTENCES = 4
 _MODELS = 12  # rows of a table in a REPL
@@ -385,35 +379,20 @@ def _tests(
             models, held = _compared(group)
             sources |= held
             untested = _untested(models, against, title)
-            table = _compared_by_photos(models, contrast)
+            first = next(iter(group.values()))
+            table = compare_answers(models, contrast, first.design.picked_from(contrast, first.photos))
             untested += _on_other_photos(models, title)
             if contrast == DROP and any(run.info.mixes_groups for run in group.values()):
                 table = table.filter(pl.col("metric") == "accuracy", pl.col("group").is_null())
-            table = _without_repeats(table, group.values())
         except ValueError as error:
             if not untested and (len(runs) > 1 or any(len(run.info.models) > 1 for run in group.values())):
                 untested = [f"No paired tests on {title}: {error}"]
         else:
             place = (pl.lit(benchmark).alias("benchmark"), pl.lit(version).alias("benchmark_version"))
-            frames.append(table.select(*place, pl.all(), corrected_for=pl.count("p_value").cast(pl.Int64)))
+            frames.append(table.select(*place, pl.all()))
         obstacles += untested
     tests = pl.concat(frames) if frames else pl.DataFrame(schema=TESTS_SCHEMA)
     return tests, sources, obstacles
-
-
-def _compared_by_photos(models: Sequence[Compared], contrast: Contrast) -> pl.DataFrame:
-    """Test the models that saw the same photos among each other, without a correction for all of them.
-
-    Raises:
-        ValueError: no two models can be compared.
-    """
-    parts: list[Sequence[Compared]] = [
-        part
-        for part in _by_photos(models)
-        if any(comparable(a.setting, b.setting) for a, b in combinations(part, 2))
-    ]
-    # Without any, the reason is about all models.
-    return pl.concat(compare_answers(part, contrast) for part in parts or [models])
 
 
 def _by_photos(models: Sequence[Compared]) -> list[list[Compared]]:
@@ -467,6 +446,7 @@ def _compared(runs: Mapping[str, Run]) -> tuple[list[Compared], dict[tuple[Any, 
     weights under the same name) are separate results.
     """
     found: dict[tuple[Any, ...], tuple[Answers, list[str]]] = {}
+    classifiers = {each.name for run in runs.values() for each in run.info.models if not each.reads_names}
     for name, run in runs.items():
         weights: dict[str, str] = {record.name: record.fingerprint for record in run.info.models}
         for key, answers in run.answers.items():
@@ -478,27 +458,12 @@ def _compared(runs: Mapping[str, Run]) -> tuple[list[Compared], dict[tuple[Any, 
         for name in names
     }
     models = [
-        Compared(str(key[0]), key[1:], answers, ", ".join(names))
+        Compared(str(key[0]), key[1:], answers, ", ".join(names), key[0] not in classifiers)
         for (key, *_), (answers, names) in found.items()
     ]
     # Source by source, as the tables list them.
     order = list(dict.fromkeys(model.source for model in models))
     return sorted(models, key=lambda model: order.index(model.source)), sources
-
-
-def _without_repeats(table: pl.DataFrame, runs: Iterable[Run]) -> pl.DataFrame:
-    """Leave out what classifiers repeat under other names and prompts, which they do not read."""
-    classifiers = [r.name for run in runs for r in run.info.models if not r.reads_names]
-    figures = ("metric", "group", "difference", "low", "high", "p_value")
-    of_pair = [name for name in table.columns if name.endswith(("_a", "_b")) or name in SETTING_SCHEMA]
-    kept, seen = [], set()
-    for pair in table.partition_by(of_pair, maintain_order=True):
-        names = pair.row(0, named=True)["model_a"], pair.row(0, named=True)["model_b"]
-        result = (names, *pair.select(figures).rows())
-        if result not in seen or not set(names) <= set(classifiers):
-            kept.append(pair)
-        seen.add(result)
-    return corrected(pl.concat(kept))
 
 
 def _ranks(points: pl.DataFrame, runs_of_points: Sequence[Run | None], contrast: Contrast) -> pl.DataFrame:

@@ -199,7 +199,7 @@ def tests_table(tests: pl.DataFrame, contrast: Contrast, number: int) -> Table:
             rows.append(heading(pair, len(columns)))
         p = p_value(row["p_holm"]) if row["p_holm"] is not None else ""
         metric = quantities[row["metric"], row["group"]]
-        found = Estimate.of(row, "difference")
+        found = Estimate.of(row, "difference", bounds="corrected_")
         rows.append([Cell(metric), Cell(found.signed), Cell(found.interval), Cell(p)])
     title, about = "Paired differences on the same photos (percentage points)", _about_p(tests, number)
     return Table(columns, rows, f"{title}. {about}", title, (about,), headings=frozenset(headings))
@@ -207,7 +207,7 @@ def tests_table(tests: pl.DataFrame, contrast: Contrast, number: int) -> Table:
 
 def _about_p(tests: pl.DataFrame, number: int) -> str:
     """Say over what p-values are corrected: tests on other photos, or among other names, are apart."""
-    apart = (tests["corrected_for"] < number).any()
+    apart = (tests["family"] < number).any()
     return f"{ABOUT_P} Each benchmark and label space is corrected separately." if apart else ABOUT_P
 
 
@@ -368,7 +368,7 @@ def drop_tests_table(tests: pl.DataFrame, contrast: Contrast, number: int) -> Ta
     )
     rows = []
     for row, names in zip(drops.iter_rows(named=True), _names_of_pairs(drops), strict=True):
-        found = Estimate.of(row, "difference")
+        found = Estimate.of(row, "difference", bounds="corrected_")
         figures = (Cell(found.signed, found.interval), Cell(p_value(row["p_holm"])))
         rows.append([*map(Cell, names), *figures])
     return Table(columns, rows)

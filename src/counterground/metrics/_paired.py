@@ -40,6 +40,7 @@ _OF_THE_DROP: dict[str, Quantity] = {
     "drop": "difference",
 }
 _NO_SPREAD = 1e-12
+_ENDS = (("low", "high"), ("high", "low"))
 
 
 def paired_test(
@@ -79,7 +80,7 @@ def paired_test(
         raise ValueError(f"Compare 'accuracy', 'common', 'counter' or 'drop', not {quantity!r}.")
     photos = Stratification(class_index, group, cluster, crossed=crossed, alpha=alpha)
     models = [Answers.of(pl.DataFrame({"correct": flags}), photos) for flags in (first, second)]
-    return _single(paired_tests(models, [(0, 1)], _OF_THE_DROP[quantity]), alpha)
+    return _single(paired_tests(models, [(0, 1)], _OF_THE_DROP[quantity], DROP, alpha), alpha)
 
 
 def drop_change_interval(
@@ -149,19 +150,20 @@ def _changes(
     pairs: Sequence[tuple[int, int]],
     quantity: Quantity,
     contrast: Contrast,
-    alpha: float | None = None,
+    alpha: float | Floats = ALPHA,
 ) -> dict[str, list[Any]]:
     """Test as ``paired_tests``; differences of a contrast have the interval of `drop_change_interval`."""
     tests = paired_tests(models, pairs, quantity, contrast, alpha)
     if quantity != "difference":
         return tests
-    known = [_at(model.estimate("difference", contrast), alpha) for model in models]
+    known = [model.estimate("difference", contrast) for model in models]
+    alphas = np.broadcast_to(alpha, len(pairs))
     for place, (a, b) in enumerate(pairs):
         value, low, high = (tests[name][place] for name in ("difference", "low", "high"))
         first, second = known[a], known[b]
         if first is None or second is None or low is None:
             continue
-        t = float(critical(first.minus(second, n=first.n)))
+        t = float(critical(replace(first.minus(second, n=first.n), alpha=alphas[place])))
         ends = _limits_by_differing_photos(models[a], models[b], contrast, t)
         # A difference of 0 may be one of the last digit.
         low = min(low, ends[0]) if value <= _NO_SPREAD else low
@@ -249,23 +251,6 @@ def corrected_differences(
     return estimates
 
 
-def corrected(tests: pl.DataFrame) -> pl.DataFrame:
-    """Return paired tests with ``p_holm``, corrected for all of them: each pair on each quantity (Holm 1979).
-
-    Readers of a comparison look at every model and every quantity, then ask about what stands out. A test is
-    therefore one of all that could have been picked, whichever are shown: pass all of them and filter
-    afterwards (``tests_against``).
-
-    Args:
-        tests: all tests on one set of photos, with the columns of ``COMPARISON_SCHEMA``; ``p_holm`` may be
-            missing.
-    """
-    values = pl.Series("p_holm", holm(tests["p_value"]), dtype=pl.Float64)
-    columns = [name for name in tests.columns if name != "p_holm"]
-    columns.insert(columns.index("p_value") + 1, "p_holm")
-    return tests.with_columns(values).select(columns)
-
-
 def tests_against(tests: pl.DataFrame, model: str) -> pl.DataFrame:
     """Return the tests of a model against every other model, with it as ``model_b``.
 
@@ -280,13 +265,10 @@ def tests_against(tests: pl.DataFrame, model: str) -> pl.DataFrame:
     }
     signs = {
         name: pl.when(turn).then(-pl.col(source)).otherwise(name)
-        for name, source in (
+        for name, source in [
             ("difference", "difference"),
-            ("low", "high"),
-            ("high", "low"),
-            ("classes_low", "classes_high"),
-            ("classes_high", "classes_low"),
-        )
+            *((f"{of}{a}", f"{of}{b}") for of in ("", "classes_", "corrected_") for a, b in _ENDS),
+        ]
     }
     return tests.filter(turn | (pl.col("model_b") == model)).with_columns(**swapped, **signs)
 
@@ -339,16 +321,12 @@ def _sign_test(a: Answers, b: Answers, quantity: Quantity, contrast: Contrast) -
     return max(p_values)
 
 
-def _at(estimate: InfluenceEstimate | None, alpha: float | None) -> InfluenceEstimate | None:
-    return estimate if estimate is None or alpha is None else replace(estimate, alpha=alpha)
-
-
 def paired_tests(
     models: Sequence[Answers],
     pairs: Sequence[tuple[int, int]],
     quantity: Quantity,
     contrast: Contrast = DROP,
-    alpha: float | None = None,
+    alpha: float | Floats = ALPHA,
 ) -> dict[str, list[Any]]:
     """Test the differences between pairs of models that saw the same photos, as ``paired_test`` does.
 
@@ -357,18 +335,18 @@ def paired_tests(
         pairs: places of two models each, which saw the same photos.
         quantity: ``accuracy`` over all classes, or of the contrast ``left``, ``right`` or ``difference``.
         contrast: the contrast whose sides are meant.
-        alpha: how often an interval may miss the truth; None: as the models' photos say.
+        alpha: how often an interval may miss the truth, of each pair ``[pairs]`` or of all.
 
     Returns:
         ``difference``, and the fields of `Estimate` that are known, each with one value per pair.
     """
-    found = np.full((len(_Tests._fields), len(pairs)), np.nan)
+    found, alphas = np.full((len(_Tests._fields), len(pairs)), np.nan), np.broadcast_to(alpha, len(pairs))
     sizes = np.zeros((2, len(pairs)), dtype=np.int64)
     first, second = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
     photos = np.unique([model.photos.fingerprint for model in models], return_inverse=True)[1]
     for number in np.unique(photos[first]):
         places = np.flatnonzero(photos == number)
-        estimates = [_at(models[int(place)].estimate(quantity, contrast), alpha) for place in places]
+        estimates = [models[int(place)].estimate(quantity, contrast) for place in places]
         known = [estimate for estimate in estimates if estimate is not None]
         if not known:
             continue
@@ -385,7 +363,7 @@ def paired_tests(
                     _sign_test(models[int(place)], models[int(other)], quantity, contrast)
                     for other in second[own[alike]]
                 ]
-                found[:, own] = _tested(change, largest, by_signs)
+                found[:, own] = _tested(replace(change, alpha=alphas[own]), largest, by_signs)
                 sizes[:, own] = [[change.n], [change.clusters]]
     columns = dict(zip(_Tests._fields, found, strict=True))
     values = {name: [None if v != v else v for v in column.tolist()] for name, column in columns.items()}  # noqa: PLR0124
@@ -403,6 +381,9 @@ COMPARISON_SCHEMA: dict[str, Any] = {
     "high": pl.Float64,
     "p_value": pl.Float64,
     "p_holm": pl.Float64,
+    "family": pl.Int64,
+    "corrected_low": pl.Float64,
+    "corrected_high": pl.Float64,
     "n": pl.Int64,
     "clusters": pl.Int64,
     **{f"{name}_{side}": SETTING_SCHEMA[name] for name in BY_SIDE for side in "ab"},
@@ -413,23 +394,25 @@ COMPARISON_SCHEMA: dict[str, Any] = {
 
 ``low`` and ``high`` refer to other photos of these classes, ``classes_low`` and ``classes_high`` to other
 classes of which these are a random sample. Those of accuracies are +- t x standard error, those of drops and
-other contrasts may end farther from 0 (`drop_change_interval`).
+other contrasts may end farther from 0 (`drop_change_interval`). ``p_holm`` is corrected for all ``family``
+tests, and so are ``corrected_low`` and ``corrected_high``, which exclude 0 where ``p_holm`` is below 0.05.
 
 A setting is null if the two models differ in it; ``prompts_a``, ``prompts_b``, ... are those of each.
 """
-_READ = {name: kind for name, kind in COMPARISON_SCHEMA.items() if name != "p_holm"} | {
-    "source_a": pl.String,
-    "source_b": pl.String,
-}
+_READ = COMPARISON_SCHEMA | {"source_a": pl.String, "source_b": pl.String}
 
 
 class Compared(NamedTuple):
-    """One model under one setting (values of ``SETTING``), and what it answered; ``source`` may name runs."""
+    """One model under one setting (values of ``SETTING``), and what it answered; ``source`` may name runs.
+
+    ``reads_names`` is False for classifiers, which repeat their answers under other names and prompts.
+    """
 
     name: str
     setting: tuple[Any, ...]
     answers: Answers
     source: str | None = None
+    reads_names: bool = True
 
 
 def compare_models(
@@ -469,30 +452,30 @@ def compare_models(
     return table if sources else table.drop("source_a", "source_b")
 
 
-def compare_answers(models: Sequence[Compared], contrast: Contrast = DROP) -> pl.DataFrame:
-    """Test every pair of models as ``compare_models`` does, also one model's results from several sources.
+def compare_answers(
+    models: Sequence[Compared], contrast: Contrast = DROP, picked_from: int | None = 1
+) -> pl.DataFrame:
+    """Test every pair of models on the same photos, also one model's results from several sources.
+
+    Readers of a comparison look at every model and every quantity, then ask about what stands out. A test is
+    therefore one of all that could have been picked, whichever are shown: filter afterwards
+    (``tests_against``).
 
     Args:
         models: what they answered.
         contrast: what is compared besides accuracy.
+        picked_from: of how many contrasts this one was picked (``Design.picked_from``); None: not corrected.
 
     Returns:
         The columns of ``COMPARISON_SCHEMA``, ``source_a`` and ``source_b``.
 
     Raises:
-        ValueError: there is nothing to compare, or two models saw different photos, or have different
-            clusters or shares.
+        ValueError: no two models can be compared, or averages are by other shares.
     """
     pairs = _pairs(models)
     if not pairs:
-        listed = ", ".join(sorted({repr(model.name) for model in models})) or "none"
-        raise ValueError(
-            "A comparison needs two models with the same names, prompts, protocol and label space; "
-            f"the predictions hold {listed}."
-        )
+        raise ValueError(_why_none(models))
     for a, b in pairs:
-        if problem := different_photos(models[a], models[b]):
-            raise ValueError(problem)
         if _shares(models[a], contrast) != _shares(models[b], contrast):
             raise ValueError(
                 f"Models {models[a].name!r} and {models[b].name!r} cannot be compared: {contrast.name!r} "
@@ -501,20 +484,38 @@ def compare_answers(models: Sequence[Compared], contrast: Contrast = DROP) -> pl
     answers = [model.answers for model in models]
     shown = np.array([answers[a].photos.sides(contrast).partition.photos.any() for a, _ in pairs])
     left, right = contrast.side_keys
-    quantities: dict[Quantity, tuple[str, str | None]] = {
-        "accuracy": ("accuracy", None),
-        "left": left,
-        "right": right,
-        "difference": contrast.difference_key,
-    }
+    quantities: dict[Quantity, tuple[str, str | None]] = {"accuracy": ("accuracy", None)}
+    if shown.any():
+        quantities |= {"left": left, "right": right, "difference": contrast.difference_key}
+    tests = {quantity: _changes(answers, pairs, quantity, contrast) for quantity in quantities}
+    p_values = [p for of in tests.values() for p in of["p_value"]]
+    p_holm = [None if p is None or picked_from is None else min(1.0, picked_from * p) for p in holm(p_values)]
+    family = None if picked_from is None else picked_from * sum(p is not None for p in p_values)
+    levels = [
+        ALPHA * (p / q if p and q and q < 1 else 1 / (family or 1))
+        for p, q in zip(p_values, p_holm, strict=True)
+    ]
     parts = []
     for place, (quantity, (metric, group)) in enumerate(quantities.items()):
-        tests = _changes(answers, pairs, quantity, contrast)
-        part = pl.DataFrame(_about(models, pairs) | tests | {"metric": metric, "group": group}, schema=_READ)
-        kept = part.with_row_index("pair").with_columns(quantity=pl.lit(place))
-        parts.append(kept if quantity == "accuracy" else kept.filter(pl.Series(shown)))
-    table = pl.concat(parts).sort("pair", "quantity").drop("pair", "quantity")
-    return corrected(table)
+        own = slice(place * len(pairs), (place + 1) * len(pairs))
+        wider = _changes(answers, pairs, quantity, contrast, np.array(levels[own]))
+        columns: dict[str, Any] = tests[quantity] | {"p_holm": p_holm[own], "metric": metric, "group": group}
+        columns |= {"corrected_low": wider["low"], "corrected_high": wider["high"], "family": family}
+        part = pl.DataFrame(_about(models, pairs) | columns, schema=_READ).with_row_index("pair")
+        parts.append(part if quantity == "accuracy" else part.filter(pl.Series(shown)))
+    return pl.concat(parts).sort("pair", maintain_order=True).drop("pair")
+
+
+def _why_none(models: Sequence[Compared]) -> str:
+    """Say why no two models can be compared."""
+    alike = (pair for pair in combinations(models, 2) if comparable(pair[0].setting, pair[1].setting))
+    if pair := next(alike, None):
+        return different_photos(*pair)
+    listed = ", ".join(sorted({repr(model.name) for model in models})) or "none"
+    return (
+        "A comparison needs two models with the same names, prompts, protocol and label space; "
+        f"the predictions hold {listed}."
+    )
 
 
 def _about(models: Sequence[Compared], pairs: Sequence[tuple[int, int]]) -> dict[str, list[Any]]:
@@ -533,21 +534,21 @@ def _about(models: Sequence[Compared], pairs: Sequence[tuple[int, int]]) -> dict
 
 
 def _pairs(models: Sequence[Compared]) -> list[tuple[int, int]]:
-    """Pairs under the same setting first, setting by setting, then those across kinds."""
+    """Pairs on the same photos under the same setting first, setting by setting, then those across kinds."""
     settings = list(dict.fromkeys(model.setting for model in models))
-    places = range(len(models))
-    alike = [
-        pair
-        for setting in settings
-        for pair in combinations([place for place in places if models[place].setting == setting], 2)
-    ]
-    across = [
-        (first, second)
-        for first, second in combinations(places, 2)
-        if models[first].setting != models[second].setting
-        and comparable(models[first].setting, models[second].setting)
-    ]
-    return [*alike, *across]
+    pairs: dict[Any, tuple[int, int]] = {}
+    for first, second in combinations(range(len(models)), 2):
+        a, b = models[first], models[second]
+        if a.answers.photos.fingerprint == b.answers.photos.fingerprint and comparable(a.setting, b.setting):
+            repeated = not (a.reads_names or b.reads_names)
+            key = (a.name, b.name, a.answers.correct.tobytes(), b.answers.correct.tobytes())
+            pairs.setdefault(key if repeated else (first, second), (first, second))
+
+    def order(pair: tuple[int, int]) -> tuple[int, tuple[int, int]]:
+        a, b = (models[place].setting for place in pair)
+        return settings.index(a) if a == b else len(settings), pair
+
+    return sorted(pairs.values(), key=order)
 
 
 def different_photos(first: Compared, second: Compared) -> str:

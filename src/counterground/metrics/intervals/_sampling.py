@@ -63,7 +63,7 @@ class InfluenceEstimate:
     n: int
     clusters: int
     df: Any
-    alpha: float = ALPHA
+    alpha: Any = ALPHA
     scatter: ClassScatter | None = None
     ways: Ways = ONE_WAY
     effective: float | None = None

@@ -124,14 +124,16 @@ def tested_pairs(
         for (first, held), (second, others) in (pair, pair[::-1]):
             if found := _rows_of(rows, held, others):
                 ordered = sorted((_test(row, titles) for row in found), key=lambda t: order.index(t.title))
-                pairs.append(Pair(first.label, second.label, ordered, found[0]["corrected_for"]))
+                pairs.append(Pair(first.label, second.label, ordered, found[0]["family"]))
                 break
     leads = any(lead in (pair.model, pair.against) for pair in pairs)
     return Comparisons(pairs, lead if leads and len(models) > ALL_PAIRS_UP_TO else None)
 
 
 def _test(row: dict[str, Any], titles: dict[tuple[str, str | None], str]) -> Test:
-    difference = Estimate(row["difference"], row["low"], row["high"], row["n"], row["clusters"])
+    difference = Estimate(
+        row["difference"], row["corrected_low"], row["corrected_high"], row["n"], row["clusters"]
+    )
     key = (row["metric"], row["group"])
     return Test(titles[key], difference, row["p_holm"], leads=key == next(iter(titles)))
 
