@@ -7,13 +7,16 @@ import numpy as np
 import polars as pl
 import pytest
 
+from counterground import metrics
 from counterground.metrics import (
     DESIGN,
     DROP,
     Answers,
+    Compared,
     Contrast,
     Design,
     Stratification,
+    compare_answers,
     corrected_differences,
     holm,
 )
@@ -29,6 +32,7 @@ PHOTOS = pl.DataFrame(
         "size": np.arange(24) / 24,
     }
 )
+SETTING = ("openai", "simple", "classification", None, "benchmark")
 GAP = Contrast("gap", "place=land", "place=sea")
 
 
@@ -80,3 +84,24 @@ def test_the_best_of_several_alike_backgrounds_rarely_beats_the_worst(background
     p_values = np.array([picked(backgrounds, rng) for _ in range(150)])
     alone, corrected = (p_values < 0.05).mean(axis=0)
     assert corrected <= 0.06 < alone
+
+
+def test_the_corrected_intervals_of_a_comparison_agree_with_its_corrected_p_values():
+    rng, n = np.random.default_rng(5), 240
+    index, group = np.repeat([0, 1, 2], 80), np.tile(["common", "counter"], 120)
+    hard = rng.random(n)
+    models = []
+    photos = Stratification(index, group, rng.integers(0, 60, n))
+    for place, level in enumerate([0.5, 0.6, 0.65, 0.8]):
+        right = hard + 0.2 * rng.normal(size=n) < np.where(group == "common", level, level - 0.1 * place)
+        models.append(Compared(str(place), SETTING, Answers.of(pl.DataFrame({"correct": right}), photos)))
+    for of in (1, 10):
+        tests = compare_answers(models, picked_from=of)
+        assert tests["family"].unique().to_list() == [of * 4 * 6]
+        outside = (pl.col("corrected_low") > 0) | (pl.col("corrected_high") < 0)
+        assert tests.select(outside == (pl.col("p_holm") < 0.05)).to_series().all()
+        assert tests.select(pl.col("corrected_high") >= pl.col("high") - 1e-12).to_series().all()
+        turned = metrics.tests_against(tests, "0").filter(model_a="3", metric="drop").row(0, named=True)
+        own = tests.filter(model_a="0", model_b="3", metric="drop").row(0, named=True)
+        assert turned["corrected_low"] == -own["corrected_high"]
+    assert 0 < (tests["p_holm"] < 0.05).sum() < len(tests)

@@ -78,7 +78,7 @@ def paired_test(
     first, second = _flags(correct_a, correct_b, class_index)
     if quantity not in _OF_THE_DROP:
         raise ValueError(f"Compare 'accuracy', 'common', 'counter' or 'drop', not {quantity!r}.")
-    photos = Stratification(class_index, group, cluster, crossed=crossed, alpha=alpha)
+    photos = Stratification(class_index, group, cluster, crossed=crossed)
     models = [Answers.of(pl.DataFrame({"correct": flags}), photos) for flags in (first, second)]
     return _single(paired_tests(models, [(0, 1)], _OF_THE_DROP[quantity], DROP, alpha), alpha)
 
@@ -116,7 +116,7 @@ def drop_change_interval(
         ValueError: the columns have different lengths.
     """
     first, second = _flags(correct_a, correct_b, class_index)
-    photos = Stratification(class_index, group, cluster, crossed=crossed, alpha=alpha)
+    photos = Stratification(class_index, group, cluster, crossed=crossed)
     a, b = (Answers.of(pl.DataFrame({"correct": flags}), photos) for flags in (first, second))
     return contrast_change(a, b, DROP, alpha)[0]
 
