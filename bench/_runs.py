@@ -13,8 +13,8 @@ from counterground.published import load_table
 from counterground.results import (
     PREDICTIONS_SCHEMA,
     BenchmarkRecord,
+    CandidatesRecord,
     CountsRecord,
-    LabelSpaceRecord,
     ModelRecord,
     RunInfo,
 )
@@ -96,7 +96,7 @@ def run_info(benchmark: BenchmarkRecord, models: list[ModelRecord]) -> RunInfo:
         batch_size=32,
         threads=1,
         benchmark=benchmark,
-        label_space=LabelSpaceRecord(name="imagenet", size=NAMES, source="ImageNet-1K"),
+        candidates=CandidatesRecord(name="imagenet", size=NAMES, source="ImageNet-1K"),
         names="openai",
         prompts="simple",
         models=models,

@@ -38,7 +38,7 @@ rows.write_parquet(out / "predictions.parquet")
 score_predictions(rows, method="analytic").write_parquet(out / "scores.parquet")
 info = known(schema.RunInfo, json.loads((run / "run.json").read_text()))
 info["benchmark"] = known(schema.BenchmarkRecord, info["benchmark"])
-info["label_space"] = known(schema.LabelSpaceRecord, info["label_space"])
+info["label_space"] = known(schema.CandidatesRecord, info["label_space"])
 info["counts"] = known(schema.CountsRecord, info["counts"])
 info["models"] = [known(schema.ModelRecord, model) for model in info["models"]]
 (out / "run.json").write_text(schema.RunInfo(**info).model_dump_json())

@@ -71,7 +71,7 @@ def stamps(folder: Path, photos: int) -> Path:
 
     source = open_benchmark("stamps")
     some = source.photos.sample(photos, seed=0).sort("path")
-    return written(folder, Benchmark("bench", source.root, some, source.label_space))
+    return written(folder, Benchmark("bench", source.root, some, source.classes))
 
 
 def two_megapixels(folder: Path, photos: int) -> Path:
@@ -107,7 +107,7 @@ def written(folder: Path, benchmark) -> Path:
 
     photos = folder / "photos"
     write_benchmark(benchmark, photos)
-    names = benchmark.label_space.names
+    names = benchmark.classes.names
     (photos / "names.txt").write_text("\n".join(names) + "\n")
     for number in range(len(names)):
         (photos / "files" / f"{number:03}").mkdir(parents=True)

@@ -37,7 +37,7 @@ def main() -> None:
         partial(here, lambda: model.encode_texts(texts)),
     )
     stamps = open_benchmark("stamps")
-    some = Benchmark("quick", stamps.root, stamps.photos.sample(100, seed=0), stamps.label_space)
+    some = Benchmark("quick", stamps.root, stamps.photos.sample(100, seed=0), stamps.classes)
     with tempfile.TemporaryDirectory() as folder:
         photos, run, cache = (Path(folder) / name for name in ("photos", "run", "cache"))
         write_benchmark(some, photos)

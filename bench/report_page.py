@@ -79,7 +79,7 @@ def make_run(benchmark: Benchmark, random: np.random.Generator) -> Run:
                 label_space=pl.lit("imagenet"),
                 true_index=pl.col("class_index"),
                 predicted_index=pl.Series(guess),
-                predicted_name=pl.Series([benchmark.label_space.names[k] for k in guess]),
+                predicted_name=pl.Series([benchmark.classes.names[k] for k in guess]),
                 correct=pl.Series(right),
                 true_rank=pl.Series(np.where(right, 0, random.integers(1, 9, photos.height))),
                 confidence=pl.Series(random.uniform(0.1, 1, photos.height)),

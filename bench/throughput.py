@@ -62,7 +62,7 @@ def forward(model, benchmark: Benchmark) -> np.ndarray:
 
 def main() -> None:
     stamps = open_benchmark("stamps")
-    some = Benchmark("some", stamps.root, stamps.photos.sample(PHOTOS, seed=0), stamps.label_space)
+    some = Benchmark("some", stamps.root, stamps.photos.sample(PHOTOS, seed=0), stamps.classes)
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, {datetime.now(UTC).date()}; {PHOTOS} photos of 256 px"
     )

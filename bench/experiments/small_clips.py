@@ -32,7 +32,7 @@ def benchmark_photos(plan):
     benchmark = open_benchmark("stamps")
     rows = list(benchmark.photos.iter_rows(named=True))
     position = {index: place for place, index in enumerate(plan.imagenet)}
-    imagenet = benchmark.label_space.imagenet
+    imagenet = benchmark.classes.imagenet
     return HeldOutPhotos(
         [load_photo(benchmark.photo_path(row["path"])).image for row in rows],
         np.array([position[imagenet[row["class_index"]]] for row in rows]),

@@ -53,7 +53,7 @@ class Sight:
     def __init__(self, benchmark: Benchmark) -> None:
         self._lite = load_model("efficientnet-lite0", device="cpu")
         self.preprocess = self._lite.preprocess
-        self.names = list(benchmark.label_space.names)
+        self.names = list(benchmark.classes.names)
         self._seen: dict[bytes, tuple[np.ndarray, int, float]] = {}
         taken = benchmark.photos.select(pl.all().shuffle(seed=0))
         taken = taken.group_by("class_index", "background").head(PER_CLASS_AND_LABEL)
@@ -135,7 +135,7 @@ def with_groups(stamps: Benchmark) -> Benchmark:
     group = pl.when(turn == 0).then(pl.lit("common")).when(turn == 1).then(pl.lit("counter"))
     photos = stamps.photos.filter(pl.col("background").is_in(LABELS)).with_columns(group=group)
     return Benchmark(
-        stamps.name, stamps.root, photos, stamps.label_space, stamps.notes, masks_root=stamps.masks_root
+        stamps.name, stamps.root, photos, stamps.classes, stamps.notes, masks_root=stamps.masks_root
     )
 
 
@@ -164,7 +164,7 @@ def main() -> None:
     foregrounds = int(sys.argv[1]) if len(sys.argv) > 1 else 180
     start = time.process_time()
     benchmark = with_groups(cg.open_benchmark("stamps"))
-    common = np.arange(len(benchmark.label_space.names)) % len(LABELS)
+    common = np.arange(len(benchmark.classes.names)) % len(LABELS)
     sight = Sight(benchmark)
     models = {
         f"dose {dose}": Planted(sight, dose / 100, common, (common + 1) % len(LABELS)) for dose in DOSES

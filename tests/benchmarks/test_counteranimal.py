@@ -63,7 +63,7 @@ def test_the_release_as_printed_differs_in_nothing_but_says_which_number_class_2
     benchmark = get_counteranimal(_release(tmp_path / "a.zip", _paper(), sizes=True))
     assert (benchmark.name, len(benchmark)) == ("counteranimal", 13100)
     assert dict(benchmark.photos.group_by("group").len().iter_rows()) == {"common": 7174, "counter": 5926}
-    assert len(benchmark.label_space) == 45
+    assert len(benchmark.classes) == 45
     (note,) = benchmark.notes
     assert re.search("prairie chicken.*common: 25 photos; figure 3 .* prints 25, .* imply 259", note)
     again = open_benchmark(benchmark_folder("counteranimal"))

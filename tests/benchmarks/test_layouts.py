@@ -453,7 +453,7 @@ class TestWaterbirds:
             ("waterbird", "water"): 642,
         }
         assert benchmark.notes == ()
-        assert benchmark.label_space.names == ("landbird", "waterbird")
+        assert benchmark.classes.names == ("landbird", "waterbird")
         assert only(benchmark, group="common").select("class_name", "background").unique().height == 2
         assert set(only(benchmark, class_name="waterbird", group="common")["background"]) == {"water"}
         assert benchmark.design.weights["training"]["waterbird", "land"] == 56
@@ -491,7 +491,7 @@ class TestImageNet9:
 
     def test_members_by_wordnet_are_as_many_as_the_paper_has_but_for_two_vehicles(self, tmp_path):
         benchmark = got(tmp_path, "imagenet9")
-        sizes = [len(members) for members in benchmark.label_space.members]
+        sizes = [len(members) for members in benchmark.classes.members]
         assert sizes == [116, 52, 44, 36, 35, 27, 26, 20, 16]
         assert any("not verified for wheeled vehicles" in note for note in benchmark.notes)
 
@@ -502,7 +502,7 @@ class TestImageNet9:
         mapping = {str(index): number if index < 20 else -1 for index, number in nine.items()}
         (tmp_path / where / "in_to_in9.json").write_text(json.dumps(mapping))
         benchmark = get_benchmark("imagenet9", archive=tmp_path / "copy")
-        assert benchmark.label_space.members == ((0, *range(9, 20)), *((index,) for index in range(1, 9)))
+        assert benchmark.classes.members == ((0, *range(9, 20)), *((index,) for index in range(1, 9)))
         assert not any("verified" in note for note in benchmark.notes)
 
 
@@ -571,15 +571,15 @@ class TestMetaShift:
 class TestNico:
     def test_each_context_is_compared_with_all(self, tmp_path):
         benchmark = got(tmp_path, "nico++")
-        assert (len(benchmark), len(benchmark.label_space), benchmark.photos["background"].n_unique()) == (
+        assert (len(benchmark), len(benchmark.classes), benchmark.photos["background"].n_unique()) == (
             720,
             60,
             6,
         )
         assert benchmark.notes == ("This copy has 720 photos; 88,866 were published.",)
-        assert {"fishing rod", "hot air balloon"} < set(benchmark.label_space.names)
+        assert {"fishing rod", "hot air balloon"} < set(benchmark.classes.names)
         assert str(benchmark.design.contrasts[0]) == "autumn: all - background=autumn"
-        assert set(benchmark.label_space.imagenet) == {None}
+        assert set(benchmark.classes.imagenet) == {None}
 
 
 class TestFocus:
@@ -602,8 +602,8 @@ class TestFocus:
             None,
             None,
         )
-        assert benchmark.label_space.members[6] == (339, 340)
-        assert len(benchmark.label_space.members[5]) == 121
+        assert benchmark.classes.members[6] == (339, 340)
+        assert len(benchmark.classes.members[5]) == 121
 
     def test_several_places_are_one_background_in_any_order_and_one_photo(self, tmp_path):
         rows = [*FOCUS_ROWS, ("/car-rain/1.jpeg", "car", "night", "raining", "street, snow", 3)]
@@ -660,7 +660,7 @@ class TestHardImageNet:
         benchmark = got(tmp_path, "hard-imagenet")
         assert set(counts(benchmark).values()) == {2}
         assert "This copy has 60 photos; 1,500 were published." in benchmark.notes
-        wnids = [imagenet_wnids()[index] for index in benchmark.label_space.imagenet]
+        wnids = [imagenet_wnids()[index] for index in benchmark.classes.imagenet]
         assert wnids == list(HARD)
         kept, removed = (only(benchmark, object=state)["path"][0] for state in ("kept", "removed"))
         photo, grey = (Image.open(benchmark.root / path).convert("RGB") for path in (kept, removed))
@@ -701,8 +701,8 @@ class TestHardImageNet:
 class TestObjectNet:
     def test_the_red_border_is_cut_off_and_classes_are_those_of_the_mappings(self, tmp_path):
         benchmark = got(tmp_path, "objectnet")
-        assert benchmark.label_space.names == ("alarm clock", "banana")
-        assert benchmark.label_space.members == ((409, 530), (954,))
+        assert benchmark.classes.names == ("alarm clock", "banana")
+        assert benchmark.classes.members == ((409, 530), (954,))
         photo = Image.open(benchmark.root / benchmark.photos["path"][0])
         assert (photo.size, photo.getcolors()) == ((5, 6), [(30, (10, 200, 30))])
         assert (
@@ -744,7 +744,7 @@ class TestSpuCoAnimals:
         assert len(benchmark) == 4000
         assert set(counts(benchmark).values()) == {500}
         assert benchmark.notes == ()
-        assert benchmark.label_space.names == ("landbird", "waterbird", "small dog", "big dog")
+        assert benchmark.classes.names == ("landbird", "waterbird", "small dog", "big dog")
         assert set(only(benchmark, class_name="big dog", group="common")["background"]) == {"outdoor"}
         assert benchmark.design.weights["training"]["small dog", "outdoor"] == 500
 

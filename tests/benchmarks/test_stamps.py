@@ -69,8 +69,8 @@ def test_same_seed_same_bytes(few, tmp_path, real_packages):
 def test_manifest_describes_what_lies_there(few):
     photos = few.photos
     assert len(photos) == 4 * 6 * 4  # the lion has two cut-outs
-    assert few.label_space.names == ("ostrich", "lion", "zebra")
-    assert few.label_space.imagenet == (9, 291, 340)
+    assert few.classes.names == ("ostrich", "lion", "zebra")
+    assert few.classes.imagenet == (9, 291, 340)
     assert set(photos["group"]) == {None}
     assert (
         photos.select("cluster", "mask", "licence", "source", "background").null_count().sum_horizontal()[0]
@@ -79,7 +79,7 @@ def test_manifest_describes_what_lies_there(few):
     for row in photos.iter_rows(named=True):
         assert photo_id(few.photo_path(row["path"])) == row["photo_id"]
         folder = Path(row["path"]).parts[1]
-        assert few.label_space.imagenet[row["class_index"]] == find_imagenet_index(folder)
+        assert few.classes.imagenet[row["class_index"]] == find_imagenet_index(folder)
         assert Path(row["path"]).parts[2] == row["background"]
     assert photos["photo_id"].n_unique() == len(photos)
     assert read_benchmark(few.root).version == few.version

@@ -182,7 +182,7 @@ def test_a_head_that_never_answers_some_of_the_names_is_told(make_run):
         return make_run({f"head {path}": (0.8, 0.6)}, path=path, sizes=SIZES, name="stamps", records=[record])
 
     plain = make_run({CLIP: (0.8, 0.6)}, path="c", sizes=SIZES, name="stamps")
-    size = plain.info.label_space.size
+    size = plain.info.candidates.size
     (sentence,) = comparability_warnings({"a": fitted("a", size - 6), "c": plain})
     assert sentence.startswith("Heads answer only names that have training photos: head a chose among ")
     assert sentence.endswith(f"among {size - 6} names, others among {size:,}.")

@@ -34,9 +34,7 @@ def composites(discs):
 
 def without_masks(benchmark, some):
     masks = pl.when(~pl.col("path").str.contains(some)).then("mask")
-    return Benchmark(
-        benchmark.name, benchmark.root, benchmark.photos.with_columns(masks), benchmark.label_space
-    )
+    return Benchmark(benchmark.name, benchmark.root, benchmark.photos.with_columns(masks), benchmark.classes)
 
 
 def test_each_object_gets_as_many_composites_of_each_kind_and_label(composites):
@@ -77,7 +75,7 @@ def test_a_copy_of_a_photo_lends_it_neither_background_nor_place(tmp_path):
     copy = pl.col("path", "mask").str.replace("0.png", "copy.png", literal=True)
     twice = pl.concat([discs.photos, discs.photos.filter(path=copied).with_columns(copy)]).sort("path")
     alone = twice.with_columns(cluster=pl.lit(None, pl.String))
-    benchmark = Benchmark(discs.name, discs.root, alone, discs.label_space)
+    benchmark = Benchmark(discs.name, discs.root, alone, discs.classes)
     kinds = ("mixed_same", "mixed_rand", "placed_common", "placed_counter")
     content = dict(alone.select("path", "photo_id").iter_rows())
     inside = np.asarray(Image.open(tmp_path / f"masks/{copied}")) >= 128
@@ -200,7 +198,7 @@ def test_cut_outs_are_the_clusters_of_objects_and_two_photos_of_each_are_used(di
         cutout=pl.col("class_name")
         + pl.when(pl.col("path").str.contains("[01].png")).then(pl.lit(" a")).otherwise(pl.lit(" b"))
     )
-    benchmark = Benchmark(discs.name, discs.root, shown, discs.label_space)
+    benchmark = Benchmark(discs.name, discs.root, shown, discs.classes)
     photos = plan_swap(benchmark, SwapSettings(kinds=("grey",))).benchmark.photos
     assert Counter(photos["cluster"]) == {"hen a": 2, "hen b": 2, "ox a": 2, "ox b": 2}
     assert photos.select("cluster", "own_group").n_unique() == 8
@@ -208,7 +206,7 @@ def test_cut_outs_are_the_clusters_of_objects_and_two_photos_of_each_are_used(di
 
 def test_photos_that_show_no_cut_out_are_all_used(discs):
     shown = discs.photos.with_columns(cutout=pl.when(pl.col("class_name") == "hen").then(pl.lit("one")))
-    benchmark = Benchmark(discs.name, discs.root, shown, discs.label_space)
+    benchmark = Benchmark(discs.name, discs.root, shown, discs.classes)
     photos = plan_swap(benchmark, SwapSettings(kinds=("grey",))).benchmark.photos
     assert Counter(photos["class_name"]) == {"hen": 2, "ox": 8}
 
@@ -278,7 +276,7 @@ def test_a_damaged_photo_gives_no_composites(tmp_path):
         .then(pl.lit(photo_id(file)))
         .otherwise("photo_id")
     )
-    made = plan_swap(Benchmark("discs", discs.root, changed, discs.label_space), TWO).benchmark
+    made = plan_swap(Benchmark("discs", discs.root, changed, discs.classes), TWO).benchmark
     assert any(
         note == "1 of 12 photos left out, with an unreadable photo (truncated): ox/grass/1.png."
         for note in made.notes
@@ -293,7 +291,7 @@ def test_without_any_mask_the_remedy_is_named(discs):
 
 def test_with_one_background_there_is_no_other(discs):
     one = Benchmark(
-        discs.name, discs.root, discs.photos.filter(pl.col("background") == "grass"), discs.label_space
+        discs.name, discs.root, discs.photos.filter(pl.col("background") == "grass"), discs.classes
     )
     with pytest.raises(CounterGroundError, match=r"Fewer than 2 backgrounds .* grass \(\d+\)\. Name"):
         plan_swap(one, TWO)
@@ -309,7 +307,7 @@ def test_backgrounds_with_too_few_photos_are_refused_with_the_remedy(discs):
 def test_a_background_of_both_groups_is_named_and_is_neither(discs):
     first = pl.col("path") == "hen/grass/0.png"
     photos = discs.photos.with_columns(group=pl.when(first).then(pl.lit("counter")).otherwise("group"))
-    made = plan_swap(Benchmark(discs.name, discs.root, photos, discs.label_space), TWO).benchmark
+    made = plan_swap(Benchmark(discs.name, discs.root, photos, discs.classes), TWO).benchmark
     assert any(
         note.startswith("Backgrounds of a class with photos of both groups")
         and note.endswith(": hen on grass.")
@@ -322,7 +320,7 @@ def test_a_background_of_both_groups_is_named_and_is_neither(discs):
 def test_photos_of_one_cluster_cannot_be_swapped_however_few_are_asked_for(discs):
     one = discs.photos.with_columns(cluster=pl.lit("all"))
     with pytest.raises(CounterGroundError, match=r"grass \(0\), water \(0\)\. .* clusters"):
-        plan_swap(Benchmark(discs.name, discs.root, one, discs.label_space), TWO)
+        plan_swap(Benchmark(discs.name, discs.root, one, discs.classes), TWO)
 
 
 def test_unknown_kinds_labels_and_half_pairs_are_refused(discs):
@@ -356,6 +354,6 @@ def test_what_needs_files_refuses_composites(composites, tmp_path, use):
 
 def test_a_cut_out_may_be_numbered_from_0(discs):
     numbered = discs.photos.with_columns(cutout=pl.col("class_index") % 2)
-    benchmark = Benchmark(discs.name, discs.root, numbered, discs.label_space)
+    benchmark = Benchmark(discs.name, discs.root, numbered, discs.classes)
     photos = plan_swap(benchmark, SwapSettings(kinds=("grey",))).benchmark.photos
     assert Counter(photos["cluster"]) == {"0.0": 2, "1.0": 2}

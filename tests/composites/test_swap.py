@@ -81,7 +81,7 @@ def test_a_head_is_fitted_on_the_photos_as_they_are_not_on_composites(discs, tmp
 
 
 def test_other_names_than_chose_the_pairs_are_told(discs, tmp_path):
-    found = Discovered("a", "half", 5.0, "discs@0", "discs", referee_label_space="imagenet")
+    found = Discovered("a", "half", 5.0, "discs@0", "discs", referee_candidates="imagenet")
     with pytest.warns(OtherNamesWarning, match="but this run uses 'benchmark'") as caught:
         run = cg.swap(
             discs.described(discovery=found),
@@ -235,7 +235,7 @@ def test_generative_models_are_asked_about_composites(discs, tmp_path):
 
 def test_composites_are_not_swapped_again(run, discs, tmp_path):
     swapped = discs.photos.with_columns(swap=pl.lit("original"))
-    again = cg.Benchmark(discs.name, discs.root, swapped, discs.label_space)
+    again = cg.Benchmark(discs.name, discs.root, swapped, discs.classes)
     with pytest.raises(UsageError, match="composites already"):
         cg.swap(again, MODELS, out=tmp_path / "run", **QUICK)
 
@@ -247,7 +247,7 @@ def test_an_occupied_folder_is_refused_before_masks_are_read(discs, tmp_path):
 
 
 def test_masks_come_from_a_folder_beside_the_photos(discs, tmp_path):
-    bare = cg.Benchmark(discs.name, discs.root, discs.photos.drop("mask"), discs.label_space)
+    bare = cg.Benchmark(discs.name, discs.root, discs.photos.drop("mask"), discs.classes)
     with pytest.raises(CounterGroundError, match="--masks"):
         cg.swap(bare, MODELS, out=tmp_path / "none", **QUICK)
     run = cg.swap(

@@ -201,8 +201,8 @@ def test_a_base_on_other_photos_is_refused(folders, make_run):
 
 def test_a_base_with_other_names_under_the_same_label_space_is_refused(run):
     """As after a change of the file that --label-space names, or with another set of confusable names."""
-    space = run.info.label_space.model_copy(update={"version": "another"})
-    base = replace(run, info=run.info.model_copy(update={"label_space": space}))
+    space = run.info.candidates.model_copy(update={"version": "another"})
+    base = replace(run, info=run.info.model_copy(update={"candidates": space}))
     with pytest.raises(UsageError, match="has other names than that of"):
         cg.check(run, not_worse_than=base)
 

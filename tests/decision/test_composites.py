@@ -44,7 +44,7 @@ def test_calls_of_an_endpoint_are_those_for_the_composites_that_count(discs, ser
     run = cg.swap(discs, server.spec, out=tmp_path / "run", kinds=["original", "same", "other"], **settings)
     counted = run.predictions.filter(pl.col("swap") != "original")["path"].n_unique()
     assert counted < run.predictions["path"].n_unique()
-    asked = 2 * len(discs.label_space)  # two questions about each class
+    asked = 2 * len(discs.classes)  # two questions about each class
     rows = cg.plan(run, drop=20).rows
     assert rows["photos"].null_count() < len(rows)
     for row in rows.drop_nulls("photos").iter_rows(named=True):

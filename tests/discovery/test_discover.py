@@ -61,7 +61,7 @@ def test_discover_writes_a_benchmark_of_the_other_half(photos, tmp_path):
     came_from = f"photos@{benchmark.version[:8]}"
     known = {"referee": REFEREE, "split": "half", "min_drop": 0, "discovered_from": came_from}
     assert {name: description[name] for name in known} == known
-    expected = Discovered(REFEREE, "half", 0, came_from, "photos", referee_label_space="benchmark")
+    expected = Discovered(REFEREE, "half", 0, came_from, "photos", referee_candidates="benchmark")
     assert again.discovery == found.benchmark.discovery
     assert replace(again.discovery, fingerprints=()) == expected
     (record,) = cg.open_run(tmp_path / "pairs" / "referee").info.models
@@ -266,7 +266,7 @@ def test_other_names_than_chose_the_pairs_are_told_before_the_run_and_in_it(
     (note,) = [str(each.message) for each in caught]
     assert note.endswith("To repeat the label space of discover: --label-space benchmark.")
     assert run.info.warnings.count(note) == 1
-    assert run.info.benchmark.referee_label_space == "benchmark"
+    assert run.info.benchmark.referee_candidates == "benchmark"
 
     monkeypatch.chdir(tmp_path)
     assert main(["evaluate", "pairs", "-m", "colour_model:thousand", "-o", "by-command"]) == 0
@@ -279,7 +279,7 @@ def test_other_names_than_chose_the_pairs_are_told_before_the_run_and_in_it(
         assert not any("label space" in each for each in run.info.warnings)
 
     listed = tmp_path / "names.txt"
-    listed.write_text("\n".join(read_benchmark(photos).label_space.names))
+    listed.write_text("\n".join(read_benchmark(photos).classes.names))
     cg.discover(photos, REFEREE, out=tmp_path / "by-file", label_space=listed, write_anyway=True, min_drop=0)
     with pytest.warns(OtherNamesWarning, match=r"--label-space FILE \(the label_space.json in the "):
         cg.evaluate(tmp_path / "by-file", "colour_model:thousand", **asked)
@@ -361,7 +361,7 @@ def test_wrong_asks_are_named(photos, tmp_path):
     ):
         ask(min_photos=30)
     single = benchmark.photos.filter(pl.col("group") == "common")
-    bare = type(benchmark)("bare", benchmark.root, single, benchmark.label_space)
+    bare = type(benchmark)("bare", benchmark.root, single, benchmark.classes)
     with pytest.raises(CounterGroundError, match="on two labelled backgrounds"):
         ask(bare)
     (tmp_path / "other").mkdir()

@@ -62,7 +62,7 @@ def test_the_manifest_with_questions_that_is_shown_is_one(tmp_path):
 def test_the_manifest_that_is_shown_is_one(tmp_path):
     found = read_shown("path,class_name,background", tmp_path)
     assert found.notes == ()
-    assert found.label_space.imagenet == (144, 340)
+    assert found.classes.imagenet == (144, 340)
     assert set(found.photos.select("class_name", "group").rows()) == {
         (name, group) for name in ("zebra", "pelican") for group in ("common", "counter")
     }

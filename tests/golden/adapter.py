@@ -25,8 +25,8 @@ from counterground.mitigation import FitData, list_mitigations
 from counterground.paper.claims import claim_by_setting, scaling
 from counterground.results import (
     BenchmarkRecord,
+    CandidatesRecord,
     CountsRecord,
-    LabelSpaceRecord,
     ModelRecord,
     Run,
     RunInfo,
@@ -322,7 +322,7 @@ def _run(table, names=None, **asked):
         benchmark=BenchmarkRecord(
             name="golden", version="1", n_photos=photos, notes=[], design=design.to_json()
         ),
-        label_space=LabelSpaceRecord(
+        candidates=CandidatesRecord(
             name="benchmark", size=names or predictions["class_name"].n_unique(), source=""
         ),
         models=models,

@@ -25,13 +25,13 @@ def test_confusable_keeps_the_20_closest_names_and_can_be_reused(benchmark, tiny
     space = LabelSpace.load(tmp_path / "a" / "label_space.json")
     assert space.candidates is not None
     assert {len(names) for names in space.candidates.values()} == {20}
-    assert set(space.candidates) == set(benchmark.label_space.imagenet)
+    assert set(space.candidates) == set(benchmark.classes.imagenet)
     for row in run.predictions.iter_rows(named=True):
-        index = benchmark.label_space.imagenet[row["class_index"]]
+        index = benchmark.classes.imagenet[row["class_index"]]
         assert row["predicted_index"] in space.candidates[index]
         assert row["true_rank"] is None or 0 <= row["true_rank"] < 20
-    assert run.info.label_space.candidates == 20
-    assert run.info.label_space.chance == 0.05
+    assert run.info.candidates.fewest == 20
+    assert run.info.candidates.chance == 0.05
     saved = Settings(label_space=str(tmp_path / "a" / "label_space.json"))
     again = evaluate_models(benchmark, [model], saved, tmp_path / "b")
     assert again.predictions.equals(run.predictions)
@@ -51,23 +51,23 @@ def test_a_referee_with_new_weights_replaces_no_earlier_run(benchmark, tiny_clip
         evaluate_models(benchmark, [model], asked, tmp_path / "run")
     assert open_run(tmp_path / "run").predictions.equals(first.predictions)
     replaced = evaluate_models(benchmark, [model], asked, tmp_path / "run", overwrite=True)
-    assert replaced.info.label_space.version != first.info.label_space.version
+    assert replaced.info.candidates.version != first.info.candidates.version
 
 
 @pytest.mark.parametrize("label_space", ["imagenet", "confusable"])
 def test_a_saved_set_writes_classes_wider_than_imagenets_as_the_run_that_saved_it(
     label_space, benchmark, tiny_clip, tmp_path
 ):
-    own = benchmark.label_space
+    own = benchmark.classes
     members = tuple((index, index + 300) for index in own.imagenet)
     wide = replace(own, imagenet=(None,) * len(own), members=members)
-    benchmark, model = replace(benchmark, label_space=wide), f"open_clip:{tiny_clip}"
+    benchmark, model = replace(benchmark, classes=wide), f"open_clip:{tiny_clip}"
     asked = Settings(label_space=label_space, referee=model if label_space == "confusable" else None)
     run = evaluate_models(benchmark, [model], asked, tmp_path / "a")
     saved = Settings(label_space=str(tmp_path / "a" / "label_space.json"))
     again = evaluate_models(benchmark, [model], saved, tmp_path / "b")
     assert again.predictions.equals(run.predictions)
-    assert again.info.label_space.version == run.info.label_space.version
+    assert again.info.candidates.version == run.info.candidates.version
 
 
 def test_the_20_are_those_with_the_highest_mean_similarity(benchmark, tiny_clip, tmp_path):
@@ -88,7 +88,7 @@ def test_the_20_are_those_with_the_highest_mean_similarity(benchmark, tiny_clip,
     space = LabelSpace.load(tmp_path / "a" / "label_space.json")
     with torch.no_grad():
         texts = network.encode_text(tokenizer([f"A photo of {name}." for name in names]), normalize=True)
-        for name, index in zip(benchmark.label_space.names, benchmark.label_space.imagenet, strict=True):
+        for name, index in zip(benchmark.classes.names, benchmark.classes.imagenet, strict=True):
             paths = benchmark.photos.filter(benchmark.photos["class_name"] == name)["path"]
             batch = torch.stack([transform(Image.open(benchmark.photo_path(path))) for path in paths])
             mean = (network.encode_image(batch, normalize=True) @ texts.T).mean(0).numpy()
@@ -97,7 +97,7 @@ def test_the_20_are_those_with_the_highest_mean_similarity(benchmark, tiny_clip,
 
 
 def test_a_true_class_outside_the_set_is_counted_as_wrong_with_a_warning(benchmark, tiny_clip, tmp_path):
-    own = benchmark.label_space
+    own = benchmark.classes
     crowd = (900, 901)
     space = dict.fromkeys(own.imagenet, crowd)
     saved = LabelSpace("confusable", imagenet_names("openai"), tuple(range(1000)), space)
@@ -114,7 +114,7 @@ def test_a_true_class_outside_the_set_is_counted_as_wrong_with_a_warning(benchma
 def test_a_set_without_candidates_for_a_class_is_refused_before_any_photo(
     benchmark, tiny_clip, tmp_path, cache
 ):
-    own = benchmark.label_space
+    own = benchmark.classes
     some = {own.imagenet[own.index_of("ice bear")]: tuple(range(900, 920))}
     LabelSpace("confusable", imagenet_names("openai"), tuple(range(1000)), some).save(tmp_path / "set.json")
     settings = Settings(label_space=str(tmp_path / "set.json"))
@@ -126,7 +126,7 @@ def test_a_set_without_candidates_for_a_class_is_refused_before_any_photo(
 
 
 def test_a_set_needs_no_candidates_for_a_class_without_photos(benchmark, tiny_clip, tmp_path):
-    own = benchmark.label_space
+    own = benchmark.classes
     bears = replace(benchmark, photos=benchmark.photos.filter(benchmark.photos["class_name"] == "ice bear"))
     some = {own.imagenet[own.index_of("ice bear")]: tuple(range(290, 300))}
     LabelSpace("confusable", imagenet_names("openai"), tuple(range(1000)), some).save(tmp_path / "set.json")
@@ -136,8 +136,8 @@ def test_a_set_needs_no_candidates_for_a_class_without_photos(benchmark, tiny_cl
 
 
 def test_new_confusable_names_replace_the_benchmarks_own_set(benchmark, tiny_clip, tmp_path):
-    own = replace(benchmark.label_space, imagenet=(None,) * 3, candidates={0: (0, 1)})
-    limited = replace(benchmark, label_space=own)
+    own = replace(benchmark.classes, imagenet=(None,) * 3, candidates={0: (0, 1)})
+    limited = replace(benchmark, classes=own)
     model = f"open_clip:{tiny_clip}"
     with pytest.raises(UsageError, match="no candidates for classes"):
         evaluate_models(limited, [model], Settings(label_space="benchmark"), tmp_path / "own")
@@ -153,21 +153,21 @@ def test_a_list_of_names_must_hold_every_class(benchmark, tmp_path):
     path.write_text("zebra\nflamingo\nice bear\nblack swan\n")
     candidates = candidate_labels(benchmark, str(path), "openai")
     assert [candidates.space.names[candidates.true_index[i]] for i in range(3)] == list(
-        benchmark.label_space.names
+        benchmark.classes.names
     )
 
 
 def test_one_name_of_two_imagenet_classes_is_two_classes(benchmark, tmp_path):
-    name = benchmark.label_space.names[0]
-    space = replace(benchmark.label_space, imagenet=(517, *benchmark.label_space.imagenet[1:]))
+    name = benchmark.classes.names[0]
+    space = replace(benchmark.classes, imagenet=(517, *benchmark.classes.imagenet[1:]))
     space.save(tmp_path / "space.json")
-    index = benchmark.label_space.imagenet[0]
+    index = benchmark.classes.imagenet[0]
     expected = f"'{name}' is class 517 of ImageNet, and in the benchmark class {index}: correct the index"
     with pytest.raises(UsageError, match=expected):
         candidate_labels(benchmark, str(tmp_path / "space.json"), "openai")
-    assert match_classes(benchmark.label_space, space) == {0: None, 1: 1, 2: 2}
+    assert match_classes(benchmark.classes, space) == {0: None, 1: 1, 2: 2}
     unknown = replace(space, imagenet=(None, *space.imagenet[1:]))
-    assert match_classes(benchmark.label_space, unknown) == {0: 0, 1: 1, 2: 2}
+    assert match_classes(benchmark.classes, unknown) == {0: 0, 1: 1, 2: 2}
 
 
 def test_a_list_of_imagenets_names_has_its_indices_and_keeps_its_words(benchmark, tmp_path):
@@ -177,7 +177,7 @@ def test_a_list_of_imagenets_names_has_its_indices_and_keeps_its_words(benchmark
     labels = candidate_labels(benchmark, str(path), "openai")
     assert labels.space.imagenet == tuple(range(1000))
     assert labels.texts == tuple(names)
-    assert labels.true_index == dict(enumerate(benchmark.label_space.imagenet))
+    assert labels.true_index == dict(enumerate(benchmark.classes.imagenet))
     labels.space.save(tmp_path / "label_space.json")
     again = candidate_labels(benchmark, str(tmp_path / "label_space.json"), "openai")
     assert (again.texts, again.version()) == (labels.texts, labels.version())
@@ -224,7 +224,7 @@ def test_label_space_files_are_plain_json(benchmark, tiny_clip, tmp_path):
         benchmark, [f"open_clip:{tiny_clip}"], Settings(label_space="benchmark"), tmp_path / "run"
     )
     written = json.loads((tmp_path / "run" / "label_space.json").read_text())
-    assert written["names"] == list(benchmark.label_space.names)
+    assert written["names"] == list(benchmark.classes.names)
 
 
 def test_runs_with_other_names_under_one_title_are_not_compared(benchmark, tiny_clip, tmp_path):
@@ -242,7 +242,7 @@ def test_runs_with_other_names_under_one_title_are_not_compared(benchmark, tiny_
     evaluate_models(benchmark, [model, "counterground:stamps-biased"], reused, tmp_path / "c")
     compared = compare([tmp_path / "a", tmp_path / "c"])
     assert set(compared.tests["names"]) == {"wordnet"}
-    own = benchmark.label_space
+    own = benchmark.classes
     for name, more in (("d", ()), ("e", ("zebra",))):
         LabelSpace("mine", (*own.names, *more), (*own.imagenet, *([340] * len(more)))).save(
             tmp_path / f"{name}.json"

@@ -47,7 +47,7 @@ def reference_scores(tiny_clip, paths, names, templates):
 def test_predictions_are_those_of_open_clip(photos, tiny_clip, tmp_path, prompts):
     run = run_on(photos, tiny_clip, tmp_path / "run", label_space="benchmark", prompts=prompts)
     benchmark = read_benchmark(photos)
-    names = [imagenet_names("openai")[index] for index in benchmark.label_space.imagenet]
+    names = [imagenet_names("openai")[index] for index in benchmark.classes.imagenet]
     paths = [photos / path for path in run.predictions["path"]]
     scores = reference_scores(tiny_clip, paths, names, prompt_templates(prompts))
     assert run.predictions["predicted_index"].to_list() == scores.argmax(axis=1).tolist()
@@ -65,7 +65,7 @@ def test_true_and_predicted_index_count_the_same_names(photos, tiny_clip, tmp_pa
     columns = ("class_index", "true_index", "predicted_index", "correct")
     classes, true, predicted, correct = (run.predictions[name] for name in columns)
     assert (true == predicted).equals(correct.alias("true_index"))
-    known = read_benchmark(photos).label_space.imagenet
+    known = read_benchmark(photos).classes.imagenet
     assert true.to_list() == [known[index] for index in classes]
     own = run_on(photos, tiny_clip, tmp_path / "own", label_space="benchmark")
     assert own.predictions["true_index"].equals(own.predictions["class_index"].alias("true_index"))
@@ -78,8 +78,8 @@ def test_a_run_folder_holds_everything_and_reads_back(photos, tiny_clip, tmp_pat
     assert again.predictions.equals(run.predictions)
     assert again.scores.equals(run.scores)
     assert again.info.model_dump(mode="json") == run.info.model_dump(mode="json")
-    assert again.info.label_space.name == "imagenet"
-    assert again.info.label_space.size == 1000
+    assert again.info.candidates.name == "imagenet"
+    assert again.info.candidates.size == 1000
     assert again.info.models[0].fingerprint
     assert again.info.libraries["torch"]
     assert (tmp_path / "run" / "unreadable.csv").read_text() == "path,photo_id,reason\n"
@@ -133,7 +133,7 @@ def test_another_prompt_set_names_or_grouping_decodes_no_photo_again(photos, tin
     )
     assert len(other.predictions) == 48
     fewer = benchmark.photos.filter(pl.col("group") == "common")
-    part = type(benchmark)(benchmark.name, benchmark.root, fewer, benchmark.label_space)
+    part = type(benchmark)(benchmark.name, benchmark.root, fewer, benchmark.classes)
     assert (
         len(evaluate_models(part, model, Settings(label_space="benchmark"), tmp_path / "c").predictions) == 24
     )
@@ -206,7 +206,7 @@ def test_photos_that_are_not_rgb_are_counted(photos, tiny_clip, tmp_path):
 def test_a_missing_group_is_null_never_zero(photos, tiny_clip, tmp_path):
     shutil.rmtree(photos / "flamingo" / "counter-sky")
     scores = run_on(photos, tiny_clip, tmp_path / "run").scores
-    flamingo = read_benchmark(photos).label_space.index_of("flamingo")
+    flamingo = read_benchmark(photos).classes.index_of("flamingo")
     rows = scores.filter(pl.col("class_index") == flamingo)
     assert rows.filter(pl.col("metric") == "drop")["value"].null_count() == 1
     assert not ((rows["group"] == "counter") & (rows["value"] == 0)).any()

@@ -132,7 +132,7 @@ def test_predictions_after_training_on_other_photos_are_those_of_scikit_learn(
             save_noise(others / name / f"{number}.jpg", 1000 + 10 * place + number)
     train = read_benchmark(others)
     run = evaluate_models(evaluated, f"{clip}?head={head}", SETTINGS, tmp_path / "run", train=train)
-    known = {name: index for index, name in enumerate(evaluated.label_space.names)}
+    known = {name: index for index, name in enumerate(evaluated.classes.names)}
     rows = train.photos.with_row_index("row").filter(pl.col("class_name") != "zebra")
     labels = [known[name] for name in rows["class_name"]]
     fitted = HEADS[head].fit(features_of(clip, train, tmp_path)[rows["row"].to_list()], labels)

@@ -110,7 +110,7 @@ def test_any_class_of_imagenet_that_a_class_covers_counts_as_the_class(tmp_path)
     dogs, fish = tuple(range(151, 269)), (0, 1, 389)
     space = LabelSpace("two", ("dog", "fish"), (None, None), members=(dogs, fish))
     photos = pl.DataFrame({"class_index": [0, 1]})
-    among = candidate_labels(SimpleNamespace(label_space=space, photos=photos), "imagenet", "openai")
+    among = candidate_labels(SimpleNamespace(classes=space, photos=photos), "imagenet", "openai")
     logits = np.random.default_rng(0).normal(size=(400, 1000)).astype(np.float32)
     logits[:, [*dogs, *fish]] += 1
     scores = build_head(model, among.space, among.texts, ["{}"], tmp_path).scores(logits)
@@ -126,7 +126,7 @@ def test_any_class_of_imagenet_that_a_class_covers_counts_as_the_class(tmp_path)
 def test_the_best_of_several_texts_counts_for_a_name(tiny_clip, tmp_path):
     model = load_model(f"open_clip:{tiny_clip}", device="cpu")
     space = LabelSpace("two", ("bird", "bear"), (None, None), members=((80, 100), (294,)))
-    among = candidate_labels(SimpleNamespace(label_space=space), "imagenet", "openai")
+    among = candidate_labels(SimpleNamespace(classes=space), "imagenet", "openai")
     assert among.spellings is not None
     assert among.spellings[:2] == (("black grouse", "black swan"), ("brown bear",))
     head = build_head(model, among.space, among.spellings, ["{}"], tmp_path)
@@ -134,7 +134,7 @@ def test_the_best_of_several_texts_counts_for_a_name(tiny_clip, tmp_path):
     photos = np.random.default_rng(0).normal(size=(50, model.dim)).astype(np.float32)
     assert len(head) == 999
     np.testing.assert_allclose(head.scores(photos)[:, 0], texts.scores(photos).max(axis=1), atol=1e-5)
-    alone = candidate_labels(SimpleNamespace(label_space=space), "benchmark", "openai")
+    alone = candidate_labels(SimpleNamespace(classes=space), "benchmark", "openai")
     assert (alone.texts, alone.spellings) == (("bird", "bear"), None)
 
 

@@ -40,7 +40,7 @@ def test_masks_of_a_folder_give_what_the_benchmarks_own_give(tmp_path):
     own = planted_benchmark(masks=tmp_path)
     cg.make_masks(own, "manifest", out=tmp_path / "masks")
     bare = cg.Benchmark(
-        own.name, own.root, own.photos.with_columns(mask=pl.lit(None, pl.String)), own.label_space
+        own.name, own.root, own.photos.with_columns(mask=pl.lit(None, pl.String)), own.classes
     )
     with pytest.raises(CounterGroundError, match="Name their source with --masks"):
         cg.mitigate(bare, Planted(), "foreground", out=tmp_path / "none")
@@ -70,7 +70,7 @@ def test_a_mask_of_several_photos_is_not_that_of_the_one_in_a_sample(tmp_path):
     for before, after in zip(whole.photos["path"], frame["path"], strict=True):
         (tmp_path / after).parent.mkdir()
         shutil.copy(whole.photo_path(before), tmp_path / after)
-    benchmark = cg.Benchmark("same", tmp_path, frame, whole.label_space)
+    benchmark = cg.Benchmark("same", tmp_path, frame, whole.classes)
     (tmp_path / "masks").mkdir()
     shutil.copy(tmp_path / "photos" / "mask-0.png", tmp_path / "masks" / "same.png")
     asked = {"out": tmp_path / "run", "masks": tmp_path / "masks", "limit": 1}
@@ -105,7 +105,7 @@ def test_masks_that_do_not_serve_are_refused_in_one_line(tmp_path, damage, said)
     if damage == "some":
         column = pl.when(pl.int_range(pl.len()) < 2).then(None).otherwise("mask").alias("mask")
         benchmark = cg.Benchmark(
-            benchmark.name, benchmark.root, benchmark.photos.with_columns(column), benchmark.label_space
+            benchmark.name, benchmark.root, benchmark.photos.with_columns(column), benchmark.classes
         )
     else:
         (tmp_path / "mask-0.png").write_bytes(b"no picture")

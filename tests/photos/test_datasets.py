@@ -294,7 +294,7 @@ def test_an_unknown_class_beside_a_url_is_no_class(tmp_path):
         renamed = read_benchmark(f"hf:{tmp_path}/known?label=label&names={tmp_path}/names.txt&rows=1")
         (note,) = (each for each in read_benchmark(f"hf:{tmp_path}/known?label=label&rows=1").notes[1:])
     assert set(photos.select("class_name", "background").rows()) == {("tench", "sea"), ("hen", None)}
-    assert renamed.label_space.names == ("a fish",)
+    assert renamed.classes.names == ("a fish",)
     assert note.startswith("No photo of 1 of the 2 classes that are named by number")
 
 
@@ -338,7 +338,7 @@ def test_a_row_without_photo_or_class_is_named(folder, changes, message):
 def test_numbers_get_the_names_of_a_file(folder, tmp_path):
     (tmp_path / "names.txt").write_text("a fish\na bird\n")
     benchmark = read_benchmark(f"hf:{folder}?split=test&label=species&names={tmp_path}/names.txt")
-    assert benchmark.label_space.names == ("a bird", "a fish")
+    assert benchmark.classes.names == ("a bird", "a fish")
 
 
 def test_shards_that_need_a_choice_say_how_to_make_it(folder):
@@ -369,7 +369,7 @@ def test_a_label_may_be_called_class_name(tmp_path):
     (tmp_path / "birds").mkdir()
     made = birds().remove_columns("place").rename_column("species", "class_name")
     made.to_parquet(tmp_path / "birds" / "test.parquet")
-    assert read_benchmark(f"hf:{tmp_path}/birds").label_space.names == ("tench", "hen")
+    assert read_benchmark(f"hf:{tmp_path}/birds").classes.names == ("tench", "hen")
 
 
 @pytest.fixture

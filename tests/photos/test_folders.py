@@ -46,14 +46,14 @@ def test_counteranimal_with_and_without_index(tmp_path, prefix):
     assert set(benchmark.photos["group"]) == {"common", "counter"}
     assert benchmark.photos.schema == MANIFEST_SCHEMA
     # As text "100" < "296" < "349" < "56" < "9".
-    assert benchmark.label_space.imagenet == (9, 56, 100, 296, 349)
-    assert benchmark.label_space.names == tuple(labels[index] for index in (9, 56, 100, 296, 349))
+    assert benchmark.classes.imagenet == (9, 56, 100, 296, 349)
+    assert benchmark.classes.names == tuple(labels[index] for index in (9, 56, 100, 296, 349))
     assert benchmark.photos.height == 20
     assert benchmark.photos["cluster"].null_count() == 20
     for row in benchmark.photos.iter_rows(named=True):
         folder, kind, _ = row["path"].split("/")
         assert folder.endswith(row["class_name"])
-        assert benchmark.label_space.names[row["class_index"]] == row["class_name"]
+        assert benchmark.classes.names[row["class_index"]] == row["class_name"]
         assert kind == f"{row['group']}-{row['background']}"
         assert row["photo_id"] == photo_id(benchmark.photo_path(row["path"]))
     assert benchmark.photos["photo_id"].n_unique() == 20
@@ -75,14 +75,14 @@ def test_one_folder_around_the_classes_is_stepped_into(tmp_path):
 @pytest.mark.parametrize("paths", [groups("black swan"), ["black swan/1.jpg"]])
 def test_a_single_class_is_not_stepped_into(tmp_path, paths):
     benchmark = read_benchmark(fill(tmp_path / "x", *paths))
-    assert benchmark.label_space.names == ("black swan",)
+    assert benchmark.classes.names == ("black swan",)
     assert benchmark.root == tmp_path / "x"
 
 
 @pytest.mark.parametrize("name", ["hen", "8 hen", "n01514859"])
 def test_a_single_class_with_backgrounds_is_not_stepped_into(tmp_path, name):
     benchmark = read_benchmark(fill(tmp_path / "single", f"{name}/grass/1.jpg", f"{name}/rock/1.jpg"))
-    assert benchmark.label_space.names == ("hen",)
+    assert benchmark.classes.names == ("hen",)
     assert benchmark.photos["background"].to_list() == ["grass", "rock"]
     assert benchmark.notes == ()
 
@@ -97,7 +97,7 @@ def test_stepping_into_a_single_folder_is_noted(tmp_path):
     assert "The classes are the folders inside the single folder 'my hens'." in stepped.notes
     # Groups two levels down leave no doubt, whatever the folder around the classes is called.
     grouped = read_benchmark(fill(tmp_path / "y", *(f"web site/{path}" for path in groups("tench", "hen"))))
-    assert grouped.label_space.names == ("tench", "hen")
+    assert grouped.classes.names == ("tench", "hen")
     assert grouped.notes == ("The classes are the folders inside the single folder 'web site'.",)
 
 
@@ -160,8 +160,8 @@ def test_the_dog_and_the_garment_are_not_taken_for_each_other(tmp_path):
     clear = read_benchmark(
         fill(tmp_path / "clear", "264 Cardigan/1.jpg", "264_cardigan/1.jpg".replace("264", "474"))
     )
-    assert clear.label_space.imagenet == (264, 474)
-    assert read_benchmark(fill(tmp_path / "garment", "cardigan/1.jpg")).label_space.imagenet == (474,)
+    assert clear.classes.imagenet == (264, 474)
+    assert read_benchmark(fill(tmp_path / "garment", "cardigan/1.jpg")).classes.imagenet == (474,)
 
 
 def test_all_classes_that_are_not_clear_are_in_one_message(tmp_path):
@@ -218,23 +218,23 @@ def test_an_index_that_disagrees_is_refused_even_alone(tmp_path):
 
 def test_an_index_resolves_an_ambiguous_name(tmp_path):
     benchmark = read_benchmark(fill(tmp_path / "x", *groups("517 crane", "134 crane", "744 missile")))
-    assert benchmark.label_space.imagenet == (134, 517, 744)
-    assert benchmark.label_space.names == ("crane", "crane", "missile")
+    assert benchmark.classes.imagenet == (134, 517, 744)
+    assert benchmark.classes.names == ("crane", "crane", "missile")
     assert sorted(benchmark.photos["class_index"].unique()) == [0, 1, 2]
 
 
 def test_a_benchmark_of_other_things(tmp_path):
     names = ["Zebra crossing", "allen key", "crane", "10 pin connector", "9 volt battery"]
     benchmark = read_benchmark(fill(tmp_path / "x", *groups(*names)))
-    assert benchmark.label_space.names == tuple(sorted(names, key=str.casefold))
-    assert benchmark.label_space.imagenet == (None,) * 5
+    assert benchmark.classes.names == tuple(sorted(names, key=str.casefold))
+    assert benchmark.classes.imagenet == (None,) * 5
     assert benchmark.notes == ()
 
 
 def test_a_few_classes_without_imagenet_index_are_noted(tmp_path):
     benchmark = read_benchmark(fill(tmp_path / "x", *groups("tench", "Angler fish", "goldfish")))
-    assert benchmark.label_space.names == ("Angler fish", "goldfish", "tench")
-    assert benchmark.label_space.imagenet == (None, 1, 0)
+    assert benchmark.classes.names == ("Angler fish", "goldfish", "tench")
+    assert benchmark.classes.imagenet == (None, 1, 0)
     assert benchmark.notes == ("No ImageNet index for 1 of 3 classes: Angler fish.",)
 
 
@@ -247,7 +247,7 @@ def test_gaps_are_noted_by_class(tmp_path):
     root = fill(tmp_path / "x", *paths)
     (root / "ostrich" / "common-sand").mkdir(parents=True)
     benchmark = read_benchmark(root)
-    assert benchmark.label_space.names == ("tench", "goldfish", "cock", "hen", "ostrich")
+    assert benchmark.classes.names == ("tench", "goldfish", "cock", "hen", "ostrich")
     assert benchmark.notes == (
         "No photo of 1 of 5 classes: ostrich.",
         "No common photo, so no drop, for 1 of 5 classes: cock.",
@@ -294,8 +294,8 @@ def test_empty_and_missing_folders(tmp_path):
 )
 def test_imagefolder_by_wnid_name_or_index(tmp_path, names):
     benchmark = read_benchmark(fill(tmp_path / "x", *(f"{name}/{n}.jpg" for name in names for n in range(2))))
-    assert benchmark.label_space.names == ("tench", "goldfish", "ostrich")
-    assert benchmark.label_space.imagenet == (0, 1, 9)
+    assert benchmark.classes.names == ("tench", "goldfish", "ostrich")
+    assert benchmark.classes.imagenet == (0, 1, 9)
     assert benchmark.photos["group"].null_count() == 6
     assert benchmark.photos["background"].null_count() == 6
     by_path = dict(zip(benchmark.photos["path"], benchmark.photos["class_name"], strict=True))
@@ -312,13 +312,13 @@ def test_imagefolder_by_wnid_name_or_index(tmp_path, names):
 def test_all_1000_bare_indices_stand_in_the_order_of_the_logits(tmp_path):
     root = fill(tmp_path / "x", *(f"{index}/1.jpg" for index in range(1000)))
     benchmark = read_benchmark(root)
-    assert benchmark.label_space.imagenet == tuple(range(1000))
+    assert benchmark.classes.imagenet == tuple(range(1000))
     for path, index in benchmark.photos.select("path", "class_index").iter_rows():
         assert path == f"{index}/1.jpg"
 
 
 def test_leading_zeros_do_not_make_a_second_class(tmp_path):
-    assert read_benchmark(fill(tmp_path / "x", "007/1.jpg", "10/1.jpg")).label_space.imagenet == (7, 10)
+    assert read_benchmark(fill(tmp_path / "x", "007/1.jpg", "10/1.jpg")).classes.imagenet == (7, 10)
     refused(fill(tmp_path / "y", "007/1.jpg", "7/1.jpg"), "same class")
 
 
@@ -335,7 +335,7 @@ def test_folders_of_backgrounds_without_groups(tmp_path):
     )
     benchmark = read_benchmark(root)
     assert benchmark.photos["group"].null_count() == 4
-    assert benchmark.label_space.imagenet == (0, 9)
+    assert benchmark.classes.imagenet == (0, 9)
     seen = benchmark.photos.select("class_name", "background").rows()
     assert sorted(seen) == [("ostrich", "sand")] * 2 + [("tench", "hand"), ("tench", "water")]
     assert read_benchmark(fill(tmp_path / "y", "train/tench/1.jpg", "train/hen/1.jpg")).root.name == "train"

@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.photos import LabelSpace, imagenet_label_space
+from counterground.photos import LabelSpace, imagenet_classes
 
 
 def test_imagenet_spaces_keep_double_names():
-    openai = imagenet_label_space("openai")
+    openai = imagenet_classes("openai")
     assert len(openai) == 1000
     assert openai.imagenet == tuple(range(1000))
     assert {name for name, n in Counter(openai.names).items() if n > 1} == {"missile", "sunglasses"}
-    wordnet = imagenet_label_space("wordnet").names
+    wordnet = imagenet_classes("wordnet").names
     assert {name for name, n in Counter(wordnet).items() if n > 1} == {"crane"}
     assert wordnet[134] == wordnet[517] == "crane"
 
 
 def test_index_of_is_strict_and_names_the_candidates():
-    space = imagenet_label_space("openai")
+    space = imagenet_classes("openai")
     assert space.index_of("black swan") == 100
     assert space.index_of("Black_Swan") == 100
     with pytest.raises(UsageError, match=r"ambiguous.*657 n03773504.*744 n04008634"):

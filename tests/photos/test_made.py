@@ -84,7 +84,7 @@ def test_a_benchmark_says_what_a_photo_is_read_from(half):
     }
     plain = Benchmark.from_frame(pl.DataFrame(rows).head(1), root=half.file.parent)
     photos = pl.DataFrame(rows).with_columns(class_index=pl.lit(0, pl.Int32))
-    benchmark = Benchmark("halves", half.file.parent, photos, plain.label_space, made={"half of a": half})
+    benchmark = Benchmark("halves", half.file.parent, photos, plain.classes, made={"half of a": half})
     assert benchmark.photo_source("half of a") is half
     assert benchmark.photo_source("a.png") == half.file
     assert photo_geometry(benchmark).columns["photo_pixels"].to_list() == [800, 400]

@@ -238,7 +238,7 @@ def test_the_design_is_written_and_read_back_where_it_is_not_the_default(benchma
         (Contrast("sea", "place=sea", "average(training)"), DROP, Contrast("s", "size<2", "all", ())),
         {"training": {("tench", "sea"): 3, ("goldfish", "land"): 1}},
     )
-    rich = Benchmark("rich", benchmark.root, photos, benchmark.label_space, design=design)
+    rich = Benchmark("rich", benchmark.root, photos, benchmark.classes, design=design)
     back = read_benchmark(write_benchmark(rich, tmp_path / "b"))
     assert_same(back, rich)
     assert back.design == design
@@ -284,9 +284,9 @@ def benchmark(tmp_path):
 
 def assert_same(one, other):
     assert one.photos.equals(other.photos)
-    assert (one.name, one.label_space, one.notes, one.version) == (
+    assert (one.name, one.classes, one.notes, one.version) == (
         other.name,
-        other.label_space,
+        other.classes,
         other.notes,
         other.version,
     )
@@ -334,7 +334,7 @@ def test_writing_into_the_photos_own_folder_and_through_a_relative_path(benchmar
 def test_writing_twice_gives_the_same_bytes(benchmark, tmp_path):
     first = {path.name: path.read_bytes() for path in write_benchmark(benchmark, tmp_path / "o").iterdir()}
     reordered = Benchmark(
-        benchmark.name, benchmark.root, benchmark.photos.reverse(), benchmark.label_space, benchmark.notes
+        benchmark.name, benchmark.root, benchmark.photos.reverse(), benchmark.classes, benchmark.notes
     )
     second = {path.name: path.read_bytes() for path in write_benchmark(reordered, tmp_path / "o").iterdir()}
     assert first == second

@@ -100,7 +100,7 @@ def test_numbers_have_names_in_their_order(kind, columns, photos):
     assert note.endswith("lacks them: not here.")
     columns["animal"] = [{0: 130, 1: 296, 2: 100}[number] for number in columns["animal"]]
     found = Benchmark.from_frame(pl.DataFrame(columns), root=photos, names="imagenet", **USED)
-    assert found.label_space.imagenet == (100, 130, 296)
+    assert found.classes.imagenet == (100, 130, 296)
 
 
 def test_two_numbers_have_one_name_only_if_a_mapping_says_so(columns, photos):
@@ -110,7 +110,7 @@ def test_two_numbers_have_one_name_only_if_a_mapping_says_so(columns, photos):
     with pytest.raises(CounterGroundError, match="classes 0 and 3 are both called 'gnu'"):
         Benchmark.from_frame(columns, root=photos, names=names, **USED)
     joined = Benchmark.from_frame(columns, root=photos, names=dict(enumerate(names)), **USED)
-    assert joined.label_space.names == ("gnu", "kob")
+    assert joined.classes.names == ("gnu", "kob")
 
 
 def images(photos, columns):

@@ -57,7 +57,7 @@ def test_a_manifest_may_have_questions(table, tmp_path, suffix):
 def test_classes_may_be_missing_then(table, tmp_path):
     table.drop("class_name").write_parquet(tmp_path / "m.parquet")
     found = read_benchmark(tmp_path / "m.parquet")
-    assert found.label_space.names == ("all questions",)
+    assert found.classes.names == ("all questions",)
     assert "names no classes" in found.notes[0]
     table.drop("class_name", "question", "options", "answer").write_parquet(tmp_path / "m.parquet")
     with pytest.raises(CounterGroundError, match="neither a column 'class_name' nor"):

@@ -98,7 +98,7 @@ def test_shards_of_the_web_are_fetched_once_with_their_class_names(web):
     spec = f"{web.url}/{{00000..00002}}.tar"
     benchmark = read_benchmark(spec)
     assert (sorted(benchmark.photos["photo_id"]), benchmark.name) == (IDS, "test")
-    assert benchmark.label_space.names == ("tench", "hen")
+    assert benchmark.classes.names == ("tench", "hen")
     assert read_benchmark(spec).version == benchmark.version
     assert web.asked == {
         **{f"/test/0000{shard}.tar": 1 for shard in range(3)},
@@ -120,7 +120,7 @@ def test_two_processes_fetch_one_shard_once(web, tmp_path):
 def test_one_shard_and_names_of_ones_own(web, tmp_path):
     (tmp_path / "names.txt").write_text("a fish\na bird\n")
     benchmark = read_benchmark(f"{web.url}/00001.tar?names={tmp_path}/names.txt")
-    assert benchmark.label_space.names == ("a bird", "a fish")
+    assert benchmark.classes.names == ("a bird", "a fish")
     assert len(benchmark) == 2
     assert "/classnames.txt" not in web.asked
 
@@ -133,9 +133,9 @@ def test_names_of_classes_are_asked_for_again_if_they_did_not_come(web, tmp_path
     (tmp_path / "names.txt").write_text("a fish\na bird\n")
     assert len(read_benchmark(f"{spec}?names={tmp_path}/names.txt")) == 2
     web.refused.clear()
-    assert read_benchmark(spec).label_space.names == ("tench", "hen")
+    assert read_benchmark(spec).classes.names == ("tench", "hen")
     assert web.asked["/test/00001.tar"] == 1
-    assert read_benchmark(spec).label_space.names == ("tench", "hen")
+    assert read_benchmark(spec).classes.names == ("tench", "hen")
     assert web.asked["/classnames.txt"] == 2
 
 
@@ -184,7 +184,7 @@ def test_shards_of_this_disk(shards, tmp_path):
 def test_names_of_ones_own_are_read_as_for_any_source(shards, tmp_path):
     (tmp_path / "names.txt").write_text("0 widget\n1 gadget\n2 thing\n")
     benchmark = read_benchmark(f"{shards}/00000.tar?names={tmp_path}/names.txt")
-    assert benchmark.label_space.names == ("gadget", "widget")
+    assert benchmark.classes.names == ("gadget", "widget")
     assert benchmark.notes[0].endswith("so the label space 'benchmark' lacks them: thing.")
     with pytest.raises(UsageError, match=r"Cannot read .*none\.txt'"):
         read_benchmark(f"{shards}/00000.tar?names={tmp_path}/none.txt")

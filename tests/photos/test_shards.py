@@ -77,8 +77,8 @@ def test_a_strangers_webdataset_with_names(tmp_path, cache):
     write_tar(tmp_path / "wds" / "x-1.tar", sample("3", 3, label="hen", path="deep/er/3.jpeg"))
     found = read_benchmark(tmp_path / "wds")
     assert found.name == "wds"
-    assert found.label_space.names == ("tench", "hen")
-    assert found.label_space.imagenet == (0, 8)
+    assert found.classes.names == ("tench", "hen")
+    assert found.classes.imagenet == (0, 8)
     assert found.photos["path"].to_list() == ["deep/er/3.jpeg", "files/0000001.jpg", "files/0000002.jpg"]
     rows = found.photos.drop("path", "photo_id", "mask").rows()
     assert rows == [
@@ -255,7 +255,7 @@ def test_a_strangers_parquet_with_names(tmp_path):
     rows = [{"class_name": name, "group": group} for name, group in (("hen", "common"), ("tench", None))]
     write_rows(tmp_path / "hf" / "data" / "train-00000-of-00001.parquet", rows, extra=pl.lit(1))
     found = read_benchmark(tmp_path / "hf")
-    assert (found.name, found.label_space.imagenet) == ("hf", (0, 8))
+    assert (found.name, found.classes.imagenet) == ("hf", (0, 8))
     assert found.photos["group"].to_list() == ["common", None]
     assert found.photo_path(found.photos["path"][0]).read_bytes() == jpeg(0)
     assert found.photos["extra"].to_list() == [1.0, 1.0]

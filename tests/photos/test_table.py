@@ -30,8 +30,8 @@ def write(tmp_path):
 def test_path_and_class_name_are_enough(write, tmp_path):
     benchmark = read_benchmark(write())
     assert (benchmark.name, benchmark.root, benchmark.notes) == ("mine", tmp_path, ())
-    assert benchmark.label_space.names == ("tench", "hen")
-    assert benchmark.label_space.imagenet == (0, 8)
+    assert benchmark.classes.names == ("tench", "hen")
+    assert benchmark.classes.imagenet == (0, 8)
     assert benchmark.photos["path"].to_list() == ["0.png", "1.png", "2.png"]
     assert benchmark.photos["class_index"].to_list() == [0, 1, 1]
     assert benchmark.photos["photo_id"].to_list() == [
@@ -70,7 +70,7 @@ def test_every_file_is_read_alike(write, tmp_path, suffix):
     elif suffix != ".parquet":
         rows.write_ndjson(path)
     benchmark = read_benchmark(path)
-    assert benchmark.label_space.imagenet == (8, None)
+    assert benchmark.classes.imagenet == (8, None)
     assert benchmark.photos.select("path", "class_name", "background", "cluster", "other").rows() == [
         ("0.png", "tench", None, None, 2.0),
         ("1.png", "hen", "road", "ann", 3.0),
@@ -142,8 +142,8 @@ def test_a_table_as_pandas_writes_it(write, tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("\ufeff,path, class_name,imagenet_index\n0,0.png, tench,0.0\n1,1.png, my hen,\n")
     benchmark = read_benchmark(path)
-    assert benchmark.label_space.names == ("my hen", "tench")
-    assert benchmark.label_space.imagenet == (None, 0)
+    assert benchmark.classes.names == ("my hen", "tench")
+    assert benchmark.classes.imagenet == (None, 0)
     assert benchmark.notes == ()
 
 
@@ -199,30 +199,30 @@ def test_absolute_paths_are_read_from_the_folder_they_share_on(write, tmp_path):
 
 def test_class_index_gives_the_order(write):
     benchmark = read_benchmark(write(class_index=[0, 1, 0]))
-    assert benchmark.label_space.names == ("hen", "tench")
-    assert benchmark.label_space.imagenet == (8, 0)
+    assert benchmark.classes.names == ("hen", "tench")
+    assert benchmark.classes.imagenet == (8, 0)
     assert benchmark.photos["class_index"].to_list() == [1, 0, 0]
 
 
 def test_class_index_alone_is_imagenets(write):
     benchmark = read_benchmark(write(class_name=None, class_index=[100, 9, 100]))
-    assert benchmark.label_space.names == ("ostrich", "black swan")
-    assert benchmark.label_space.imagenet == (9, 100)
+    assert benchmark.classes.names == ("ostrich", "black swan")
+    assert benchmark.classes.imagenet == (9, 100)
     assert benchmark.photos["class_name"].to_list() == ["ostrich", "black swan", "black swan"]
     assert benchmark.notes == ("Classes without names were read as ImageNet-1K indices.",)
 
 
 def test_imagenet_index_frees_the_names(write):
     benchmark = read_benchmark(write(class_name=["Huhn", "crane", "Huhn"], imagenet_index=[8, 517, 8]))
-    assert benchmark.label_space.names == ("Huhn", "crane")
-    assert benchmark.label_space.imagenet == (8, 517)
+    assert benchmark.classes.names == ("Huhn", "crane")
+    assert benchmark.classes.imagenet == (8, 517)
     own = read_benchmark(write(class_name=["hen", "tench", "hen"], imagenet_index=[None, 0, None]))
-    assert own.label_space.imagenet == (None, 0)
-    assert read_benchmark(write(imagenet_index=[None] * 3)).label_space.imagenet == (None, None)
+    assert own.classes.imagenet == (None, 0)
+    assert read_benchmark(write(imagenet_index=[None] * 3)).classes.imagenet == (None, None)
     both = read_benchmark(
         write(class_name=["Cardigan", "cardigan", "Cardigan"], imagenet_index=[264, 474, 264])
     )
-    assert both.label_space.imagenet == (264, 474)
+    assert both.classes.imagenet == (264, 474)
     assert not any("imagenet_index" in note for each in (benchmark, own, both) for note in each.notes)
 
 
@@ -230,7 +230,7 @@ def test_imagenet_index_frees_the_names(write):
 def test_an_imagenet_index_of_another_class_than_the_name_is_noted(write, name):
     """Such as one that counts from 1; but who calls an airliner a plane may do so."""
     read = read_benchmark(write(class_name=["hen", name, "hen"], imagenet_index=[8, 1, 8]))
-    assert read.label_space.imagenet == (1, 8)
+    assert read.classes.imagenet == (1, 8)
     (note,) = read.notes
     assert note == (
         "imagenet_index contradicts the names of some classes: "
@@ -405,7 +405,7 @@ def test_spaces_around_the_name_of_a_class_do_not_count_in_any_format(tmp_path):
     frame.write_ndjson(tmp_path / "photos.jsonl")
     frame.with_columns(pl.col("class_name").cast(pl.Categorical)).write_parquet(tmp_path / "photos.parquet")
     found = [read_benchmark(tmp_path / f"photos.{suffix}") for suffix in ("csv", "jsonl", "parquet")]
-    assert {each.label_space.names for each in found} == {("hen", "my bird", "tench")}
+    assert {each.classes.names for each in found} == {("hen", "my bird", "tench")}
     assert len({each.version for each in found}) == 1
 
 

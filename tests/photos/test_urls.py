@@ -218,7 +218,7 @@ def test_numbers_get_the_names_of_a_file(table, tmp_path):
     (tmp_path / "names.txt").write_text("annual crop\nforest\n")
     path = table(kind=[1, 0, 1])
     benchmark = read_benchmark(f"{path}?label=kind&names={tmp_path}/names.txt")
-    assert benchmark.label_space.names == ("annual crop", "forest")
+    assert benchmark.classes.names == ("annual crop", "forest")
     assert benchmark.photos["class_name"].value_counts().sort("class_name")["count"].to_list() == [1, 2]
     with pytest.raises(
         CounterGroundError, match=r"Row 2 has the class '7', and .*names\.txt has names for 0 to 1"

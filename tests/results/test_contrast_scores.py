@@ -253,7 +253,7 @@ def test_a_table_with_attributes_is_evaluated_and_scored_by_its_design(tmp_path,
     read = read_benchmark(tmp_path / "photos.csv")
     assert read.photos.schema["size"] == pl.Float64
     design = Design(("class_name", "place"), (Contrast("gap", "place=sea", "place=wood"), DROP))
-    benchmark = Benchmark("mine", read.root, read.photos, read.label_space, design=design)
+    benchmark = Benchmark("mine", read.root, read.photos, read.classes, design=design)
     folder = write_benchmark(benchmark, tmp_path / "written")
     (tmp_path / "random_model.py").write_text(
         "import torch\n"

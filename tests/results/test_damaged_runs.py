@@ -100,8 +100,8 @@ def test_a_wrong_number_of_photos_is_refused(run):
 @pytest.mark.parametrize(
     ("place", "value", "said"),
     [
-        ("label_space.size", 0, "label_space.size: Input should be greater than or equal to 1"),
-        ("label_space.candidates", 0, "label_space.candidates: Input should be greater"),
+        ("candidates.size", 0, "candidates.size: Input should be greater than or equal to 1"),
+        ("candidates.fewest", 0, "candidates.fewest: Input should be greater"),
         ("benchmark.n_photos", 10**400, "benchmark.n_photos: Input should be less"),
         ("counts.unreadable", -1, "counts.unreadable: Input should be greater than or equal to 0"),
         ("seconds", float("nan"), "seconds: Input should be a finite number"),

@@ -125,10 +125,10 @@ def test_what_a_library_says_of_a_model_may_be_of_any_type(key, value, make_run)
     assert len(cg.plan(run, drop=5).rows) == 2
 
 
-@pytest.mark.parametrize("wrong", ["size", "candidates"])
+@pytest.mark.parametrize("wrong", ["size", "fewest"])
 def test_a_label_space_without_names_is_refused(wrong, made, tmp_path):
     record = json.loads((tmp_path / "run.json").read_text())
-    record["label_space"][wrong] = 0
+    record["candidates"][wrong] = 0
     (tmp_path / "run.json").write_text(json.dumps(record))
-    with pytest.raises(CounterGroundError, match=rf"run.json: label_space.{wrong}: .* equal to 1"):
+    with pytest.raises(CounterGroundError, match=rf"run.json: candidates.{wrong}: .* equal to 1"):
         cg.open_run(tmp_path)

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from counterground.metrics import Contrast, Design, score_predictions
 from counterground.photos import Benchmark, LabelSpace, photo_id
-from counterground.results import PREDICTIONS_SCHEMA, BenchmarkRecord, LabelSpaceRecord
+from counterground.results import PREDICTIONS_SCHEMA, BenchmarkRecord, CandidatesRecord
 
 BIRDS = {"landbird": (150, 90, 40), "waterbird": (240, 240, 250)}
 GROUNDS = {"land": (96, 140, 60), "water": (60, 120, 180)}
@@ -131,7 +131,7 @@ def four_cells(tmp_path_factory, make_run):
                 design=DESIGN.to_json(),
             ),
             "counts": plain.info.counts.model_copy(update={"photos": len(rows)}),
-            "label_space": LabelSpaceRecord(name="benchmark", size=2, source="the classes"),
+            "candidates": CandidatesRecord(name="benchmark", size=2, source="the classes"),
             "models": [
                 model.model_copy(update={"kind": "dual_encoder"}) if ":ViT" in model.spec else model
                 for model in plain.info.models

@@ -11,9 +11,9 @@ from counterground.metrics import score_predictions
 from counterground.results import (
     PREDICTIONS_SCHEMA,
     BenchmarkRecord,
+    CandidatesRecord,
     CountsRecord,
     InterventionRecord,
-    LabelSpaceRecord,
     ModelRecord,
     Run,
     RunInfo,
@@ -119,7 +119,7 @@ def fresh_run(
         batch_size=32,
         threads=2,
         benchmark=BenchmarkRecord(name=name, version=version, n_photos=photos, notes=list(notes)),
-        label_space=LabelSpaceRecord(name="imagenet", size=1000, source="ImageNet-1K"),
+        candidates=CandidatesRecord(name="imagenet", size=1000, source="ImageNet-1K"),
         names="openai",
         prompts="simple",
         models=[

@@ -12,8 +12,8 @@ from counterground.published import load_table
 from counterground.results import (
     PREDICTIONS_SCHEMA,
     BenchmarkRecord,
+    CandidatesRecord,
     CountsRecord,
-    LabelSpaceRecord,
     ModelRecord,
     Run,
     RunInfo,
@@ -127,7 +127,7 @@ def make_paper_run(accuracies, *, sizes=None, records=None, path="run", name="co
             notes=options.pop("notes", []),
             **_without_fingerprints(options.pop("discovery", None)),
         ),
-        "label_space": LabelSpaceRecord(
+        "candidates": CandidatesRecord(
             name=space, size=1000, source="ImageNet-1K", version=options.pop("space_version", "1")
         ),
         "names": setting.get("names", "wordnet"),

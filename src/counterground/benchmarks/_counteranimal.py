@@ -51,7 +51,7 @@ def get_counteranimal(
         "CounterAnimal", archive, folder, urls=(url,), remedy=_REMEDY, show_progress=show_progress
     ) as unpacked:
         benchmark = read_benchmark(_find_classes(unpacked))
-        differences = compare_with_paper(benchmark.photos, benchmark.label_space.imagenet)
+        differences = compare_with_paper(benchmark.photos, benchmark.classes.imagenet)
         benchmark = benchmark.described(name="counteranimal", notes=(*benchmark.notes, *differences))
         write_benchmark(benchmark, folder)
     return benchmark

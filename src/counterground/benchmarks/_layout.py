@@ -159,7 +159,7 @@ class LayoutBenchmark:
             raise CounterGroundError(
                 f"{copy.root} has no photo of {', '.join(absent[:_LISTED])}: this copy is not complete."
             )
-        space = _label_space(copy.classes)
+        space = _classes_of(copy.classes)
         index = dict(zip(names, range(len(names)), strict=True))
         imagenet = dict(zip(names, space.imagenet, strict=True))
         frame = frame.with_columns(
@@ -170,7 +170,7 @@ class LayoutBenchmark:
         )
         benchmark = benchmark_of_frame(frame, copy.made if self.makes else copy.root, self.name)
         notes = (*benchmark.notes, *copy.notes, *self._differences(benchmark.photos))
-        return replace(benchmark, label_space=space, notes=notes, design=self.design)
+        return replace(benchmark, classes=space, notes=notes, design=self.design)
 
     def _differences(self, photos: pl.DataFrame) -> Iterator[str]:
         """Yield sentences on cells whose numbers of photos differ from the published ones."""
@@ -189,7 +189,7 @@ class LayoutBenchmark:
             yield f"This copy has other numbers of photos than were published: {listed}{more}."
 
 
-def _label_space(classes: Mapping[str, tuple[int, ...]]) -> LabelSpace:
+def _classes_of(classes: Mapping[str, tuple[int, ...]]) -> LabelSpace:
     sizes = {len(members) for members in classes.values()}
     none = (None,) * len(classes)
     if sizes <= {0, 1}:

@@ -140,7 +140,7 @@ def _refuse_run(path: Path) -> None:
 
 def _refuse_class_folder(path: Path, benchmark: Benchmark) -> None:
     """Refuse the folder of one class: its backgrounds would be taken for classes."""
-    names = benchmark.label_space.names
+    names = benchmark.classes.names
     if path.is_dir() and all(name.startswith(("common-", "counter-")) for name in names):
         raise UsageError(
             f"{path} is the folder of one class (it holds {names[0]}): name the folder above it, "

@@ -113,11 +113,11 @@ def show_run(run: Run) -> None:
             _console().print(
                 f"Accuracy on {names}: counterground scores {quote(str(run.path))} --by background"
             )
-        chance = info.label_space.chance
+        chance = info.candidates.chance
         if all(near_chance(model.get("accuracy"), chance) for model in regroup(run.scores)):
             fewer = (
                 ", or let fewer names compete (--label-space benchmark leaves only those of these photos)"
-                if info.label_space.name != "benchmark"
+                if info.candidates.name != "benchmark"
                 else ""
             )
             _console().print(

@@ -14,7 +14,7 @@ from counterground.comparison.points import (
     paper_row,
     why_not_paper,
 )
-from counterground.metrics import CLASSIFICATION, SETTING
+from counterground.metrics import CLASSIFICATION, COMPETING, SETTING
 from counterground.published import PaperSetting
 from counterground.results import INFLATED, MeasuredReferee, Run, own_referees, setting_text
 
@@ -43,7 +43,7 @@ def comparability_warnings(runs: Mapping[str, Run], paper: PaperSetting | None =
     """
     sentences = [*_photos(runs), *_referees(runs)]
     for together in _by_benchmark(runs).values():
-        sentences += [*_settings(together), *_loading(together), *_label_spaces(together)]
+        sentences += [*_settings(together), *_loading(together), *_names_that_competed(together)]
         sentences += [*_heads(together), *_fewer_names(together)]
     if paper is not None:
         sentences += _beside_the_paper(runs, paper)
@@ -79,7 +79,7 @@ def _settings(runs: Mapping[str, Run]) -> Iterator[str]:
     """
     spaces: dict[str, list[str]] = {}
     for run_name, run in runs.items():
-        for space in run.scores["label_space"].unique(maintain_order=True):
+        for space in run.scores[COMPETING].unique(maintain_order=True):
             spaces.setdefault(str(space), []).append(run_name)
     if len(spaces) > 1:
         yield f"Models choose among different candidate names: {_values(spaces)}."
@@ -115,10 +115,10 @@ def _loading(runs: Mapping[str, Run]) -> Iterator[str]:
         yield f"Models run in different precision: {_values(precisions)}."
 
 
-def _label_spaces(runs: Mapping[str, Run]) -> Iterator[str]:
+def _names_that_competed(runs: Mapping[str, Run]) -> Iterator[str]:
     versions: dict[tuple[str, str], dict[str, list[str]]] = {}
     for name, run in runs.items():
-        space = run.info.label_space
+        space = run.info.candidates
         group = versions.setdefault((space.name, run.info.names), {})
         group.setdefault(space.version, []).append(name)
     for (space_name, _), group in versions.items():
@@ -142,7 +142,7 @@ def _fewer_names(runs: Mapping[str, Run]) -> Iterator[str]:
     """Fitted heads never answer a name without training photos, though it competes for other models."""
     spaces: dict[str, dict[int, list[str]]] = {}
     for run in runs.values():
-        space = run.info.label_space
+        space = run.info.candidates
         for record in run.info.models:
             known = (record.stated("head", dict) or {}).get("classes", space.size)
             known = known if isinstance(known, int) else space.size
@@ -201,7 +201,7 @@ def _beside_the_paper(runs: Mapping[str, Run], paper: PaperSetting) -> Iterator[
             yield f"{name}: {why} It is not listed among the paper's models."
             continue
         for setting in _settings_read(run):
-            if setting["label_space"] != LABEL_SPACE[paper.setup]:
+            if setting[COMPETING] != LABEL_SPACE[paper.setup]:
                 continue  # in a table of its own
             if setting["names"] != "wordnet":
                 yield (
@@ -212,15 +212,15 @@ def _beside_the_paper(runs: Mapping[str, Run], paper: PaperSetting) -> Iterator[
                 yield (
                     f"{name} uses 80 prompts, but the paper's rows beside it use one; this moves CLIPs "
                     "relative to the line of the ImageNet models: "
-                    f"{_with_80_prompts(setting['label_space'])}."
+                    f"{_with_80_prompts(setting[COMPETING])}."
                 )
             elif setting["prompts"] == "simple" and paper.prompts == "openai":
                 yield f"{name} uses one prompt, but the paper's rows beside it use 80: leave out --setting."
 
 
-def _with_80_prompts(label_space: str) -> str:
+def _with_80_prompts(candidates: str) -> str:
     """Say how to compare a run of 80 prompts with the paper, which has them for 1 vs. 1000 only."""
-    if label_space == "imagenet":
+    if candidates == "imagenet":
         return "counterground compare --setting openai-prompts compares with its Table 10"
     return "it has no table of 80 prompts for these names, so evaluate with --prompts simple"
 

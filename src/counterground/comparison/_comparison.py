@@ -310,7 +310,7 @@ def _contrast(runs: Sequence[Run], contrast: str | Contrast | None, *, published
 
 
 def _setting(runs: Sequence[Run]) -> SettingName:
-    spaces = {run.info.label_space.name for run in runs}
+    spaces = {run.info.candidates.name for run in runs}
     return "1-vs-20" if spaces == {"confusable"} else "one-prompt"
 
 

@@ -15,6 +15,7 @@ from counterground.comparison._shared_photos import SharedPhotos, shared_photos
 from counterground.comparison.points import FAMILIES, NORMAL, PUBLISHED, Figure, standard_error, titles
 from counterground.errors import UsageError, did_you_mean
 from counterground.metrics import (
+    COMPETING,
     DROP,
     FEWEST,
     GROUPS,
@@ -233,7 +234,7 @@ class RobustnessLine:
 
     benchmark: str
     benchmark_version: str | None
-    label_space: str | None
+    candidates: str | None
     title: str
     source: str
     models: tuple[str, ...]
@@ -355,7 +356,7 @@ class _Population:
     """
 
     version: str | None
-    label_space: str | None
+    candidates: str | None
     title: str
     members: pl.DataFrame
     repeated: pl.DataFrame
@@ -392,15 +393,15 @@ def _populations(points: pl.DataFrame, baseline: str) -> Iterator[_Population]:
     base = paper if paper.height else same
     for line, measured, which in ((base, pl.concat([paper, same]), ""), (again, again, " (reproduction)")):
         if measured.height:
-            names = measured["label_space"][0]
+            names = measured[COMPETING][0]
             title = f"{measured['benchmark'][0]}{which}"
             yield _Population.of((None, names, title), line.filter(member), measured)
     named = titles(points)
     others = points.filter(own & ~pl.col("comparable"))
-    for keys, part in others.group_by("benchmark_version", "label_space", maintain_order=True):
+    for keys, part in others.group_by("benchmark_version", COMPETING, maintain_order=True):
         version, space = (None if key is None else str(key) for key in keys)
         alike = others.filter(pl.col("benchmark_version").eq_missing(pl.lit(version)))
-        which = f", label space {space}" if alike["label_space"].n_unique() > 1 else ""
+        which = f", label space {space}" if alike[COMPETING].n_unique() > 1 else ""
         yield _Population.of((version, space, f"{named[version]}{which}"), part.filter(member), part)
 
 
@@ -419,7 +420,7 @@ def _line(population: _Population, baseline: str, scale: Scale) -> RobustnessLin
     return RobustnessLine(
         str(population.measured["benchmark"][0]),
         population.version,
-        population.label_space,
+        population.candidates,
         population.title,
         members["source"][0] if members["source"].n_unique() == 1 else "runs",
         tuple(members["model"]),

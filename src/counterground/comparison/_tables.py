@@ -12,7 +12,7 @@ import polars as pl
 from counterground.comparison._lines import about_line
 from counterground.comparison._robustness import RobustnessLine
 from counterground.comparison.points import PUBLISHED, by_place, titles
-from counterground.metrics import BY_SIDE, DROP, GROUPS, SETTING, Contrast, Estimate
+from counterground.metrics import BY_SIDE, COMPETING, DROP, GROUPS, SETTING, Contrast, Estimate
 from counterground.published import PaperSetting
 from counterground.results import (
     TITLES,
@@ -57,12 +57,12 @@ def models_tables(
     shown = models.filter(pl.col("source") != "reproduction")
     again = models.filter(pl.col("source") == "reproduction")
     line_of = {
-        (line.benchmark_version, line.label_space): line for line in lines if line.source != "reproduction"
+        (line.benchmark_version, line.candidates): line for line in lines if line.source != "reproduction"
     }
     tables = []
     for group in by_place(shown):
         first = group.row(0, named=True)
-        version, space = first["benchmark_version"], first["label_space"]
+        version, space = first["benchmark_version"], first[COMPETING]
         # On the paper's photos one line serves all versions.
         place = (None, space) if first["comparable"] else (version, space)
         title = first["benchmark"] if first["comparable"] else named[version]

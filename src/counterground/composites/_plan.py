@@ -127,7 +127,7 @@ def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bo
         f"{benchmark.name}, swapped",
         benchmark.root,
         frame,
-        benchmark.label_space,
+        benchmark.classes,
         (*benchmark.notes, made_of, *notes, *drawn.notes, *_crossed(benchmark)),
         benchmark.discovery,
         swap_design(frame),

@@ -462,7 +462,7 @@ class _Subject:
     def _guesses(self) -> bool:
         """Whether the model is near chance on the left side."""
         left = self.answers.estimate("left", self.contrast)
-        return left is not None and near_chance(share_interval(left), self.run.info.label_space.chance)
+        return left is not None and near_chance(share_interval(left), self.run.info.candidates.chance)
 
     def _detectable(self, reach: float) -> float:
         """Return how far beyond a limit a value is found with power 80 %, given half its interval."""
@@ -503,7 +503,7 @@ class _Subject:
         Raises:
             UsageError: there is none, or it saw other photos or chose among other names.
         """
-        own, other = self.run.info.label_space, base.info.label_space
+        own, other = self.run.info.candidates, base.info.candidates
         if own.name == other.name and own.version != other.version:  # as after an edit of it
             raise UsageError(
                 f"The label space {own.name!r} of {base.path} has other names than that of {self.run.path}: "

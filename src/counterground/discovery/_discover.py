@@ -154,7 +154,7 @@ def _provenance(benchmark: Benchmark, run: Run, *, min_drop: float, split: str) 
         earlier_referees=tuple(spec for spec, _ in before),
         committee=tuple(specs) if len(specs) > 1 else (),
         fingerprints=(*(known for _, known in before), *(each.fingerprint for each in models)),
-        referee_label_space=run.info.label_space.name,
+        referee_candidates=run.info.candidates.name,
     )
 
 

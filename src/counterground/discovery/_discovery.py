@@ -16,7 +16,7 @@ from counterground.discovery._finding import ByChance, Finding
 from counterground.errors import CounterGroundError
 from counterground.files import read_json, read_parquet, write_parquet, write_text
 from counterground.metrics import Estimate
-from counterground.photos import Benchmark, read_benchmark, write_benchmark
+from counterground.photos import LABEL_SPACE_FILE, Benchmark, read_benchmark, write_benchmark
 from counterground.results import (
     Cell,
     Column,
@@ -30,7 +30,7 @@ from counterground.results import (
 )
 from counterground.text import NOTHING, bounds, counted, one_line, p_value, percent
 
-BENCHMARK_FILES = ("benchmark.json", "label_space.json", "photos.parquet")
+BENCHMARK_FILES = ("benchmark.json", LABEL_SPACE_FILE, "photos.parquet")
 _RECORD = "discovery.json"
 FILES = (*BENCHMARK_FILES, "cells.parquet", "pairs.parquet", "referee")
 _CHOSEN_ON = {"first": "first half", "second": "second half"}

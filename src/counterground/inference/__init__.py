@@ -15,7 +15,6 @@ from counterground.inference.request import (
     Loss,
     Settings,
     candidate_labels,
-    default_label_space,
     listed_classes,
 )
 from counterground.inference.store import COMPUTED, CacheEntry, Features, cache_entries, prune_cache
@@ -36,7 +35,6 @@ __all__ = [
     "cache_entries",
     "candidate_labels",
     "choose_runtime",
-    "default_label_space",
     "encode_photos",
     "encoder_run",
     "evaluate_models",

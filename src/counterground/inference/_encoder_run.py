@@ -182,7 +182,7 @@ class EncoderRun:
     @cached_property
     def _competing(self) -> tuple[np.ndarray, np.ndarray]:
         """Which names compete for each class ``[c, k]``, and which is its own ``[c]``."""
-        return candidate_masks(self.candidates, np.unique(self._classes), len(self.benchmark.label_space))
+        return candidate_masks(self.candidates, np.unique(self._classes), len(self.benchmark.classes))
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-import warnings
 from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -16,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from counterground.errors import CounterGroundError, OtherNamesWarning, UsageError
+from counterground.errors import CounterGroundError, UsageError
 from counterground.files import cache_dir, given_path
 from counterground.inference._heads import Head
 from counterground.inference._predict import class_mean_scores
@@ -38,13 +37,10 @@ from counterground.inference.request import (
     Request,
     Settings,
     Training,
-    candidate_labels,
-    check_candidates,
     chooses_options,
-    default_label_space,
-    other_names,
     own_options,
     read_aliases,
+    requested_labels,
     with_confusable,
 )
 from counterground.metrics import score_predictions
@@ -101,7 +97,7 @@ def evaluate_models(
     given = named_models(models)
     if not given:
         raise UsageError("No model was named. Add -m MODEL; `counterground models` lists them.")
-    referee = settings.referee if settings.label_space == "confusable" else None
+    referee = settings.chooser
     check_specs([each.spec for each in given if each.made is None] + ([referee] if referee else []))
     training = Training.of(train, benchmark) if train else None
     request = replace(make_request(benchmark, given, settings), training=training)
@@ -177,13 +173,7 @@ def make_request(benchmark: Benchmark, models: tuple[NamedModel, ...], settings:
             return Request(
                 benchmark, models, settings, own_options(benchmark), prompt_templates(settings.prompts)
             )
-    label_space = settings.label_space or default_label_space(benchmark)
-    candidates = candidate_labels(benchmark, label_space, settings.names)
-    if label_space != "confusable":  # else the referee chooses them
-        check_candidates(benchmark, candidates)
-    competing = label_space if label_space == "confusable" else candidates.space.name
-    if note := other_names(benchmark, competing):  # before hours of work; the run repeats it
-        warnings.warn(note, OtherNamesWarning, stacklevel=2)
+    candidates = requested_labels(benchmark, settings)
     aliases = read_aliases(given_path(settings.aliases), candidates.space.names) if settings.aliases else {}
     return Request(benchmark, models, settings, candidates, prompt_templates(settings.prompts), aliases)
 
@@ -192,7 +182,7 @@ def _check_choice_settings(benchmark: Benchmark, settings: Settings) -> None:
     """Refuse settings that would have no effect if models choose among options."""
     if settings.aliases or settings.article != "a":
         raise UsageError("Options are written as they are: leave out --aliases and --article.")
-    if benchmark.has_questions and (settings.label_space or settings.names != Settings.names):
+    if benchmark.has_questions and settings.own_names:
         raise UsageError(
             f"The photos of {benchmark.name} have questions with their own options: leave out --label-space "
             "and --names."

@@ -23,7 +23,7 @@ def class_mean_scores(benchmark: Benchmark, features: Features, head: Head) -> n
     """Return names' mean scores over the readable photos of a class: ``[classes, k]``, NaN without photos."""
     rows = np.flatnonzero(features.readable)
     classes = benchmark.photos["class_index"].to_numpy()[rows]
-    sums = np.zeros((len(benchmark.label_space), len(head)))
+    sums = np.zeros((len(benchmark.classes), len(head)))
     for part, scores in _scores(features, rows, head):
         np.add.at(sums, classes[part], scores)
     photos = np.bincount(classes, minlength=len(sums))[:, None]
@@ -45,7 +45,7 @@ def predict(
     rows = np.flatnonzero(features.readable)
     photos = benchmark.photos[rows.tolist()]
     classes = photos["class_index"].to_numpy()
-    allowed, true = candidate_masks(candidates, np.unique(classes), len(benchmark.label_space))
+    allowed, true = candidate_masks(candidates, np.unique(classes), len(benchmark.classes))
     parts, places = [], []
     assigned = head.assigned(photos) if isinstance(head, FittedHeads) else [(np.arange(len(rows)), head)]
     for those, one in assigned:
@@ -76,7 +76,7 @@ def predict_scored(
     """
     photos = benchmark.photos[rows.tolist()]
     classes = photos["class_index"].to_numpy()
-    allowed, true = candidate_masks(candidates, np.unique(classes), len(benchmark.label_space))
+    allowed, true = candidate_masks(candidates, np.unique(classes), len(benchmark.classes))
     parts = []
     for start in range(0, len(rows), _ROWS):
         part = slice(start, start + _ROWS)

@@ -23,6 +23,7 @@ from counterground.inference.request import CandidateLabels, Request, Settings, 
 from counterground.inference.store import ReadStatus
 from counterground.metrics import DROP, Design, check_contrast, cluster_columns, proportion_interval
 from counterground.photos import (
+    LABEL_SPACE_FILE,
     Benchmark,
     LabelSpace,
     similar_imagenet_name,
@@ -30,8 +31,8 @@ from counterground.photos import (
 from counterground.results import (
     RUN_FILES,
     BenchmarkRecord,
+    CandidatesRecord,
     CountsRecord,
-    LabelSpaceRecord,
     ModelRecord,
     Run,
     RunInfo,
@@ -115,7 +116,7 @@ def refuse_other_models(out: Path, records: Sequence[ModelRecord], candidates: C
     ):
         return
     instead = "Choose another --out, or replace it with --overwrite. What was encoded is kept."
-    if before.label_space.version != candidates.version():
+    if before.candidates.version != candidates.version():
         raise CounterGroundError(
             f"{out} holds a run with other candidate names, chosen by a referee with other weights, code or "
             f"preprocessing ({before.created}). {instead}"
@@ -151,12 +152,12 @@ def run_info(
         runtime=settings.runtime,
         threads=torch.get_num_threads(),
         benchmark=BenchmarkRecord.of(benchmark),
-        label_space=LabelSpaceRecord(
+        candidates=CandidatesRecord(
             name=candidates.space.name,
             size=len(candidates.space),
             source=candidates.source,
             version=candidates.version(),
-            candidates=_fewest_candidates(request, outcomes),
+            fewest=_fewest_candidates(request, outcomes),
         ),
         names=settings.names,
         prompts=settings.prompts,
@@ -218,7 +219,7 @@ def write_run(
     if answers is not None:
         tables["answers.parquet"] = answers
     write_text(run.path / "unreadable.csv", unreadable.write_csv())
-    space.save(run.path / "label_space.json")
+    space.save(run.path / LABEL_SPACE_FILE)
     for name, table in tables.items():
         write_parquet(run.path / name, table)
     write_text(run.path / "run.json", run.info.model_dump_json(indent=2))
@@ -328,7 +329,7 @@ def _unused_settings(request: Request, outcomes: Sequence[ModelOutcome]) -> list
     """Warn of settings that were chosen and that no model of the run uses."""
     settings = request.settings
     kinds = {outcome.record.kind for outcome in outcomes}
-    names = any(outcome.record.reads_names for outcome in outcomes) or settings.label_space == "confusable"
+    names = any(outcome.record.reads_names for outcome in outcomes) or settings.chooser is not None
     used = {
         "train": any("head" in outcome.record.description for outcome in outcomes),
         **dict.fromkeys(("protocol", "loss", "article", "aliases"), "generative" in kinds),
@@ -344,9 +345,9 @@ def _unused_settings(request: Request, outcomes: Sequence[ModelOutcome]) -> list
 
 def _other_question(request: Request) -> list[str]:
     """Warn if a name that ImageNet does not know, perhaps a typo, decided which names compete."""
-    own = request.benchmark.label_space
+    own = request.benchmark.classes
     unknown = [name for name, index in zip(own.names, own.imagenet, strict=True) if index is None]
-    decided = request.settings.label_space not in (None, "confusable")
+    decided = request.settings.decides_names
     if not unknown or own.members is not None or request.multiple_choice or decided:
         return []
     similar = {name: found for name in unknown[:_NAMED] if (found := similar_imagenet_name(name))}

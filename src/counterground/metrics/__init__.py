@@ -58,6 +58,7 @@ from counterground.metrics._scores import (
 from counterground.metrics._settings import (
     BY_SIDE,
     CLASSIFICATION,
+    COMPETING,
     FITTED_HEAD,
     KEY_SCHEMA,
     KEYS,
@@ -138,6 +139,7 @@ __all__ = [
     "BY_SIDE",
     "CLASSIFICATION",
     "COMPARISON_SCHEMA",
+    "COMPETING",
     "DESIGN",
     "DROP",
     "EDGE",

@@ -15,12 +15,14 @@ All protocols but this one and `FITTED_HEAD` are those of generative models.
 FITTED_HEAD = "fitted-head"
 """The protocol of encoders with a head that was fitted on photos, which needs neither names nor prompts."""
 
+COMPETING = "label_space"
+"""The column that names the label space, the set of names that competed."""
 SETTING_SCHEMA: dict[str, Any] = {
     "names": pl.String,
     "prompts": pl.String,
     "protocol": pl.String,
     "answer_score": pl.String,
-    "label_space": pl.String,
+    COMPETING: pl.String,
 }
 """How a model is evaluated, in the order of the columns of a run's tables.
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 from counterground.comparison import COUNTERANIMAL, REFEREE
 from counterground.errors import UsageError
 from counterground.files import write_text
-from counterground.inference import Settings, default_label_space, encoder_run
+from counterground.inference import Settings, encoder_run
 from counterground.mitigation._bench import Bench, mask_contents, why_no_parts
 from counterground.mitigation._export import write_head
 from counterground.mitigation._method import MitigatedHead, Mitigation
@@ -92,8 +92,8 @@ def mitigate_model(
     named = [methods] if isinstance(methods, str | Mitigation) else list(methods)
     chosen = find_mitigations(named, warn)
     divided = divide(benchmark, classes, seed)
-    if divided.notes and settings.label_space is None:  # as if all classes had stayed
-        settings = replace(settings, label_space=default_label_space(benchmark))
+    if divided.notes:  # as if all classes had stayed
+        settings = settings.resolved(benchmark)
     about = {"methods": [each.name for each in chosen], "seed": seed}
     about |= {} if classes == "all" else {"classes": classes}
     about |= {} if masks is None else {"masks": masks}

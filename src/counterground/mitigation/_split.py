@@ -203,11 +203,9 @@ def divide(benchmark: Benchmark, classes: Classes, seed: int) -> Divided:
     contrast, side = _sides(benchmark)
     if classes == "pairs":
         both = set.intersection(*(set(_names(benchmark, side == name)) for name in ("common", "counter")))
-        if lacking := sorted(set(benchmark.label_space.names) - both):
+        if lacking := sorted(set(benchmark.classes.names) - both):
             notes.append(
-                _left_out(
-                    lacking, len(benchmark.label_space), f"without photos on both sides of {contrast.name}"
-                )
+                _left_out(lacking, len(benchmark.classes), f"without photos on both sides of {contrast.name}")
             )
             benchmark = _without(benchmark, lacking)
     few: list[str] = []
@@ -244,7 +242,7 @@ def _left_out(names: Collection[str], of: int, why: str) -> str:
 
 def _without(benchmark: Benchmark, names: Collection[str]) -> Benchmark:
     """Return a benchmark without the photos and the names of some classes."""
-    space = benchmark.label_space
+    space = benchmark.classes
     kept = [index for index, name in enumerate(space.names) if name not in names]
     place = {index: at for at, index in enumerate(kept)}
     candidates = space.candidates and {
@@ -261,7 +259,7 @@ def _without(benchmark: Benchmark, names: Collection[str]) -> Benchmark:
     )
     photos = benchmark.photos.filter(pl.col("class_index").is_in(kept))
     moved = pl.col("class_index").replace_strict(place, return_dtype=photos.schema["class_index"])
-    return replace(benchmark, photos=photos.with_columns(moved), label_space=smaller)
+    return replace(benchmark, photos=photos.with_columns(moved), classes=smaller)
 
 
 def _sides(benchmark: Benchmark) -> tuple[Contrast, np.ndarray]:

@@ -19,7 +19,7 @@ from counterground.photos._geometry import (
     read_mask,
 )
 from counterground.photos._manifest import MANIFEST_SCHEMA, MAX_OPTIONS, QUESTION_SCHEMA, validate_manifest
-from counterground.photos._native import write_benchmark
+from counterground.photos._native import LABEL_SPACE_FILE, write_benchmark
 from counterground.photos._photo import (
     IMAGE_SUFFIXES,
     MOST_PHOTO_BYTES,
@@ -41,7 +41,7 @@ from counterground.photos.labels import (
     LabelSpace,
     assign_classes,
     find_imagenet_index,
-    imagenet_label_space,
+    imagenet_classes,
     imagenet_names,
     imagenet_wnids,
     match_imagenet,
@@ -65,6 +65,7 @@ __all__ = [
     "BOX",
     "EXPORT_FILE",
     "IMAGE_SUFFIXES",
+    "LABEL_SPACE_FILE",
     "MANIFEST_SCHEMA",
     "MAX_OPTIONS",
     "MOST_PHOTO_BYTES",
@@ -91,7 +92,7 @@ __all__ = [
     "describe_shards",
     "find_imagenet_index",
     "image_type",
-    "imagenet_label_space",
+    "imagenet_classes",
     "imagenet_names",
     "imagenet_wnids",
     "is_intact",

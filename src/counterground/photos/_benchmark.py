@@ -47,7 +47,7 @@ class Discovered:
         committee: specifications of the models that chose together; empty if one model chose.
         fingerprints: fingerprints of ``earlier_referees``, then of `referees`, each empty if not known; no
             entries if none is known. Two files may share a specification, because it names no folder.
-        referee_label_space: name of the label space that competed when the pairs were chosen; empty if not
+        referee_candidates: name of the label space that competed when the pairs were chosen; empty if not
             known.
 
     Raises:
@@ -62,7 +62,7 @@ class Discovered:
     earlier_referees: tuple[str, ...] = ()
     committee: tuple[str, ...] = ()
     fingerprints: tuple[str, ...] = ()
-    referee_label_space: str = ""
+    referee_candidates: str = ""
 
     def __post_init__(self) -> None:
         if len(self.fingerprints) not in (0, len(self.earlier_referees) + len(self.referees)):
@@ -104,7 +104,7 @@ class Benchmark:
         root: folder the manifest's paths are relative to.
         photos: columns of ``MANIFEST_SCHEMA`` and possibly attributes and covariates, sorted by path;
             validated and completed when the benchmark is made.
-        label_space: the classes in order; a class may have no photo.
+        classes: the classes in order; a class may have no photo.
         notes: sentences that every output must repeat.
         discovery: how a model chose its pairs of backgrounds; None if none did.
         design: cells, contrasts and shares of cells that its scores are about.
@@ -120,7 +120,7 @@ class Benchmark:
     name: str
     root: Path
     photos: pl.DataFrame
-    label_space: LabelSpace
+    classes: LabelSpace
     notes: tuple[str, ...] = ()
     discovery: Discovered | None = None
     design: Design = DESIGN
@@ -136,7 +136,7 @@ class Benchmark:
             )
         if isinstance(self.root, str):
             object.__setattr__(self, "root", Path(self.root))
-        object.__setattr__(self, "photos", validate_manifest(self.photos, self.label_space))
+        object.__setattr__(self, "photos", validate_manifest(self.photos, self.classes))
         self.design.check(self.photos, values=False)
 
     def __repr__(self) -> str:
@@ -225,7 +225,7 @@ class Benchmark:
 
         The name, the notes, the discovery, the design, the root and the order of the rows do not change it.
         """
-        return _version(self.photos, self.label_space)
+        return _version(self.photos, self.classes)
 
     def described(
         self,
@@ -289,8 +289,8 @@ class Benchmark:
             )
 
 
-def _version(photos: pl.DataFrame, label_space: LabelSpace) -> str:
-    digest = hashlib.sha256(label_space.to_json().encode())
+def _version(photos: pl.DataFrame, classes: LabelSpace) -> str:
+    digest = hashlib.sha256(classes.to_json().encode())
     further = sorted(attributes_of(photos.schema))
     if further:
         digest.update(json.dumps(further).encode() + b"\n")
@@ -309,15 +309,15 @@ def benchmark_of_frame(
         CounterGroundError: see `classified`; or ``validate_manifest`` refuses the manifest.
     """
     found = classified(frame, root, masks_root)
-    benchmark = Benchmark(name, found.root, found.photos, found.label_space, masks_root=found.masks_root)
+    benchmark = Benchmark(name, found.root, found.photos, found.classes, masks_root=found.masks_root)
     return benchmark.described(notes=(*found.notes, *describe_gaps(benchmark)))
 
 
 def describe_gaps(benchmark: Benchmark) -> tuple[str, ...]:
     """Return notes on classes without a photo or without one of the groups, and on copies of photos."""
-    photos, label_space = benchmark.photos, benchmark.label_space
+    photos, classes = benchmark.photos, benchmark.classes
     present = set(photos["class_index"])
-    notes = [_note_classes(label_space, set(range(len(label_space))) - present, "No photo of")]
+    notes = [_note_classes(classes, set(range(len(classes))) - present, "No photo of")]
     contents = photos.group_by("photo_id").agg(classes=pl.col("class_index").n_unique())
     if more := len(photos) - len(contents):
         repeat = "repeats" if more == 1 else "repeat"
@@ -328,7 +328,7 @@ def describe_gaps(benchmark: Benchmark) -> tuple[str, ...]:
     groups = {group: set(photos.filter(pl.col("group") == group)["class_index"]) for group in GROUPS}
     if any(groups.values()):
         notes += [
-            _note_classes(label_space, present - have, f"No {group} photo, so no drop, for")
+            _note_classes(classes, present - have, f"No {group} photo, so no drop, for")
             for group, have in groups.items()
         ]
         in_both = photos.drop_nulls("group").group_by("photo_id").agg(pl.col("group").n_unique())
@@ -347,11 +347,11 @@ def without_shared_clusters(benchmark: Benchmark) -> tuple[pl.DataFrame, tuple[s
     return benchmark.photos.with_columns(cluster=given), notes
 
 
-def _note_classes(label_space: LabelSpace, classes: set[int], lacking: str) -> str:
-    if not classes:
+def _note_classes(classes: LabelSpace, those: set[int], lacking: str) -> str:
+    if not those:
         return ""
-    named = ", ".join(label_space.names[index] for index in sorted(classes))
-    return f"{lacking} {len(classes)} of {counted(len(label_space), 'class')}: {named}."
+    named = ", ".join(classes.names[index] for index in sorted(those))
+    return f"{lacking} {len(those)} of {counted(len(classes), 'class')}: {named}."
 
 
 def sample_photos(benchmark: Benchmark, limit: int) -> Benchmark:

@@ -53,7 +53,7 @@ class Classified:
     photos: pl.DataFrame
     root: Path
     masks_root: Path | None
-    label_space: LabelSpace
+    classes: LabelSpace
     notes: tuple[str, ...]
 
 
@@ -263,7 +263,7 @@ def _classify(frame: pl.DataFrame) -> tuple[LabelSpace, pl.DataFrame, tuple[str,
     else:
         with _naming_the_row(frame):
             classes = assign_classes(names)
-        space, index, notes = classes.label_space, classes.index, classes.notes
+        space, index, notes = classes.classes, classes.index, classes.notes
     if "class_index" in frame.columns:
         space, index = _reorder(space, index, _one_to_one(frame, "class_index"))
     positions = [index[name] for name in frame["class_name"]]

@@ -84,7 +84,7 @@ def read_folder(source: Path) -> Benchmark:
             "converted to JPEG."
         )
     classes = assign_classes([folder.name for folder in folders])
-    space = classes.label_space
+    space = classes.classes
     indices = [classes.index[folder] for folder in found.folders]
     columns = {
         "path": [path.relative_to(root).as_posix() for path in found.paths],

@@ -47,7 +47,7 @@ _Check = tuple[pl.Expr, str, str]
 """What is wrong with a photo, the same in words, and the column whose value is shown (or none)."""
 
 
-def validate_manifest(photos: pl.DataFrame, label_space: LabelSpace) -> pl.DataFrame:
+def validate_manifest(photos: pl.DataFrame, classes: LabelSpace) -> pl.DataFrame:
     """Return the manifest in ``MANIFEST_SCHEMA``, sorted by path; columns that may be null may be absent.
 
     Spaces around the texts of ``OPTIONAL_TEXTS`` are removed, and empty ones become null, whichever format
@@ -74,14 +74,14 @@ def validate_manifest(photos: pl.DataFrame, label_space: LabelSpace) -> pl.DataF
         outside = pl.col(column).str.contains(r"(^|/)\.\.(/|$)|^/|^[A-Za-z]:[\\/]")
         checks.append((outside, f"its {column} must stay inside the benchmark's folder{remedy}", ""))
     not_a_hash = ~pl.col("photo_id").str.contains(HASH)
-    unknown = ~pl.col("class_index").is_between(0, len(label_space) - 1)
+    unknown = ~pl.col("class_index").is_between(0, len(classes) - 1)
     checks += [
         (not_a_hash, FOREIGN_ID, ""),
         (~pl.col("group").is_in(GROUPS), "its group must be common, counter or null", "group"),
-        (unknown, f"its class_index is outside the {len(label_space)} classes", "class_index"),
+        (unknown, f"its class_index is outside the {len(classes)} classes", "class_index"),
     ]
     _refuse(photos, checks)
-    names = pl.Series(label_space.names)
+    names = pl.Series(classes.names)
     wrong = pl.col("class_name") != names.gather(photos["class_index"])
     _refuse(
         photos, [(wrong, "its class_name is not the label space's name for its class_index", "class_name")]

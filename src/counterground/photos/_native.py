@@ -33,7 +33,7 @@ def write_benchmark(benchmark: Benchmark, out: Path) -> Path:
     benchmark.check_files("write")
     out = Path(out)
     write_parquet(out / MANIFEST_FILE, benchmark.photos)
-    benchmark.label_space.save(out / LABEL_SPACE_FILE)
+    benchmark.classes.save(out / LABEL_SPACE_FILE)
     description = {
         "name": benchmark.name,
         "notes": benchmark.notes,

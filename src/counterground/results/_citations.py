@@ -165,7 +165,7 @@ def _of_photos(record: BenchmarkRecord) -> _Found:
 
 def _of_names(run: Run) -> _Found:
     info = run.info
-    keys = list(_IMAGENET) if info.label_space.name in ("imagenet", "confusable") else []
+    keys = list(_IMAGENET) if info.candidates.name in ("imagenet", "confusable") else []
     read = [getattr(info, name) for name in info.read_texts]
     keys += ["miller1995wordnet"] if "names" in info.read_texts and info.names == "wordnet" else []
     keys += ["radford2021clip"] if "openai" in read else []

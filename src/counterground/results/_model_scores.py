@@ -204,7 +204,7 @@ def near_chance(accuracy: Estimate, chance: float) -> bool:
 
     Args:
         accuracy: accuracy on common photos, from which a model drops.
-        chance: accuracy (fraction) of guessing one name among all that compete (``LabelSpaceRecord.chance``).
+        chance: accuracy (fraction) of guessing one name among all that compete (``CandidatesRecord.chance``).
     """
     if accuracy.value is None:
         return False

@@ -204,7 +204,7 @@ class Run:
             UsageError: the run is not of composites.
         """
         with _reading(self.path):
-            chance = self.info.label_space.chance
+            chance = self.info.candidates.chance
             return swap_effects(self.rows, design=self.design, chance=chance, by_class=by_class)
 
     def __repr__(self) -> str:

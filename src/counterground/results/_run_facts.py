@@ -9,6 +9,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from counterground.benchmarks import benchmark_names
+from counterground.photos import LABEL_SPACE_FILE
 from counterground.results._run import Run
 from counterground.results._schema import BenchmarkRecord, InterventionRecord
 from counterground.text import count
@@ -49,7 +50,7 @@ class RunFacts:
 def run_facts(run: Run) -> RunFacts:
     """Collect everything of ``run.json`` that a reader needs to judge or repeat the run."""
     info = run.info
-    counts, space = info.counts, info.label_space
+    counts, space = info.counts, info.candidates
     ties = ", ".join(f"{name}: {count(n)}" for name, n in counts.ties.items()) or "none"
     unmatched = ", ".join(f"{name}: {count(n)}" for name, n in counts.unmatched.items())
     photos = count(counts.photos)
@@ -132,7 +133,7 @@ def repeat_command(run: Run, only: str | None = None) -> str:
         words += _swap_options(info.intervention)
     if info.benchmark.sampled:
         words += ["--limit", str(info.benchmark.sampled)]
-    words += _label_space_options(run)
+    words += _candidate_options(run)
     words += ["--names", info.names, "--prompts", info.prompts]
     device = "auto" if info.device == "remote" else info.device
     words += ["--device", device, "--precision", info.precision, "--batch-size", str(info.batch_size)]
@@ -148,12 +149,12 @@ def repeat_command(run: Run, only: str | None = None) -> str:
     return shlex.join([*words, "--out", run.path.name or "run"])
 
 
-def _label_space_options(run: Run) -> list[str]:
-    space = run.info.label_space
+def _candidate_options(run: Run) -> list[str]:
+    space = run.info.candidates
     # What a referee or a file chose is kept in the run and can be passed as it is. A file that another run
     # saved has the name of that run's label space.
     if space.name not in (*_LABEL_SPACES, "options") or space.source.endswith(".json"):
-        return ["--label-space", f"{run.path.name or '.'}/label_space.json"]
+        return ["--label-space", f"{run.path.name or '.'}/{LABEL_SPACE_FILE}"]
     return ["--label-space", space.name] if space.name in _LABEL_SPACES else []  # options come with questions
 
 

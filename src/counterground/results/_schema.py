@@ -11,14 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator,
 
 from counterground.errors import CounterGroundError
 from counterground.metrics import DESIGN, KEY_SCHEMA, RESULT_SCHEMA, Design
-from counterground.photos import Benchmark, Discovered
+from counterground.photos import LABEL_SPACE_FILE, Benchmark, Discovered
 
 RUN_FILES = (
     "answers.parquet",
     "examples.png",
     "figures",
     "heads",
-    "label_space.json",
+    LABEL_SPACE_FILE,
     "mitigation.csv",
     "mitigation.json",
     "predictions.parquet",
@@ -85,7 +85,7 @@ class BenchmarkRecord(_Record):
     origin: str | None = None
     earlier_referees: tuple[str, ...] = ()
     committee: tuple[str, ...] = ()
-    referee_label_space: str = ""
+    referee_candidates: str = ""
     design: dict[str, Any] | None = None
     sampled: _Number | None = None
 
@@ -122,17 +122,17 @@ class BenchmarkRecord(_Record):
         return Discovered.from_json(self.model_dump())
 
 
-class LabelSpaceRecord(_Record):
+class CandidatesRecord(_Record):
     """The names that competed; ``version`` is a hash of them, their texts and which compete for each class.
 
-    ``candidates``: how many of them compete for one photo (the fewest), None if all do.
+    ``fewest``: how many of them compete for one photo (the fewest), None if all do.
     """
 
     name: str
     size: _Number
     source: str
     version: str = ""
-    candidates: _Number | None = None
+    fewest: _Number | None = None
 
     @property
     def is_built_in(self) -> bool:
@@ -142,7 +142,7 @@ class LabelSpaceRecord(_Record):
     @property
     def chance(self) -> float:
         """The accuracy of guessing: one name among those that compete (a fraction)."""
-        return 1 / (self.candidates or self.size)
+        return 1 / (self.fewest or self.size)
 
 
 class ModelRecord(_Record):
@@ -283,7 +283,7 @@ class RunInfo(_Record):
     batch_size: int
     threads: int
     benchmark: BenchmarkRecord
-    label_space: LabelSpaceRecord
+    candidates: CandidatesRecord
     names: str
     prompts: str
     models: list[ModelRecord]
@@ -313,7 +313,7 @@ class RunInfo(_Record):
     def read_texts(self) -> tuple[str, ...]:
         """Which of ``names`` and ``prompts`` its models read: classifiers none, generative ones names."""
         kinds = {model.kind for model in self.models if model.reads_names}
-        names = ("names",) if kinds and self.label_space.name != "options" else ()
+        names = ("names",) if kinds and self.candidates.name != "options" else ()
         return (*names, "prompts") if kinds - {"generative"} else names
 
     @property

@@ -69,7 +69,7 @@ def test_the_lists_make_a_label_space():
     assert len(wanted) == 398
     left_out = [one.name for one in wanted if one.left_out]
     assert {"trilobite", "tabby cat", "Chihuahua", "rooster"} <= set(left_out)
-    assert len(assign_classes([one.name for one in wanted]).label_space) == 398
+    assert len(assign_classes([one.name for one in wanted]).classes) == 398
 
 
 def test_a_file_names_classes_and_perhaps_their_taxa(tmp_path):

@@ -114,7 +114,7 @@ def test_a_hostile_benchmark_is_shown_and_not_obeyed(grouped, tmp_path):
     photos = grouped.photos.with_columns(
         pl.col("class_name").replace(names), background=pl.lit(HOSTILE), attribution=pl.lit(HOSTILE)
     )
-    hostile = replace(grouped, name=HOSTILE, label_space=space, photos=photos, notes=(HOSTILE,))
+    hostile = replace(grouped, name=HOSTILE, classes=space, photos=photos, notes=(HOSTILE,))
     facts = CardFacts(
         description=HOSTILE, creators=(HOSTILE,), url=HOSTILE, licence=HOSTILE, chosen=(HOSTILE,)
     )

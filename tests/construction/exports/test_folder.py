@@ -302,7 +302,7 @@ def test_memory_is_bounded_by_a_shard_not_by_the_benchmark(grouped, tmp_path):
     frame = pl.DataFrame({"path": rows}).with_columns(
         photo_id=pl.lit(digest),
         class_index=pl.lit(0, pl.Int32),
-        class_name=pl.lit(grouped.label_space.names[0]),
+        class_name=pl.lit(grouped.classes.names[0]),
         licence=pl.lit("cc0"),
     )
     write_benchmark(replace(grouped, root=root, photos=frame), tmp_path / "written")

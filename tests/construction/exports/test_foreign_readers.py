@@ -100,7 +100,7 @@ def test_datasets_loads_images_class_labels_and_every_field(grouped, tmp_path, l
         "print(json.dumps([str(photos.features['image'])[:5], photos.features['label'].names, rows]))",
     )
     image, names, rows = found
-    assert (image, names) == ("Image", list(grouped.label_space.names))
+    assert (image, names) == ("Image", list(grouped.classes.names))
     for row, expected in zip(rows, grouped.photos.to_dicts(), strict=True):
         assert row.pop("image") == hashlib.sha256(source_pixels(grouped, expected["path"])).hexdigest()
         assert row.pop("label") == expected["class_index"]
@@ -116,7 +116,7 @@ def test_datasets_reads_masks_and_class_names_that_occur_twice_or_look_like_yaml
     frame = masked.photos.with_columns(
         class_index=pl.Series(classes, dtype=pl.Int32), class_name=pl.Series([names[n] for n in classes])
     )
-    odd = replace(masked, label_space=LabelSpace("odd", names, (None,) * 6), photos=frame, name=names[4])
+    odd = replace(masked, classes=LabelSpace("odd", names, (None,) * 6), photos=frame, name=names[4])
     export(odd, tmp_path / "out", formats=["huggingface"])
     assert read_benchmark(tmp_path / "out").version == odd.version
     found = load_dataset(

@@ -140,7 +140,7 @@ def test_a_shared_export_leaves_out_what_may_not_be_passed_on_and_lists_it(mixed
     assert report.photos == 24
     back = read_benchmark(tmp_path / "out")
     assert set(back.photos["licence"]) == {"cc-by"}
-    assert back.label_space == mixed.label_space
+    assert back.classes == mixed.classes
     with (tmp_path / "out" / "left_out.csv").open(encoding="utf-8", newline="") as file:
         listed = list(csv.DictReader(file))
     assert len(listed) == 24

@@ -130,7 +130,7 @@ def test_any_class_and_background_names_survive_every_format(one_photo, names, b
     export(benchmark, out / "exported", formats=forms)
     for form in forms:
         back = read_benchmark(out / "exported" / form)
-        assert back.label_space == space
+        assert back.classes == space
         compared = ["class_index", "class_name", "background"]
         assert back.photos.sort("class_index").select(compared).equals(benchmark.photos.select(compared))
         for path in back.photos["path"]:

@@ -26,7 +26,7 @@ def assert_photos_are_there(benchmark):
 
 def assert_same(back, benchmark):
     assert back.photos.equals(benchmark.photos)
-    assert back.label_space == benchmark.label_space
+    assert back.classes == benchmark.classes
     assert (back.name, back.notes, back.version) == (benchmark.name, benchmark.notes, benchmark.version)
     assert back.discovery == benchmark.discovery
 
@@ -51,7 +51,7 @@ def test_the_counteranimal_layout_keeps_all_but_the_paths(which, request, tmp_pa
     export(benchmark, tmp_path / "out", formats=["counteranimal"])
     back = read_benchmark(tmp_path / "out")
     assert_photos_are_there(back)
-    assert back.label_space == benchmark.label_space
+    assert back.classes == benchmark.classes
     columns = [name for name in benchmark.photos.columns if name not in {"path", "mask"}]
     assert (
         back.photos.select(columns).sort("photo_id").equals(benchmark.photos.select(columns).sort("photo_id"))
@@ -70,19 +70,19 @@ def test_the_folders_alone_are_the_layout_of_counteranimal(grouped, tmp_path):
     assert (
         back.photos.select(columns).sort("photo_id").equals(grouped.photos.select(columns).sort("photo_id"))
     )
-    assert back.label_space.imagenet == grouped.label_space.imagenet == (100, 130, 296)
+    assert back.classes.imagenet == grouped.classes.imagenet == (100, 130, 296)
 
 
 def test_names_the_layout_would_not_match_give_way_to_imagenets(grouped, tmp_path):
-    space = replace(grouped.label_space, names=("Schwan", "crane", "Eisbär"))
-    names = dict(zip(grouped.label_space.names, space.names, strict=True))
+    space = replace(grouped.classes, names=("Schwan", "crane", "Eisbär"))
+    names = dict(zip(grouped.classes.names, space.names, strict=True))
     foreign = replace(
-        grouped, label_space=space, photos=grouped.photos.with_columns(pl.col("class_name").replace(names))
+        grouped, classes=space, photos=grouped.photos.with_columns(pl.col("class_name").replace(names))
     )
     export(foreign, tmp_path / "out", formats=["counteranimal"])
     folders = {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()}
     assert folders == {"100 black swan", "130 flamingo", "296 polar bear"}
-    assert read_benchmark(tmp_path / "out").label_space == space
+    assert read_benchmark(tmp_path / "out").classes == space
 
 
 def test_a_layout_without_groups_has_backgrounds_and_safe_names(flat, tmp_path):

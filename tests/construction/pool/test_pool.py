@@ -209,7 +209,7 @@ def test_freezing_says_what_is_left_out(pool):
     benchmark = open_benchmark(pool.root)
     assert benchmark.photos["path"].to_list() == listed[2:]
     assert benchmark.photos["background"].to_list() == [None, "snow", "snow", "snow", None, None]
-    assert set(benchmark.label_space.names) == set(CLASSES)
+    assert set(benchmark.classes.names) == set(CLASSES)
     settle = "settle this in `counterground data label`, page Disagreements."
     assert benchmark.notes == (
         "1 of 8 photos of the pool were discarded (clarity 1).",
@@ -225,7 +225,7 @@ def test_a_class_without_a_photo_that_stands_is_named(pool):
     for path in gone:
         decide(pool, path, "clarity", task="review")
     benchmark = pool.freeze()
-    assert CLASSES[0] not in benchmark.label_space.names
+    assert CLASSES[0] not in benchmark.classes.names
     assert f"No photo is left of 1 of {len(CLASSES)} classes of the pool: {CLASSES[0]}." in benchmark.notes
 
 

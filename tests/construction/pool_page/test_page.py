@@ -99,7 +99,7 @@ def test_the_command_with_a_real_discovery(tmp_path, monkeypatch, make_pool):
     )
     frozen = pool.freeze()
     (tmp_path / "colours.py").write_text(
-        f"NAMES = {list(frozen.label_space.names)!r}\n"
+        f"NAMES = {list(frozen.classes.names)!r}\n"
         "import torch\n"
         "from torchvision.transforms.v2.functional import pil_to_tensor\n"
         "def classifier():\n"

@@ -196,14 +196,14 @@ def test_photos_that_a_content_filter_refuses_are_counted_as_unmatched(photos, s
 def test_a_name_that_a_wider_class_covers_is_one_of_its_names(photos, serve_chat, tmp_path):
     """In ImageNet-9 a photo of a dog is recognised by an answer that names the breed."""
     benchmark = read_benchmark(photos)
-    own = benchmark.label_space
+    own = benchmark.classes
     covered = [index + 300 for index in own.imagenet]
     members = tuple(zip(own.imagenet, covered, strict=True))
-    wide = replace(benchmark, label_space=replace(own, imagenet=(None,) * len(own), members=members))
+    wide = replace(benchmark, classes=replace(own, imagenet=(None,) * len(own), members=members))
     answer = imagenet_names("openai")[covered[own.index_of("flamingo")]]
     server = serve_chat(lambda call: f"It is a {answer}.")
     run = evaluate_models(wide, [server.spec], Settings(), tmp_path / "run")
-    assert run.info.label_space.name == "imagenet"
+    assert run.info.candidates.name == "imagenet"
     assert set(run.predictions["predicted_name"]) == {"flamingo"}
     assert run.predictions["correct"].mean() == pytest.approx(1 / 3)
 
@@ -307,7 +307,7 @@ def test_losses_cannot_be_asked_of_an_endpoint(photos, serve_chat, tmp_path):
 def test_an_endpoint_may_be_asked_freely_against_a_thousand_names(photos, serve_chat, tmp_path):
     run = run_on(photos, serve_chat(lambda *_: "a polar bear").spec, tmp_path / "run", label_space="imagenet")
     assert run.predictions["correct"].mean() == pytest.approx(1 / 3)
-    assert run.info.label_space.size == 1000
+    assert run.info.candidates.size == 1000
 
 
 def test_unreadable_photos_cost_nothing(photos, serve_chat, tmp_path):

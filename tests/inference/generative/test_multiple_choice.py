@@ -107,8 +107,8 @@ def test_letters_are_scored_in_all_rotations_as_by_the_library(asked, llava, tmp
         assert row["true_rank"] == sum(loss < totals[known["answer"]] for loss in totals.values())
         assert run.info.texts[row["true_index"]] == known["answer"]
     assert set(run.predictions["protocol"]) == {"multiple-choice"}
-    assert set(run.predictions["label_space"]) == {run.info.label_space.name} == {"options"}
-    assert run.info.label_space.candidates == 2
+    assert set(run.predictions["label_space"]) == {run.info.candidates.name} == {"options"}
+    assert run.info.candidates.fewest == 2
     (found,) = run.info.positions.values()
     assert [each.options for each in found] == [2, 3, 4]
     for each in found:
@@ -305,8 +305,8 @@ def test_options_are_drawn_from_the_label_space_by_photo(few, llava, tmp_path):
     again = run_on(few, f"hf:{llava}", tmp_path / "b", protocol="multiple-choice", label_space="imagenet")
     assert run.predictions.equals(again.predictions)
     assert set(run.predictions["label_space"]) == {"imagenet, 4 options"}
-    assert run.info.label_space.candidates == run.info.options == 4
-    assert run.info.label_space.chance == 0.25
+    assert run.info.candidates.fewest == run.info.options == 4
+    assert run.info.candidates.chance == 0.25
     assert run.predictions["predicted_index"].n_unique() > 4, "options differ by photo"
     true = run.predictions.group_by("class_name").agg(pl.col("true_index").unique())
     assert all(len(indices) == 1 for indices in true["true_index"])
@@ -352,7 +352,7 @@ def test_the_nearest_names_are_options_where_a_referee_chose_them(few, tiny_clip
 
 def test_a_label_space_smaller_than_the_options_is_used_whole(few, llava, tmp_path):
     run = run_on(few, f"hf:{llava}", tmp_path / "run", protocol="multiple-choice", label_space="benchmark")
-    assert run.info.label_space.candidates == 3
+    assert run.info.candidates.fewest == 3
     assert set(run.predictions["label_space"]) == {"benchmark, 3 options"}
     assert run.info.models[0].description["asked"][0]["options"] == [3]
 

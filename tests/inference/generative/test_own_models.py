@@ -295,5 +295,5 @@ def test_a_thousand_answers_are_not_scored(own, photos, tmp_path):
     with pytest.raises(UsageError, match="--label-space confusable"):
         run_on(photos, "Scores", tmp_path / "run", label_space="imagenet")
     run = run_on(photos, "Words", tmp_path / "free", label_space="imagenet")
-    assert run.info.label_space.size == 1000
+    assert run.info.candidates.size == 1000
     assert np.isclose(run.predictions["correct"].mean(), 1 / 3)

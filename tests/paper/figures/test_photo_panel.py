@@ -35,7 +35,7 @@ def run_on(benchmark, make_run, right):
     """A run on the benchmark's photos; ``right``: (class, group) -> whether it is right there."""
     rows = []
     for photo in benchmark.photos.iter_rows(named=True):
-        name = benchmark.label_space.names[photo["class_index"]]
+        name = benchmark.classes.names[photo["class_index"]]
         correct = right[name, photo["group"]]
         rows.append(
             {key: photo[key] for key in ("path", "photo_id", "class_index", "background", "group")}

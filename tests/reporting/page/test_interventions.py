@@ -131,7 +131,7 @@ def test_the_effect_of_the_background_is_the_answer(made, answers):
 def test_an_effect_of_more_classes_than_the_drop_is_said_to_be(tmp_path):
     discs = disc_photos(tmp_path / "discs", 4)
     few = (pl.col("class_name") == "ox") & (pl.col("group") == "counter") & ~pl.col("path").str.contains("0")
-    some = cg.Benchmark(discs.name, discs.root, discs.photos.filter(~few), discs.label_space)
+    some = cg.Benchmark(discs.name, discs.root, discs.photos.filter(~few), discs.classes)
     run = cg.swap(some, {"coin": coin}, out=tmp_path / "run", backgrounds_per_label=2, **QUICK)
     page = words(write_report([run], tmp_path / "report.html", photos=False).read_text())
     own = figures(run, "coin", "background_effect", "background_part", "observed_drop", "rest")

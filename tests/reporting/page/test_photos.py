@@ -247,7 +247,7 @@ def test_photos_are_found_by_content_whatever_their_place(scene):
     made = scene()
     moved = made.root / "elsewhere"
     made.benchmark.root.rename(moved)
-    renamed = Benchmark("other name", moved, made.benchmark.photos, made.benchmark.label_space)
+    renamed = Benchmark("other name", moved, made.benchmark.photos, made.benchmark.classes)
     assert len(pictures_of(write(made, benchmarks=[renamed]))) == 24
 
 
@@ -290,7 +290,7 @@ def test_a_discovery_of_other_pairs_is_refused(scene):
         group=pl.col("group").replace({"common": "counter", "counter": "common"})
     )
     discovery = SimpleNamespace(
-        referee="somebody", benchmark=Benchmark("other pairs", made.root, other, made.benchmark.label_space)
+        referee="somebody", benchmark=Benchmark("other pairs", made.root, other, made.benchmark.classes)
     )
     with pytest.raises(UsageError, match=r"the pairs of this discovery \(other pairs, chosen by somebody\)"):
         write(made, discovery=discovery)

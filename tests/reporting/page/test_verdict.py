@@ -319,8 +319,8 @@ def test_models_of_other_names_are_no_tests_that_p_is_corrected_for(make_run, se
     """Three models among 1,000 names have 12 tests, the two others among 20 names 4."""
     many = make_run({"a": (0.9, 0.85), "b": (0.9, 0.8), "c": (0.9, 0.8)}, path="many")
     few = make_run({"d": (0.9, 0.4), "e": (0.9, 0.75)}, path="few", label_space="few")
-    space = few.info.label_space.model_copy(update={"name": "few", "size": 20})
-    few = replace(few, info=few.info.model_copy(update={"label_space": space}))
+    space = few.info.candidates.model_copy(update={"name": "few", "size": 20})
+    few = replace(few, info=few.info.model_copy(update={"candidates": space}))
     found = section_of(many, few)
     said = answers(found.verdict)["More than the other models?"]
     assert said.startswith("In part. Its drop is significantly larger than that of e; ")  # one of four others

@@ -241,13 +241,13 @@ def _open_built(folder: Path, settings: StampsSettings, packages: Path | None) -
 
 def _build(draft: Path, settings: StampsSettings, packages: Path | None, progress: Progress | None) -> None:
     cutouts = load_cutouts(packages)
-    label_space = _label_space({cutout.imagenet_index: cutout.class_name for cutout in cutouts})
+    classes = _classes_of({cutout.imagenet_index: cutout.class_name for cutout in cutouts})
     if settings.classes is not None:
         for name in settings.classes:
-            if name not in label_space.names:
-                raise UsageError(f"stamps has no class {name!r}.{did_you_mean(name, label_space.names)}")
+            if name not in classes.names:
+                raise UsageError(f"stamps has no class {name!r}.{did_you_mean(name, classes.names)}")
         cutouts = [cutout for cutout in cutouts if cutout.class_name in settings.classes]
-        label_space = _label_space({cutout.imagenet_index: cutout.class_name for cutout in cutouts})
+        classes = _classes_of({cutout.imagenet_index: cutout.class_name for cutout in cutouts})
     backgrounds = load_backgrounds(
         packages,
         labels=settings.labels,
@@ -262,10 +262,10 @@ def _build(draft: Path, settings: StampsSettings, packages: Path | None, progres
         scale=settings.scale,
         seed=settings.seed,
     )
-    rows = _write_photos(placements, draft, settings.size, label_space, progress)
+    rows = _write_photos(placements, draft, settings.size, classes, progress)
     frame = pl.DataFrame(rows, schema=MANIFEST_SCHEMA).sort("path")
     notes = _notes(cutouts, settings)
-    write_benchmark(Benchmark("stamps", draft, frame, label_space, notes), draft)
+    write_benchmark(Benchmark("stamps", draft, frame, classes, notes), draft)
     provenance = {
         "settings": settings.record(),
         "packages": _records(settings, packages),
@@ -280,7 +280,7 @@ def _records(settings: StampsSettings, packages: Path | None) -> list[dict[str, 
     return [package.record() for package in opened]
 
 
-def _label_space(classes: dict[int, str]) -> LabelSpace:
+def _classes_of(classes: dict[int, str]) -> LabelSpace:
     indices = sorted(classes)
     return LabelSpace("stamps", tuple(classes[index] for index in indices), tuple(indices))
 

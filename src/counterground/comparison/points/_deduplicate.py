@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from counterground.metrics import KEYS, Answers
+from counterground.metrics import COMPETING, KEYS, Answers
 from counterground.results import Run
 
 _Result = tuple[Run, dict[str, Any]]
@@ -51,11 +51,11 @@ def competing_names(run: Run, runs: Iterable[Run]) -> str:
     A built-in label space has a version for each way of writing its names. Where one way has several
     versions, they are told apart.
     """
-    info, space = run.info, run.info.label_space
+    info, space = run.info, run.info.candidates
     alike = {
-        other.info.label_space.version
+        other.info.candidates.version
         for other in runs
-        if (other.info.benchmark.version, other.info.label_space.name, other.info.names)
+        if (other.info.benchmark.version, other.info.candidates.name, other.info.names)
         == (info.benchmark.version, space.name, info.names)
     }
     return f"{space.name} {space.source if space.is_built_in and len(alike) == 1 else space.version}"
@@ -75,7 +75,7 @@ def _key_of(run: Run, row: dict[str, Any], names: str) -> tuple[Any, ...] | None
     if record is None:
         return None
     reads = (row["names"], row["prompts"]) if record.reads_names else ()
-    places = (run.info.benchmark.version, names, row["label_space"])
+    places = (run.info.benchmark.version, names, row[COMPETING])
     return (
         record.name,
         record.fingerprint,

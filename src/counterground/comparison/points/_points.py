@@ -12,7 +12,7 @@ from counterground.comparison.points._deduplicate import answers_of, deduplicate
 from counterground.comparison.points._published import PUBLISHED, paper_rows, reproduction_rows
 from counterground.comparison.points._runs import run_rows
 from counterground.errors import UsageError, did_you_mean
-from counterground.metrics import DROP, KEYS, SETTING_SCHEMA, Answers, Contrast
+from counterground.metrics import COMPETING, DROP, KEYS, SETTING_SCHEMA, Answers, Contrast
 from counterground.published import SETTINGS, SettingName
 from counterground.results import Run
 
@@ -189,7 +189,7 @@ def titles_of(places: Iterable[tuple[str | None, str]]) -> dict[Any, str]:
 def by_place(points: pl.DataFrame) -> list[pl.DataFrame]:
     """Split points into those on the paper's photos, and those of each other benchmark and label space."""
     same, others = points.filter("comparable"), points.filter(~pl.col("comparable"))
-    apart = others.group_by("benchmark_version", "label_space", maintain_order=True)
+    apart = others.group_by("benchmark_version", COMPETING, maintain_order=True)
     return [*([same] if same.height else []), *(part for _, part in apart)]
 
 

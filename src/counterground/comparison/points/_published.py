@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtri
 
-from counterground.metrics import CLASSIFICATION, GROUPS, LEVEL
+from counterground.metrics import CLASSIFICATION, COMPETING, GROUPS, LEVEL
 from counterground.published import SETTINGS, SettingName, load_table, published_models
 
 PUBLISHED = ("paper", "reproduction")
@@ -47,7 +47,7 @@ def paper_rows(setting: SettingName) -> list[dict[str, Any]]:
             "prompts": chosen.prompts,
             "protocol": "answer-loss" if row["family"] == "lvlm" else CLASSIFICATION,
             "answer_score": "mean" if row["family"] == "lvlm" else None,
-            "label_space": LABEL_SPACE[chosen.setup],
+            COMPETING: LABEL_SPACE[chosen.setup],
             "averaging": chosen.averaging,
             "benchmark": COUNTERANIMAL,
             "comparable": True,
@@ -80,7 +80,7 @@ def reproduction_rows() -> list[dict[str, Any]]:
                 "names": "wordnet",
                 "prompts": "simple",
                 "protocol": CLASSIFICATION,
-                "label_space": LABEL_SPACE["1v1000"],
+                COMPETING: LABEL_SPACE["1v1000"],
                 "averaging": "balanced",
                 "benchmark": COUNTERANIMAL,
                 "comparable": True,

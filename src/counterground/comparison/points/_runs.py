@@ -15,7 +15,7 @@ from counterground.comparison.points._published import (
     parameters_of,
     word_for,
 )
-from counterground.metrics import DROP, GROUPS, KEYS, Contrast, Estimate
+from counterground.metrics import COMPETING, DROP, GROUPS, KEYS, Contrast, Estimate
 from counterground.published import PaperSetting, load_table
 from counterground.results import ModelRecord, Run, near_chance, short_name
 from counterground.text import counted
@@ -40,7 +40,7 @@ def run_rows(run: Run, source: str, paper: PaperSetting, contrast: Contrast = DR
         if figures.get("drop") is None:
             continue
         setting = dict(zip(KEYS, key, strict=True))
-        notes = [obstacle or _other_setting(setting["label_space"], paper)]
+        notes = [obstacle or _other_setting(setting[COMPETING], paper)]
         rows.append(
             {
                 **identity_of(setting["model"], records.get(setting["model"])),
@@ -54,7 +54,7 @@ def run_rows(run: Run, source: str, paper: PaperSetting, contrast: Contrast = DR
                 "comparable": not any(notes),
                 "near_chance": near_chance(
                     Estimate(figures["common"], figures["common_low"], figures["common_high"]),
-                    run.info.label_space.chance,
+                    run.info.candidates.chance,
                 ),
                 "note": " ".join(note for note in notes if note) or None,
             }
@@ -117,10 +117,10 @@ def is_counteranimal(run: Run) -> bool:
     return run.info.source.name.casefold() == COUNTERANIMAL
 
 
-def _other_setting(label_space: str | None, paper: PaperSetting) -> str:
+def _other_setting(candidates: str | None, paper: PaperSetting) -> str:
     theirs = LABEL_SPACE[paper.setup]
-    if label_space != theirs:
-        return f"The candidate names ({label_space}) differ from those of the paper's rows ({theirs})."
+    if candidates != theirs:
+        return f"The candidate names ({candidates}) differ from those of the paper's rows ({theirs})."
     if paper.averaging == "unbalanced":
         return "Accuracies of runs are means over classes, those of the paper's rows over photos."
     return ""

@@ -22,7 +22,7 @@ from counterground.inference import (
     listed_classes,
 )
 from counterground.models import Classifier, Encoder, check_specs, expand_specs
-from counterground.photos import Benchmark, LabelSpace, assign_classes, imagenet_label_space, prompt_templates
+from counterground.photos import Benchmark, LabelSpace, assign_classes, imagenet_classes, prompt_templates
 
 
 @dataclass(frozen=True)
@@ -154,14 +154,14 @@ def load_referee(spec: str, pool: Pool, photos: pl.DataFrame, running: Settings)
 
 def _class_space(model: Encoder, class_names: list[str], running: Settings) -> ClassSpace:
     assigned = assign_classes(class_names)
-    own = assigned.label_space
+    own = assigned.classes
     if running.label_space is not None:
         return ClassSpace(own, assigned.index)
     if isinstance(model, Classifier):
         space = LabelSpace("outputs", model.class_names, model.imagenet_columns)
         place = _outputs(model, own)
         return ClassSpace(space, {name: place[index] for name, index in assigned.index.items()})
-    imagenet = imagenet_label_space()
+    imagenet = imagenet_classes()
     others = [index for index in range(len(imagenet)) if index not in own.imagenet]
     names = (*own.names, *(imagenet.names[index] for index in others))
     return ClassSpace(LabelSpace("names", names, (*own.imagenet, *others)), assigned.index)

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.photos import Benchmark, find_imagenet_index, imagenet_names
+from counterground.photos import LABEL_SPACE_FILE, Benchmark, find_imagenet_index, imagenet_names
 from counterground.text import counted
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
@@ -102,7 +102,7 @@ OWN_FILES = (
     "eval.yaml",
     "export.json",
     "imagenet_names.txt",
-    "label_space.json",
+    LABEL_SPACE_FILE,
     "left_out.csv",
     "photos.parquet",
 )
@@ -206,7 +206,7 @@ def counteranimal_paths(benchmark: Benchmark) -> Contents:
 
 def _class_folders(benchmark: Benchmark) -> dict[int, str]:
     """Name a folder for each class: index and name if ImageNet has it, else the name."""
-    space = benchmark.label_space
+    space = benchmark.classes
     present = benchmark.photos["class_index"].unique().sort().to_list()
     wanted = []
     for index in present:

@@ -57,7 +57,7 @@ def resolve_class_names(written: Iterable[str], options: ImportOptions) -> dict[
             )
     renamed = {name: options.rename.get(name, name) for name in names}
     classes = assign_classes(list(dict.fromkeys(renamed.values())))
-    return {name: classes.label_space.names[classes.index[new]] for name, new in renamed.items()}
+    return {name: classes.classes.names[classes.index[new]] for name, new in renamed.items()}
 
 
 def find_class_column(frame: pl.DataFrame, options: ImportOptions, source: Path) -> str | None:

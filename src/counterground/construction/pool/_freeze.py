@@ -35,7 +35,7 @@ def freeze(root: Path, photos: pl.DataFrame, review: pl.DataFrame, background: p
         )
     classes = assign_classes(kept["class_name"].unique().sort().to_list())
     indices = [classes.index[name] for name in kept["class_name"]]
-    names = [classes.label_space.names[index] for index in indices]
+    names = [classes.classes.names[index] for index in indices]
     manifest = kept.with_columns(
         pl.Series("class_index", indices, pl.Int32),
         pl.Series("class_name", names, pl.String),
@@ -44,7 +44,7 @@ def freeze(root: Path, photos: pl.DataFrame, review: pl.DataFrame, background: p
     ).select(*MANIFEST_SCHEMA)
     notes = (*classes.notes, *_notes(review, backgrounds, stands, len(photos)))
     notes += (*_notes_on_classes(photos, kept), *_notes_on_clusters(kept))
-    benchmark = Benchmark(root.name, root, manifest, classes.label_space, notes)
+    benchmark = Benchmark(root.name, root, manifest, classes.classes, notes)
     return benchmark.described(notes=(*notes, *describe_gaps(benchmark)))
 
 

@@ -94,7 +94,7 @@ class Fitting:
         assert model.head is not None
         training, candidates = request.training, request.candidates
         source = training.photos if training else request.benchmark
-        known = match_classes(source.label_space, candidates.space) if training else candidates.true_index
+        known = match_classes(source.classes, candidates.space) if training else candidates.true_index
         target = np.array(
             [-1 if (at := known[index]) is None else at for index in source.photos["class_index"]]
         )
@@ -262,7 +262,7 @@ def _check_classes(name: str, request: Request, source: Benchmark, present: set[
         )
     evaluated = {request.candidates.true_index[at] for at in request.benchmark.photos["class_index"].unique()}
     if missing := [at for at in missing if at in evaluated]:
-        names, known = [space.names[at] for at in missing], source.label_space.names
+        names, known = [space.names[at] for at in missing], source.classes.names
         listed = listed_classes(names, [name for name in known if name not in names])
         besides = ", besides those that are evaluated," if set(names) & set(known) else ""
         raise UsageError(f"{name}: {source.name} has no photo of {listed}{besides} to fit a head on.")

@@ -202,7 +202,7 @@ def _predictions(request: Request, losses: _Losses, read: ReadStatus, labels: di
     rows = np.flatnonzero(read.readable)
     photos = request.benchmark.photos[rows.tolist()]
     classes = photos["class_index"].to_numpy()
-    _, true = candidate_masks(request.candidates, np.unique(classes), len(request.benchmark.label_space))
+    _, true = candidate_masks(request.candidates, np.unique(classes), len(request.benchmark.classes))
     results = result_columns(-losses.by(request.settings.loss)[rows], true[classes], 1.0)
     results = with_losses(results, losses.total[rows], losses.tokens[rows])
     return prediction_table(photos, results, request.candidates, labels)

@@ -6,13 +6,12 @@ from counterground.inference.request._candidates import (
     BUILT_IN_NAMES,
     CandidateLabels,
     candidate_labels,
-    check_candidates,
-    default_label_space,
     listed_classes,
     match_classes,
     other_names,
     own_options,
     read_aliases,
+    requested_labels,
     with_confusable,
 )
 from counterground.inference.request._prompt_specs import (
@@ -38,10 +37,8 @@ __all__ = [
     "Settings",
     "Training",
     "candidate_labels",
-    "check_candidates",
     "check_protocol",
     "chooses_options",
-    "default_label_space",
     "gives_losses",
     "listed_classes",
     "match_classes",
@@ -49,6 +46,7 @@ __all__ = [
     "own_options",
     "prompt_specs",
     "read_aliases",
+    "requested_labels",
     "takes_an",
     "with_confusable",
 ]

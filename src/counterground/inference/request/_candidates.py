@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from counterground.errors import UsageError, did_you_mean
+from counterground.errors import OtherNamesWarning, UsageError, did_you_mean
 from counterground.files import given_path, is_file, read_json
+from counterground.inference.request._settings import Settings, default_space
 from counterground.photos import (
+    LABEL_SPACE_FILE,
     Benchmark,
     LabelSpace,
-    imagenet_label_space,
+    imagenet_classes,
     imagenet_names,
     match_imagenet,
     name_key,
@@ -76,13 +79,25 @@ class CandidateLabels:
         return np.array(self.space.candidates[true])
 
 
-def default_label_space(benchmark: Benchmark) -> str:
-    """Return ``imagenet`` if each class of the benchmark is one or more of ImageNet's, else ``benchmark``."""
-    space = benchmark.label_space
-    return "benchmark" if None in space.imagenet and space.members is None else "imagenet"
+def requested_labels(benchmark: Benchmark, settings: Settings) -> CandidateLabels:
+    """Return the labels that settings request, which every class of the photos must be among.
+
+    For ``confusable`` these are the names from which the referee chooses.
+
+    Raises:
+        UsageError: see `candidate_labels`; or a class of the photos has no candidates.
+        CounterGroundError: a file of names or labels is damaged.
+    """
+    labels = candidate_labels(benchmark, settings.label_space, settings.names)
+    if settings.chooser is None:
+        check_candidates(benchmark, labels)
+    if note := other_names(benchmark, "confusable" if settings.chooser else labels.space.name):
+        # before hours of work; the run repeats it
+        warnings.warn(note, OtherNamesWarning, stacklevel=3)
+    return labels
 
 
-def candidate_labels(benchmark: Benchmark, label_space: str, names: str) -> CandidateLabels:
+def candidate_labels(benchmark: Benchmark, label_space: str | None, names: str) -> CandidateLabels:
     """Resolve ``--label-space`` and ``--names``; ``confusable`` gives the names the 20 are chosen from.
 
     Raises:
@@ -90,9 +105,9 @@ def candidate_labels(benchmark: Benchmark, label_space: str, names: str) -> Cand
             fit.
         CounterGroundError: a file of names or labels is damaged.
     """
-    own = benchmark.label_space
-    if label_space == "confusable":
-        return candidate_labels(benchmark, default_label_space(benchmark), names)
+    own = benchmark.classes
+    if label_space in (None, "confusable"):
+        label_space = default_space(benchmark)
     if label_space == "benchmark":
         true: dict[int, int | None] = {index: index for index in range(len(own))}
         space, source = replace(own, name="benchmark"), "the benchmark's classes"
@@ -100,7 +115,7 @@ def candidate_labels(benchmark: Benchmark, label_space: str, names: str) -> Cand
         space, source = _among_imagenet(own, own.members), "ImageNet-1K, read as the benchmark's classes"
         true = {index: index for index in range(len(own))}
     elif label_space == "imagenet":
-        space, source = imagenet_label_space(), "ImageNet-1K"
+        space, source = imagenet_classes(), "ImageNet-1K"
         true = _by_imagenet(own, space)
     else:
         space, source = _read_label_space(label_space), label_space
@@ -111,7 +126,7 @@ def candidate_labels(benchmark: Benchmark, label_space: str, names: str) -> Cand
 
 def _among_imagenet(own: LabelSpace, members: tuple[tuple[int, ...], ...]) -> LabelSpace:
     """Return ImageNet's 1000 classes; those that a class of the benchmark covers become that class."""
-    imagenet = imagenet_label_space()
+    imagenet = imagenet_classes()
     covered = {index for each in members for index in each}
     others = tuple(index for index in range(len(imagenet)) if index not in covered)
     names = (*own.names, *(imagenet.names[index] for index in others))
@@ -124,7 +139,7 @@ def _spellings(space: LabelSpace, names: str) -> tuple[tuple[str, ...], ...] | N
 
     Among the benchmark's own classes these are written by their own names.
     """
-    imagenet = imagenet_label_space()
+    imagenet = imagenet_classes()
     if space.members is None or space.name not in (imagenet.name, "confusable"):
         return None
     texts = _texts(imagenet, names)
@@ -138,11 +153,11 @@ def other_names(benchmark: Benchmark, label_space: str) -> str:
         benchmark: the photos.
         label_space: name of the label space that competes.
     """
-    chose = benchmark.discovery.referee_label_space if benchmark.discovery else ""
+    chose = benchmark.discovery.referee_candidates if benchmark.discovery else ""
     if chose in ("", label_space) or OWN_OPTIONS in (chose, label_space):
         return ""
     known = chose in _BUILT_IN and chose != "confusable"
-    option = chose if known else "FILE (the label_space.json in the folder referee/ that discover wrote)"
+    option = chose if known else f"FILE (the {LABEL_SPACE_FILE} in the folder referee/ that discover wrote)"
     return (
         f"discover chose the pairs of {benchmark.name} with the label space {chose!r}, but this "
         f"run uses {label_space!r}, so these accuracies are not comparable with those that chose the pairs. "
@@ -166,7 +181,7 @@ def check_candidates(benchmark: Benchmark, labels: CandidateLabels) -> None:
     known = labels.space.candidates
     if known is None:
         return
-    own = benchmark.label_space.names
+    own = benchmark.classes.names
     present = sorted(benchmark.photos["class_index"].unique())
     missing = [own[index] for index in present if labels.true_index[index] not in known]
     if missing:
@@ -276,7 +291,7 @@ def _texts(space: LabelSpace, names: str) -> tuple[str, ...]:
         _refuse_other_order(path, listed, space)
         return listed
     if len(listed) == 1000 and (space.members is not None or None not in space.imagenet):
-        _refuse_other_order(path, listed, imagenet_label_space())
+        _refuse_other_order(path, listed, imagenet_classes())
         return _as_imagenet(space, listed)
     raise UsageError(
         f"{path} lists {len(listed)} names for {len(space)} candidate classes. "

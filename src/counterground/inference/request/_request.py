@@ -22,7 +22,7 @@ from counterground.inference.request._candidates import (
 )
 from counterground.inference.request._prompt_specs import PromptSpec
 from counterground.inference.request._settings import MULTIPLE_CHOICE, Settings
-from counterground.metrics import CLASSIFICATION, DESIGN, FITTED_HEAD
+from counterground.metrics import CLASSIFICATION, COMPETING, DESIGN, FITTED_HEAD
 from counterground.models import HeadSpec, NamedModel, Protocol
 from counterground.photos import Benchmark
 from counterground.text import counted
@@ -136,7 +136,7 @@ class Request:
             "prompts": prompts,
             "protocol": CLASSIFICATION if head is None else FITTED_HEAD,
             "answer_score": None,
-            "label_space": self.candidates.space.name,
+            COMPETING: self.candidates.space.name,
         }
 
     def answer_labels(self, name: str, prompt: PromptSpec) -> dict[str, Any]:
@@ -160,9 +160,7 @@ class Request:
             "prompts": prompts,
             "protocol": protocol,
             "answer_score": self.settings.loss if scored else None,
-            "label_space": space
-            if self.benchmark.has_questions
-            else f"{space}, {self._drawn_options()} options",
+            COMPETING: space if self.benchmark.has_questions else f"{space}, {self._drawn_options()} options",
         }
 
     def _drawn_options(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -18,7 +18,7 @@ from counterground.models import (
     RuntimeChoice,
     load_model,
 )
-from counterground.photos import MAX_OPTIONS
+from counterground.photos import LABEL_SPACE_FILE, MAX_OPTIONS, Benchmark
 
 MULTIPLE_CHOICE: tuple[Protocol, ...] = ("multiple-choice", "multiple-choice-loss")
 Loss = Literal["mean", "sum"]
@@ -84,8 +84,27 @@ class Settings:
         if self.label_space == "confusable" and self.referee is None:
             raise UsageError(
                 "The confusable label space is chosen by a model: add --referee MODEL, "
-                "or give the label_space.json of an earlier run as --label-space."
+                f"or give the {LABEL_SPACE_FILE} of an earlier run as --label-space."
             )
+
+    @property
+    def chooser(self) -> str | None:
+        """Specification of the model that chooses the candidate names, None if none does."""
+        return self.referee if self.label_space == "confusable" else None
+
+    @property
+    def decides_names(self) -> bool:
+        """Whether the user decided which names compete; else the benchmark's classes do."""
+        return self.label_space is not None and self.chooser is None
+
+    def resolved(self, benchmark: Benchmark) -> Settings:
+        """Return the same with the label space that a benchmark gets if none was chosen."""
+        return replace(self, label_space=self.label_space or default_space(benchmark))
+
+    @property
+    def own_names(self) -> bool:
+        """Whether the candidate names, or how they are written, were chosen by the user."""
+        return self.label_space is not None or self.names != Settings.names
 
     def load(self, model: str | NamedModel) -> Model:
         """Load one model as these settings say.
@@ -106,3 +125,9 @@ class Settings:
                 f"{loaded.display_name} cannot be run by --runtime {self.runtime}: it is a generative model."
             )
         return loaded
+
+
+def default_space(benchmark: Benchmark) -> str:
+    """Return ``imagenet`` if each class of the benchmark is one or more of ImageNet's, else ``benchmark``."""
+    space = benchmark.classes
+    return "benchmark" if None in space.imagenet and space.members is None else "imagenet"

@@ -16,7 +16,7 @@ from counterground.comparison.points import (
     why_not_paper,
 )
 from counterground.errors import UsageError
-from counterground.metrics import KEYS
+from counterground.metrics import COMPETING, KEYS
 from counterground.published import SETTINGS, load_table, published_models
 from counterground.results import AnyRuns, Cell, Column, Run, Table, open_runs, short_name
 from counterground.text import percent, signed
@@ -215,7 +215,7 @@ def _setup(row: PaperRow, setting: dict[str, str]) -> tuple[str | None, str]:
         prompts = "simple" if protocol == "answer-loss" else protocol
     if row.table == "Table 4":  # a classifier reads no prompt, whichever the CLIPs of its run were given
         prompts = "simple"
-    return {"imagenet": "1v1000", "confusable": "1v20"}.get(setting["label_space"]), prompts
+    return {"imagenet": "1v1000", "confusable": "1v20"}.get(setting[COMPETING]), prompts
 
 
 @cache

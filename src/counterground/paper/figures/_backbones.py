@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from counterground.metrics import GROUPS, SETTING
+from counterground.metrics import COMPETING, GROUPS, SETTING
 from counterground.paper.figures._bars import Bars, bar_legend, draw_bars, ticks_to_100
 from counterground.paper.figures._material import (
     PHOTOS,
@@ -36,7 +36,7 @@ _CAPTIONS = {
     "8": "Drop (points) by training data, paler for less of it: (a) ViT/B/16, (b) ViT/L/14.",
     "9": "Drop (points) of CLIPs and of the ImageNet model of the same backbone: (a) ViT/B/16, (b) ViT/B/32.",
 }
-_ASKED = [name for name in SETTING if name != "label_space"]
+_ASKED = [name for name in SETTING if name != COMPETING]
 """Settings that the models of a panel share, besides photos and competing names."""
 _PER_LINE = 12
 _DROPS = ("8", "9")
@@ -115,7 +115,7 @@ def _of_runs(points: pl.DataFrame, name: str, words: Words) -> Outcome:
         return Absent(name, words.absent)
     panels = []
     for _, part in points.group_by(PHOTOS, maintain_order=True):
-        where = shorten(f"{part['benchmark'][0]}, {part['label_space'][0]}", 40)
+        where = shorten(f"{part['benchmark'][0]}, {part[COMPETING][0]}", 40)
         panels += [
             Panel(f"{title} ({where})".strip(), [shorten(label, 40) for label in labels], series)
             for title, labels, series in _own_panels(part, name, words)

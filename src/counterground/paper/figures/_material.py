@@ -11,7 +11,7 @@ import polars as pl
 
 from counterground.errors import CounterGroundError
 from counterground.files import read_json, read_parquet
-from counterground.metrics import SETTING
+from counterground.metrics import COMPETING, SETTING
 from counterground.paper.figures._style import shorten
 from counterground.published import SettingName
 from counterground.reporting.words import DROP_WORDS, Words
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _TABLES = {"coloredcoco": "results", "multicoloredmnist": "table8", "theory": "grid"}
 _DIFFERING = (*SETTING, "source")
 _LONGEST = 40
-PHOTOS = ("benchmark_version", "label_space", "comparable")
+PHOTOS = ("benchmark_version", COMPETING, "comparable")
 """Models that agree in these columns may be drawn in one figure."""
 
 

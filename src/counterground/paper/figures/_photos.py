@@ -82,7 +82,7 @@ def _manifest(
     if model is not None:
         photos = on_sides(model[0].predictions, material.words.contrast)
     elif material.photos is not None and material.words.is_drop:
-        names = dict(enumerate(material.photos.label_space.names))
+        names = dict(enumerate(material.photos.classes.names))
         class_name = pl.col("class_index").replace_strict(names, return_dtype=pl.String)
         photos = material.photos.photos.with_columns(class_name=class_name)
     else:

@@ -10,7 +10,7 @@ import polars as pl
 
 from counterground.comparison import RobustnessLine, effective_robustness
 from counterground.errors import needs_extra
-from counterground.metrics import EDGE, GROUPS, from_scale, to_scale
+from counterground.metrics import COMPETING, EDGE, GROUPS, from_scale, to_scale
 from counterground.paper.figures._material import (
     PHOTOS,
     Absent,
@@ -81,7 +81,7 @@ def draw_scatter(material: Material, name: str, setting: SettingName, width: flo
     if not material.runs:
         return outcomes
     points = own_points(material, setting)
-    confusable = pl.col("label_space") == "confusable"
+    confusable = pl.col(COMPETING) == "confusable"
     points = points.filter(confusable if chosen.setup == "1v20" else ~confusable)
     if points.is_empty():
         lack = "1 vs. 20 (--label-space confusable)" if chosen.setup == "1v20" else "other than 1 vs. 20"
@@ -91,7 +91,7 @@ def draw_scatter(material: Material, name: str, setting: SettingName, width: flo
         words = material.words
         caption = (
             f"Accuracy on {words.right} against accuracy on {words.left} (percent) on "
-            f"{part['benchmark'][0]}, label space {part['label_space'][0]}, with 95 % intervals. Pale, and "
+            f"{part['benchmark'][0]}, label space {part[COMPETING][0]}, with 95 % intervals. Pale, and "
             "lines with them: the paper's models, if photos and candidate names are theirs."
         )
         outcomes.append(_scatter(own(stem, place), behind, part, width, caption, words=words))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from counterground.photos.labels._classes import (
     ClassAssignment,
+    LabelSpace,
     UnclearClasses,
     assign_classes,
+    imagenet_classes,
     note_other_classes,
     refuse_same_classes,
 )
@@ -21,7 +23,6 @@ from counterground.photos.labels._imagenet import (
     respelled,
     similar_imagenet_name,
 )
-from counterground.photos.labels._label_space import LabelSpace, imagenet_label_space
 from counterground.photos.labels._prompts import prompt_templates, read_class_names
 
 __all__ = [
@@ -32,7 +33,7 @@ __all__ = [
     "assign_classes",
     "find_imagenet_index",
     "imagenet_candidates",
-    "imagenet_label_space",
+    "imagenet_classes",
     "imagenet_names",
     "imagenet_wnids",
     "match_imagenet",

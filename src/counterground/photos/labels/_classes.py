@@ -1,11 +1,19 @@
-"""Turn class names as folders or rows write them into a label space, without guessing."""
+"""Label spaces, and how class names as folders or rows write them become one, without guessing."""
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Literal
 
-from counterground.errors import CounterGroundError, UsageError, did_you_mean
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from counterground.errors import CounterGroundError, UsageError, did_you_mean, first_problem
+from counterground.files import read_text, write_text
 from counterground.photos.labels._imagenet import (
     IMAGENET_SIZE,
     WRITE_INDEX,
@@ -20,8 +28,171 @@ from counterground.photos.labels._imagenet import (
     split_number,
     suggestions,
 )
-from counterground.photos.labels._label_space import LabelSpace
 from counterground.text import and_more
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """Ordered class names of a head.
+
+    Predictions are indices into ``names``, never names: if a name occurs twice (OpenAI's *missile*), its
+    texts are equal, the two logits tie exactly, the lower index wins, and a photo of the other class counts
+    as wrong and as a tie.
+
+    Attributes:
+        name: "imagenet", "benchmark", ...
+        names: ordered class names.
+        imagenet: ImageNet-1K index of each class, None if it has none; no index twice.
+        candidates: for 1 vs. 20 (paper appendix C.1): class -> indices that compete for its photos; both
+            index ``names``. None: all compete.
+        members: if classes are wider than ImageNet's (the dogs of ImageNet-9 are 116 of its classes), the
+            ImageNet-1K indices of each class, none in two; an answer with any of them counts as the class.
+
+    Raises:
+        CounterGroundError: lengths, indices or names that do not fit together.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    imagenet: tuple[int | None, ...]
+    candidates: Mapping[int, tuple[int, ...]] | None = field(default=None, hash=False)
+    members: tuple[tuple[int, ...], ...] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(self.names))
+        # Of NumPy's integers JSON would hold none.
+        known = tuple(None if index is None else int(index) for index in self.imagenet)
+        object.__setattr__(self, "imagenet", known)
+        if self.members is not None:
+            object.__setattr__(self, "members", tuple(tuple(map(int, each)) for each in self.members))
+        if problem := self._names_problem() or self._indices_problem():
+            raise CounterGroundError(f"Label space {self.name!r}: {problem}.")
+
+    def _names_problem(self) -> str:
+        if not self.names:
+            return "it has no classes"
+        if not all(name.strip() for name in self.names):
+            return "a class has an empty name"
+        if len(self.names) != len(self.imagenet):
+            return f"{len(self.names)} names but {len(self.imagenet)} ImageNet indices"
+        if self.members is not None and (len(self.members) != len(self.names) or not all(self.members)):
+            return "not each class has members"
+        return ""
+
+    def _indices_problem(self) -> str:
+        known = [index for index in self.imagenet if index is not None]
+        for indices in (known, list(chain.from_iterable(self.members or ()))):
+            if wrong := [index for index in indices if not 0 <= index < IMAGENET_SIZE]:
+                return f"{wrong[0]} is not an ImageNet-1K index (0 to {IMAGENET_SIZE - 1})"
+            if twice := [index for index, count in Counter(indices).items() if count > 1]:
+                return f"two classes have ImageNet index {twice[0]}"
+        for index, competing in (self.candidates or {}).items():
+            named = {index, *competing}
+            distinct = len(set(competing)) == len(competing) > 0
+            if not distinct or not 0 <= min(named) <= max(named) < len(self.names):
+                return f"the candidates of class {index} are not distinct classes of it"
+        return ""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def index_of(self, name: str) -> int:
+        """Return the index of ``name``: as written, else regardless of case, commas and underscores.
+
+        A class with an ImageNet index is also found by wnid or by "744 missile" (ImageNet index and name).
+
+        Raises:
+            UsageError: unknown (with suggestions), or the name of several classes (naming them).
+        """
+        found = [index for index, known in enumerate(self.names) if known == name]
+        if not found:
+            key = name_key(name)
+            found = [index for index, known in enumerate(self.names) if name_key(known) == key]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            choices = " or ".join(self._describe(index) for index in found)
+            raise UsageError(f"{name!r} is ambiguous in label space {self.name!r}: {choices}.")
+        if (index := self._find_by_imagenet(name)) is not None:
+            return index
+        raise UsageError(
+            f"{name!r} is not a class of label space {self.name!r}.{did_you_mean(name, self.names)}"
+        )
+
+    def _find_by_imagenet(self, name: str) -> int | None:
+        numbered = split_number(name)
+        if not (numbered and numbered[1]) and name.strip().lower() not in imagenet_wnids():
+            return None
+        wanted = find_imagenet_index(name)
+        return self.imagenet.index(wanted) if wanted in self.imagenet else None
+
+    def _describe(self, index: int) -> str:
+        known = self.imagenet[index]
+        return f"class {index}" if known is None else f"class {index} ({known} {imagenet_wnids()[known]})"
+
+    def to_json(self) -> str:
+        """Return this label space as JSON; the same space gives the same text."""
+        candidates = None
+        if self.candidates is not None:
+            candidates = {str(index): list(self.candidates[index]) for index in sorted(self.candidates)}
+        content = {
+            "name": self.name,
+            "names": self.names,
+            "imagenet": self.imagenet,
+            "candidates": candidates,
+            **({} if self.members is None else {"members": self.members}),
+        }
+        return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> LabelSpace:
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            CounterGroundError: not JSON, a missing field, or fields that do not fit together.
+        """
+        try:
+            return cls(**vars(_Written.model_validate_json(text)))
+        except ValidationError as error:
+            raise CounterGroundError(f"It is not a label space: {first_problem(error)}.") from error
+
+    def save(self, path: Path) -> None:
+        """Write this label space to ``path`` as JSON, atomically.
+
+        Raises:
+            CounterGroundError: the file cannot be written.
+        """
+        write_text(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: Path) -> LabelSpace:
+        """Read a label space from ``path``.
+
+        Raises:
+            UsageError: there is no such file.
+            CounterGroundError: the file is not a label space.
+        """
+        try:
+            return cls.from_json(read_text(path))
+        except OSError as error:
+            raise UsageError(f"Cannot read the label space {path}: {error.strerror or error}.") from error
+        except (UnicodeDecodeError, CounterGroundError) as error:
+            raise CounterGroundError(f"{path}: {error}") from error
+
+
+class _Written(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str
+    names: tuple[str, ...]
+    imagenet: tuple[int | None, ...]
+    candidates: dict[int, tuple[int, ...]] | None = None
+    members: tuple[tuple[int, ...], ...] | None = None
+
+
+def imagenet_classes(names: Literal["openai", "wordnet"] = "openai") -> LabelSpace:
+    """Return the 1000 classes of ImageNet-1K under OpenAI's or WordNet's names (see ``imagenet_names``)."""
+    return LabelSpace("imagenet", imagenet_names(names), tuple(range(IMAGENET_SIZE)))
 
 
 class UnclearClasses(CounterGroundError):  # noqa: N818 - they are what is wrong
@@ -36,7 +207,7 @@ class UnclearClasses(CounterGroundError):  # noqa: N818 - they are what is wrong
 class ClassAssignment:
     """A label space, the index in it of each name to be resolved, and what outputs must say."""
 
-    label_space: LabelSpace
+    classes: LabelSpace
     index: dict[str, int]
     notes: tuple[str, ...]
 

@@ -152,7 +152,7 @@ def _class_of(
         if index is None and name is not None:
             index = space.index_of(name)
         if index is None or not 0 <= index < len(space):
-            raise CounterGroundError(f"{sample.where} has no class of label_space.json ({number!r}).")
+            raise CounterGroundError(f"{sample.where} has no class of {LABEL_SPACE_FILE} ({number!r}).")
         return {"class_index": index, "class_name": name or space.names[index]}, None
     if name is not None:
         return {"class_name": name}, None
@@ -274,7 +274,7 @@ def describe_shards(benchmark: Benchmark, out: Path, kind: ShardFormat, shards: 
     Raises:
         CounterGroundError: the folder cannot be written.
     """
-    benchmark.label_space.save(out / LABEL_SPACE_FILE)
+    benchmark.classes.save(out / LABEL_SPACE_FILE)
     description = {
         "name": benchmark.name,
         "notes": benchmark.notes,
@@ -291,7 +291,7 @@ def describe_shards(benchmark: Benchmark, out: Path, kind: ShardFormat, shards: 
 def read_shards(folder: Path, kind: ShardFormat) -> Benchmark:
     """Read a folder of shards; its photos are unpacked into the cache the first time.
 
-    The unpacked folder is found again by the content of the shards. Classes come from ``label_space.json`` if
+    The unpacked folder is found again by the content of the shards. Classes come from a label space if
     there is one, else from the samples (``class_name``, ``class``, ``label`` or ``cls``); numbered classes
     need ``classnames.txt`` or the names of a ``ClassLabel``.
 

@@ -244,7 +244,7 @@ def _guessing(runs: Sequence[Run], known: Sequence[_Known], words: Words) -> set
     found = {k.model.label for k in known if k.point and k.point["near_chance"]}
     if any(words.knows(k.model) for k in known):
         return found
-    chance = [runs[k.run].info.label_space.chance for k in known]
+    chance = [runs[k.run].info.candidates.chance for k in known]
     return found | {
         k.model.label
         for k, guess in zip(known, chance, strict=True)
@@ -446,7 +446,7 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
 
 def _setting(run: Run) -> str:
     """Return the settings of a run in words."""
-    info, space = run.info, run.info.label_space
+    info, space = run.info, run.info.candidates
     return f"{space.size} names ({space.name})" + "".join(
         f", {name} {getattr(info, name)}" for name in info.read_texts
     )

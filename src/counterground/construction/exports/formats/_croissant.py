@@ -21,7 +21,7 @@ from counterground.construction.exports._licences import read_licence
 from counterground.construction.exports.formats._folders import write_folder
 from counterground.errors import CounterGroundError
 from counterground.files import write_text
-from counterground.photos import Benchmark
+from counterground.photos import LABEL_SPACE_FILE, Benchmark
 
 CROISSANT_FILE = "croissant.json"
 _CONFORMS_TO = "http://mlcommons.org/croissant/1.0"
@@ -45,7 +45,7 @@ _CONTEXT: dict[str, Any] = {
 }
 _FILES = {
     "photos.parquet": ("application/x-parquet", "The manifest: one row per photo."),
-    "label_space.json": (
+    LABEL_SPACE_FILE: (
         "application/json",
         "The classes in order, with ImageNet-1K indices where they have them.",
     ),
@@ -53,7 +53,7 @@ _FILES = {
 }
 _FIELDS = {
     "photo_id": "SHA-256 of the photo's file.",
-    "class_index": "Number of the class in label_space.json.",
+    "class_index": f"Number of the class in {LABEL_SPACE_FILE}.",
     "class_name": "What the photo shows.",
     "background": "What the object is in front of.",
     "group": "Of the two backgrounds of a class, common is taken to be the easier one, counter the harder.",

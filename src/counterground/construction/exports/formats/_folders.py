@@ -12,7 +12,7 @@ from counterground.photos import imagenet_names, write_benchmark
 
 
 def write_folder(contents: Contents, folder: Path, tick: Tick) -> None:
-    """Write photos, ``photos.parquet``, ``label_space.json`` and ``benchmark.json``."""
+    """Write photos, ``photos.parquet``, the classes and ``benchmark.json``."""
     copy_photos(contents, folder, tick)
     write_benchmark(replace(contents.benchmark, root=folder), folder)
 
@@ -24,7 +24,7 @@ def _write_counteranimal(contents: Contents, folder: Path, tick: Tick) -> None:
     Readers of the layout do not see it; ours uses it, and reads only the folders if it is gone.
     """
     write_folder(contents, folder, tick)
-    space = contents.benchmark.label_space
+    space = contents.benchmark.classes
     if all(index is not None for index in space.imagenet):
         names, file = imagenet_names("wordnet"), "imagenet_names.txt"
     else:

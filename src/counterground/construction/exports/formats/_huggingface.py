@@ -37,7 +37,7 @@ def _write(contents: Contents, folder: Path, tick: Tick) -> None:
     """Write ``data/test-00000-of-00003.parquet`` and so on; the card's front matter says what they hold.
 
     ``label`` is the class (a ``ClassLabel`` of the classes that have photos), ``class_index`` its number in
-    ``label_space.json``; ``image`` and ``mask`` are images. A shard's photos are in memory while it is
+    the classes; ``image`` and ``mask`` are images. A shard's photos are in memory while it is
     written.
     """
     labels = {index: label for label, index in enumerate(present_classes(contents.benchmark))}
@@ -93,7 +93,7 @@ def unique_names(benchmark: Benchmark) -> list[str]:
 
     A ``ClassLabel`` needs unique names.
     """
-    names = {index: benchmark.label_space.names[index] for index in present_classes(benchmark)}
+    names = {index: benchmark.classes.names[index] for index in present_classes(benchmark)}
     count = Counter(names.values())
     return [name if count[name] == 1 else f"{name} ({index})" for index, name in names.items()]
 

@@ -29,7 +29,7 @@ def _write(contents: Contents, folder: Path, tick: Tick) -> None:
     """Write ``<name>-000000.tar`` and so on: ``<key>.jpg``, ``<key>.json``, with a mask ``<key>.mask.png``.
 
     The JSON has every field of the manifest. Keys number the photos in manifest order; times and owners are
-    zero. ``label_space.json`` and ``benchmark.json`` are beside the shards.
+    zero. The classes and ``benchmark.json`` are beside the shards.
     """
     shards = []
     for number, photos in in_shards(samples(contents, tick)):
