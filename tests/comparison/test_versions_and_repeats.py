@@ -79,7 +79,7 @@ def test_each_table_stands_above_its_own_line(stamps):
     for run in runs:
         fit = effective_robustness(model_points([run], published=False)).fit
         place = (run.info.benchmark.version, run.info.candidates.name)
-        line = next(x for x in found.robustness.lines if (x.benchmark_version, x.candidates) == place)
+        line = next(x for x in found.robustness.lines if (x.benchmark_version, x.label_space) == place)
         assert line.fit == fit
         title = f"stamps (version {place[0][:8]}), label space {place[1]}"
         table = said.partition(f"### 4 models on {title}")[2].partition("###")[0]

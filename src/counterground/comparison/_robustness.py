@@ -234,7 +234,7 @@ class RobustnessLine:
 
     benchmark: str
     benchmark_version: str | None
-    candidates: str | None
+    label_space: str | None
     title: str
     source: str
     models: tuple[str, ...]
@@ -356,7 +356,7 @@ class _Population:
     """
 
     version: str | None
-    candidates: str | None
+    label_space: str | None
     title: str
     members: pl.DataFrame
     repeated: pl.DataFrame
@@ -420,7 +420,7 @@ def _line(population: _Population, baseline: str, scale: Scale) -> RobustnessLin
     return RobustnessLine(
         str(population.measured["benchmark"][0]),
         population.version,
-        population.candidates,
+        population.label_space,
         population.title,
         members["source"][0] if members["source"].n_unique() == 1 else "runs",
         tuple(members["model"]),

@@ -57,7 +57,7 @@ def models_tables(
     shown = models.filter(pl.col("source") != "reproduction")
     again = models.filter(pl.col("source") == "reproduction")
     line_of = {
-        (line.benchmark_version, line.candidates): line for line in lines if line.source != "reproduction"
+        (line.benchmark_version, line.label_space): line for line in lines if line.source != "reproduction"
     }
     tables = []
     for group in by_place(shown):
