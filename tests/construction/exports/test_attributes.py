@@ -59,6 +59,7 @@ def test_a_column_that_a_format_uses_itself_is_refused_or_reads_back(designed, t
     benchmark = replace(designed, photos=designed.photos.with_columns(values.alias(column)))
     taken = {
         "croissant": {"image"},
+        "fiftyone": {"label"},
         "huggingface": {"label", "cls", "image"},
         "webdataset": {"label", "cls"},
     }
@@ -70,12 +71,3 @@ def test_a_column_that_a_format_uses_itself_is_refused_or_reads_back(designed, t
     construction.export(benchmark, out=tmp_path / "out", formats=kind)
     back = read_benchmark(tmp_path / "out").photos
     assert back.sort("photo_id")[column].to_list() == benchmark.photos.sort("photo_id")[column].to_list()
-
-
-def test_a_name_that_fiftyone_reserves_takes_the_place_of_no_other(designed, tmp_path):
-    columns = {"tags": pl.lit("mine"), "tags_": pl.lit("other"), "id": pl.lit("high")}
-    benchmark = replace(designed, photos=designed.photos.with_columns(**columns))
-    construction.export(benchmark, out=tmp_path / "out", formats="fiftyone")
-    labels = json.loads((tmp_path / "out" / "labels.json").read_text())["labels"]
-    found = labels["0"]["attributes"]
-    assert (found["tags_"], found["tags__"], found["id_"]) == ("other", "mine", "high")

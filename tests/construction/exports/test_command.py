@@ -49,7 +49,7 @@ def test_photos_without_licence_are_left_out_and_the_way_is_shown(run, photos, t
     result = run(str(photos), "--format", "parquet", "--out", "shared", "--licence-for-unknown", "cc0")
     assert "Note: Licence stated by the exporter (cc0): 48 photos." in result.output
     assert set(read_benchmark("shared").photos["licence"]) == {"cc0"}
-    result = run(str(photos), "--format", "parquet", "--out", "shared", "--all-licences")
+    result = run(str(photos), "--format", "parquet", "--out", "all", "--all-licences")
     assert "Note: Shared although the licence is not known to allow it" in result.output
 
 
@@ -74,10 +74,7 @@ def test_a_pool_and_pairs_of_it_say_how_they_were_made(run, photos, tmp_path):
     run("pairs", "--format", "webdataset", "--out", "pairs-shared")
     for folder in ("shared", "pairs-shared"):
         text = (tmp_path / folder / "README.md").read_text()
-        assert (
-            "48 photos collected (file 48). People who decided on them: 1 for review, 1 for background."
-            in text
-        )
+        assert "48 photos collected (file 48). Annotators: 1 for review, 1 for background." in text
         assert "| clarity | 1 |" in text
         assert "1 of 48 photos of the pool were discarded" in text
 

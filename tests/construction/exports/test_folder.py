@@ -104,22 +104,12 @@ def test_another_export_is_replaced_on_request_whatever_its_format(grouped, flat
     assert beside(tmp_path / "out") == []
 
 
-def test_the_same_export_is_replaced_and_another_one_is_not(grouped, flat, tmp_path, tree):
-    for formats in (["parquet"], ["webdataset", "croissant"]):
-        out = tmp_path / formats[0]
-        for _ in range(2):
-            export(grouped, out, formats=formats)
-        before = tree(out)
-        for other in (
-            {"formats": ["huggingface"]},
-            {"formats": [*formats, "counteranimal"]},
-            {"formats": formats, "shared": False},
-        ):
-            with pytest.raises(UsageError, match=r"holds another export.*--overwrite"):
-                export(grouped, out, **other)
-        with pytest.raises(UsageError, match="holds another export"):
-            export(flat, out, formats=formats)
-        assert tree(out) == before
+def test_an_export_is_replaced_only_on_request(grouped, tmp_path, tree):
+    export(grouped, tmp_path / "out", formats=["parquet"])
+    before = tree(tmp_path / "out")
+    with pytest.raises(UsageError, match="--overwrite"):
+        export(grouped, tmp_path / "out", formats=["parquet"])
+    assert tree(tmp_path / "out") == before
 
 
 def test_what_is_no_export_is_never_replaced(grouped, tmp_path, tree):
@@ -128,11 +118,6 @@ def test_what_is_no_export_is_never_replaced(grouped, tmp_path, tree):
     (out / "thesis.tex").write_text("x")
     with pytest.raises(UsageError, match="holds files that are not an export"):
         export(grouped, out, formats=["parquet"])
-    entries = '"entries": ["export.json", "thesis.tex"]'
-    for mark in (f"{{{entries}}}", f'{{"counterground_export": 1, {entries}, "formats": 5}}'):
-        (out / "export.json").write_text(mark)
-        with pytest.raises(UsageError, match="not an export"):
-            export(grouped, out, formats=["parquet"])
     (tmp_path / "file").write_text("x")
     with pytest.raises(UsageError, match="is a file: choose a folder"):
         export(grouped, tmp_path / "file", formats=["parquet"])
@@ -140,7 +125,7 @@ def test_what_is_no_export_is_never_replaced(grouped, tmp_path, tree):
     export(grouped, tmp_path / "good", formats=["parquet"])
     (tmp_path / "good" / "my notes.txt").write_text("x")
     with pytest.raises(UsageError, match=r"'my notes\.txt' beside an earlier export"):
-        export(grouped, tmp_path / "good", formats=["webdataset"])
+        export(grouped, tmp_path / "good", formats=["webdataset"], overwrite=True)
     assert (tmp_path / "good" / "my notes.txt").exists()
 
 
@@ -173,10 +158,10 @@ PROGRAM = """
 import importlib, os, signal, sys, time
 from pathlib import Path
 from counterground.construction.exports import export
-from counterground.construction.exports import _copying
+from counterground.construction.exports import _layout
 from counterground.photos import read_benchmark
 
-def slowly(*given, read=_copying.photo_bytes):
+def slowly(*given, read=_layout.photo_bytes):
     time.sleep(float(os.environ["SLOW"]))
     return read(*given)
 
@@ -185,7 +170,7 @@ def dies(path, target, rename=Path.rename):
     if target.name == "replaced":
         os.kill(os.getpid(), signal.SIGKILL)
 
-_copying.photo_bytes = slowly
+_layout.photo_bytes = slowly
 if "DIES" in os.environ:
     Path.rename = dies
 benchmark = read_benchmark(sys.argv[1])
@@ -282,11 +267,11 @@ def test_memory_is_bounded_by_a_shard_not_by_the_benchmark(grouped, tmp_path):
     code = (
         "import os, resource, sys\n"
         "from pathlib import Path\n"
-        "from counterground.construction.exports import _copying, export\n"
+        "from counterground.construction.exports import _layout, export\n"
         "from counterground.photos import read_benchmark\n"
         "benchmark = read_benchmark(sys.argv[1])\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "_copying.SHARD_MEGABYTES = 5\n"
+        "_layout.SHARD_MEGABYTES = 5\n"
         "export(benchmark, Path(sys.argv[2]), formats=['webdataset', 'huggingface', 'parquet'])\n"
         "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)\n"
     )

@@ -210,7 +210,7 @@ def test_a_credit_line_goes_with_a_stated_licence(mixed, tmp_path):
     assert set(back.filter(pl.col("background") == "sky")["attribution"]) == {"© Ada"}
     assert (back["attribution"] == "© Ada").sum() == 8
     with pytest.raises(UsageError, match="goes with --licence-for-unknown"):
-        export(own, tmp_path / "out", formats=["parquet"], attribution_for_unknown="© Ada")
+        export(own, tmp_path / "other", formats=["parquet"], attribution_for_unknown="© Ada")
 
 
 def test_where_nothing_may_be_passed_on_the_way_out_is_said(mixed, tmp_path):

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from counterground.construction.exports import FORMATS, _copying, export
+from counterground.construction.exports import FORMATS, _layout, export
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import photo_id, read_benchmark
 
@@ -153,7 +153,7 @@ def test_an_export_can_be_exported_again(grouped, tmp_path):
 
 @pytest.mark.parametrize("form", ["webdataset", "huggingface"])
 def test_shards_keep_to_their_size_and_order(grouped, form, tmp_path, monkeypatch):
-    monkeypatch.setattr(_copying, "SHARD_PHOTOS", 20)
+    monkeypatch.setattr(_layout, "SHARD_PHOTOS", 20)
     export(grouped, tmp_path / "out", formats=[form])
     shards = [path.name for path in sorted((tmp_path / "out").rglob("*-0*.*"))]
     expected = {
@@ -165,7 +165,7 @@ def test_shards_keep_to_their_size_and_order(grouped, form, tmp_path, monkeypatc
 
 
 def test_a_photo_larger_than_a_shard_gets_one_of_its_own(tmp_path, grouped, monkeypatch):
-    monkeypatch.setattr(_copying, "SHARD_MEGABYTES", 1)
+    monkeypatch.setattr(_layout, "SHARD_MEGABYTES", 1)
     root = tmp_path / "large"
     root.mkdir()
     for number in range(3):

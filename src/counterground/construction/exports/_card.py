@@ -1,38 +1,138 @@
-"""The data card, the credits of all photos, and the list of photos left out."""
+"""The data card and the credits of an export, and what a card states."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from counterground.construction.exports._facts import Agreement, CardFacts
-from counterground.construction.exports._format import Statement
-from counterground.construction.exports._licences import read_licence
+from counterground.construction.exports._layout import Contents, Tick, keep_paths
+from counterground.construction.exports._licences import Licence, read_licence
 from counterground.photos import Benchmark
 from counterground.text import code, counted, decimal, markdown, one_line
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What the data card states; every field may stay empty: the card then says that it is unknown.
+
+    Attributes:
+        title: the collection's title; the benchmark's name if empty.
+        description: what it is, in a few sentences.
+        creators: who made the collection.
+        url: its page.
+        citation: how to cite it.
+        licence: the collection's licence (selection and labels), if one holds for all of it.
+        version: the collection's version, MAJOR.MINOR.PATCH.
+    """
+
+    title: str = ""
+    description: str = ""
+    creators: tuple[str, ...] = ()
+    url: str = ""
+    citation: str = ""
+    licence: str = ""
+    version: str = "1.0.0"
+
+
+def how_pool_was_made(benchmark: Benchmark) -> str:
+    """Return what a pool knows of its photos, in Markdown: origins, annotators, agreement, discarded photos.
+
+    Empty for photos of no pool.
+
+    Raises:
+        CounterGroundError: the pool is damaged.
+    """
+    from counterground.construction.pool import IMPORTED, KEEP, TASKS, is_pool, open_pool
+    from counterground.metrics import agreement
+
+    if not is_pool(benchmark.root):
+        return ""
+    with open_pool(benchmark.root) as pool:
+        photos, review, votes = pool.photos(), pool.verdicts("review"), pool.votes_by_cluster()
+    votes = votes.filter(pl.col("annotator") != IMPORTED)
+    sources = Counter(photos["key"].fill_null("unknown:").str.split(":").list.first())
+    counts = ", ".join(f"{markdown(source)} {count:,}" for source, count in sources.most_common())
+    people = ", ".join(f"{votes.filter(task=task)['annotator'].n_unique():,} for {task}" for task in TASKS)
+    text = f"{counted(len(photos), 'photo')} collected ({counts}). Annotators: {people}.\n"
+    table = agreement(votes).filter(
+        pl.col("class_name").is_null() & pl.col("label").is_null() & (pl.col("photos") > 0)
+    )
+    if len(table):
+        rows = [
+            (
+                task,
+                number,
+                f"{100 * alike:.1f} %",
+                *("undefined" if x is None else decimal(x, 3) for x in rest),
+            )
+            for task, number, alike, *rest in table["task", "photos", "agreement", "kappa", "alpha"].rows()
+        ]
+        head = ("task", "photos with two annotators", "agreement", "Cohen's kappa", "Krippendorff's alpha")
+        text += "\nAgreement of annotators:\n\n" + markdown_table(head, rows)
+    discarded = Counter(review.filter(pl.col("label") != KEEP)["label"])
+    if disputed := int((review["status"] == "disagreed").sum()):
+        discarded["in dispute between annotators"] = disputed
+    if discarded:
+        rows = [(markdown(reason), count) for reason, count in discarded.most_common()]
+        text += "\nDiscarded photos:\n\n" + markdown_table(("reason", "photos"), rows)
+    return text
+
+
+@dataclass(frozen=True)
+class ExportFormat:
+    """A form in which others can read a benchmark.
+
+    Another package adds one with an entry point of the group ``counterground.exports``. The card, the credits
+    and the list of left-out photos are the same for all formats and are written by ``export``.
+
+    Attributes:
+        name: name for ``--format``, and the name of another package's entry point.
+        summary: the first line of the card: what is in the folder.
+        reader: Python code that opens the export, run in its folder.
+        write: write photos, masks and manifest into a new folder; call the tick once for each photo.
+        lay_out: decide the path of each photo in the export.
+        describe: write files that describe the others, and return the text before the card, such as YAML for
+            a hub.
+    """
+
+    name: str
+    summary: str
+    reader: str
+    write: Callable[[Contents, Path, Tick], None]
+    lay_out: Callable[[Benchmark], Contents] = keep_paths
+    describe: Callable[[Benchmark, Statement, Path], str] | None = None
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What the card of one export says besides the photos; ``chosen`` is how they were, in Markdown."""
+
+    format: ExportFormat
+    facts: CardFacts
+    chosen: str
+    shared: bool
+    remarks: tuple[str, ...]
+
+    def title(self, benchmark: Benchmark) -> str:
+        """Return what the collection is called."""
+        return self.facts.title or benchmark.name
+
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return a Markdown table; numbers are right-aligned."""
-    body = [list(row) for row in rows]
-    right = [bool(body) and all(isinstance(row[column], int) for row in body) for column in range(len(head))]
-    lines = [
-        "| " + " | ".join(head) + " |",
-        "|" + "|".join("---:" if number else "---" for number in right) + "|",
-    ]
-    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in body]
-    return "\n".join(lines) + "\n"
-
-
-def _cell(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    right = [bool(rows) and all(isinstance(row[column], int) for row in rows) for column in range(len(head))]
+    body = [[f"{value:,}" if isinstance(value, int) else str(value) for value in row] for row in rows]
+    rule = ["---:" if number else "---" for number in right]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *body))
 
 
 def csv_text(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -57,130 +157,77 @@ _METHOD = (
 
 def write_card(benchmark: Benchmark, statement: Statement, folder: Path, front_matter: str) -> None:
     """Write ``README.md``: what the collection is, what is in it, what one may do with it, how to read it."""
-    sections = (
-        _heading(benchmark, statement),
-        _what_for(benchmark, statement),
-        _counts(benchmark),
-        _how_chosen(statement.facts),
-        _licences(benchmark, statement),
-        _reading(statement.format.reader, folder),
-        _citing(benchmark, statement),
+    form, facts = statement.format, statement.facts
+    private = (
+        "" if statement.shared else "**Not for redistribution.** This export was made for private use.\n\n"
     )
-    text = front_matter + "\n".join(sections)
+    about = (
+        facts.description or "A benchmark of how much worse vision models get when the background changes."
+    )
+    classes = counted(benchmark.photos["class_index"].n_unique(), "class")
+    size = f"{counted(len(benchmark), 'photo')} of {classes}"
+    notes = "".join(f"- {markdown(note)}\n" for note in dict.fromkeys([*benchmark.notes, *statement.remarks]))
+    # A format of another package is not read back.
+    evaluate = "```console\ncounterground evaluate . -m MODEL --out ../run\n```\n"
+    sections = (
+        f"# {markdown(statement.title(benchmark))}\n\n{private}{markdown(about)}\n\n{size}. {form.summary}\n",
+        f"## Notes\n\n{notes}" if notes else "",
+        _counts(benchmark),
+        f"## How the photos were chosen\n\n{statement.chosen or 'Not stated.'}\n",
+        _licences(benchmark, facts.licence),
+        f"## How to read it\n\nIn this folder:\n\n```python\n{form.reader}\n```\n",
+        evaluate if (folder / "benchmark.json").is_file() else "",
+        f"## Citation\n\n{markdown(citation(benchmark, statement))}\n\nMethod: {_METHOD}.\n",
+        f"Content: `{benchmark.version}` (hash of manifest and classes).\n",
+    )
+    text = front_matter + "\n".join(section for section in sections if section)
     (folder / "README.md").write_text(text, encoding="utf-8", newline="\n")
 
 
-def _heading(benchmark: Benchmark, statement: Statement) -> str:
-    private = "**Not for redistribution.** This export was made for private use.\n\n"
-    about = markdown(statement.facts.description) or (
-        "A benchmark of how much vision models rely on the background rather than the object."
-    )
-    classes = benchmark.photos["class_index"].n_unique()
-    return (
-        f"# {markdown(statement.title(benchmark))}\n\n{'' if statement.shared else private}{about}\n\n"
-        f"{counted(len(benchmark), 'photo')} of {counted(classes, 'class')}. "
-        f"{statement.format.summary}\n"
-    )
-
-
-def _what_for(benchmark: Benchmark, statement: Statement) -> str:
-    notes = [*benchmark.notes, *(remark for remark in statement.remarks if remark not in benchmark.notes)]
-    if not notes:
-        return ""
-    return "## Notes\n\n" + "".join(f"- {markdown(note)}\n" for note in notes)
-
-
 def _counts(benchmark: Benchmark) -> str:
-    photos = benchmark.photos.with_columns(
-        pl.col("background").fill_null("not labelled"), pl.col("group").fill_null("")
-    )
-    cells = (
-        photos.group_by("class_index", "class_name", "background", "group")
-        .len()
-        .sort("class_index", "group", "background")
-    )
-    grouped = bool(benchmark.photos["group"].is_not_null().any())
+    photos = benchmark.photos
+    columns = ["class_name", "background", *(["group"] if photos["group"].is_not_null().any() else [])]
+    cells = photos.group_by("class_index", *columns).len().sort("class_index", *reversed(columns))
     rows = [
-        [markdown(name), markdown(background), *([group] if grouped else []), count]
-        for _, name, background, group, count in cells.iter_rows()
+        (*(markdown(value or "not labelled") for value in labels), count)
+        for _, *labels, count in cells.iter_rows()
     ]
-    head = ["class", "background", *(["group"] if grouped else []), "photos"]
-    groups = Counter(benchmark.photos["group"].drop_nulls().to_list())
-    counts = [f"{group} {groups[group]:,}" for group in ("common", "counter") if groups[group]]
-    for column in benchmark.design.clusters:
-        if clusters := benchmark.photos[column].drop_nulls().n_unique():
-            which = "" if column == "cluster" else f" (column {code(column)})"
-            counts.append(f"{counted(clusters, 'cluster')} of related photos{which}")
-    total = "; ".join([f"Photos: {len(benchmark):,}", *counts])
-    return f"## Counts\n\n{total}.\n\n{markdown_table(head, rows)}"
+    groups = Counter(photos["group"].drop_nulls())
+    sizes = [f"{group} {groups[group]:,}" for group in ("common", "counter") if groups[group]]
+    clusters = {column: photos[column].drop_nulls().n_unique() for column in benchmark.design.clusters}
+    related = [
+        f"{counted(number, 'cluster')} of related photos (column {code(column)})"
+        for column, number in clusters.items()
+        if number
+    ]
+    total = "; ".join([f"Photos: {len(photos):,}", *sizes, *related])
+    return f"## Counts\n\n{total}.\n\n{markdown_table((*columns, 'photos'), rows)}"
 
 
-def _how_chosen(facts: CardFacts) -> str:
-    sentences = [markdown(sentence) for sentence in facts.chosen]
-    if facts.tasks:
-        people = ", ".join(f"{number:,} for {task}" for task, number in facts.tasks.items())
-        sentences.append(f"People who decided on them: {people}.")
-    text = "## How the photos were chosen\n\n" + (" ".join(sentences) or "Not stated.") + "\n"
-    if facts.agreement:
-        head = ("task", "photos with two annotators", "agreement", "Cohen's kappa", "Krippendorff's alpha")
-        text += "\nAgreement of annotators:\n\n" + markdown_table(head, map(_agreement_row, facts.agreement))
-    if facts.discarded:
-        rows = [(markdown(reason), count) for reason, count in facts.discarded.items()]
-        text += "\nDiscarded photos:\n\n" + markdown_table(("reason", "photos"), rows)
-    return text
-
-
-def _agreement_row(found: Agreement) -> Sequence[object]:
-    kappa, alpha = (
-        "undefined" if value is None else decimal(value, 3) for value in (found.kappa, found.alpha)
-    )
-    return (markdown(found.task), found.photos, f"{100 * found.alike:.1f} %", kappa, alpha)
-
-
-def _licences(benchmark: Benchmark, statement: Statement) -> str:
+def _licences(benchmark: Benchmark, own: str) -> str:
     counts = Counter(read_licence(text) for text in benchmark.photos["licence"])
     rows = [
-        [
+        (
             markdown(licence.name),
             count,
-            _permits(licence.obstacle, licence.noncommercial, licence.verbatim),
-            url,
-        ]
+            _permits(licence),
+            " ".join(f"<{url}>" for url in licence.url.split()),
+        )
         for licence, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0].name))
-        for url in [" ".join(f"<{part}>" for part in licence.url.split())]
     ]
-    own = statement.facts.licence
-    collection = (
-        f"The collection (selection and labels): {markdown(own)}. "
-        if own
-        else "No licence is stated for the collection (selection and labels). "
-    )
     return (
-        f"## Licences\n\n{collection}Each photo keeps its author's licence; `ATTRIBUTION.csv` has author,"
-        " licence and source of every one. Licences stated without a version are shown as 4.0.\n\n"
+        f"## Licences\n\nThe collection (selection and labels): {markdown(own) or 'no licence is stated'}. "
+        "Each photo keeps its author's licence; `ATTRIBUTION.csv` has author, licence and source of each. "
+        "Licences stated without a version are shown as 4.0.\n\n"
         + markdown_table(("licence", "photos", "redistribution", "text"), rows)
     )
 
 
-def _permits(obstacle: str, noncommercial: bool, verbatim: bool) -> str:
-    if obstacle:
-        return f"**no**: {markdown(obstacle)}"
-    limits = [*(["non-commercial"] if noncommercial else []), *(["unchanged"] if verbatim else [])]
-    return ", ".join(limits) or "yes"
-
-
-def _reading(reader: str, folder: Path) -> str:
-    text = f"## How to read it\n\nIn this folder:\n\n```python\n{reader}\n```\n"
-    if (folder / "benchmark.json").is_file():  # else another package's format, which we do not read
-        text += "\n```console\ncounterground evaluate . -m MODEL --out ../run\n```\n"
-    return text
-
-
-def _citing(benchmark: Benchmark, statement: Statement) -> str:
-    return (
-        f"## Citation\n\n{markdown(citation(benchmark, statement))}\n\nMethod: {_METHOD}.\n\n"
-        f"Content: `{benchmark.version}` (hash of manifest and classes).\n"
-    )
+def _permits(licence: Licence) -> str:
+    if licence.obstacle:
+        return f"**no**: {markdown(licence.obstacle)}"
+    limits = {"non-commercial": licence.noncommercial, "unchanged": licence.verbatim}
+    return ", ".join(limit for limit, applies in limits.items() if applies) or "yes"
 
 
 def citation(benchmark: Benchmark, statement: Statement) -> str:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from counterground._version import __version__
 from counterground.arguments import checked, texts
 from counterground.benchmarks import open_apart
-from counterground.construction.exports._card import write_attribution, write_card, write_left_out
-from counterground.construction.exports._copying import Tick
-from counterground.construction.exports._facts import CardFacts, known_facts
-from counterground.construction.exports._folder import check_replaceable, new_folder, read_mark, write_mark
-from counterground.construction.exports._format import ExportFormat, Statement
-from counterground.construction.exports._layout import Contents
-from counterground.construction.exports._selection import Selection, Terms, select_photos
-from counterground.construction.exports.formats import (
+from counterground.construction.exports._card import (
+    CardFacts,
+    ExportFormat,
+    Statement,
+    how_pool_was_made,
+    write_attribution,
+    write_card,
+    write_left_out,
+)
+from counterground.construction.exports._formats import (
     COUNTERANIMAL,
     CROISSANT,
     FIFTYONE,
@@ -26,11 +32,17 @@ from counterground.construction.exports.formats import (
     PARQUET,
     WEBDATASET,
 )
-from counterground.errors import UsageError, did_you_mean
-from counterground.photos import Benchmark
+from counterground.construction.exports._licences import read_licence
+from counterground.errors import CounterGroundError, UsageError, did_you_mean
+from counterground.files import draft_folder, read_json, write_text
+from counterground.photos import EXPORT_FILE, Benchmark
 from counterground.plugins import Registry
 from counterground.progress import progress_bar
+from counterground.text import counted
 
+LEFT_OUT_SCHEMA: dict[str, pl.DataType] = dict.fromkeys(
+    ("path", "class_name", "background", "group", "licence", "reason"), pl.String()
+)
 _FORMATS = Registry(
     "counterground.exports",
     ExportFormat,
@@ -76,16 +88,15 @@ def export(
 
     Args:
         benchmark: a built-in name, a folder, a manifest, a pool, or an opened benchmark.
-        out: the folder; a new one, an empty one, or an earlier export of the same.
+        out: the folder; a new one or an empty one.
         formats: some of ``FORMATS``, or of those other packages add; one is written to ``out``, several to
             ``out/<format>``.
         shared: export for others: photos whose licence is unknown or forbids sharing are left out.
         all_licences: keep photos of all licences in a shared export, on your own responsibility.
         licence_for_unknown: licence ("cc-by") for photos that state none: for photos of your own.
         attribution_for_unknown: credit line for those that have none.
-        card: what the data card says beyond the photos; what it leaves empty is what the pool knows about how
-            it was made.
-        overwrite: replace another export in ``out``.
+        card: what the data card says beyond the photos; how they were chosen is what their pool knows.
+        overwrite: replace an earlier export in ``out``.
         show_progress: show a bar on standard error.
 
     Raises:
@@ -94,91 +105,175 @@ def export(
         CounterGroundError: no photo may be shared; a file is missing or changed; ``out`` cannot be written.
     """
     benchmark = open_apart(benchmark, out, show_progress=show_progress)
-    facts = known_facts(benchmark, card)
-    chosen = _known_formats(texts("formats", formats))
+    facts, origin = card or CardFacts(), how_pool_was_made(benchmark)
+    chosen = [_known_format(name) for name in dict.fromkeys(texts("formats", formats))]
+    if not chosen:
+        raise UsageError(f"Name at least one format: {', '.join(_FORMATS.names())}.")
     benchmark.check_files("export")
     if benchmark.has_questions:
         raise UsageError(f"{benchmark.name} has questions with options, which no export format carries yet.")
-    out = _target(benchmark, Path(out))
-    terms = Terms(shared, all_licences, licence_for_unknown, attribution_for_unknown)
-    selection = select_photos(benchmark, terms)
-    contents = {each.name: each.lay_out(selection.benchmark) for each in chosen}
-    total = len(selection.benchmark) * len(chosen)
-    folders = {each.name: out / each.name if len(chosen) > 1 else out for each in chosen}
-    if not overwrite:
-        _check_same(out, folders, contents, shared)
-    with progress_bar("Exporting", total=total, shown=show_progress) as bar, new_folder(out) as draft:
-        for each in chosen:
-            held = contents[each.name]
-            statement = Statement(each, facts, shared, (*selection.notes, *held.notes))
-            folder = draft / folders[each.name].relative_to(out)
-            _write(held, selection, statement, folder, tick=bar.advance)
-        if len(chosen) > 1:
-            write_mark(draft, {"made_by": f"counterground {__version__}", "formats": list(contents)})
-    notes = dict.fromkeys([*selection.notes, *(note for held in contents.values() for note in held.notes)])
-    return ExportReport(folders, len(selection.benchmark), selection.left_out, tuple(notes))
-
-
-def _known_formats(names: Sequence[str]) -> list[ExportFormat]:
-    known = _FORMATS.names()
-    if not names:
-        raise UsageError(f"Name at least one format: {', '.join(known)}.")
-    chosen = []
-    for name in dict.fromkeys(names):
-        if (found := _FORMATS.find(name)) is None:
-            raise UsageError(f"Unknown format {name!r}: use {', '.join(known)}.{did_you_mean(name, known)}")
-        chosen.append(found)
-    return chosen
-
-
-def _target(benchmark: Benchmark, out: Path) -> Path:
-    """Return where ``out`` is, through a link, after checking that it may be written."""
-    target = out.resolve() if out.is_symlink() else out.absolute()
-    if benchmark.root.resolve().is_relative_to(target.resolve()):
+    out = Path(out).resolve()
+    if benchmark.root.resolve().is_relative_to(out):
         raise UsageError(f"{out} holds the benchmark to be exported: choose another folder.")
-    check_replaceable(target)
-    return target
+    _check_replaceable(out, overwrite)
+    photos, stated = _state_licence(benchmark.photos, licence_for_unknown, attribution_for_unknown)
+    kept, left_out, notes = _select(replace(benchmark, photos=photos), shared, all_licences)
+    if stated:
+        notes.append(f"Licence stated by the exporter ({licence_for_unknown}): {counted(stated, 'photo')}.")
+    contents = {each: each.lay_out(kept) for each in chosen}
+    folders = {each.name: out / each.name if len(chosen) > 1 else out for each in chosen}
+    total = len(kept) * len(chosen)
+    with progress_bar("Exporting", total=total, shown=show_progress) as bar, _new_folder(out) as draft:
+        for form, laid_out in contents.items():
+            folder = draft / folders[form.name].relative_to(out)
+            folder.mkdir(exist_ok=True)
+            form.write(laid_out, folder, bar.advance)
+            statement = Statement(form, facts, origin, shared, (*notes, *laid_out.notes))
+            _describe(laid_out.benchmark, statement, left_out, folder)
+        if len(chosen) > 1:
+            _write_mark(draft, formats=list(folders))
+    notes += [note for laid_out in contents.values() for note in laid_out.notes]
+    return ExportReport(folders, len(kept), left_out, tuple(dict.fromkeys(notes)))
 
 
-def _check_same(
-    out: Path, folders: Mapping[str, Path], contents: Mapping[str, Contents], shared: bool
-) -> None:
-    """Refuse to replace the export of other photos, of other formats, or for other readers."""
-    earlier = read_mark(out)
-    if earlier is None:
-        return
-    same = set(earlier.get("formats", folders)) == set(folders)
-    for name, folder in folders.items():
-        mark = read_mark(folder) or {}
-        asked = (name, shared, contents[name].benchmark.version)
-        same = same and (mark.get("format"), mark.get("shared"), mark.get("version")) == asked
-    if not same:
-        raise UsageError(f"{out} holds another export. Choose another --out, or replace it with --overwrite.")
+def _known_format(name: str) -> ExportFormat:
+    if (form := _FORMATS.find(name)) is None:
+        known = _FORMATS.names()
+        raise UsageError(f"Unknown format {name!r}: use {', '.join(known)}.{did_you_mean(name, known)}")
+    return form
 
 
-def _write(
-    contents: Contents,
-    selection: Selection,
-    statement: Statement,
-    folder: Path,
-    *,
-    tick: Tick,
-) -> None:
-    folder.mkdir(exist_ok=True)
-    benchmark, form = contents.benchmark, statement.format
-    form.write(contents, folder, tick)
-    head = form.card_head(benchmark, statement, folder) if form.card_head else ""
+def _describe(benchmark: Benchmark, statement: Statement, left_out: pl.DataFrame, folder: Path) -> None:
+    """Write all that is beside the photos: credits, what was left out, the card, the format's own files."""
+    form = statement.format
     write_attribution(benchmark, folder)
-    write_left_out(selection.left_out, folder)
-    write_card(benchmark, statement, folder, head)
-    if form.finish:
-        form.finish(benchmark, statement, folder)
-    record = {
-        "made_by": f"counterground {__version__}",
-        "format": form.name,
-        "shared": statement.shared,
-        "photos": len(benchmark),
-        "left_out": len(selection.left_out),
-        "version": benchmark.version,
+    write_left_out(left_out, folder)
+    front_matter = form.describe(benchmark, statement, folder) if form.describe else ""
+    write_card(benchmark, statement, folder, front_matter)
+    _write_mark(
+        folder,
+        format=form.name,
+        shared=statement.shared,
+        photos=len(benchmark),
+        left_out=len(left_out),
+        version=benchmark.version,
+    )
+
+
+def _state_licence(photos: pl.DataFrame, licence: str | None, credit: str | None) -> tuple[pl.DataFrame, int]:
+    """Fill in licence and credit line where no licence is stated; return for how many photos."""
+    if licence is None:
+        if credit is not None:
+            raise UsageError("--attribution-for-unknown goes with --licence-for-unknown: add that.")
+        return photos, 0
+    if obstacle := read_licence(licence).obstacle:
+        raise UsageError(f"--licence-for-unknown: {obstacle}. Use a code such as cc0, cc-by, cc-by-nc.")
+    unknown = pl.col("licence").fill_null("").str.strip_chars() == ""
+    uncredited = unknown & (pl.col("attribution").fill_null("").str.strip_chars() == "")
+    stated = photos.with_columns(
+        pl.when(unknown).then(pl.lit(licence.strip())).otherwise("licence").alias("licence"),
+        pl.when(uncredited).then(pl.lit(credit, pl.String)).otherwise("attribution").alias("attribution"),
+    )
+    return stated, int(photos.select(unknown.sum()).item())
+
+
+def _select(
+    benchmark: Benchmark, shared: bool, all_licences: bool
+) -> tuple[Benchmark, pl.DataFrame, list[str]]:
+    """Return the benchmark of the photos that go into the export, those left out, and notes on both.
+
+    Raises:
+        CounterGroundError: no photo is left.
+    """
+    photos = benchmark.photos
+    licences = {text: read_licence(text) for text in photos["licence"]}
+    reasons = pl.Series("reason", [licences[text].obstacle for text in photos["licence"]], pl.String)
+    forbidden = photos.with_columns(reasons).filter(reasons != "").select(*LEFT_OUT_SCHEMA)
+    left_out = forbidden if shared and not all_licences else forbidden.clear()
+    kept = photos.join(left_out.select("path"), on="path", how="anti", maintain_order="left")
+    tally = _tally(left_out["reason"])
+    if kept.is_empty():
+        raise CounterGroundError(
+            f"No photo of {benchmark.name!r} may be shared ({tally}). If they are "
+            "yours, state their licence with --licence-for-unknown; for your own use, export with --private."
+        )
+    notes = []
+    if len(left_out):
+        notes.append(
+            f"{len(left_out):,} of {counted(len(photos), 'photo')} left out of this export, because the "
+            f"licence does not allow sharing ({tally})."
+        )
+    if gone := sorted(set(photos["class_name"]) - set(kept["class_name"])):
+        notes.append(f"No photo is left of: {', '.join(gone)}.")
+    chosen = replace(benchmark, photos=kept, notes=(*benchmark.notes, *notes))
+    credited = [
+        (licences[text], (credit or "").strip()) for text, credit in kept["licence", "attribution"].rows()
+    ]
+    remarks = {
+        "Shared although the licence is not known to allow it, at the exporter's risk": (
+            len(forbidden) if shared and all_licences else 0
+        ),
+        "For non-commercial use only (NC)": sum(licence.noncommercial for licence, _ in credited),
+        "To be shared only unchanged, without crops or edits (ND)": sum(x.verbatim for x, _ in credited),
+        "Credit line required by the licence but missing: add it before sharing, in a column attribution": (
+            sum(licence.needs_credit and not credit for licence, credit in credited)
+        ),
     }
-    write_mark(folder, record)
+    return chosen, left_out, notes + [f"{text}: {counted(n, 'photo')}." for text, n in remarks.items() if n]
+
+
+def _tally(values: Iterable[str]) -> str:
+    return "; ".join(f"{value}: {count:,}" for value, count in Counter(values).most_common())
+
+
+def _write_mark(folder: Path, **record: Any) -> None:
+    """Write ``export.json``: the record, and the top-level entries of a folder that may be replaced."""
+    entries = sorted([*(entry.name for entry in folder.iterdir()), EXPORT_FILE])
+    record = {"made_by": f"counterground {__version__}", **record, "entries": entries}
+    write_text(folder / EXPORT_FILE, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
+
+
+def _check_replaceable(out: Path, overwrite: bool) -> None:
+    """Refuse what an export must not replace.
+
+    Raises:
+        UsageError: ``out`` is a file, or a folder that holds anything but an earlier export, or one that
+            was not to be replaced.
+    """
+    if out.is_file():
+        raise UsageError(f"{out} is a file: choose a folder.")
+    present = {entry.name for entry in out.iterdir()} if out.exists() else set()
+    try:
+        exported = set(read_json(out / EXPORT_FILE)["entries"]) if present else set()
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UsageError(f"{out} holds files that are not an export: choose a new folder.") from None
+    if extra := sorted(present - exported):
+        raise UsageError(
+            f"{out} holds {extra[0]!r} beside an earlier export: move it elsewhere, or choose another folder."
+        )
+    if present and not overwrite:
+        raise UsageError(f"{out} holds an export. Choose another --out, or replace it with --overwrite.")
+
+
+@contextmanager
+def _new_folder(out: Path) -> Iterator[Path]:
+    """Yield a draft beside ``out`` that takes its place at the end; a failure leaves ``out`` as it was.
+
+    A killed process leaves a hidden draft, which the next export to ``out`` removes. Nothing is fsynced:
+    after a power cut, the hashes in the export tell what is damaged.
+
+    Raises:
+        CounterGroundError: it cannot be written.
+    """
+    try:
+        with draft_folder(out) as draft:
+            yield draft
+            with draft_folder(out) as aside:
+                if out.exists():
+                    out.rename(aside / "replaced")
+                draft.rename(out)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else "") or str(error).splitlines()[0]
+        raise CounterGroundError(
+            f"Cannot write {out}: {reason}. Free some space there or choose another folder."
+        ) from error
