@@ -34,7 +34,14 @@ from counterground.construction.exports._layout import (
 from counterground.construction.exports._licences import read_licence
 from counterground.errors import CounterGroundError, UsageError, needs_extra
 from counterground.files import write_text
-from counterground.photos import LABEL_SPACE_FILE, Benchmark, describe_shards, image_type, imagenet_names, write_benchmark
+from counterground.photos import (
+    LABEL_SPACE_FILE,
+    Benchmark,
+    describe_shards,
+    image_type,
+    imagenet_names,
+    write_benchmark,
+)
 
 
 def _write_folder(contents: Contents, folder: Path, tick: Tick) -> None:
