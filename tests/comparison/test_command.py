@@ -137,7 +137,7 @@ def test_runs_on_different_photos_are_kept_apart_and_told(folders):
     assert "on stamps" in said
     alone = " ".join(ran(folders / "one").split())
     assert "1 model on one" in alone
-    assert "There is only one model: add --published" in alone
+    assert "There is only one model" in alone
     assert "1 model on one" in ran(folders / "one", "--published")
 
 

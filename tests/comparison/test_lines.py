@@ -6,7 +6,7 @@ import pytest
 from counterground.comparison import full_comparison
 
 # The public face shows sentences among others; counts and signs are easier to see alone.
-from counterground.comparison._lines import about_line, equation
+from counterground.comparison._tables import about_line, equation
 from counterground.metrics import fit_line
 
 

@@ -17,7 +17,6 @@ from counterground.comparison._format import (
     json_text,
     written_tables,
 )
-from counterground.comparison._lines import UNLIKELY
 from counterground.comparison._ranks import RANKS_SCHEMA, rank_models
 from counterground.comparison._robustness import (
     RESIDUALS_SCHEMA,
@@ -26,6 +25,7 @@ from counterground.comparison._robustness import (
     effective_robustness,
     numbers_of_photos,
 )
+from counterground.comparison._tables import UNLIKELY
 from counterground.comparison.points import (
     COUNTERANIMAL,
     POINTS_SCHEMA,

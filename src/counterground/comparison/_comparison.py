@@ -17,9 +17,7 @@ from counterground.comparison._ranks import RANKS_SCHEMA, paired_drops, rank_mod
 from counterground.comparison._robustness import EffectiveRobustness, effective_robustness
 from counterground.comparison._tables import (
     agreement_table,
-    drop_tests_table,
     models_tables,
-    models_with_pictures,
     point_name,
     tests_table,
 )
@@ -55,9 +53,7 @@ from counterground.results import (
     Table,
     block,
     find_model,
-    folded,
     html_paragraphs,
-    html_table,
     one_contrast,
     open_runs,
     plain_text,
@@ -174,19 +170,11 @@ class Comparison:
         return "\n".join([_numbers_of_models(self.models), *shown, *more, *warnings])
 
     def _repr_html_(self) -> str:
-        """Models with lines and ranks, paired tests of drops and all warnings."""
-        models = self.models
-        mine = ~pl.col("source").is_in(PUBLISHED)
-        first = pl.concat([models.filter(mine), models.filter(pl.col("source") == "paper")])
-        again = models.filter(pl.col("source") == "reproduction")
-        drops = drop_tests_table(self.tests, self.contrast, self._number_of_tests)
+        """All tables, and all warnings."""
         warnings = [f"Warning: {sentence}" for sentence in self.warnings]
         return block(
-            f"<p><b>{escape(_numbers_of_models(models))}</b></p>",
-            unfolding(models_with_pictures(first, self.contrast), "model"),
-            folded(html_table(models_with_pictures(again)), again.height, "reproduced model"),
-            html_paragraphs(self.robustness.sentences(), _SENTENCES, "line", fine=True),
-            unfolding(drops, "test") if drops.rows else "",
+            f"<p><b>{escape(_numbers_of_models(self.models))}</b></p>",
+            *(unfolding(table, "row") for table in self.tables),
             html_paragraphs(warnings, _SENTENCES, "warning", fine=True),
         )
 
@@ -325,13 +313,10 @@ def _little_to_compare(
             "with --contrast."
         )
         return [sentence]
-    if points.is_empty() and contrast != DROP:
-        return [f"No model of these runs has photos on both sides of {contrast.name}."]
     if points.is_empty():
-        return ["No model of these runs has photos on common and on counter backgrounds: there is no drop."]
+        return [f"No model of these runs has photos on both sides of {contrast}."]
     if tests.is_empty() and points.height == 1:
-        more = "--published or another RUN" if contrast == DROP else "another RUN"  # the paper has the drop
-        return [f"There is only one model: add {more} to compare it."]
+        return ["There is only one model: add another RUN to compare it."]
     return []
 
 
@@ -343,11 +328,11 @@ def runs_left_out(names: Sequence[str], of: int, contrast: Contrast) -> list[str
 
 
 def _near_chance(points: pl.DataFrame, contrast: Contrast) -> list[str]:
-    on = "common photos" if contrast == DROP else contrast.left
+    on = contrast.titles[0]
     runs = points.filter(~pl.col("source").is_in(PUBLISHED))["source"].n_unique()
     return [
         f"{point_name(row, several=runs > 1)} is not clearly above chance, {percent(row['common'])} % on "
-        f"{on}: a small {contrast.name} says nothing, so the model is not ranked."
+        f"{on} photos: a small {contrast.name} says nothing, so the model is not ranked."
         for row in points.filter("near_chance").iter_rows(named=True)
     ]
 

@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 from scipy.special import stdtr
 
-from counterground.comparison._lines import equation
 from counterground.comparison._shared_photos import SharedPhotos, shared_photos
 from counterground.comparison.points import FAMILIES, NORMAL, PUBLISHED, Figure, standard_error, titles
 from counterground.errors import UsageError, did_you_mean
@@ -22,7 +21,6 @@ from counterground.metrics import (
     MOST_NOISE,
     Answers,
     Contrast,
-    Estimate,
     LineFit,
     LineWithErrors,
     Scale,
@@ -33,12 +31,9 @@ from counterground.metrics import (
     scale_density,
     to_scale,
 )
-from counterground.results import Cell, Column, Table, block, contrast_titles, html_paragraphs, unfolding
-from counterground.text import percent
 
 _NO_SCATTER = 1e-9  # on the scale of the line
 _EXTRAPOLATED = 0.25  # of the range of the line's models
-_SENTENCES = 4
 _NOISE = 0.1  # of the variance between models
 # Which weights a point belongs to: the paper's name for those it used, or what the run says.
 _WEIGHTS = pl.coalesce("paper_model", "weights", "model")
@@ -156,7 +151,7 @@ def line_warnings(
     title: str, members: pl.DataFrame, measured: pl.DataFrame, scale: Scale, contrast: Contrast = DROP
 ) -> list[str]:
     """Return sentences about the line through ``members``, against which ``measured`` are compared."""
-    accuracies = "common accuracies" if contrast == DROP else f"accuracies on {contrast.left}"
+    accuracies = f"{contrast.titles[0]} accuracies"
     return [
         *_clipped(title, measured),
         *_far(title, members, measured, scale, accuracies),
@@ -264,36 +259,6 @@ class EffectiveRobustness:
     def fit(self) -> LineFit | None:
         """The first line: the paper's if its rows are among the points; None if there is none."""
         return self.lines[0].fit if self.lines else None
-
-    def _repr_html_(self) -> str:
-        columns = (
-            Column("Model"),
-            Column("From"),
-            *(
-                Column(title, True, f"Accuracy on {title.lower()} photos, percent.")
-                for title in contrast_titles(self.contrast)[:2]
-            ),
-            Column("Above the line", True, "Effective robustness in points, with its 95 % interval."),
-        )
-        rows = []
-        for row in self.residuals.iter_rows(named=True):
-            found = Estimate.of(row, "residual")
-            sides = (Cell(percent(row[group])) for group in GROUPS)
-            distance = Cell("" if found.value is None else found.signed, found.interval)
-            rows.append([Cell(row["label"]), Cell(row["source"]), *sides, distance])
-        return block(
-            html_paragraphs(self.sentences(), _SENTENCES, "line"),
-            unfolding(Table(columns, rows), "model"),
-            html_paragraphs([f"Warning: {text}" for text in self.warnings], _SENTENCES, "warning", fine=True),
-        )
-
-    def sentences(self) -> list[str]:
-        """Each line in words, with its equation."""
-        return [
-            f"Line of {self.baseline} models on {line.title} ({line.source}): "
-            f"{equation(line.fit, self.contrast)}, {line.fit.n} models."
-            for line in self.lines
-        ]
 
 
 def effective_robustness(

@@ -12,11 +12,11 @@ import polars as pl
 from counterground.metrics import (
     DROP,
     GROUPS,
+    SIDES,
     Answers,
     Contrast,
     InfluenceEstimate,
     LineFit,
-    Quantity,
     Scale,
     scale_density,
     to_scale,
@@ -99,8 +99,7 @@ def shared_photos(
     points = measured.filter(pl.Series(same, dtype=pl.Boolean))
     models = [of for row in points["row"] if (of := answers[row]) is not None]
     places = [to_scale(points[group], scale, points[f"n_{group}"]) for group in GROUPS]
-    sides: tuple[Quantity, Quantity] = ("left", "right")
-    errors = [of for side in sides for model in models if (of := model.estimate(side, contrast))]
+    errors = [of for side in SIDES for model in models if (of := model.estimate(side, contrast))]
     if len(errors) != 2 * len(models):
         return None
     turned = np.diag(1 / scale_density(np.concatenate(places), scale))

@@ -9,10 +9,19 @@ from typing import Any
 
 import polars as pl
 
-from counterground.comparison._lines import about_line
 from counterground.comparison._robustness import RobustnessLine
 from counterground.comparison.points import PUBLISHED, by_place, titles
-from counterground.metrics import BY_SIDE, COMPETING, DROP, GROUPS, SETTING, Contrast, Estimate
+from counterground.metrics import (
+    BY_SIDE,
+    COMPETING,
+    DROP,
+    GROUPS,
+    SETTING,
+    Contrast,
+    Estimate,
+    LineFit,
+    LineWithErrors,
+)
 from counterground.published import PaperSetting
 from counterground.results import (
     TITLES,
@@ -21,13 +30,19 @@ from counterground.results import (
     Table,
     contrast_titles,
     heading,
-    picture_column,
     setting_text,
     short_name,
 )
-from counterground.text import NOTHING, counted, decimal, p_value, percent
+from counterground.text import NOTHING, counted, decimal, p_value, percent, signed
 
 MOST_PAIRS = 12
+_FAMILY_NAMES = {
+    "clip": "CLIPs",
+    "imagenet": "ImageNet models",
+    "lvlm": "vision-language models",
+    "other": "other models",
+}
+UNLIKELY = 0.05
 ABOUT_P = (
     "p is Holm-corrected over all pairs of these models on all quantities, shown or not, since models "
     "are selected after seeing the results."
@@ -159,11 +174,8 @@ def _about(group: _Group, baseline: str) -> list[str]:
         if group.line
         else []
     )
-    if group.contrast != DROP:
-        sentences.append(f"{group.contrast}.")
     sentences.append(
-        f"Rank by {group.contrast.name}, with the ranks that cannot be ruled out "
-        f"(the {_plural(group.contrast)} of all pairs tested, Holm)."
+        f"Rank by {group.contrast}, with the ranks that cannot be ruled out (all pairs tested, Holm)."
     )
     if group.again is not None:
         sentences.append("Drop 2025: an independent reproduction.")
@@ -209,10 +221,6 @@ def _about_p(tests: pl.DataFrame, number: int) -> str:
     """Say over what p-values are corrected: tests on other photos, or among other names, are apart."""
     apart = (tests["family"] < number).any()
     return f"{ABOUT_P} Each benchmark and label space is corrected separately." if apart else ABOUT_P
-
-
-def _plural(contrast: Contrast) -> str:
-    return "drops" if contrast == DROP else "differences"
 
 
 def _quantities(contrast: Contrast) -> dict[tuple[str, str | None], str]:
@@ -280,9 +288,7 @@ def agreement_table(agreement: pl.DataFrame, contrast: Contrast = DROP) -> Table
         rows.append(
             [Cell(pair), Cell(decimal(row["correlation"])), Cell(interval), Cell(str(row["classes"]))]
         )
-    title = "Do models drop in the same classes?"
-    if contrast != DROP:
-        title = f"Do models differ in {contrast.name} on the same classes?"
+    title = f"Do models have the largest {contrast.name} in the same classes?"
     left = known.height - shown.height
     sentences = [
         f"Rank correlation of the {contrast.name}s class by class: 1 means the same order of classes.",
@@ -314,61 +320,84 @@ def _short(model: str, source: str, *, several: bool) -> str:
     return f"{model} ({source})" if several else model
 
 
-def models_with_pictures(models: pl.DataFrame, contrast: Contrast = DROP) -> Table:
-    """Return models with a picture of each drop, for HTML (columns of ``Comparison.models``)."""
-    (left, right, difference), (x, y) = contrast_titles(contrast), contrast.titles
-    columns = (
-        Column("Model"),
-        Column("From"),
-        Column(left, True, f"Accuracy on {x} photos, percent."),
-        Column(right, True, f"Accuracy on {y} photos, percent."),
-        Column(difference, True, f"{left} minus {y}, points."),
-        picture_column(contrast),
-        Column(
-            "Above the line",
-            True,
-            f"Effective robustness: {y} accuracy above what the baseline family has at the same {x} "
-            "accuracy; the interval includes the uncertainty of the line and of the model's own accuracies.",
-        ),
-        Column(
-            "Rank", True, f"By {contrast.name}, 1 is the smallest; with the range of ranks the photos allow."
-        ),
+def equation(fit: LineFit, contrast: Contrast = DROP) -> str:
+    """Write a line with its 95 % intervals: ``probit(counter) = 0.6 [...] + 1.2 [...] × probit(common)``."""
+    left, right = contrast.titles
+    intercept, slope = _with_ends(fit, "intercept"), _with_ends(fit, "slope")
+    term = f"({slope})" if slope.startswith("−") else slope
+    return f"{fit.scale}({right}) = {intercept} + {term} × {fit.scale}({left})"
+
+
+def about_line(
+    fit: LineFit,
+    with_errors: LineWithErrors | None,
+    baseline: str,
+    models: pl.DataFrame,
+    contrast: Contrast = DROP,
+) -> list[str]:
+    """Explain the column of distances from the line, and count the paper's models that differ from it.
+
+    Args:
+        fit: the line of a table.
+        with_errors: the same with sampling errors in both accuracies, if it can be fitted.
+        baseline: the family whose models it is fitted to.
+        models: the rows of the table, columns of ``Comparison.models``.
+        contrast: the contrast whose right side is plotted over its left.
+    """
+    left, right = contrast.titles
+    strength = f", R² {fit.r_squared:.3f}" if fit.r_squared is not None else ""
+    explained = (
+        f"Above line: effective robustness, {right} accuracy minus what the line through the {fit.n} "
+        f"{_FAMILY_NAMES[baseline]} gives at "
+        f"the same {left} accuracy, {equation(fit, contrast)}{strength}. Each of these, and a run of the "
+        "same weights, is compared with the line through the others. Its interval includes the "
+        "uncertainty of the line and of the model's own accuracies."
     )
-    rows = []
-    for row in models.iter_rows(named=True):
-        sides = [Estimate.of(row, group, bounds=f"{group}_") for group in GROUPS]
-        drop = Estimate.of(row, "drop", bounds="drop_")
-        residual = Estimate.of(row, "residual", bounds="residual_")
-        rank = Cell()
-        if row["rank"] is not None:
-            rank = Cell(f"{row['rank']} of {row['of']}", f"{row['rank_low']} to {row['rank_high']}")
-        rows.append(
-            [
-                Cell(row["label"]),
-                Cell(row["source"]),
-                *(Cell(figure.text, figure.interval) for figure in (*sides, drop)),
-                Cell(picture=(sides[0], sides[1])),
-                Cell("" if residual.value is None else residual.signed, residual.interval),
-                rank,
-            ]
+    sentences = [explained, *_both_slopes(fit, with_errors, models)]
+    paper = models.filter((pl.col("source") == "paper") & pl.col("residual_low").is_not_null())
+    whole, unlike = [], []
+    for (family,), part in paper.group_by("family", maintain_order=True):
+        noun = _FAMILY_NAMES[str(family)]
+        below, above = _count(part, pl.col("residual_high") < 0, pl.col("residual_low") > 0)
+        whole.append(f"{below} of {part.height} {noun} below, {above} above")
+        if family != baseline:
+            far = pl.col("p_value") < UNLIKELY
+            below, above = _count(part, far & (pl.col("residual") < 0), far & (pl.col("residual") > 0))
+            unlike.append(f"{below} {noun} below, {above} above")
+    if whole:
+        sentences.append(f"With the whole interval off the line: {'; '.join(whole)}.")
+    if unlike:
+        sentences.append(
+            f"Farther from the line than another of the {_FAMILY_NAMES[baseline]} is likely to be (p < 0.05, "
+            f"not corrected; each p is in csv and json): {'; '.join(unlike)}."
         )
-    return Table(columns, rows)
+    return sentences
 
 
-def drop_tests_table(tests: pl.DataFrame, contrast: Contrast, number: int) -> Table:
-    """Return the tests of drops alone, a row for each pair; arguments as for ``tests_table``."""
-    columns = (
-        Column(f"{contrast_titles(contrast)[2]} of"),
-        Column("minus that of"),
-        Column("Points", True, f"Difference of the two {_plural(contrast)} on the same photos."),
-        Column("p (Holm)", True, _about_p(tests, number)),
+def _both_slopes(fit: LineFit, with_errors: LineWithErrors | None, models: pl.DataFrame) -> list[str]:
+    """The slope with errors in both accuracies, and what it changes for the paper's CLIPs."""
+    if with_errors is None:
+        return []
+    sentence = (
+        f"Slope by least squares {_with_ends(fit, 'slope')}; with sampling errors in both accuracies "
+        f"{_with_ends(with_errors, 'slope')} (York et al. 2004, plus scatter of the models)"
     )
-    drops = tests.filter(
-        pl.col("metric") == contrast.name, pl.col("group").is_null(), pl.col("difference").is_not_null()
-    )
-    rows = []
-    for row, names in zip(drops.iter_rows(named=True), _names_of_pairs(drops), strict=True):
-        found = Estimate.of(row, "difference", bounds="corrected_")
-        figures = (Cell(found.signed, found.interval), Cell(p_value(row["p_holm"])))
-        rows.append([*map(Cell, names), *figures])
-    return Table(columns, rows)
+    clips = models.filter(source="paper", family="clip")
+    if clips.height and not clips["residual"].null_count():
+        further = float((clips["counter"].to_numpy() - with_errors.predict(clips["common"])).mean())
+        mean = float(clips["residual"].to_numpy().mean())
+        sentence += (
+            f"; the {clips.height} CLIPs are {signed(mean)} points from the first line on average, "
+            f"{signed(further)} from the second"
+        )
+    return [f"{sentence}."]
+
+
+def _count(models: pl.DataFrame, below: pl.Expr, above: pl.Expr) -> tuple[int, int]:
+    counts = models.select(below.sum().alias("below"), above.sum().alias("above")).row(0)
+    return int(counts[0]), int(counts[1])
+
+
+def _with_ends(fit: LineFit | LineWithErrors, name: str) -> str:
+    value, low, high = (decimal(getattr(fit, f"{name}{end}"), 3) for end in ("", "_low", "_high"))
+    return f"{value} [{low}, {high}]"

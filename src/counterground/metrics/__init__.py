@@ -40,6 +40,7 @@ from counterground.metrics._paired import (
 )
 from counterground.metrics._power import ContrastError, contrast_error
 from counterground.metrics._registry import (
+    SIDES,
     Answers,
     Metric,
     Quantity,
@@ -159,6 +160,7 @@ __all__ = [
     "SCORES_SCHEMA",
     "SETTING",
     "SETTING_SCHEMA",
+    "SIDES",
     "SWAP_DESIGN",
     "Answers",
     "ClassAccuracies",

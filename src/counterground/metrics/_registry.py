@@ -33,6 +33,7 @@ from counterground.plugins import Registry
 LAST = 1000
 Quantity = Literal["accuracy", "left", "right", "difference"]
 """What models are compared on: accuracy over classes, or a contrast's sides or value."""
+SIDES: tuple[Quantity, Quantity] = ("left", "right")
 _CODES = {"common": COMMON, "counter": COUNTER}
 
 

@@ -15,7 +15,7 @@ from counterground.comparison.points._published import (
     parameters_of,
     word_for,
 )
-from counterground.metrics import COMPETING, DROP, GROUPS, KEYS, Contrast, Estimate
+from counterground.metrics import COMPETING, DROP, GROUPS, KEYS, SIDES, Contrast, Estimate
 from counterground.published import PaperSetting, load_table
 from counterground.results import ModelRecord, Run, near_chance, short_name
 from counterground.text import counted
@@ -64,14 +64,11 @@ def run_rows(run: Run, source: str, paper: PaperSetting, contrast: Contrast = DR
 
 def _photos_of_sides(run: Run, contrast: Contrast) -> dict[str, int]:
     """Return how many photos are on the left and on the right."""
-    if contrast == DROP:
-        return {f"n_{group}": int((run.photos["group"] == group).sum()) for group in GROUPS}
-    sides = next(iter(run.answers.values())).photos.sides(contrast)
-    both = (sides.left.strata, sides.right.strata)
-    return {
-        f"n_{group}": int(sides.partition.photos[strata].sum())
-        for group, strata in zip(GROUPS, both, strict=True)
-    }
+    answers, counts = next(iter(run.answers.values())), {}
+    for group, quantity in zip(GROUPS, SIDES, strict=True):
+        partition, averages, signs = answers.averages(quantity, contrast)
+        counts[f"n_{group}"] = int(partition.photos[averages[signs.index(1)].strata].sum())
+    return counts
 
 
 def family_of(record: ModelRecord) -> str:
