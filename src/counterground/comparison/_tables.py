@@ -174,9 +174,8 @@ def _about(group: _Group, baseline: str) -> list[str]:
         if group.line
         else []
     )
-    sentences.append(
-        f"Rank by {group.contrast}, with the ranks that cannot be ruled out (all pairs tested, Holm)."
-    )
+    ranks = f"Rank by {group.contrast.name}, with the ranks that cannot be ruled out"
+    sentences += [f"{group.contrast}.", f"{ranks} (all pairs tested, Holm)."]
     if group.again is not None:
         sentences.append("Drop 2025: an independent reproduction.")
     if group.paper is not None:
