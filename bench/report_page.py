@@ -17,7 +17,6 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from _runs import run_info
-from counterground.metrics import score_predictions
 from counterground.photos import Benchmark, LabelSpace, photo_id
 from counterground.published import published_models
 from counterground.reporting import write_report
@@ -89,7 +88,7 @@ def make_run(benchmark: Benchmark, random: np.random.Generator) -> Run:
             )
         )
     predictions = pl.concat(parts).select([pl.col(c).cast(t) for c, t in PREDICTIONS_SCHEMA.items()])
-    return Run(Path("run"), _info(benchmark, models), predictions, score_predictions(predictions))
+    return Run(Path("run"), _info(benchmark, models), predictions)
 
 
 def _info(benchmark: Benchmark, models: pl.DataFrame) -> RunInfo:
@@ -144,7 +143,7 @@ def main() -> None:
         benchmark = make_benchmark(Path(folder), random)
         run = make_run(benchmark, random)
         models = run.predictions["model"].n_unique()
-        print(f"{models} models x {len(benchmark):,} photos, {run.scores.height:,} scores")
+        print(f"{models} models x {len(benchmark):,} photos, {run.estimates().height:,} scores")
         for photos in (False, True):
             start = time.perf_counter()
             page = write_report([run], Path(folder) / f"{photos}.html", benchmarks=[benchmark], photos=photos)

@@ -68,13 +68,10 @@ MEANINGS = {
     "null: there is no runner-up, or its score is not known",
     "loss_sum": "loss of the predicted answer, summed over its tokens; generative models only",
     "loss_mean": "the same, averaged over its tokens",
-    "metric": "name of the metric, below",
-    "value": "a fraction, 0 to 1 (a drop: −1 to 1); null if the photos cannot show it, never 0",
     "low": "lower end of the 95 % interval",
     "high": "upper end of the 95 % interval",
     "n": "number of photos behind the value",
     "clusters": "number of clusters behind the value",
-    "p_value": "two-sided, for a drop of 0, not corrected for the number of models; null: not a drop",
     "classes_low": "lower end of an interval for other classes, of which these are a random sample",
     "classes_high": "upper end of that interval",
     "reason": "why",
@@ -90,8 +87,21 @@ MEANINGS = {
 }
 OF_TABLE = {
     "scores": {
+        "metric": "name of the metric, below; a contrast's own name for left minus right",
+        "contrast": "name of the contrast that the row is of; null: a metric of all photos or of a group",
+        "column": "column that `level` is a value of: `group`, `background`, ...; `side` of a contrast; "
+        "null: all photos",
+        "level": "`common`, `counter`, another value of the column, or what a side is called",
         "class_index": "index of the class among the benchmark's own classes; null: all classes",
-        "group": "`common`, `counter`, or the side of a contrast; null: all photos",
+        "versus": "the other model of a difference of two models, `model` minus `versus`; else null",
+        "value": "a fraction, 0 to 1 (a drop: −1 to 1); null if the photos cannot show it, never 0",
+        "low": "lower end of the interval",
+        "high": "upper end of the interval",
+        "confidence": "confidence of the intervals, 0.95",
+        "p_value": "two-sided, for a difference of 0, not corrected; null: not a difference",
+        "p_corrected": "the same, corrected over the models of the run (Holm)",
+        "family": "number of tests that it is corrected for",
+        "clusters_2": "the same by a second way of clustering; null: there is none",
     },
     "photo": {
         "path": "path of the photo, relative to the pool, below `files/`",

@@ -17,7 +17,7 @@ from noise_photos import save_animals
 import counterground as cg
 from counterground import construction, paper
 from counterground.errors import CounterGroundError, UsageError
-from counterground.results import BreakdownView, repeat_command
+from counterground.results import repeat_command, scores_of
 
 
 def test_what_is_public_is_listed_and_there():
@@ -41,7 +41,6 @@ def test_every_argument_has_a_name_and_a_type(name):
             lambda: cg.evaluate(pl.DataFrame({"path": ["a"]}), "efficientnet-lite0", out="x"),
             r"not DataFrame.*\.from_frame",
         ),
-        (lambda: cg.scores("run", by="class"), "not by 'class'"),
         (
             lambda: cg.scores("run", by=["background", "class_name"]),
             "one name, not list: Run.by takes several",
@@ -158,7 +157,6 @@ def evaluate(photos, tmp_path):
             lambda run, _: cg.plan(run, drop=5, icc=0.3),
             "icc is for planning without a run, and .* has its own value",
         ),
-        (lambda run, _: cg.format_scores(cg.scores(run, by="background")), "no column class_index, group"),
     ],
 )
 def test_arguments_that_would_be_ignored_or_fail_later_are_refused(call, said, evaluate):
@@ -192,9 +190,9 @@ def test_a_run_takes_names_as_the_functions_do(evaluate):
     for text in ("drop", other):
         contrast = run.contrast(text)
         assert run.contrast(contrast) == contrast
-        assert run.with_contrast(text).scores.equals(run.with_contrast(contrast).scores)
+        assert run.estimates(text).equals(run.estimates(contrast))
     with pytest.raises(UsageError, match="There is no contrast 'place'"):
-        run.with_contrast("place")
+        run.estimates("place")
 
 
 def test_the_command_of_a_trial_has_its_limit(evaluate):
@@ -213,7 +211,7 @@ def test_equal_runs_are_equal_wherever_they_are(evaluate, tmp_path):
     copy = cg.open_run(shutil.copytree(run.path, tmp_path / "copy"))
     assert run == cg.open_run(run.path) == copy
     assert len({run, copy, cg.open_run(run.path)}) == 1
-    changed = replace(run, scores=run.scores.head(3))
+    changed = replace(run, predictions=run.predictions.head(3))
     assert run not in (changed, evaluate("other", turns=(2,)), str(run.path), None)
 
 
@@ -233,7 +231,7 @@ def test_scores_for_a_reader_are_a_table_when_printed(evaluate, monkeypatch):
         cg.format_scores(run),
         cg.format_scores(run, by_class=True),
         cg.format_scores(run, contrast="drop"),
-        BreakdownView(cg.scores(run, by="background")),
+        scores_of([run], by="background"),
     ]
     for view in views:
         assert "turn1" in str(view)

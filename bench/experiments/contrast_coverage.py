@@ -24,6 +24,7 @@ from counterground.metrics import (
     Compared,
     Contrast,
     Design,
+    ScoreKey,
     compare_answers,
     read_answers,
     score_predictions,
@@ -260,10 +261,12 @@ def _scored(scene: Scene, frame: pl.DataFrame, truth: dict[str, float]) -> dict[
     left, right = scene.contrast.side_keys
     keys = {"left": left, "right": right, "contrast": scene.contrast.difference_key}
     if scene.shares:
-        keys["average"] = ("average(training)", None)
+        keys["average"] = ScoreKey("average(training)")
     found = {}
-    for name, (metric, group) in keys.items():
-        rows = scores.filter(pl.col("metric") == metric, pl.col("group").eq_missing(pl.lit(group, pl.String)))
+    for name, key in keys.items():
+        rows = scores.filter(
+            *(pl.col(of).eq_missing(pl.lit(is_, pl.String)) for of, is_ in key._asdict().items())
+        )
         found[name] = rows.filter(pl.lit(truth[name]).is_between("low", "high")).height
     return found
 
@@ -275,9 +278,7 @@ def _compared(scene: Scene, frames: list[pl.DataFrame], truths: list[dict[str, f
     for (_, a), (_, b) in zip(*(read_answers(frame, design=scene.design) for frame in frames), strict=True):
         setting = (None,) * len(SETTING_SCHEMA)
         tests = compare_answers([Compared("a", setting, a), Compared("b", setting, b)], scene.contrast)
-        test = tests.row(
-            by_predicate=pl.col("metric").eq(scene.contrast.name) & pl.col("group").is_null(), named=True
-        )
+        test = tests.row(by_predicate=pl.col("metric").eq(scene.contrast.name), named=True)
         held += test["low"] <= expected <= test["high"]
     return held
 

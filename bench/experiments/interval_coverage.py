@@ -336,7 +336,7 @@ def coverage(
         if classes:
             held["over photos"] += _held(_rows(total, "drop"), "low", "high", draws.truth["drop"])
         else:
-            plain = total.filter(pl.col("metric") == "plain_accuracy", pl.col("group").is_null())
+            plain = total.filter(pl.col("metric") == "plain_accuracy", pl.col("level").is_null())
             held["plain"] += _held(plain, low, high, draws.truth["plain"])
         models = [
             answers for _, answers in read_answers(predictions(draws.layout, np.concatenate(draws.correct)))
@@ -354,7 +354,7 @@ def _rows(scores: pl.DataFrame, name: str) -> pl.DataFrame:
     if name == "drop":
         return scores.filter(metric="drop")
     group = None if name == "accuracy" else name
-    return scores.filter(pl.col("metric") == "accuracy", pl.col("group").eq_missing(pl.lit(group)))
+    return scores.filter(pl.col("metric") == "accuracy", pl.col("level").eq_missing(pl.lit(group)))
 
 
 def _held(rows: pl.DataFrame, low: str, high: str, truth: float) -> int:

@@ -269,8 +269,8 @@ def simulate(scene: Scene, replications: int, *, seed: int = 1) -> dict[str, Tal
             for right in [answers(done + number - number % 2, 1 - 2 * (number % 2), scene, layout)]
         ]
         effects = swap_effects(pl.concat(frames), by_class=False)
-        for row in effects.filter(pl.col("estimate").is_in(QUANTITIES)).iter_rows(named=True):
-            found[row["estimate"]].add(row["value"], row["low"], row["high"], truth[row["estimate"]])
+        for row in effects.filter(pl.col("metric").is_in(QUANTITIES)).iter_rows(named=True):
+            found[row["metric"]].add(row["value"], row["low"], row["high"], truth[row["metric"]])
         _observe(rng, scene, range(done, done + count), truth["observed_drop"], found["observational"])
         done += count
     return found

@@ -189,7 +189,7 @@ def main() -> None:
     rows = made.photos.filter(pl.col("swap").is_in(["same", "other"]), pl.col("group").is_not_null())
     for name, counted in direct_counts(models, sight, made, rows).items():
         found = {
-            row["estimate"]: row
+            row["metric"]: row
             for row in effects.filter(model=name).iter_rows(named=True)
             if row["background"] is None
         }

@@ -25,7 +25,7 @@ from counterground.http import obeys_offline
 from counterground.inference import Engine, Settings, evaluate_models
 from counterground.masks import Masks, MaskSettings, with_masks
 from counterground.masks import make_masks as make_masks_of
-from counterground.metrics import KEYS, Contrast, Scale
+from counterground.metrics import SCORES_SCHEMA, Contrast, Scale
 from counterground.models import (
     AnyModel,
     AnyModels,
@@ -39,19 +39,13 @@ from counterground.photos import Benchmark, sample_photos
 from counterground.published import SettingName
 from counterground.results import (
     AnyRuns,
-    ContrastScores,
     Run,
-    ScoresView,
-    class_names,
-    contrast_scores,
-    effect_scores,
+    ScoresTable,
     format_view,
-    join_breakdowns,
-    join_scores,
     open_runs,
+    scores_of,
     select_models,
 )
-from counterground.results import format_scores as written_scores
 
 if TYPE_CHECKING:
     from counterground.mitigation import Mitigated, Mitigation
@@ -59,7 +53,7 @@ if TYPE_CHECKING:
 AnyBenchmark = Benchmark | Path | str
 """An opened benchmark, a built-in name, a folder, a manifest, or a pool."""
 
-_SCORE_COLUMNS = (*KEYS, "class_index", "group", "metric", "value", "low", "high", "n", "clusters")
+_SCORE_COLUMNS = tuple(SCORES_SCHEMA)
 # Those that a pilot run replaces, with their defaults.
 _ASSUMED = {"classes": 20, "photos": 20, "cluster_size": 1.0, "accuracy": 80.0, "icc": 0.1}
 _MARGIN = 2.0
@@ -591,13 +585,13 @@ def scores(
 
     Args:
         runs: runs or their folders.
-        by: ``background`` or another attribute of the photos for the accuracy on each of its values, which
-            needs no common and counter photos; ``cell`` for that of each cell; the rows are then those of
-            ``metrics.score_by``. None for all scores, over all classes and by class.
+        by: None for the scores over all classes; ``class`` for those of each; ``background`` or another
+            attribute of the photos for the accuracy on each of its values, which needs no common and counter
+            photos; ``cell`` for that of each cell.
         contrast: only the rows of one contrast: its name, or an expression such as ``"place=water -
             place=land within class_name"``.
-        effects: what backgrounds cause, for runs of composites, over all classes and by class; the rows are
-            those of ``metrics.swap_effects``.
+        effects: what backgrounds cause, for runs of composites; the rows are those of
+            ``metrics.swap_effects``.
 
     Raises:
         UsageError: no run, one given twice, an unknown ``by`` or contrast, options that do not go
@@ -606,25 +600,17 @@ def scores(
     """
     if by is not None and not isinstance(by, str):
         raise UsageError(f"by is one name, not {type(by).__name__}: Run.by takes several columns.")
-    if by == "class":
-        raise UsageError(
-            "Scores are by background, another attribute or cell or, with by=None, by class and over all, "
-            "not by 'class'."
-        )
     opened = open_runs(runs, least=1)
-    if effects:
-        if by is not None or contrast is not None:
-            raise UsageError("Effects of backgrounds are over all classes and by class: leave out the rest.")
-        parts = [effect_scores(opened, named=len(opened) > 1, by_class=each).rows for each in (False, True)]
-        return pl.concat(parts)
-    if contrast is not None:
-        if by is not None:
-            raise UsageError("A contrast has scores over all and by class: leave out by.")
-        return contrast_scores(opened, contrast, named=len(opened) > 1).scores
-    if by is not None:
-        return join_breakdowns(opened, by, named=len(opened) > 1)
-    # A copy: Polars can change a frame in place, and a run keeps its own.
-    return join_scores(opened, named=len(opened) > 1).clone()
+    named = len(opened) > 1
+    _refuse_mixed(by, contrast, effects=effects)
+    return scores_of(opened, by=by, contrast=contrast, effects=effects, named=named).rows
+
+
+def _refuse_mixed(by: str | None, contrast: str | Contrast | None, *, effects: bool) -> None:
+    if effects and contrast is not None:
+        raise UsageError("Effects are contrasts of their own: leave out the contrast.")
+    if (contrast is not None or effects) and by not in (None, "class"):
+        raise UsageError(f"Contrasts are shown over all classes or by class: leave out by {by}.")
 
 
 @checked
@@ -634,7 +620,7 @@ def format_scores(
     *,
     by_class: bool = False,
     contrast: str | Contrast | None = None,
-) -> str | ScoresView | ContrastScores:
+) -> str | ScoresTable:
     """Write the scores of runs for a person or a program, as ``counterground scores`` does.
 
     Args:
@@ -658,15 +644,10 @@ def format_scores(
                 f"The frame has no column {', '.join(missing)}: give rows of what scores(runs) returns, with "
                 "all columns, or the runs."
             )
-        return written_scores(runs, format, by_class)
+        return format_view(ScoresTable(runs, "class" if by_class else None), format)
     opened = open_runs(runs, least=1)
-    if contrast is not None:
-        names = class_names(opened) if by_class else None
-        several = len(opened) > 1
-        found = contrast_scores(opened, contrast, named=several, by_class=by_class, class_names=names)
-        return format_view(found, format)
-    joined = join_scores(opened, named=len(opened) > 1)
-    return written_scores(joined, format, by_class, class_names(opened) if by_class else None)
+    by = "class" if by_class else None
+    return format_view(scores_of(opened, by=by, contrast=contrast, named=len(opened) > 1), format)
 
 
 @checked

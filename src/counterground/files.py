@@ -337,13 +337,13 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_parquet(path: Path, frame: pl.DataFrame) -> None:
-    """Write ``frame`` to ``path`` as Parquet, atomically.
+def write_parquet(path: Path, frame: pl.DataFrame, metadata: dict[str, str] | None = None) -> None:
+    """Write ``frame`` to ``path`` as Parquet with metadata of the file, atomically.
 
     The same frame gives the same bytes. Python writes them, because Polars does not always say why it cannot.
     """
     content = BytesIO()
-    frame.write_parquet(content, compression="zstd", statistics=False)
+    frame.write_parquet(content, compression="zstd", statistics=False, metadata=metadata)
     write_bytes(path, content.getvalue())
 
 

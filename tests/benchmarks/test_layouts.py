@@ -772,7 +772,7 @@ def scored(benchmark) -> tuple[dict[str, float], pl.DataFrame]:
         },
     )
     scores = score_predictions(answers, by_class=False, design=benchmark.design).filter(
-        pl.col("group").is_null()
+        pl.col("level").is_null()
     )
     return dict(scores.select("metric", "value").iter_rows()), answers
 

@@ -118,12 +118,12 @@ def test_debug_shows_the_traceback(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("words", "first"), [("models --json", "["), ("models", "")])
-def test_a_reader_that_leaves_is_no_failure(words, first):
+@pytest.mark.parametrize("words", ["models --json", "models"])
+def test_a_reader_that_leaves_is_no_failure(words):
     shell = f"{sys.executable} -m counterground {words} | head -1; exit ${{PIPESTATUS[0]}}"
     ran = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
     assert ran.returncode == 0
-    assert ran.stdout == f"{first}\n"
+    assert ran.stdout.count("\n") == 1
     assert "Error" not in ran.stderr
 
 

@@ -161,9 +161,9 @@ def test_figure_3s_25_prairie_chickens_are_as_good_as_259(make_run):
     assert model_points([run], published=False)["comparable"].all()
 
 
-def test_models_without_groups_are_left_out(make_run, small_run):
-    bare = small_run.scores.filter(pl.col("metric") != "drop")
-    assert model_points([replace(small_run, scores=bare)], published=False).is_empty()
+def test_models_without_groups_are_left_out(small_run):
+    bare = small_run.predictions.with_columns(group=pl.lit(None, pl.String))
+    assert model_points([replace(small_run, predictions=bare)], published=False).is_empty()
 
 
 def test_runs_of_one_folder_name_are_told_apart(make_run):

@@ -14,7 +14,7 @@ from counterground.comparison import (
     model_points,
     rank_models,
 )
-from counterground.metrics import DROP, Contrast, Design, score_predictions
+from counterground.metrics import DROP, Contrast, Design
 from counterground.published import load_table
 from counterground.results import Run
 
@@ -91,7 +91,7 @@ def nested(make_run):
             first[places[:: len(places) // 30][: SHARED[spec]]] = False
             parts.append(rows.with_columns(correct=pl.Series(first)))
         found = pl.concat(parts)
-        return Run(run.path, run.info, found, score_predictions(found))
+        return Run(run.path, run.info, found)
 
     return make
 
@@ -168,7 +168,7 @@ def test_drops_by_chance_on_the_same_photos_do_not_agree(make_run, effect, lowes
     drawn = run.predictions.sort("model", "class_index", "group", "path").with_columns(
         correct=right.ravel(), cluster=pl.lit(None, dtype=pl.String)
     )
-    found = drop_agreement({"run": Run(run.path, run.info, drawn, score_predictions(drawn))}, published=False)
+    found = drop_agreement({"run": Run(run.path, run.info, drawn)}, published=False)
     (row,) = found.iter_rows(named=True)
     drops = right[..., 0, :].mean(-1) - right[..., 1, :].mean(-1)
     assert spearmanr(*drops).statistic > 0.4
@@ -193,7 +193,7 @@ def test_halves_are_of_the_clusters_of_the_design(make_run):
         design = Design(clusters=clusters)
         record = made.info.benchmark.model_copy(update={"design": design.to_json()})
         info = made.info.model_copy(update={"benchmark": record})
-        run = Run(made.path, info, drawn, score_predictions(drawn, design=design))
+        run = Run(made.path, info, drawn)
         (found[len(clusters)],) = drop_agreement({"run": run}, published=False).iter_rows(named=True)
     assert -0.15 < found[1]["correlation"] < 0.15
     assert found[2]["correlation"] > 0.4
@@ -238,7 +238,7 @@ def test_what_is_compared_is_the_first_contrast_of_the_first_run(make_run):
         design = Design(contrasts=contrasts).to_json()
         benchmark = made.info.benchmark.model_copy(update={"design": design})
         info = made.info.model_copy(update={"benchmark": benchmark})
-        return Run(made.path, info, made.predictions, score_predictions(made.predictions))
+        return Run(made.path, info, made.predictions)
 
     one, two = run("a", mirrored, DROP), run("b", DROP, mirrored)
     assert full_comparison([one, two], published=False).contrast == mirrored
@@ -258,7 +258,7 @@ def test_errors_by_clusters_of_two_designs_are_not_subtracted(make_run, tmp_path
         rows = rows.with_columns(class_name=pl.format("class {}", "class_index"))
         record = made.info.benchmark.model_copy(update={"design": design.to_json()})
         info = made.info.model_copy(update={"benchmark": record})
-        return Run(made.path, info, rows, score_predictions(rows, design=design))
+        return Run(made.path, info, rows)
 
     design = Design(clusters=("session",), weights=weights, contrasts=(DROP, shares))
     runs = [run("a", design), run("b", replace(design, clusters=("background",)))]

@@ -11,7 +11,6 @@ from scipy.special import ndtri
 from scipy.stats import t
 
 from counterground.comparison import effective_robustness, full_comparison, model_points
-from counterground.metrics import score_predictions
 from counterground.results import Run
 
 LEVELS = {
@@ -46,7 +45,7 @@ def alike(make_run):
             )
         found = pl.concat(parts).select(run.predictions.columns)
         found = found.cast(dict(run.predictions.schema))
-        return Run(run.path, run.info, found, score_predictions(found))
+        return Run(run.path, run.info, found)
 
     return made
 
@@ -136,7 +135,7 @@ def test_nothing_changes_where_photos_are_not_shared(alike):
     assert effective_robustness(points, answers=[None, *answers[1:]]).residuals.equals(plain)
     assert effective_robustness(points, answers=[*answers[:-1], None]).residuals[-1].equals(plain[-1])
     fewer = run.predictions.filter(pl.col("path") != "0/0/0.jpg")
-    other = Run(run.path, run.info, fewer, score_predictions(fewer))
+    other = Run(run.path, run.info, fewer)
     mixed = [answers_of(other, points)[0], *answers[1:]]
     assert effective_robustness(points, answers=mixed).residuals.equals(plain)
 

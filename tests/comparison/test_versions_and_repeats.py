@@ -17,7 +17,7 @@ from counterground.comparison import (
     model_points,
 )
 from counterground.errors import UsageError
-from counterground.metrics import compare_models, holm, score_predictions
+from counterground.metrics import compare_models, holm
 from counterground.results import select_models
 
 SIZES = np.full((6, 2), 40)
@@ -275,8 +275,8 @@ def test_more_pairs_correct_more(small_run):
     chosen = select_models({small_run.path: small_run}, [m.spec for m in small_run.info.models][:3])
     few = full_comparison(list(chosen.values()), published=False).tests
     many = full_comparison([small_run], published=False).tests
-    pairs = few.select("model_a", "model_b", "metric", "group", few="p_holm").join(
-        many, on=["model_a", "model_b", "metric", "group"], nulls_equal=True
+    pairs = few.select("model_a", "model_b", "metric", "level", few="p_holm").join(
+        many, on=["model_a", "model_b", "metric", "level"], nulls_equal=True
     )
     assert pairs.height == few.height == 12
     assert (pairs["few"] <= pairs["p_holm"]).all()
@@ -323,7 +323,7 @@ def test_photos_without_spread_are_compared(make_run, cluster):
     run = make_run(levels, sizes=np.full((4, 2), 4), name="s")
     shared = pl.lit("all") if cluster == "all" else pl.col("class_index").cast(pl.String)
     predictions = run.predictions.with_columns(cluster=shared)
-    run = type(run)(run.path, run.info, predictions, score_predictions(predictions))
+    run = type(run)(run.path, run.info, predictions)
     found = full_comparison(run, published=False)
     assert found.points["drop"].to_list() == [0.5, 0.5, 1.0]
     assert "torchvision:a minus torchvision:c" in format_comparison(found, "markdown")

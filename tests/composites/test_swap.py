@@ -34,11 +34,11 @@ discs, run = soft_discs, swapped_discs
 
 @pytest.fixture(scope="module")
 def effects(run):
-    rows = run.effects(by_class=False).filter(pl.col("class_name").is_null(), pl.col("background").is_null())
+    rows = run.effects(by_class=False).filter(pl.col("column").ne_missing("background"))
     return {
         (model, name): (value, low, high)
         for model, name, value, low, high in rows.select(
-            "model", "estimate", "value", "low", "high"
+            "model", "metric", "value", "low", "high"
         ).iter_rows()
     }
 
@@ -72,8 +72,7 @@ def test_a_head_is_fitted_on_the_photos_as_they_are_not_on_composites(discs, tmp
     rare = (pl.col("group") == "counter") & ~pl.col("path").str.contains(r"/[01]\.png")
     learnt = replace(discs, photos=discs.photos.filter(~rare))  # the class goes with the background
     run = cg.swap(learnt, {"corner": model}, out=tmp_path / "run", **QUICK)
-    whole = pl.col("background").is_null()
-    effect = run.effects(by_class=False).filter(whole, estimate="background_effect")
+    effect = run.effects(by_class=False).filter(metric="background_effect")
     assert effect["value"].to_list() == [1]
     assert run.info.models[0].description["head"]["photos"] == len(learnt)
     with pytest.raises(UsageError, match=r"corner: a head is fitted on photos as they are.*original to"):
@@ -164,9 +163,9 @@ def test_composites_of_several_kinds_have_no_drop_together(run, discs, tmp_path)
     """Not in scores, nor beside the drop of the photos as they are."""
     plain = cg.evaluate(discs, MODELS, out=tmp_path / "plain", label_space="benchmark", report=False)
     for each in (run, cg.open_run(run.path)):
-        assert "drop" not in each.scores["metric"]
-        assert not {"common", "counter"} & set(each.scores["group"])
-        assert not each.scores.filter(metric="background_effect").is_empty()
+        assert "drop" not in each.estimates()["metric"]
+        assert not {"common", "counter"} & set(each.estimates()["level"])
+        assert not each.estimates().filter(metric="background_effect").is_empty()
     both = cg.compare([plain, run])
     assert set(both.points["source"]) == {"plain"}
     assert set(both.tests.filter(source_a="run")["metric"]) == {"accuracy"}
@@ -255,5 +254,5 @@ def test_masks_come_from_a_folder_beside_the_photos(discs, tmp_path):
     )
     assert run.info.intervention.masks == str(discs.root / "masks")
     effects = swap_effects(run.rows, design=run.design, by_class=False)
-    found = effects.filter(pl.col("estimate") == "background_effect").select("model", "value")
+    found = effects.filter(pl.col("metric") == "background_effect").select("model", "value")
     assert dict(found.iter_rows())["background"] == 1

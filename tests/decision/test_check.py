@@ -91,7 +91,7 @@ def test_accuracy_has_a_limit_too(run):
 def test_without_an_interval_none_is_said_to_contain_the_limit(make_run):
     run = make_run({"a": (0.9, 0.8)})
     rows = run.predictions.with_columns(cluster=pl.lit("one"))
-    alone = replace(run, predictions=rows, scores=score_predictions(rows))
+    alone = replace(run, predictions=rows)
     for each in (alone, chosen(alone, replace(CHOSEN, referee="a"))):
         found = cg.check(each, max_drop=15, min_accuracy=60).findings
         assert [each.low for each in found] == [None, None]
@@ -125,11 +125,11 @@ def nearly_equal(make_run):
     """A run, and runs of the same model that is wrong on some more of 400 photos, all of them counter."""
     base = make_run({"same": (1.0, 1.0)}, classes=["goose"], per_group=200)
     rows = answers_of(base.predictions.with_columns(cluster=pl.lit(None, pl.String)), 0)
-    base = replace(base, predictions=rows, scores=score_predictions(rows))
+    base = replace(base, predictions=rows)
     worse = {}
     for wrong in (1, 12):
         rows = answers_of(base.predictions, wrong)
-        worse[wrong] = replace(base, predictions=rows, scores=score_predictions(rows))
+        worse[wrong] = replace(base, predictions=rows)
     return base, worse
 
 
@@ -173,7 +173,7 @@ def test_as_many_photos_as_advised_decide_as_often_as_promised(common, counter, 
     ordinal = pl.int_range(pl.len()).over("group")
     right = pl.when(group="common").then(round(100 * common)).otherwise(round(100 * counter))
     rows = run.predictions.with_columns(correct=ordinal * 77 % 100 < right, cluster=pl.lit(None, pl.String))
-    run = replace(run, predictions=rows, scores=score_predictions(rows))
+    run = replace(run, predictions=rows)
     (found,) = cg.check(run, max_drop=limit).findings
     assert (found.value, found.verdict) == (pytest.approx(common - counter), "undecided")
     advised = found.needed

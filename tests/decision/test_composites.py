@@ -16,7 +16,7 @@ def test_a_limit_is_for_the_background_effect_by_both_ways_of_clusters(run):
     found = cg.check(run, max_drop=50)
     assert [each.check for each in found.findings] == ["background_effect"] * 3
     effects = swap_effects(run.predictions, by_class=False)
-    effects = effects.filter(pl.col("estimate") == "background_effect")
+    effects = effects.filter(pl.col("metric") == "background_effect")
     for together, effect in zip(found.findings, effects.iter_rows(named=True), strict=True):
         (alone,) = cg.check(run, max_drop=50, models=[effect["model"]]).findings
         assert (alone.model, alone.value) == (effect["model"], effect["value"])
@@ -76,7 +76,7 @@ def test_the_error_of_a_drop_by_two_ways_is_that_of_its_interval():
     one = contrast_error(Stratification(*where, frame["cluster"]), right)
     found = drop_interval(right, *where, frame["cluster"], crossed=frame["background_cluster"])
     assert two.left - two.right == pytest.approx(found.value)
-    assert two.clusters == found.clusters == 16
+    assert two.clusters == found.fewest_clusters == 16
     assert two.variance > one.variance
     assert two.known <= two.degrees < one.degrees
 

@@ -77,7 +77,7 @@ def test_the_held_out_drop_is_what_evaluate_says_of_the_benchmark(photos, tmp_pa
     run = cg.evaluate(
         tmp_path / "pairs", REFEREE, label_space="benchmark", out=tmp_path / "run", report=False
     )
-    (drop,) = run.scores.filter(pl.col("class_index").is_null(), metric="drop").rows(named=True)
+    (drop,) = run.estimates().filter(pl.col("class_index").is_null(), metric="drop").rows(named=True)
     for name in ("value", "low", "high", "n", "clusters"):
         assert getattr(found.reported_drop, name) == pytest.approx(drop[name], abs=1e-12)
 
@@ -151,7 +151,7 @@ def test_a_swapped_benchmark_says_that_its_interval_is_too_narrow(photos, tmp_pa
         tmp_path / "pairs", REFEREE, label_space="benchmark", out=tmp_path / "run", report=False
     )
     assert "too narrow for colour_model:brightness" in run.info.benchmark.notes[-1]
-    (drop,) = run.scores.filter(pl.col("class_index").is_null(), metric="drop").rows(named=True)
+    (drop,) = run.estimates().filter(pl.col("class_index").is_null(), metric="drop").rows(named=True)
     assert found.reported_drop.high - found.reported_drop.low > drop["high"] - drop["low"]
     assert "report the one in the notes" in " ".join(cg.compare(run).warnings)
 

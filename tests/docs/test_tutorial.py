@@ -61,7 +61,7 @@ def test_no_output_and_no_photo_of_others_is_committed():
 def test_the_planted_reliance_is_found_and_its_twin_is_cleared(executed):
     notebook, folder = executed
     run = open_run(folder / "tutorial" / "run")
-    drops = run.scores.filter(pl.col("class_index").is_null(), metric="drop")
+    drops = run.estimates().filter(pl.col("class_index").is_null(), metric="drop")
     low = dict(drops.select("model", "low").iter_rows())
     high = dict(drops.select("model", "high").iter_rows())
     assert low["biased"] > 0.3

@@ -58,27 +58,32 @@ def scores(table, **asked):
     found = score_predictions(_predictions(table), design=design)
     holm = {each.name: corrected_drops(regroup(found), each) for each in design.contrasts}
     for row in found.iter_rows(named=True):
-        overall = row["class_index"] is None and row["group"] is None and row["metric"] in holm
+        overall = row["class_index"] is None and row["metric"] in holm
         p_holm = holm[row["metric"]][row["model"]] if overall else None
         of_class = "" if row["class_index"] is None else f" of class {row['class_index']}"
-        quantity = _joined(row["metric"], row["group"]) + of_class
-        yield from _rows(row | {"p_holm": p_holm}, row["model"], {quantity: _ESTIMATE})
+        more = {"p_holm": p_holm, "clusters": _fewest(row)}
+        yield from _rows(row | more, row["model"], {_quantity(row) + of_class: _ESTIMATE})
 
 
 def breakdown(table, columns, *, balanced=True, **asked):
     """Accuracy on each combination of values of columns."""
     for row in score_by(_predictions(table), columns, balanced=balanced, design=_design(**asked)).to_dicts():
-        cell = " & ".join(f"{column}={row[column]}" for column in columns)
+        cell = " & ".join(
+            f"{column}={level}" for column, level in zip(columns, row["level"].split(" & "), strict=True)
+        )
         how = "accuracy over classes" if balanced else "accuracy over photos"
-        yield from _rows(row, row["model"], {f"{how}, {cell}": "value low high - - - - n clusters"})
+        quantities = {f"{how}, {cell}": "value low high - - - - n clusters"}
+        yield from _rows(row | {"clusters": _fewest(row)}, row["model"], quantities)
 
 
 def effects(table, chance):
     """What backgrounds cause, from composites, overall and by class."""
+    names = dict(table.select("class_index", "class_name").unique().rows())
     for row in swap_effects(table, chance=chance).to_dicts():
-        of_class = f" of class {row['class_name']}" if row["class_name"] else ""
-        quantity = " ".join(filter(None, ("effect", row["estimate"], row["background"]))) + of_class
-        yield from _rows(row, row["model"], {quantity: "value low high p_value - - - n foreground_clusters"})
+        of_class = "" if row["class_index"] is None else f" of class {names[row['class_index']]}"
+        background = row["level"] if row["column"] == "background" else None
+        quantity = " ".join(filter(None, ("effect", row["metric"], background))) + of_class
+        yield from _rows(row, row["model"], {quantity: "value low high p_value - - - n clusters"})
 
 
 def comparison(table=None, contrast=None, scale="probit", **asked):
@@ -86,7 +91,7 @@ def comparison(table=None, contrast=None, scale="probit", **asked):
     runs = [] if table is None else [_run(table, **asked)]
     found = full_comparison(runs, published=table is None, contrast=contrast, scale=scale)
     for row in found.every_test.to_dicts():
-        pair, quantity = f"{row['model_a']} - {row['model_b']}", _joined(row["metric"], row["group"])
+        pair, quantity = f"{row['model_a']} - {row['model_b']}", _quantity(row)
         yield from _rows(
             row, pair, {f"difference of {quantity}": _ESTIMATE.replace("value", "difference", 1)}
         )
@@ -283,6 +288,14 @@ def _rows(of, model, quantities):
         yield {"model": model, "quantity": quantity, **dict(zip(COLUMNS, values, strict=False))}
 
 
+def _quantity(row):
+    return _joined(row["contrast"] if row["column"] == "side" else row["metric"], row["level"])
+
+
+def _fewest(row):
+    return min(row[name] for name in ("clusters", "clusters_2") if row[name] is not None)
+
+
 def _joined(name, part):
     return name if part is None else f"{name}, {part}"
 
@@ -332,4 +345,4 @@ def _run(table, names=None, **asked):
         counts=CountsRecord(photos=photos, unreadable=0, converted_to_rgb=0, ties={}),
         intervention=True if "swap" in table.columns else None,
     )
-    return Run(Path("run"), info, predictions, score_predictions(predictions, design=design))
+    return Run(Path("run"), info, predictions)

@@ -76,7 +76,7 @@ def test_a_run_folder_holds_everything_and_reads_back(photos, tiny_clip, tmp_pat
     again = open_run(tmp_path / "run")
     assert dict(again.predictions.schema) == {**PREDICTIONS_SCHEMA, "photo_pixels": pl.Float64}
     assert again.predictions.equals(run.predictions)
-    assert again.scores.equals(run.scores)
+    assert again.estimates().equals(run.estimates())
     assert again.info.model_dump(mode="json") == run.info.model_dump(mode="json")
     assert again.info.candidates.name == "imagenet"
     assert again.info.candidates.size == 1000
@@ -205,11 +205,11 @@ def test_photos_that_are_not_rgb_are_counted(photos, tiny_clip, tmp_path):
 
 def test_a_missing_group_is_null_never_zero(photos, tiny_clip, tmp_path):
     shutil.rmtree(photos / "flamingo" / "counter-sky")
-    scores = run_on(photos, tiny_clip, tmp_path / "run").scores
+    scores = run_on(photos, tiny_clip, tmp_path / "run").estimates()
     flamingo = read_benchmark(photos).classes.index_of("flamingo")
     rows = scores.filter(pl.col("class_index") == flamingo)
     assert rows.filter(pl.col("metric") == "drop")["value"].null_count() == 1
-    assert not ((rows["group"] == "counter") & (rows["value"] == 0)).any()
+    assert not ((rows["level"] == "counter") & (rows["value"] == 0)).any()
 
 
 def test_names_written_alike_tie_exactly(photos, tiny_clip, tmp_path):

@@ -80,7 +80,7 @@ def test_networks_functions_and_ready_models_are_evaluated_under_their_names(eva
     }
     run = evaluate(models)
     assert run.predictions["model"].unique(maintain_order=True).to_list() == list(models)
-    assert run.scores["model"].unique(maintain_order=True).to_list() == list(models)
+    assert run.estimates()["model"].unique(maintain_order=True).to_list() == list(models)
     assert [model.name for model in run.info.models] == list(models)
     assert {model.name: model.spec for model in run.info.models} == {
         "ours": "object:Mean",
@@ -104,7 +104,7 @@ def test_one_model_needs_no_list_and_is_called_by_its_class(evaluate, tiny_clip)
     two = evaluate([(Mean(), small, NAMES), f"open_clip:{tiny_clip}"], "two")
     for given in (run, run.path, [run, two]):
         assert "| ice bear |" in cg.format_scores(given, "markdown", by_class=True)
-    assert "| 0 |" in cg.format_scores(run.scores, "markdown", by_class=True)
+    assert "| 0 |" in cg.format_scores(run.estimates(), "markdown", by_class=True)
 
 
 def test_an_object_is_answered_from_the_store_until_a_weight_changes(evaluate):
@@ -530,7 +530,7 @@ def test_a_name_goes_wherever_the_model_goes_and_its_specification_repeats_the_r
     assert f"-m 'small clip={clip}' -m Mean=MODULE:FUNCTION" in repeat_command(run)
     assert "what small clip was trained on" in bibliography([run])
     for model in ("small clip", clip):  # options take either
-        assert select_models({run.path: run}, [model])[run.path].scores["model"].unique().to_list() == [
+        assert select_models({run.path: run}, [model])[run.path].estimates()["model"].unique().to_list() == [
             "small clip"
         ]
         assert set(cg.compare(run, against=model).tests["model_b"]) == {"small clip"}

@@ -62,10 +62,12 @@ def drawn(n=600, seed=0, **columns):
     return frame.with_columns(cluster=pl.Series(rng.integers(25, size=n)).cast(pl.String))
 
 
-def figure(scores, metric, group=None, index=None):
+def figure(scores, metric, level=None, index=None):
+    """Left minus right of a contrast; with a level, the accuracy of that side."""
+    about = {"metric": metric} if level is None else {"metric": "accuracy", "contrast": metric}
     rows = scores.filter(
-        pl.col("metric") == metric,
-        pl.col("group").eq_missing(pl.lit(group, pl.String)),
+        *(pl.col(name) == value for name, value in about.items()),
+        pl.col("level").eq_missing(pl.lit(level, pl.String)),
         pl.col("class_index").eq_missing(pl.lit(index, pl.Int32)),
     )
     assert rows.height == 1
@@ -210,17 +212,15 @@ def test_the_drop_is_one_contrast():
     other = Contrast("other", "group=common", "group=counter")
     design = Design(contrasts=(DROP, other))
     scores = score_predictions(frame, design=design)
-    drops, others = (
-        scores.filter(pl.col("metric") == name, pl.col("group").is_null()) for name in ("drop", "other")
-    )
-    assert_frame_equal(drops.drop("metric"), others.drop("metric"))
+    drops, others = (scores.filter(pl.col("metric") == name) for name in ("drop", "other"))
+    assert_frame_equal(drops.drop("metric", "contrast"), others.drop("metric", "contrast"))
     assert drops.height == 3 * 4
-    assert_frame_equal(score_predictions(frame), scores.filter(pl.col("metric") != "other"))
+    assert_frame_equal(score_predictions(frame), scores.filter(pl.col("contrast").ne_missing("other")))
     tests = [
         compare_models(frame, contrast=contrast).filter(metric=contrast.name) for contrast in (DROP, other)
     ]
     columns = ["difference", "low", "high", "p_value", "n", "clusters"]
-    assert_frame_equal(tests[0].select(columns), tests[1].filter(pl.col("group").is_null()).select(columns))
+    assert_frame_equal(tests[0].select(columns), tests[1].select(columns))
 
 
 def test_strata_without_a_side_are_left_out_and_counted():
@@ -240,9 +240,7 @@ def test_strata_without_a_side_are_left_out_and_counted():
     found = figure(score_contrast(frame, contrast), "x")
     assert found["value"] == pytest.approx(right[0] - right[1:4].mean())
     assert (found["n"], found["clusters"]) == (4, 4)
-    by_class = score_contrast(frame, contrast).filter(
-        pl.col("class_index").is_not_null(), pl.col("group").is_null()
-    )
+    by_class = score_contrast(frame, contrast).filter(pl.col("class_index").is_not_null(), metric="x")
     assert by_class["value"].null_count() == 2
     nothing = Contrast("x", "place=water", "place=land & class_name=c")
     assert figure(score_contrast(frame, nothing), "x")["value"] is None
@@ -313,11 +311,11 @@ def test_contrasts_of_two_models_are_paired_photo_by_photo():
     contrast = Contrast("x", "place=water", "place=land")
     read = [Compared(key[0], key[1:], found) for key, found in read_answers(frame)]
     tests = compare_answers(read, contrast)
-    assert tests.select("metric", "group").rows() == [
-        ("accuracy", None),
-        ("x", "place=water"),
-        ("x", "place=land"),
-        ("x", None),
+    assert tests.select("metric", "contrast", "column", "level").rows() == [
+        ("accuracy", None, None, None),
+        ("accuracy", "x", "side", "place=water"),
+        ("accuracy", "x", "side", "place=land"),
+        ("x", "x", None, None),
     ]
     groups = frame.filter(model="m0")["place"].replace({"water": "common", "land": "counter"})
     pair = [frame.filter(model=name) for name in ("m0", "m1")]
@@ -342,10 +340,12 @@ def test_contrasts_of_two_models_are_paired_photo_by_photo():
 def test_a_breakdown_by_cell_has_the_accuracy_of_each():
     frame = answers(drawn(place=["water", "land"]))
     found = score_by(frame, ("class_name", "place"))
+    assert set(found["column"]) == {"class_name & place"}
     for row in found.iter_rows(named=True):
-        part = frame.filter(class_name=row["class_name"], place=row["place"])
+        name, place = row["level"].split(" & ")
+        part = frame.filter(class_name=name, place=place)
         assert row["value"] == pytest.approx(part["correct"].mean())
-        assert (row["n"], row["classes"]) == (part.height, 1)
+        assert row["n"] == part.height
     assert found.height == 6
 
 

@@ -12,7 +12,7 @@ from statsmodels.api import OLS
 
 from counterground.errors import UsageError
 from counterground.metrics import (
-    EFFECTS_SCHEMA,
+    SCORES_SCHEMA,
     SETTING_SCHEMA,
     drop_interval,
     read_answers,
@@ -107,9 +107,9 @@ def effects(predictions):
 
 def row(effects, estimate, class_name=None, background=None):
     found = effects.filter(
-        pl.col("estimate") == estimate,
-        pl.col("class_name").eq_missing(pl.lit(class_name, pl.String)),
-        pl.col("background").eq_missing(pl.lit(background, pl.String)),
+        pl.col("metric") == estimate,
+        pl.col("class_index").eq_missing(pl.lit(class_name and int(class_name[-1]), pl.Int32)),
+        pl.lit(value=background is None) | pl.col("level").eq_missing(pl.lit(background, pl.String)),
     )
     assert found.height == 1, (estimate, class_name, background)
     return found.row(0, named=True)
@@ -127,9 +127,9 @@ def test_mixed_same_mixed_rand_and_bg_gap_are_plain_accuracies(predictions, effe
     gap = row(effects, "bg_gap")
     assert gap["value"] == pytest.approx(same - rand, abs=1e-12)
     assert gap["low"] < gap["value"] < gap["high"]
-    assert (gap["n"], gap["foreground_clusters"]) == (2 * FOREGROUNDS, FOREGROUNDS)
+    assert (gap["n"], gap["clusters"]) == (2 * FOREGROUNDS, FOREGROUNDS)
     used = predictions.filter(pl.col("swap").str.starts_with("mixed"))["background_photo"]
-    assert gap["background_clusters"] == used.n_unique()
+    assert gap["clusters_2"] == used.n_unique()
 
 
 def several(predictions, counted, *, foreign):
@@ -153,12 +153,12 @@ def test_the_adversarial_score_and_the_flip_share_are_those_of_all_choices_of_k(
     effects = swap_effects(predictions)
     k, expected = several(predictions, lambda some: all(each["correct"] for each in some), foreign=True)
     adversarial = row(effects, "adversarial")
-    assert (adversarial["k"], adversarial["value"]) == (k, pytest.approx(expected, abs=1e-9))
+    assert (adversarial["level"], adversarial["value"]) == (str(k), pytest.approx(expected, abs=1e-9))
     k, expected = several(
         predictions, lambda some: len({each["predicted_index"] for each in some}) == 1, foreign=False
     )
     flips = row(effects, "flip_share")
-    assert (flips["k"], flips["value"]) == (k, pytest.approx(expected, abs=1e-9))
+    assert (flips["level"], flips["value"]) == (str(k), pytest.approx(expected, abs=1e-9))
     assert adversarial["n"] == flips["n"] == 60
 
 
@@ -170,7 +170,7 @@ def test_costs_background_only_and_chance(predictions, effects):
     alone = row(effects, "background_only")
     assert alone["value"] == pytest.approx(accuracy(predictions, pl.col("swap") == "background_only"))
     assert row(effects, "chance")["value"] == 0.125
-    assert "chance" not in swap_effects(predictions, by_class=False)["estimate"]
+    assert "chance" not in swap_effects(predictions, by_class=False)["metric"]
 
 
 def test_each_background_is_compared_with_grey_and_with_the_mean(predictions, effects):
@@ -249,10 +249,10 @@ def test_parts_of_each_class_and_of_all_add_up(effects):
 
 def test_a_class_has_the_figures_that_it_has_alone(predictions, effects):
     alone = swap_effects(predictions.filter(class_name="class 1"), by_class=False)
-    within = effects.filter(class_name="class 1")
+    within = effects.filter(class_index=1)
     # Which photos are of another class, and k, need all classes.
-    compared = ~pl.col("estimate").is_in(["adversarial", "flip_share"])
-    columns = ["estimate", "background", "value", "n", "foreground_clusters", "background_clusters"]
+    compared = ~pl.col("metric").is_in(["adversarial", "flip_share"])
+    columns = ["metric", "level", "value", "n", "clusters", "clusters_2"]
     assert_frame_equal(
         within.filter(compared).select(columns), alone.filter(compared).select(columns), abs_tol=1e-12
     )
@@ -294,7 +294,7 @@ def test_the_share_of_a_drop_that_may_be_none_is_not_told():
 def test_without_composites_of_size_it_is_part_of_the_rest(predictions):
     some = predictions.filter(~pl.col("swap").str.starts_with("placed"))
     effects = swap_effects(some, by_class=False)
-    assert "size_effect" not in effects["estimate"]
+    assert "size_effect" not in effects["metric"]
     expected = row(effects, "observed_drop")["value"] - row(effects, "background_effect")["value"]
     assert row(effects, "rest")["value"] == pytest.approx(expected, abs=1e-12)
 
@@ -306,16 +306,15 @@ def test_the_background_effect_is_over_all_classes_that_show_it_however_few_show
     some = predictions.filter(~is_placed | (pl.col("class_index") == 0))
     found = swap_effects(some)
     whole, expected = row(found, "background_effect"), row(effects, "background_effect")
-    assert (whole, whole["classes"]) == (expected, 3)
+    assert whole == expected
     alone = swap_effects(some.filter(class_index=0), by_class=False)
     for name in ("observed_drop", "size_effect", "rest", "background_share"):
         assert row(found, name)["value"] == row(alone, name)["value"]
-        assert row(found, name)["classes"] == 1
     part = row(found, "background_part")
-    assert (part["value"], part["classes"]) == (row(alone, "background_effect")["value"], 1)
+    assert part["value"] == row(alone, "background_effect")["value"]
     parts = part["value"] + row(found, "size_effect")["value"] + row(found, "rest")["value"]
     assert row(found, "observed_drop")["value"] == pytest.approx(parts, abs=1e-12)
-    assert found.filter(pl.col("class_name").is_not_null(), estimate="background_part").is_empty()
+    assert found.filter(pl.col("class_index").is_not_null(), metric="background_part").is_empty()
 
 
 def test_without_a_drop_of_some_classes_the_background_effect_is_still_over_all(predictions, effects):
@@ -323,7 +322,9 @@ def test_without_a_drop_of_some_classes_the_background_effect_is_still_over_all(
     some = predictions.filter(~is_counter.fill_null(value=False) | (pl.col("class_index") != 2))
     found = swap_effects(some, by_class=False)
     assert row(found, "background_effect") == row(effects, "background_effect")
-    assert row(found, "background_part")["classes"] == row(found, "rest")["classes"] == 2
+    both = swap_effects(some.filter(pl.col("class_index") != 2), by_class=False)
+    assert row(found, "background_part")["value"] == row(both, "background_effect")["value"]
+    assert row(found, "rest")["value"] == row(both, "rest")["value"]
 
 
 def test_plain_grey_is_no_photograph(predictions, effects):
@@ -336,9 +337,9 @@ def test_plain_grey_is_no_photograph(predictions, effects):
 def test_models_stand_one_after_the_other(predictions):
     second = predictions.with_columns(model=pl.lit("other"), correct=~pl.col("correct"))
     effects = swap_effects(pl.concat([predictions, second]).lazy(), by_class=False)
-    assert effects.schema == EFFECTS_SCHEMA
+    assert effects.schema == SCORES_SCHEMA
     assert effects["model"].unique(maintain_order=True).to_list() == ["m", "other"]
-    both = effects.filter(pl.col("estimate") == "background_effect")["value"]
+    both = effects.filter(pl.col("metric") == "background_effect")["value"]
     assert both[0] == pytest.approx(-both[1], abs=1e-12)
 
 
@@ -358,7 +359,7 @@ def test_the_drop_of_photos_as_they_are_is_that_of_a_run_without_composites(wron
     drop = drop_interval(*(alone[name] for name in ("correct", "class_index", "group", "cluster")))
     assert (found["value"], found["n"], found["p_value"]) == pytest.approx((drop.value, drop.n, drop.p_value))
     assert (found["low"], found["high"]) == pytest.approx((drop.low, drop.high))
-    assert found["foreground_clusters"] == found["background_clusters"] == drop.clusters
+    assert found["clusters"] == drop.clusters
 
 
 def test_predictions_of_photos_as_they_are_are_refused(predictions):
@@ -393,8 +394,8 @@ def test_labels_with_foregrounds_of_their_own_show_no_effect_of_backgrounds(kind
     found = swap_effects(answered(easy, part))
     assert row(found, "observed_drop")["value"] == -1
     gone = {"background_effect", "rest", "background_share", "background_against_grey"}
-    assert gone | {"background_against_mean"} <= set(whole["estimate"])
-    assert not (gone | {"background_against_mean"}) & set(found["estimate"])
+    assert gone | {"background_against_mean"} <= set(whole["metric"])
+    assert not (gone | {"background_against_mean"}) & set(found["metric"])
 
 
 def test_the_effect_of_backgrounds_is_paired_over_foregrounds():
@@ -416,7 +417,7 @@ def test_the_interval_of_the_rest_ends_where_what_it_sums_does(predictions):
     """With two clusters of each way, t standard errors reach farther than differences of accuracies."""
     half = pl.col("foreground").str.tail(1).is_in(list("13579")).cast(pl.String)
     two = predictions.with_columns(cluster=half, background_cluster=pl.concat_str(pl.lit("b"), half))
-    rest = pl.col("estimate") == "rest"
+    rest = pl.col("metric") == "rest"
     for rows, largest in ((two, 3), (two.filter(~pl.col("swap").str.starts_with("placed")), 2)):
         found = swap_effects(rows).filter(rest)
         assert found.select(pl.min("low"), pl.max("high")).row(0) == (-largest, largest)

@@ -65,7 +65,7 @@ def test_scores_of_rebuilt_photos_are_table_3(model):
     scores = score_predictions(rebuilt(model), by_class=False)
     for metric, group in (("accuracy", "common"), ("accuracy", "counter"), ("drop", None)):
         column = group or metric
-        row = scores.filter(pl.col("metric") == metric, pl.col("group").eq_missing(group)).row(0, named=True)
+        row = scores.filter(pl.col("metric") == metric, pl.col("level").eq_missing(group)).row(0, named=True)
         tolerance = 0.02 if (model, column) not in MISPRINTS_REBUILT else 0.2
         assert 100 * row["value"] == pytest.approx(printed(model)[column], abs=tolerance), column
         assert row["low"] < row["value"] < row["high"]

@@ -73,7 +73,7 @@ def test_a_package_adds_a_metric(package):
     scores = score_predictions(frame)
     added = scores.filter(metric="confident")
     assert scores.filter(pl.col("metric") != "confident").equals(before)
-    assert added["group"].to_list() == [None, "counter"]
+    assert added["level"].to_list() == [None, "counter"]
     counter = frame.filter(group="counter").group_by("class_index").agg((pl.col("confidence") > 0.9).mean())
     assert added["value"][1] == pytest.approx(counter["confidence"].mean())
     assert added["low"][1] <= added["value"][1] <= added["high"][1]
@@ -87,13 +87,13 @@ def test_a_metric_of_a_package_has_its_own_intervals_in_each_class(package):
     clusters = pl.format("{}", pl.int_range(pl.len()) // 4 % 3)
     frame = predictions().with_columns(clusters.alias("cluster"), confidence=pl.col("confidence").round())
     sure = frame.with_columns(correct=pl.col("confidence") > 0.9)
-    shown = ["class_index", "group", "value", "low", "high"]
+    shown = ["class_index", "level", "value", "low", "high"]
     own, expected = (
         score_predictions(rows).filter(pl.col("class_index").is_not_null(), metric=metric).select(shown)
         for rows, metric in ((frame, "in_classes"), (sure, "accuracy"))
     )
-    expected = own.select("class_index", "group").join(
-        expected, on=["class_index", "group"], how="left", nulls_equal=True
+    expected = own.select("class_index", "level").join(
+        expected, on=["class_index", "level"], how="left", nulls_equal=True
     )
     assert len(own) == 8
     assert own.equals(expected)

@@ -74,7 +74,7 @@ def table(rows):
 
 
 def ends(scores, index, metric="accuracy", group=None):
-    rows = scores.filter(pl.col("group").eq_missing(pl.lit(group, pl.String)), metric=metric)
+    rows = scores.filter(pl.col("level").eq_missing(pl.lit(group, pl.String)), metric=metric)
     return rows.filter(class_index=index).select("low", "high").row(0)
 
 
@@ -253,7 +253,7 @@ def test_classes_without_a_group_and_sides_of_one_cluster_have_finite_intervals(
     rows = scores.filter(pl.col("class_index").is_not_null(), pl.col("low").is_not_null())
     assert len(rows) == shown
     assert ((rows["low"] >= -1) & (rows["high"] <= 1) & (rows["low"] < rows["high"])).all()
-    missing = scores.filter(pl.col("class_index") == 1, pl.col("group") == "counter").row(0, named=True)
+    missing = scores.filter(pl.col("class_index") == 1, pl.col("level") == "counter").row(0, named=True)
     assert (missing["value"], missing["low"]) == (None, None)
 
 
@@ -312,21 +312,19 @@ def test_cells_and_contrasts_of_one_class_have_the_intervals_of_its_rows():
     for index in range(4):
         for group in ("common", "counter"):
             expected = ends(scores, index, group=group)
-            row = by.filter(class_name=f"class {index}", background=group)
+            row = by.filter(level=f"class {index} & {group}")
             assert row.select("low", "high").row(0) == pytest.approx(expected, abs=1e-12)
             found = alone[f"class {index}", group]
             assert (found.low, found.high) == pytest.approx(expected, abs=1e-12)
         assert ends(again, index, "again") == pytest.approx(ends(scores, index, "drop"), abs=1e-12)
-    balanced = score_by(frame.filter(pl.col("class_index") == 2), ("background",))
-    assert (balanced["classes"] == 1).all()
 
 
 def test_a_class_that_is_all_classes_has_the_interval_of_all():
     frame = photos((9, 10), (3, 10)).filter(pl.col("class_index") == 0)
     scores = score_predictions(frame)
-    shown = ["group", "metric", "value", "low", "high", "p_value"]
+    shown = ["level", "metric", "value", "low", "high", "p_value"]
     own = scores.filter(pl.col("class_index") == 0)
     whole = scores.filter(pl.col("class_index").is_null()).join(
-        own.select("group", "metric"), on=["group", "metric"], nulls_equal=True
+        own.select("level", "metric"), on=["level", "metric"], nulls_equal=True
     )
     assert own.select(shown).rows() == whole.select(shown).rows()

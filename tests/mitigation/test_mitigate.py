@@ -99,7 +99,7 @@ def test_the_unmitigated_model_is_predicted_as_evaluate_does(mitigated, planted,
 
 def test_figures_are_those_of_the_runs_scores_and_of_its_comparison(mitigated):
     run, record = mitigated.run, mitigated.record
-    overall = run.scores.filter(pl.col("class_index").is_null())
+    overall = run.estimates().filter(pl.col("class_index").is_null())
     for model, found in [
         ("Planted", record.unmitigated),
         *((each.model, each.mitigated) for each in record.methods),
@@ -110,7 +110,7 @@ def test_figures_are_those_of_the_runs_scores_and_of_its_comparison(mitigated):
             (found.counter, "accuracy", "counter"),
             (found.drop, "drop", None),
         ):
-            row = rows.filter(pl.col("metric") == metric, pl.col("group").eq_missing(pl.lit(group)))
+            row = rows.filter(pl.col("metric") == metric, pl.col("level").eq_missing(pl.lit(group)))
             assert row.select("value", "low", "high").row(0) == (figure.value, figure.low, figure.high)
     for each in record.methods:
         assert each.cost.value == pytest.approx(record.unmitigated.common.value - each.mitigated.common.value)
@@ -391,7 +391,7 @@ def test_parts_and_figures_follow_the_clusters_of_the_design(clusters, tmp_path)
     photos = replace(photos, photos=photos.photos.with_columns(site=site), design=design)
     found = cg.mitigate(photos, Planted(), "text-projection", out=tmp_path / "run")
     assert sum(part.clusters for part in found.record.parts) == photos.photos[clusters[0]].n_unique()
-    scores = found.run.scores.filter(pl.col("class_index").is_null(), metric="drop")
+    scores = found.run.estimates().filter(pl.col("class_index").is_null(), metric="drop")
     each = found.record.methods[0]
     for model, drop in (("Planted", found.record.unmitigated.drop), (each.model, each.mitigated.drop)):
         limits = scores.filter(model=model).select("value", "low", "high").row(0)
@@ -515,7 +515,7 @@ def test_figures_are_of_the_clusters_that_the_design_names(tmp_path):
             seed=1,
         )
         records[name] = found.record
-        overall = found.run.scores.filter(pl.col("class_index").is_null(), pl.col("group").is_null())
+        overall = found.run.estimates().filter(pl.col("class_index").is_null(), pl.col("level").is_null())
         drop = overall.row(
             by_predicate=(pl.col("metric") == "drop") & (pl.col("model") == "Planted"), named=True
         )

@@ -73,7 +73,7 @@ def families(tmp_path_factory, make_run):
         Image.fromarray(random.integers(0, 256, (40, 60, 3), dtype=np.uint8)).save(file)
         identities[path] = photo_id(file)
     predictions = run.predictions.with_columns(photo_id=pl.col("path").replace_strict(identities))
-    run = type(run)(run.path, run.info.model_copy(update={"models": models}), predictions, run.scores)
+    run = type(run)(run.path, run.info.model_copy(update={"models": models}), predictions)
     about = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
     names = ("ice bear", "flamingo")
     photos = predictions.select(about).unique(maintain_order=True)

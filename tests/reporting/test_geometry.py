@@ -10,7 +10,7 @@ from counterground.results import regroup
 
 
 def marked(run):
-    return [(model, mark(place)) for place, model in enumerate(regroup(run.scores))]
+    return [(model, mark(place)) for place, model in enumerate(regroup(run.estimates()))]
 
 
 def test_without_groups_there_is_no_drop_chart(make_run):

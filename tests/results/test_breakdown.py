@@ -13,16 +13,9 @@ import counterground as cg
 from counterground.cli import main
 
 # The command prints it, and no face of the room does: the sentence after the table.
-from counterground.metrics import BREAKDOWN_SCHEMA, KEY_SCHEMA, score_by
-from counterground.results import (
-    BreakdownView,
-    contrast_scores,
-    format_scores,
-    join_breakdowns,
-    plain_text,
-)
+from counterground.metrics import SCORES_SCHEMA, score_by
+from counterground.results import ScoresTable, plain_text, scores_of
 
-SCHEMA = {**KEY_SCHEMA, "background": pl.String, **BREAKDOWN_SCHEMA}
 LEVELS = {"m": (0.8, 0.5), "other": (0.9, 0.2)}
 
 
@@ -33,26 +26,26 @@ def unpaired(make_run):
 
 def test_accuracy_on_a_background_is_the_mean_over_the_classes_that_have_photos_there(unpaired):
     scores = score_by(unpaired.predictions)
-    assert dict(scores.schema) == SCHEMA
+    assert dict(scores.schema) == SCORES_SCHEMA
     for row in scores.iter_rows(named=True):
         seen = unpaired.predictions.filter(
-            (pl.col("model") == row["model"]) & (pl.col("background") == row["background"])
+            (pl.col("model") == row["model"]) & (pl.col("background") == row["level"])
         )
         by_class = seen.group_by("class_index").agg(pl.col("correct").mean())
         assert row["value"] == pytest.approx(by_class["correct"].mean(), abs=1e-12)
-        assert (row["n"], row["classes"]) == (len(seen), len(by_class))
+        assert (row["n"], row["column"]) == (len(seen), "background")
         assert row["low"] <= row["value"] <= row["high"]
     for _, of_model in scores.group_by("model"):
         assert of_model["value"].to_list() == sorted(of_model["value"], reverse=True)
     labelled = unpaired.predictions.with_columns(
         background=pl.when(pl.col("background") != "snow").then(pl.col("background"))
     )
-    assert "snow" not in score_by(labelled)["background"]
+    assert "snow" not in score_by(labelled)["level"]
 
 
 def test_the_table_has_a_row_for_each_model_and_background(unpaired):
-    table = BreakdownView(join_breakdowns([unpaired], "background", named=False)).table
-    assert [column.title for column in table.columns] == ["Model", "Background", "Accuracy", "Classes", "n"]
+    table = scores_of([unpaired], by="background").table
+    assert [column.title for column in table.columns] == ["Model", "Background", "Accuracy", "n"]
     assert [row[0].value for row in table.rows] == ["m"] * 5 + ["other"] * 5
     assert sum(int(row[-1].value) for row in table.rows[:5]) == 360
 
@@ -64,9 +57,9 @@ def test_no_number_is_cut_on_a_narrow_terminal(unpaired, four_models, width):
         return sorted(re.findall(r"[−\d][\d.,]*\d|\d", table.partition("──\n")[2].partition("Percent")[0]))
 
     views = [
-        BreakdownView(join_breakdowns([unpaired], "background", named=False)),
-        format_scores(four_models.scores, by_class=True, class_names=dict.fromkeys(range(99), "ox")),
-        contrast_scores([four_models], "drop"),
+        scores_of([unpaired], by="background"),
+        ScoresTable(four_models.estimates(), "class", dict.fromkeys(range(99), "ox")),
+        scores_of([four_models], contrast="drop"),
     ]
     for view in views:
         expected = numbers(view, 200)
@@ -83,8 +76,8 @@ def test_the_command_writes_it_in_every_format(unpaired, tmp_path, capsys):
 
     assert "Background" in shown()
     rows = list(csv.DictReader(io.StringIO(shown("--format", "csv"))))
-    assert list(rows[0]) == list(SCHEMA)
-    assert json.loads(shown("--format", "json"))[0]["background"] == rows[0]["background"]
+    assert list(rows[0]) == list(SCORES_SCHEMA)
+    assert json.loads(shown("--format", "json"))[0]["level"] == rows[0]["level"]
     assert shown("--format", "markdown").startswith("| Model | Background |")
     assert r"\toprule" in shown("--format", "latex")
     assert main(["scores", folder, "--by", "background", "--format", "bibtex"]) == 2
@@ -106,6 +99,6 @@ def test_two_runs_are_told_apart(make_run, tmp_path, capsys):
 
 def test_photos_without_backgrounds_have_no_such_table(unpaired, tmp_path, capsys):
     bare = unpaired.predictions.with_columns(background=pl.lit(None, pl.String))
-    folder = write_run(type(unpaired)(unpaired.path, unpaired.info, bare, unpaired.scores), tmp_path / "run")
+    folder = write_run(type(unpaired)(unpaired.path, unpaired.info, bare), tmp_path / "run")
     assert main(["scores", str(folder), "--by", "background"]) == 2
     assert "No photo of these runs has a background" in capsys.readouterr().err

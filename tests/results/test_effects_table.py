@@ -9,7 +9,7 @@ from made_runs import write_run
 
 import counterground as cg
 from counterground.cli import main
-from counterground.metrics import EFFECTS_SCHEMA, swap_design, swap_effects
+from counterground.metrics import SCORES_SCHEMA, swap_design, swap_effects
 from counterground.results import open_run
 
 KINDS = ["original", "pasted", "refilled", "same", "other", "grey", "background_only"]
@@ -47,7 +47,7 @@ def shown(capsys, *words):
 def test_the_table_has_the_decomposition_of_each_model(swapped, capsys):
     text = shown(capsys, "swapped", "--effects", "--format", "markdown")
     expected = swap_effects(swapped.predictions, design=swapped.design, chance=0.001, by_class=False)
-    effects = expected.filter(estimate="background_effect")
+    effects = expected.filter(metric="background_effect")
     assert effects.height == 2
     for row in effects.iter_rows(named=True):
         assert f"= background | {100 * row['value']:.1f} [{100 * row['low']:.1f}, ".replace("-", "−") in text
@@ -66,44 +66,26 @@ def test_a_background_effect_of_more_classes_than_the_drop_stands_apart(swapped,
         ("background_effect", "Background effect, of all classes"),
         ("background_part", "= background, of these classes"),
     ):
-        rows = found.filter(estimate=name)
+        rows = found.filter(metric=name)
         assert rows.height == 2
         for row in rows.iter_rows(named=True):
             assert f"{title} | {100 * row['value']:.1f} [".replace("-", "−") in text
     assert "| = background |" not in text
-    assert "The drop and its parts are over the 1 class that shows all of them" in text
-    assert "“Background effect, of all classes” is over 2 classes." in text
     text = shown(capsys, "some", "--effects", "--by", "class", "--format", "markdown")
     assert "| = background |" in text
     assert "all classes" not in text
 
 
-def test_an_object_on_no_background_of_another_class_is_missing_for_a_reason(swapped, tmp_path, capsys):
-    reason = "“Wrong on any” leaves out foregrounds that are on no background of another class."
-    assert reason not in " ".join(shown(capsys, "swapped", "--effects").split())
-    own = pl.when(foreground="0-0").then("class_name").otherwise("background_class")
-    predictions = swapped.predictions.with_columns(background_class=own)
-    write_run(replace(swapped, predictions=predictions), tmp_path / "fewer")
-    found = (
-        cg.open_run("fewer").effects(by_class=False).filter(pl.col("class_name").is_null(), model="biased")
-    )
-    counts = dict(found.select("estimate", "n").iter_rows())
-    assert counts["adversarial"] < counts["flip_share"]
-    assert reason in " ".join(shown(capsys, "fewer", "--effects").split())
-
-
 def test_rows_are_those_of_the_metrics_over_all_or_by_class(swapped, capsys):
     rows = json.loads(shown(capsys, "swapped", "--effects", "--format", "json"))
-    assert list(rows[0]) == list(EFFECTS_SCHEMA)
-    assert {row["class_name"] for row in rows} == {None}
+    assert list(rows[0]) == list(SCORES_SCHEMA)
+    assert {row["class_index"] for row in rows} == {None}
     rows = json.loads(shown(capsys, "swapped", "--effects", "--by", "class", "--format", "json"))
     assert {row["class_name"] for row in rows} == {"ox", "yak"}
     assert main(["scores", "swapped", "--effects", "--format", "parquet", "-o", "effects.parquet"]) == 0
-    assert pl.read_parquet("effects.parquet").schema == EFFECTS_SCHEMA
-    assert (
-        cg.scores(swapped, effects=True).height
-        == swap_effects(swapped.predictions, design=swapped.design, chance=0.001).height
-    )
+    assert pl.read_parquet("effects.parquet").schema == SCORES_SCHEMA
+    heights = [cg.scores(swapped, effects=True, by=by).height for by in (None, "class")]
+    assert sum(heights) == swap_effects(swapped.predictions, design=swapped.design, chance=0.001).height
 
 
 @pytest.mark.parametrize(

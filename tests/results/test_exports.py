@@ -79,10 +79,10 @@ def test_the_bibliography_names_the_method_the_program_and_what_models_rest_on(m
         for model, data, kind in zip(run.info.models, data, ("dual_encoder", "generative"), strict=True)
     ]
     plain = run.info.model_copy(update={"names": "wordnet"})  # of classifiers, which read no names
-    unread = parse_bibtex(bibliography([type(run)(run.path, plain, run.predictions, run.scores)]))
+    unread = parse_bibtex(bibliography([type(run)(run.path, plain, run.predictions)]))
     assert "miller1995wordnet" not in unread
     info = run.info.model_copy(update={"models": models, "names": "wordnet", "prompts": "openai"})
-    found = parse_bibtex(bibliography([type(run)(run.path, info, run.predictions, run.scores)]))
+    found = parse_bibtex(bibliography([type(run)(run.path, info, run.predictions)]))
     assert list(found)[:2] == ["wang2024counteranimal", "counterground"]
     expected = {"inaturalist", "miller1995wordnet", "ilharco2021openclip", "radford2021clip"}
     expected |= {"schuhmann2021laion400m", "liu2023llava", "liu2024llava15", "wolf2020transformers"}
@@ -97,7 +97,7 @@ def test_photos_that_were_collected_are_inaturalists_whatever_the_benchmark_is_c
     collected = run.predictions.with_columns(
         path="x/inaturalist-" + pl.int_range(pl.len()).cast(pl.String) + ".jpg"
     )
-    assert "inaturalist" in parse_bibtex(bibliography([type(run)(run.path, run.info, collected, run.scores)]))
+    assert "inaturalist" in parse_bibtex(bibliography([type(run)(run.path, run.info, collected)]))
 
 
 @given(st.text(max_size=40) | st.text("{}\\\\@%,= a\n", max_size=20))

@@ -23,16 +23,16 @@ def made(make_run, tmp_path):
     ]
     predictions = pl.concat(parts).sample(fraction=1, shuffle=True, seed=0)
     run = make_run(levels, per_group=30)
-    run = type(run)(tmp_path, run.info, predictions, score_predictions(predictions))
+    run = type(run)(tmp_path, run.info, predictions)
     predictions.write_parquet(tmp_path / "predictions.parquet", row_group_size=17)
-    write_parquet(tmp_path / "scores.parquet", run.scores)
+    write_parquet(tmp_path / "scores.parquet", run.estimates())
     write_text(tmp_path / "run.json", run.info.model_dump_json())
     return run
 
 
 def test_a_file_gives_the_scores_of_the_rows_in_memory(made, tmp_path):
     lazy = pl.scan_parquet(tmp_path / "predictions.parquet")
-    assert score_predictions(lazy).equals(made.scores)
+    assert score_predictions(lazy).equals(made.estimates())
     assert cg.open_run(tmp_path).by(("background",)).equals(made.by(("background",)))
 
 

@@ -97,7 +97,7 @@ def test_a_folder_given_twice_is_refused(make_run, write, capsys):
 
 def test_an_empty_run_says_so_and_how_to_mend_it(make_run, write, capsys):
     run = make_run(LEVELS)
-    folder = write(type(run)(run.path, run.info, run.predictions.clear(), run.scores.clear()))
+    folder = write(type(run)(run.path, run.info, run.predictions.clear()))
     for words in ([], ["--by", "class"], ["--format", "csv"]):
         assert main(["scores", folder, *words]) == 1
         said = capsys.readouterr().err
@@ -107,7 +107,7 @@ def test_an_empty_run_says_so_and_how_to_mend_it(make_run, write, capsys):
 def test_a_run_that_forgot_a_model_names_the_file(make_run, write, capsys):
     run = make_run({"m": (0.8, 0.5), "k": (0.7, 0.6)})
     info = run.info.model_copy(update={"models": run.info.models[:1]})
-    folder = write(type(run)(run.path, info, run.predictions, run.scores))
+    folder = write(type(run)(run.path, info, run.predictions))
     for words in (["scores", folder], ["compare", folder]):
         assert main(words) == 1
         said = capsys.readouterr().err

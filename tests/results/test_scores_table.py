@@ -12,16 +12,20 @@ from counterground.metrics import Estimate, score_predictions
 from counterground.results import (
     Cell,
     Column,
+    ScoresTable,
     Table,
-    format_scores,
+    format_view,
     headline,
     near_chance,
     plain_text,
     regroup,
     rich_table,
-    scores_table,
 )
 from counterground.text import bounds, decimal, p_equals, p_value, percent
+
+
+def format_scores(scores, style="table", by_class=False, class_names=None):
+    return format_view(ScoresTable(scores, "class" if by_class else None, class_names), style)
 
 
 def text(renderable, width):
@@ -34,7 +38,7 @@ def value_of(scores, model, metric, group=None, column="value"):
     rows = scores.filter(
         pl.col("model") == model,
         pl.col("metric") == metric,
-        pl.col("group").eq_missing(pl.lit(group, dtype=pl.String)),
+        pl.col("level").eq_missing(pl.lit(group, dtype=pl.String)),
         pl.col("class_index").is_null(),
     )
     return rows[column].item()
@@ -63,34 +67,33 @@ def test_bounds_and_p_values():
 
 @pytest.mark.parametrize("width", [80, 140])
 def test_the_table_fits_and_holds_the_scores(four_models, width):
-    shown = text(format_scores(four_models.scores), width)
+    shown = text(format_scores(four_models.estimates()), width)
     assert max(map(len, shown.splitlines())) <= width
     for model in ("efficientnet-lite0", "counterground:stamps-biased"):
-        low, high = (value_of(four_models.scores, model, "drop", column=c) for c in ("low", "high"))
-        assert percent(value_of(four_models.scores, model, "drop")) in shown
+        low, high = (value_of(four_models.estimates(), model, "drop", column=c) for c in ("low", "high"))
+        assert percent(value_of(four_models.estimates(), model, "drop")) in shown
         assert bounds(low, high) in shown
     assert ("Top-5" in shown) == (width == 140)
     assert "…" not in shown
 
 
 def test_the_table_by_class_names_each_model_once(four_models):
-    shown = text(scores_table(four_models.scores, by_class=True, class_names={0: "ice bear"}, width=80), 80)
-    assert shown.count("ice bear") == 4
-    first = "".join(line[:22].strip() for line in shown.splitlines())  # names are broken into lines
-    for model in four_models.scores["model"].unique():
-        assert first.count(model) == 1, model
+    shown = text(format_scores(four_models.estimates(), by_class=True, class_names={0: "ice bear"}), 80)
+    assert " ".join(line[30:36].strip() for line in shown.splitlines()).count("ice bear") == 4
+    for model in four_models.estimates()["model"].unique():
+        assert shown.count(model) == 1, model
     assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_the_table_shows_the_settings_that_differ(four_models):
-    other = four_models.scores.with_columns(prompts=pl.lit("openai"))
-    shown = text(format_scores(pl.concat([four_models.scores, other])), 140)
+    other = four_models.estimates().with_columns(prompts=pl.lit("openai"))
+    shown = text(format_scores(pl.concat([four_models.estimates(), other])), 140)
     assert "Prompts" in shown
     assert "Names openai" in shown
 
 
 def test_the_caption_keeps_names_as_they_are_written(four_models):
-    mine = four_models.scores.with_columns(names=pl.lit("MyNames"))
+    mine = four_models.estimates().with_columns(names=pl.lit("MyNames"))
     assert format_scores(mine, "markdown").splitlines()[-1].startswith("Percent;")
     assert "Names MyNames, prompts simple" in format_scores(mine, "markdown")
 
@@ -98,8 +101,8 @@ def test_the_caption_keeps_names_as_they_are_written(four_models):
 @pytest.mark.parametrize("by_class", [False, True])
 @pytest.mark.parametrize("style", ["table", "csv", "json", "markdown", "latex"])
 def test_no_scores_are_said_and_do_no_harm(four_models, style, by_class):
-    empty = four_models.scores.clear()
-    shown = text(format_scores(empty, style, by_class=by_class, class_names={0: "ice bear"}), 200).strip()
+    empty = four_models.estimates().clear()
+    shown = str(format_scores(empty, style, by_class=by_class, class_names={0: "ice bear"})).strip()
     if style == "csv":
         columns = list(empty.columns)
         if by_class:
@@ -112,7 +115,7 @@ def test_no_scores_are_said_and_do_no_harm(four_models, style, by_class):
 
 
 def with_run(run, folder):
-    return run.scores.select(pl.lit(folder).alias("run"), pl.all())
+    return run.estimates().select(pl.lit(folder).alias("run"), pl.all())
 
 
 def test_the_same_row_of_two_runs_stands_twice_under_the_name_of_each(make_run):
@@ -125,7 +128,7 @@ def test_the_same_row_of_two_runs_stands_twice_under_the_name_of_each(make_run):
     assert lines[0].startswith("| Model | Run | Common |")
     for run, line in zip(runs, lines[2:4], strict=True):
         assert line.startswith(f"| m | {run.path.name} |")
-        assert percent(value_of(run.scores, "m", "drop")) in line
+        assert percent(value_of(run.estimates(), "m", "drop")) in line
     assert max(map(len, text(format_scores(joined), 80).splitlines())) <= 80
     by_class = text(format_scores(joined, by_class=True), 140)
     assert by_class.count("one") == by_class.count("two") == 1
@@ -140,56 +143,56 @@ def test_folders_of_one_name_are_told_apart_by_their_paths(make_run):
 
 
 def test_a_figure_that_stands_twice_is_refused_not_overwritten(make_run):
-    scores = make_run({"m": (0.8, 0.5)}).scores
+    scores = make_run({"m": (0.8, 0.5)}).estimates()
     with pytest.raises(UsageError, match=r"the accuracy of 'm' twice in the same setting.*column 'run'"):
         format_scores(pl.concat([scores, scores]), "markdown")
 
 
 def test_missing_figures_are_a_dash_never_zero(make_run):
     run = make_run({"m": (0.7, 0.7)}, groups=False)
-    plain = text(format_scores(run.scores), 80)
+    plain = text(format_scores(run.estimates()), 80)
     assert "Balanced" in plain
     assert "Drop" not in plain
-    assert "Accuracy" in text(format_scores(run.scores, by_class=True), 80)
+    assert "Accuracy" in text(format_scores(run.estimates(), by_class=True), 80)
     run = make_run({"m": (0.7, 0.7)}, lacking={0: "counter"})
-    row = format_scores(run.scores, "markdown", by_class=True).splitlines()[2].split("|")
+    row = format_scores(run.estimates(), "markdown", by_class=True).splitlines()[2].split("|")
     assert "–" not in row[3]
     assert [cell.strip() for cell in row[4:6]] == ["–", "–"]
 
 
 @pytest.mark.parametrize("by_class", [False, True])
 def test_rows_of_one_metric_are_a_table_without_the_number_of_photos(four_models, by_class):
-    table = cg.format_scores(four_models.scores.filter(metric="drop"), "markdown", by_class=by_class)
+    table = cg.format_scores(four_models.estimates().filter(metric="drop"), "markdown", by_class=by_class)
     head, _, row, *_ = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
     assert head == ["Model", *(["Class"] * by_class), "Drop", "n"]
     assert row[-1] == "–"
 
 
 def test_csv_and_json_hold_fractions_as_they_are(four_models):
-    rows = list(csv.DictReader(io.StringIO(format_scores(four_models.scores, "csv"))))
-    overall = four_models.scores.filter(pl.col("class_index").is_null())
+    rows = list(csv.DictReader(io.StringIO(format_scores(four_models.estimates(), "csv"))))
+    overall = four_models.estimates().filter(pl.col("class_index").is_null())
     assert len(rows) == overall.height
     assert [float(row["value"]) for row in rows] == overall["value"].to_list()
     records = json.loads(
-        format_scores(four_models.scores, "json", by_class=True, class_names={0: "ice bear"})
+        format_scores(four_models.estimates(), "json", by_class=True, class_names={0: "ice bear"})
     )
-    assert len(records) == four_models.scores.height - overall.height
+    assert len(records) == four_models.estimates().height - overall.height
     assert {r["class_name"] for r in records if r["class_index"] == 0} == {"ice bear"}
 
 
 def test_json_writes_what_is_missing_as_null(make_run):
     run = make_run({"m": (0.7, 0.7)}, lacking={0: "common"})
-    scores = run.scores.with_columns(value=pl.col("value").fill_null(float("nan")))
+    scores = run.estimates().with_columns(value=pl.col("value").fill_null(float("nan")))
     records = json.loads(format_scores(scores, "json", by_class=True))
     assert [r["value"] for r in records if r["class_index"] == 0 and r["metric"] == "drop"] == [None]
 
 
 def test_markdown_and_latex_escape_names(make_run):
     run = make_run({r"a|b_c & 50% {x} #1 ~^\ <i>": (0.8, 0.5)})
-    markdown = format_scores(run.scores, "markdown").splitlines()
+    markdown = format_scores(run.estimates(), "markdown").splitlines()
     assert markdown[2].replace("\\|", "").count("|") == markdown[0].count("|")
     assert "<i>" not in markdown[2]
-    latex = format_scores(run.scores, "latex")
+    latex = format_scores(run.estimates(), "latex")
     assert r"a\textbar{}b\_c \& 50\% \{x\} \#1 \textasciitilde{}\textasciicircum{}" in latex
     assert r"\textasciicircum{}\textbackslash{} \textless{}i\textgreater{}" in latex
     assert all(rule in latex for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
@@ -201,9 +204,9 @@ def test_markdown_and_latex_escape_names(make_run):
 def test_latex_takes_no_name_for_an_argument(make_run):
     """After a row's end LaTeX reads [..] as a distance and * as a prohibition to break the page."""
     run = make_run({"[m]": (0.8, 0.5), "*m*": (0.7, 0.4)})
-    latex = format_scores(run.scores, "latex").splitlines()
+    latex = format_scores(run.estimates(), "latex").splitlines()
     assert sum(line.strip().startswith(("{}[m]", "{}*m*")) for line in latex) == 2
-    by_class = format_scores(run.scores, "latex", by_class=True, class_names={0: "[ice] bear", 1: "*"})
+    by_class = format_scores(run.estimates(), "latex", by_class=True, class_names={0: "[ice] bear", 1: "*"})
     assert r"\\*" + "\n  {}[ice] bear & " in by_class
     assert "\n  {}* & " in by_class
     assert by_class.count(r"\multicolumn{5}") == 2
@@ -211,21 +214,21 @@ def test_latex_takes_no_name_for_an_argument(make_run):
 
 
 def test_latex_prints_smaller_what_would_not_fit_the_page(make_run, four_models):
-    assert r"\centering\small" in format_scores(four_models.scores, "latex")
+    assert r"\centering\small" in format_scores(four_models.estimates(), "latex")
     wide = make_run({f"a-model-with-a-rather-long-name/and-a-tag-{n}": (0.8, 0.5) for n in range(2)})
-    assert r"\centering\scriptsize" in format_scores(wide.scores, "latex")
+    assert r"\centering\scriptsize" in format_scores(wide.estimates(), "latex")
 
 
 def test_latex_sets_what_is_longer_than_a_page_as_a_longtable(make_run):
     many = make_run({f"m{n}": (0.8, 0.5) for n in range(20)}, classes=["ice bear", "hen"])
-    latex = format_scores(many.scores, "latex")
+    latex = format_scores(many.estimates(), "latex")
     assert latex.startswith(r"% In the preamble: \usepackage{booktabs,longtable}")
     assert latex.count("\n  m1") == 11
     assert r"\begin{table}" not in latex
 
 
 def test_by_class_intervals_stand_beside_the_figures_where_there_is_room(four_models):
-    shown = {width: text(format_scores(four_models.scores, by_class=True), width) for width in (80, 130)}
+    shown = {width: text(format_scores(four_models.estimates(), by_class=True), width) for width in (80, 130)}
     assert 2 * len(shown[130].splitlines()) < 1.3 * len(shown[80].splitlines())
     for width, table in shown.items():
         assert max(map(len, table.splitlines())) <= width
@@ -254,29 +257,29 @@ def test_names_in_several_columns_break_only_where_a_reader_can_join_them():
 
 def test_a_notebook_shows_scores_as_a_table_with_a_picture_of_each_drop(make_run):
     run = make_run({"<b>m</b>": (0.8, 0.5)})
-    view = format_scores(run.scores, by_class=True, class_names={0: "<i>ice</i> bear"})
+    view = format_scores(run.estimates(), by_class=True, class_names={0: "<i>ice</i> bear"})
     shown = view._repr_html_()
     assert "<b>m" not in shown
     assert "<i>" not in shown
     assert "&lt;i&gt;ice&lt;/i&gt; bear" in shown
     assert shown.count("<svg") == 9
     assert shown.count("<tr>") == 1 + 1 + 9  # heads, model, classes
-    overall = format_scores(run.scores)._repr_html_()
-    low, high = (value_of(run.scores, "<b>m</b>", "drop", column=c) for c in ("low", "high"))
+    overall = format_scores(run.estimates())._repr_html_()
+    low, high = (value_of(run.estimates(), "<b>m</b>", "drop", column=c) for c in ("low", "high"))
     assert bounds(low, high) in overall
     disc, ring = (float(part.split('"')[0]) for part in overall.split('cx="')[1:])
-    common, counter = (value_of(run.scores, "<b>m</b>", "accuracy", g) for g in ("common", "counter"))
+    common, counter = (value_of(run.estimates(), "<b>m</b>", "accuracy", g) for g in ("common", "counter"))
     assert (disc - 8) / 144 == pytest.approx(common, abs=0.001)
     assert (ring - 8) / 144 == pytest.approx(counter, abs=0.001)
 
 
 def test_an_unknown_format_is_wrong_usage(four_models):
     with pytest.raises(UsageError, match="Did you mean 'markdown'"):
-        format_scores(four_models.scores, "markdwn")
+        format_scores(four_models.estimates(), "markdwn")
 
 
 def test_the_headline_turns_a_negative_drop_into_a_gain(make_run):
-    model = regroup(make_run({"m": (0.3, 0.9)}).scores)[0]
+    model = regroup(make_run({"m": (0.3, 0.9)}).estimates())[0]
     drop = model.get("drop")
     assert headline(model).startswith(
         f"m gains {percent(-drop.value)} points {bounds(-drop.high, -drop.low)} from common to counter"
@@ -284,12 +287,12 @@ def test_the_headline_turns_a_negative_drop_into_a_gain(make_run):
 
 
 def test_the_headline_admits_what_the_photos_cannot_tell(make_run):
-    model = regroup(make_run({"m": (0.7, 0.7)}).scores)[0]
+    model = regroup(make_run({"m": (0.7, 0.7)}).estimates())[0]
     assert model.get("drop").low < 0 < model.get("drop").high
     doubt = "which is not statistically distinguishable from zero"
     assert headline(model).endswith(doubt)
     assert headline(model, p_value=0.9).endswith(doubt)
-    clear = regroup(make_run({"m": (0.9, 0.5)}).scores)[0]
+    clear = regroup(make_run({"m": (0.9, 0.5)}).estimates())[0]
     assert clear.get("drop").low > 0
     assert headline(clear, p_value=0.07).endswith(f"{doubt} (p = 0.070, Holm-corrected over the models)")
 
@@ -303,7 +306,7 @@ def test_the_headline_says_that_a_drop_has_no_interval(make_run):
 
 
 def test_the_headline_without_groups_gives_no_drop(make_run):
-    (model,) = regroup(make_run({"m": (0.7, 0.7)}, groups=False).scores)
+    (model,) = regroup(make_run({"m": (0.7, 0.7)}, groups=False).estimates())
     accuracy = model.get("plain_accuracy")
     assert headline(model) == (
         f"m: accuracy {accuracy.text} % {accuracy.interval}. No drop can be measured: no class has both "
@@ -316,24 +319,24 @@ def test_the_notebook_fragment_is_escaped_and_repeats_the_notes(make_run):
     fragment = run._repr_html_()
     assert "<script" not in fragment
     assert "Conditional on &lt;51&gt; cut-outs." in fragment
-    assert percent(value_of(run.scores, "<script>alert(1)</script>", "drop")) in fragment
+    assert percent(value_of(run.estimates(), "<script>alert(1)</script>", "drop")) in fragment
 
 
 def test_accuracy_over_photos_stands_beside_the_balanced_one_where_classes_differ_in_size(make_run):
     equal = make_run({"m": (0.9, 0.5)})
-    assert "| Accuracy |" not in format_scores(equal.scores, "markdown")
+    assert "| Accuracy |" not in format_scores(equal.estimates(), "markdown")
     unequal = make_run({"m": (0.9, 0.5)}, lacking={0: "counter", 1: "common"})
-    table = format_scores(unequal.scores, "markdown")
+    table = format_scores(unequal.estimates(), "markdown")
     assert table.splitlines()[0].startswith("| Model | Common | Counter | Drop | Balanced | Accuracy |")
-    assert f"| {percent(value_of(unequal.scores, 'm', 'plain_accuracy'))} " in table
-    assert value_of(unequal.scores, "m", "plain_accuracy") == unequal.predictions["correct"].mean()
+    assert f"| {percent(value_of(unequal.estimates(), 'm', 'plain_accuracy'))} " in table
+    assert value_of(unequal.estimates(), "m", "plain_accuracy") == unequal.predictions["correct"].mean()
 
 
 def test_top5_is_left_out_where_it_must_be_100(make_run):
     few = make_run({"m": (0.9, 0.5)})
-    assert "Top-5" in format_scores(few.scores, "markdown")
+    assert "Top-5" in format_scores(few.estimates(), "markdown")
     always = pl.col("value").is_not_null() & (pl.col("metric") == "top5_accuracy")
-    scores = few.scores.with_columns(value=pl.when(always).then(1.0).otherwise("value"))
+    scores = few.estimates().with_columns(value=pl.when(always).then(1.0).otherwise("value"))
     assert "Top-5" not in format_scores(scores, "markdown")
 
 
@@ -356,13 +359,15 @@ def test_near_chance_is_what_could_be_guessing_or_has_no_room_for_a_drop(value, 
 
 
 def test_a_frame_that_lacks_a_column_is_refused(make_run):
-    scores = make_run({"m": (0.8, 0.5)}).scores
+    scores = make_run({"m": (0.8, 0.5)}).estimates()
     for style in ("table", "markdown", "csv"):
         with pytest.raises(UsageError, match="The frame has no column high"):
             cg.format_scores(scores.drop("high"), style)
 
 
 def test_json_writes_whatever_is_no_number_as_null(four_models):
-    scores = four_models.scores.with_columns(p_value=pl.lit(float("nan")), classes_low=pl.lit(float("nan")))
+    scores = four_models.estimates().with_columns(
+        p_value=pl.lit(float("nan")), classes_low=pl.lit(float("nan"))
+    )
     rows = json.loads(format_scores(scores, "json"))
     assert {(row["p_value"], row["classes_low"]) for row in rows} == {(None, None)}

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from PIL import Image, ImageDraw
 
-from counterground.metrics import Contrast, Design, score_predictions
+from counterground.metrics import Contrast, Design
 from counterground.photos import Benchmark, LabelSpace, photo_id
 from counterground.results import PREDICTIONS_SCHEMA, BenchmarkRecord, CandidatesRecord
 
@@ -138,7 +138,7 @@ def four_cells(tmp_path_factory, make_run):
             ],
         }
     )
-    run = type(plain)(plain.path, info, predictions, score_predictions(predictions, design=DESIGN))
+    run = type(plain)(plain.path, info, predictions)
     photos = pl.DataFrame(rows, schema_overrides={"background": pl.String, "group": pl.String})
     benchmark = Benchmark("waterbirds-like", folder, photos, LabelSpace("birds", tuple(BIRDS), (None, None)))
     return run, benchmark

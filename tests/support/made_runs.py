@@ -7,7 +7,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from counterground.metrics import score_predictions
 from counterground.results import (
     PREDICTIONS_SCHEMA,
     BenchmarkRecord,
@@ -87,7 +86,7 @@ def write_run(run, folder):
     """Write the files of a run that ``open_run`` reads; return the folder."""
     folder.mkdir(parents=True)
     run.predictions.write_parquet(folder / "predictions.parquet")
-    run.scores.write_parquet(folder / "scores.parquet")
+    run.estimates().write_parquet(folder / "scores.parquet")
     (folder / "run.json").write_text(run.info.model_dump_json(), "utf-8")
     return folder
 
@@ -136,7 +135,7 @@ def fresh_run(
         counts=CountsRecord(photos=photos, unreadable=0, converted_to_rgb=3, ties=dict.fromkeys(levels, 0)),
         seconds=75.5,
     )
-    return Run(Path(path), info, predictions, score_predictions(predictions))
+    return Run(Path(path), info, predictions)
 
 
 def of_composites(run, source):

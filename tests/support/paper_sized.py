@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from counterground.metrics import SETTING, score_predictions
+from counterground.metrics import SETTING
 from counterground.published import load_table
 from counterground.results import (
     PREDICTIONS_SCHEMA,
@@ -139,7 +139,7 @@ def make_paper_run(accuracies, *, sizes=None, records=None, path="run", name="co
         ),
         "seconds": 1.0,
     }
-    return Run(Path(path), RunInfo(**{**info, **options}), found, score_predictions(found))
+    return Run(Path(path), RunInfo(**{**info, **options}), found)
 
 
 def _without_fingerprints(discovery):

@@ -14,9 +14,7 @@ from counterground.cli.options import format_option, model_option, out_option
 if TYPE_CHECKING:
     import polars as pl
 
-    from counterground.results import Run, ScoresView, TableView
-
-    View = ScoresView | TableView
+    from counterground.results import Run, TableView
 
 Style = Literal["table", "csv", "json", "parquet", "markdown", "latex", "bibtex"]
 _ROWS = ("csv", "json", "parquet")
@@ -75,7 +73,14 @@ def scores(
     could be confused.
     """
     from counterground.errors import UsageError
-    from counterground.results import bibliography, open_runs, refuse_run_file, select_models
+    from counterground.results import (
+        bibliography,
+        format_view,
+        open_runs,
+        refuse_run_file,
+        scores_of,
+        select_models,
+    )
 
     _refuse_mixtures(style, by, contrast, effects=effects)
     if style == "parquet" and out is None:
@@ -87,13 +92,12 @@ def scores(
         opened = list(select_models({run.path: run for run in opened}, models).values())
     # Programs always get a column that names the run; readers need it only if rows could be confused.
     named = (style in _ROWS and len(runs) > 1) or (len(opened) > 1 and _could_be_confused(opened))
-    written: str | View | pl.DataFrame
-    if effects:
-        written = _effects(opened, style, by_class=by == "class", named=named)
-    elif style == "bibtex":
+    written: str | TableView | pl.DataFrame
+    if style == "bibtex":
         written = bibliography(opened)
     else:
-        written = _table(opened, style, by, contrast, named=named)
+        view = scores_of(opened, by=by, contrast=contrast, effects=effects, named=named)
+        written = view.rows if style == "parquet" else format_view(view, style)
     _deliver(written, out)
 
 
@@ -115,42 +119,7 @@ def _refuse_mixtures(
         raise UsageError(f"Contrasts are shown over all classes or --by class: leave out --by {by}.")
 
 
-def _table(
-    runs: Sequence[Run], style: Style, by: str | None, contrast: str | None, *, named: bool
-) -> str | View | pl.DataFrame:
-    from counterground.results import (
-        BreakdownView,
-        class_names,
-        contrast_scores,
-        format_scores,
-        format_view,
-        join_breakdowns,
-        join_scores,
-        score_rows,
-    )
-
-    by_class = by == "class"
-    names = class_names(runs) if by_class else None
-    if contrast is not None:
-        found = contrast_scores(runs, contrast, named=named, by_class=by_class, class_names=names)
-        return found.rows if style == "parquet" else format_view(found, style)
-    if by is not None and not by_class:
-        joined = join_breakdowns(runs, by, named=named)
-        return joined if style == "parquet" else format_view(BreakdownView(joined), style)
-    joined = join_scores(runs, named=named)
-    if style == "parquet":
-        return score_rows(joined, by_class, names)
-    return format_scores(joined, style, by_class, names)
-
-
-def _effects(runs: Sequence[Run], style: Style, *, by_class: bool, named: bool) -> str | View | pl.DataFrame:
-    from counterground.results import effect_scores, format_view
-
-    found = effect_scores(runs, named=named, by_class=by_class)
-    return found.rows if style == "parquet" else format_view(found, style)
-
-
-def _deliver(written: str | View | pl.DataFrame, out: Path | None) -> None:
+def _deliver(written: str | TableView | pl.DataFrame, out: Path | None) -> None:
     import polars as pl
 
     from counterground.cli.show import print_text
@@ -176,4 +145,4 @@ def _could_be_confused(runs: Sequence[Run]) -> bool:
 
     if len({run.info.benchmark.version for run in runs}) > 1:
         return True
-    return bool(pl.concat([run.scores.select(KEYS).unique() for run in runs]).is_duplicated().any())
+    return bool(pl.concat([run.estimates().select(KEYS).unique() for run in runs]).is_duplicated().any())

@@ -93,28 +93,21 @@ def _print_sentences(sentences: Sequence[str], kind: str) -> None:
 def show_run(run: Run) -> None:
     """Print the scores of a run, with its notes and warnings."""
     from counterground.metrics import DROP, attributes
-    from counterground.results import (
-        BreakdownView,
-        format_scores,
-        has_unpaired_backgrounds,
-        join_breakdowns,
-        near_chance,
-        regroup,
-    )
+    from counterground.results import ScoresTable, has_unpaired_backgrounds, near_chance, regroup, scores_of
 
-    print_text(format_scores(run.scores, "table"))
+    print_text(ScoresTable(run.estimates()))
     info = run.info
     if has_unpaired_backgrounds(run):
-        rows = join_breakdowns([run], "background", named=False)
-        if len(rows) <= _MOST_BACKGROUNDS:
-            print_text(BreakdownView(rows))
+        breakdown = scores_of([run], by="background")
+        if len(breakdown.rows) <= _MOST_BACKGROUNDS:
+            print_text(breakdown)
         else:
-            names = counted(rows["background"].n_unique(), "background")
+            names = counted(breakdown.rows["level"].n_unique(), "background")
             _console().print(
                 f"Accuracy on {names}: counterground scores {quote(str(run.path))} --by background"
             )
         chance = info.candidates.chance
-        if all(near_chance(model.get("accuracy"), chance) for model in regroup(run.scores)):
+        if all(near_chance(model.get("accuracy"), chance) for model in regroup(run.estimates())):
             fewer = (
                 ", or let fewer names compete (--label-space benchmark leaves only those of these photos)"
                 if info.candidates.name != "benchmark"
@@ -149,11 +142,11 @@ def _print_count(run: Run) -> None:
 
 def show_swap(run: Run) -> None:
     """Print what backgrounds cause in a run on composites, with its notes and warnings."""
-    from counterground.results import effect_scores
+    from counterground.results import scores_of
 
-    scores = effect_scores([run])
+    scores = scores_of([run], effects=True)
     print_text(scores)
-    effects = scores.rows.filter(estimate="background_effect")
+    effects = scores.rows.filter(metric="background_effect")
     if (effects["high"] - effects["low"] > _TRIAL).any():
         _console().print(
             "Intervals this wide are typical of a trial: use more objects (--foregrounds, or more photos)."

@@ -92,7 +92,7 @@ def drop_agreement(
     groups: dict[str, tuple[str, dict[_Key, _Drops]]] = {}
     if published:
         groups["paper"] = ("counteranimal", _printed())
-    given = {name: run.with_contrast(contrast) for name, run in (runs or {}).items()}
+    given = dict(runs or {})
     listed = [result for name, run in given.items() for result in _settings(name, run, contrast)]
     paper_sized = {run.path for run in given.values() if not why_not_paper(run)}
     for holding, row, _ in deduplicate_results(listed):
@@ -172,9 +172,8 @@ def _label(row: dict[str, Any], differing: Sequence[str]) -> str:
 
 
 def _by_class(run: Run, contrast: Contrast) -> pl.DataFrame:
-    drop = (pl.col("metric") == contrast.name) & pl.col("group").is_null()
-    drop &= pl.col("class_index").is_not_null()
-    return run.scores.filter(drop & pl.col("value").is_not_null())
+    drop = (pl.col("metric") == contrast.name) & pl.col("class_index").is_not_null()
+    return run.estimates(contrast).filter(drop & pl.col("value").is_not_null())
 
 
 def _measured(run: Run, row: dict[str, Any], contrast: Contrast, *, by_place: bool) -> dict[int, float]:

@@ -79,7 +79,7 @@ def _settings(runs: Mapping[str, Run]) -> Iterator[str]:
     """
     spaces: dict[str, list[str]] = {}
     for run_name, run in runs.items():
-        for space in run.scores[COMPETING].unique(maintain_order=True):
+        for space in run.estimates()[COMPETING].unique(maintain_order=True):
             spaces.setdefault(str(space), []).append(run_name)
     if len(spaces) > 1:
         yield f"Models choose among different candidate names: {_values(spaces)}."
@@ -103,7 +103,7 @@ def _kind(setting: Mapping[str, Any]) -> str:
 def _settings_read(run: Run) -> list[dict[str, Any]]:
     """Return the settings of the run's models that read names, which classifiers do not."""
     reads = [record.name for record in run.info.models if record.reads_names]
-    rows = run.scores.filter(pl.col("model").is_in(reads)).select(SETTING).unique(maintain_order=True)
+    rows = run.estimates().filter(pl.col("model").is_in(reads)).select(SETTING).unique(maintain_order=True)
     return rows.to_dicts()
 
 

@@ -368,7 +368,7 @@ def _tests(
             table = compare_answers(models, contrast, first.design.picked_from(contrast, first.photos))
             untested += _on_other_photos(models, title)
             if contrast == DROP and any(run.info.mixes_groups for run in group.values()):
-                table = table.filter(pl.col("metric") == "accuracy", pl.col("group").is_null())
+                table = table.filter(pl.col("metric") == "accuracy", pl.col("column").is_null())
         except ValueError as error:
             if not untested and (len(runs) > 1 or any(len(run.info.models) > 1 for run in group.values())):
                 untested = [f"No paired tests on {title}: {error}"]

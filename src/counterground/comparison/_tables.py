@@ -21,6 +21,7 @@ from counterground.metrics import (
     Estimate,
     LineFit,
     LineWithErrors,
+    ScoreKey,
 )
 from counterground.published import PaperSetting
 from counterground.results import (
@@ -111,7 +112,7 @@ def _group(group: _Group, baseline: str) -> Table:
     models, line, again = group.models, group.line, group.again
     columns = [Column("Model"), *(Column(title, True) for title in contrast_titles(group.contrast))]
     columns += [Column("Drop 2025", True)] if again is not None else []
-    columns += [Column("Above line", True), Column("95 %", True, below=True)] if line else []
+    columns += [Column("Above line", True), Column("95 %", True, minor=True)] if line else []
     columns += [Column("Rank", True)]
     runs = models.filter(~pl.col("source").is_in(PUBLISHED))["source"].n_unique()
     later = {} if again is None else dict(again.select("model", "drop").iter_rows())
@@ -196,7 +197,7 @@ def tests_table(tests: pl.DataFrame, contrast: Contrast, number: int) -> Table:
     columns = (
         Column("Metric"),
         Column("Difference", True),
-        Column("95 %", True, below=True),
+        Column("95 %", True, minor=True),
         Column("p (Holm)", True),
     )
     rows: list[list[Cell]] = []
@@ -209,7 +210,7 @@ def tests_table(tests: pl.DataFrame, contrast: Contrast, number: int) -> Table:
             headings.add(len(rows))
             rows.append(heading(pair, len(columns)))
         p = p_value(row["p_holm"]) if row["p_holm"] is not None else ""
-        metric = quantities[row["metric"], row["group"]]
+        metric = quantities[ScoreKey.of(row)]
         found = Estimate.of(row, "difference", bounds="corrected_")
         rows.append([Cell(metric), Cell(found.signed), Cell(found.interval), Cell(p)])
     title, about = "Paired differences on the same photos (percentage points)", _about_p(tests, number)
@@ -222,11 +223,11 @@ def _about_p(tests: pl.DataFrame, number: int) -> str:
     return f"{ABOUT_P} Each benchmark and label space is corrected separately." if apart else ABOUT_P
 
 
-def _quantities(contrast: Contrast) -> dict[tuple[str, str | None], str]:
-    named: dict[tuple[str, str | None], str] = {
+def _quantities(contrast: Contrast) -> dict[ScoreKey, str]:
+    named: dict[ScoreKey, str] = {
         key: f"accuracy, {title}" for key, title in zip(contrast.side_keys, contrast.titles, strict=True)
     }
-    return {("accuracy", None): "accuracy", contrast.difference_key: contrast.name, **named}
+    return {ScoreKey("accuracy"): "accuracy", contrast.difference_key: contrast.name, **named}
 
 
 def _names_of_pairs(tests: pl.DataFrame) -> list[tuple[str, str]]:
@@ -274,7 +275,7 @@ def agreement_table(agreement: pl.DataFrame, contrast: Contrast = DROP) -> Table
     columns = [
         Column("Models"),
         Column("Spearman", True),
-        Column("95 %", True, below=True),
+        Column("95 %", True, minor=True),
         Column("Classes", True),
     ]
     sources = {*known["source_a"], *known["source_b"]} - set(PUBLISHED)

@@ -289,7 +289,7 @@ def check_run(
         selection = _Selection(referees, base_referees, on_these_photos)
     subjects = [
         _Subject(model.label, key, answers, run, chosen, ALPHA / (kinds * len(run.answers)))
-        for model, (key, answers) in zip(regroup(run.scores), run.answers.items(), strict=True)
+        for model, (key, answers) in zip(regroup(run.estimates()), run.answers.items(), strict=True)
     ]
     findings: list[Finding] = []
     for subject in subjects:

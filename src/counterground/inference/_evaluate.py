@@ -43,7 +43,6 @@ from counterground.inference.request import (
     requested_labels,
     with_confusable,
 )
-from counterground.metrics import score_predictions
 from counterground.models import (
     AnyModels,
     Encoder,
@@ -58,7 +57,7 @@ from counterground.models import (
     named_models,
 )
 from counterground.photos import Benchmark, photo_geometry, prompt_templates
-from counterground.results import InterventionRecord, ModelRecord, Run, without_mixtures
+from counterground.results import InterventionRecord, ModelRecord, Run
 
 _Group = list[tuple[NamedModel, ReadyEncoder | ModelOutcome]]
 # Models are loaded and run together until their weights take this much (bytes).
@@ -152,8 +151,7 @@ def finish_run(
     found = [*info.warnings, *measured.warnings, *_warnings_of_training(request, outcomes), *warnings]
     seconds = round(time.monotonic() - started, 2)
     info = info.model_copy(update={**more, "seconds": seconds, "warnings": found})
-    scores = without_mixtures(score_predictions(predictions, design=benchmark.design), info)
-    run = Run(out, info, predictions, scores)
+    run = Run(out, info, predictions)
     write_run(run, request.candidates.space, unreadable, answers)
     return run
 

@@ -21,7 +21,14 @@ from counterground.files import check_only, check_writable, write_parquet, write
 from counterground.inference.generative import GenerativeOutput
 from counterground.inference.request import CandidateLabels, Request, Settings, other_names
 from counterground.inference.store import ReadStatus
-from counterground.metrics import DROP, Design, check_contrast, cluster_columns, proportion_interval
+from counterground.metrics import (
+    DROP,
+    SCORES_VERSION,
+    Design,
+    check_contrast,
+    cluster_columns,
+    proportion_interval,
+)
 from counterground.photos import (
     LABEL_SPACE_FILE,
     Benchmark,
@@ -215,13 +222,14 @@ def write_run(
     for pattern in ("run.json", *_BESIDE):  # the others are replaced
         for file in run.path.glob(pattern):
             file.unlink(missing_ok=True)
-    tables = {"predictions.parquet": run.predictions, "scores.parquet": run.scores}
+    tables = {"predictions.parquet": run.predictions, "scores.parquet": run.all_scores()}
     if answers is not None:
         tables["answers.parquet"] = answers
     write_text(run.path / "unreadable.csv", unreadable.write_csv())
     space.save(run.path / LABEL_SPACE_FILE)
+    versions = {"scores.parquet": {"counterground_scores": str(SCORES_VERSION)}}
     for name, table in tables.items():
-        write_parquet(run.path / name, table)
+        write_parquet(run.path / name, table, versions.get(name))
     write_text(run.path / "run.json", run.info.model_dump_json(indent=2))
 
 

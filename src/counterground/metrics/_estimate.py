@@ -20,7 +20,7 @@ class Estimate:
             with fewer than two clusters, or if all photos of a side are in one.
         high: upper end of that interval.
         n: number of photos.
-        clusters: number of clusters; of two ways of clustering the smaller number.
+        clusters: number of clusters, by the first way of clustering.
         p_value: two-sided, for a difference of 0, not corrected; None if the value is not a difference.
         classes_low: lower end of the interval for other classes, with these taken as a random sample; None if
             the value is not an average over classes.
@@ -55,9 +55,15 @@ class Estimate:
             bounds: prefix of the columns of the ends.
         """
         value, low, high = (_finite(row[column]) for column in (name, f"{bounds}low", f"{bounds}high"))
-        own = ("p_value", "classes_low", "classes_high") if name == "value" else ()
-        more = {column: _finite(row.get(column)) for column in own}
+        own = ("p_value", "p_corrected", "family", "clusters_2", "classes_low", "classes_high")
+        more = {column: row.get(column) for column in own} if name == "value" else {}
         return cls(value, low, high, row.get("n") or 0, row.get("clusters"), **more)  # type: ignore[arg-type]
+
+    @property
+    def fewest_clusters(self) -> int | None:
+        """The number of clusters by the way of clustering that has fewer."""
+        known = [each for each in (self.clusters, self.clusters_2) if each is not None]
+        return min(known, default=None)
 
     @property
     def text(self) -> str:

@@ -15,7 +15,7 @@ from counterground.metrics._codes import Floats, as_flags, same_length
 from counterground.metrics._estimate import UNKNOWN, Estimate
 from counterground.metrics._registry import Answers, Quantity, read_answers
 from counterground.metrics._settings import BY_SIDE, SETTING, SETTING_SCHEMA, comparable
-from counterground.metrics.design import DESIGN, DROP, Contrast, Design
+from counterground.metrics.design import DESIGN, DROP, Contrast, Design, ScoreKey
 from counterground.metrics.intervals import (
     ALPHA,
     IDENTITY,
@@ -374,8 +374,7 @@ COMPARISON_SCHEMA: dict[str, Any] = {
     **SETTING_SCHEMA,
     "model_a": pl.String,
     "model_b": pl.String,
-    "metric": pl.String,
-    "group": pl.String,
+    **dict.fromkeys(ScoreKey._fields, pl.String),
     "difference": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
@@ -424,9 +423,9 @@ def compare_models(
     cannot share those but are compared anyway: ``protocol`` is then null, and ``protocol_a`` and
     ``protocol_b`` are theirs.
 
-    Metrics: ``accuracy`` (balanced; ``group`` null for all photos, ``common``, ``counter``) and ``drop``. A
-    benchmark without groups has only the first; another contrast has its own metrics and groups
-    (``Contrast.difference_key``, ``side_keys``). ``p_holm`` is corrected for all tests (``corrected``).
+    Metrics: ``accuracy`` (balanced; of all photos and of both sides) and the contrast
+    (``Contrast.difference_key``, ``side_keys``). A benchmark without groups has only the first. ``p_holm``
+    is corrected for all tests (``corrected``).
 
     Args:
         predictions: the columns of ``predictions.parquet``; exact duplicates are read once. With a column
@@ -484,7 +483,7 @@ def compare_answers(
     answers = [model.answers for model in models]
     shown = np.array([answers[a].photos.sides(contrast).partition.photos.any() for a, _ in pairs])
     left, right = contrast.side_keys
-    quantities: dict[Quantity, tuple[str, str | None]] = {"accuracy": ("accuracy", None)}
+    quantities: dict[Quantity, ScoreKey] = {"accuracy": ScoreKey("accuracy")}
     if shown.any():
         quantities |= {"left": left, "right": right, "difference": contrast.difference_key}
     tests = {quantity: _changes(answers, pairs, quantity, contrast) for quantity in quantities}
@@ -496,10 +495,10 @@ def compare_answers(
         for p, q in zip(p_values, p_holm, strict=True)
     ]
     parts = []
-    for place, (quantity, (metric, group)) in enumerate(quantities.items()):
+    for place, (quantity, key) in enumerate(quantities.items()):
         own = slice(place * len(pairs), (place + 1) * len(pairs))
         wider = _changes(answers, pairs, quantity, contrast, np.array(levels[own]))
-        columns: dict[str, Any] = tests[quantity] | {"p_holm": p_holm[own], "metric": metric, "group": group}
+        columns: dict[str, Any] = tests[quantity] | {"p_holm": p_holm[own]} | key._asdict()
         columns |= {"corrected_low": wider["low"], "corrected_high": wider["high"], "family": family}
         part = pl.DataFrame(_about(models, pairs) | columns, schema=_READ).with_row_index("pair")
         parts.append(part if quantity == "accuracy" else part.filter(pl.Series(shown)))

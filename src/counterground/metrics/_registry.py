@@ -26,6 +26,7 @@ from counterground.metrics.intervals import (
     Stratifications,
     StratumMeans,
     difference_interval,
+    estimate_of,
     share_interval,
 )
 from counterground.plugins import Registry
@@ -308,7 +309,7 @@ def _mean_minus_worst(answers: Answers, _group: str | None) -> Estimate:
         return answers.unknown
     values, cells = found[0], answers.photos.cells
     mean = answers.means(cells.partition).average(cells.strata)
-    return Estimate(float(values.mean() - values.min()), None, None, mean.n, mean.clusters)
+    return replace(estimate_of(mean), value=float(values.mean() - values.min()))
 
 
 def _cells(answers: Answers) -> tuple[Floats, npt.NDArray[Any]] | None:
@@ -336,8 +337,8 @@ def _calibration(answers: Answers, _group: str | None) -> Estimate:
         return answers.unknown
     confidence = answers.rows["confidence"].cast(pl.Float64).to_numpy()
     error = expected_calibration_error(confidence, answers.correct)
-    clusters = min(way.size for way in answers.photos.sampling.ways[:2])
-    return Estimate(error, None, None, answers.rows.height, clusters)
+    clusters, *second = (way.size for way in answers.photos.sampling.ways[:2])
+    return Estimate(error, n=answers.rows.height, clusters=clusters, clusters_2=(*second, None)[0])
 
 
 def _ties(answers: Answers, _group: str | None) -> Estimate:

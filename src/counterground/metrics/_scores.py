@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics._estimate import UNKNOWN, Estimate
+from counterground.metrics._paired import holm
 from counterground.metrics._registry import Answers, Metric, read_answers, registered_metrics
 from counterground.metrics._settings import KEY_SCHEMA, by_key
-from counterground.metrics.design import DESIGN, DROP, Contrast, Design
+from counterground.metrics.design import DESIGN, DROP, Contrast, Design, ScoreKey
 from counterground.metrics.intervals import (
     ALPHA,
     balanced_interval,
@@ -23,41 +24,40 @@ from counterground.metrics.intervals import (
     share_interval,
 )
 
+SCORES_VERSION = 1
+"""Version of `SCORES_SCHEMA`, as the metadata of ``scores.parquet`` states it."""
 SCORES_SCHEMA: dict[str, Any] = {
     **KEY_SCHEMA,
-    "class_index": pl.Int32,
-    "group": pl.String,
     "metric": pl.String,
+    "contrast": pl.String,
+    "column": pl.String,
+    "level": pl.String,
+    "class_index": pl.Int32,
+    "versus": pl.String,
     "value": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
+    "confidence": pl.Float64,
+    "p_value": pl.Float64,
+    "p_corrected": pl.Float64,
+    "family": pl.Int64,
     "n": pl.Int64,
     "clusters": pl.Int64,
-    "p_value": pl.Float64,
+    "clusters_2": pl.Int64,
     "classes_low": pl.Float64,
     "classes_high": pl.Float64,
 }
-"""Columns of ``scores.parquet``; values and bounds are fractions.
+"""Columns of ``scores.parquet``: a `ScoreKey`, a class, and an `Estimate` (fractions).
 
-If a design has two ways of clustering, ``clusters`` is the smaller number. ``low`` and ``high`` refer to
-other photos of these classes and pairs; ``classes_low`` and ``classes_high``, for averages over classes,
-refer to other classes of which these are a random sample. ``p_value`` is two-sided, for a drop of 0, and not
-corrected for the number of models.
+``class_index`` is null for all classes. ``versus`` is the other model of a difference of two models, which is
+``model`` minus ``versus``; else null.
 """
-
-BREAKDOWN_SCHEMA: dict[str, Any] = {
-    **KEY_SCHEMA,
-    "value": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "n": pl.Int64,
-    "clusters": pl.Int64,
-    "classes": pl.Int64,
-}
-"""Columns of ``score_by``, which adds those of the breakdown after the setting; fractions."""
+_ESTIMATE = tuple(SCORES_SCHEMA)[list(SCORES_SCHEMA).index("value") :]
+CELLS = " & "
+"""What joins the names of several columns, and their values, in ``column`` and ``level``."""
 
 _RESULTS = ("true_rank", "confidence", "top2_gap")
-_Row = tuple[int | None, str | None, str, Estimate]
+_Row = tuple[int | None, ScoreKey, Estimate]
 
 
 def score_predictions(
@@ -74,7 +74,7 @@ def score_predictions(
     ``plain_accuracy`` (over photos, likewise), ``drop`` (mean class-wise drop over classes with both groups,
     so not always the difference of the two accuracies), ``worst_group_accuracy`` and ``mean_minus_worst``
     (over the cells of the design), ``ece`` (15 bins), ``tie_rate``. Each further contrast of the design is a
-    metric under its own name, with the accuracies of its sides as groups (``Contrast.side_keys``). Each named
+    metric under its own name, beside the accuracies of its sides (``Contrast.side_keys``). Each named
     share of cells is a metric ``average(NAME)``. Rows with ``class_index`` hold ``accuracy``, ``drop`` and
     contrasts of one class. What the photos do not show is null, never 0. The worst cell and the calibration
     error have no interval: chance alone lowers the one and raises the other, so an interval around them would
@@ -98,7 +98,7 @@ def score_predictions(
     records = []
     for key, answers in read_answers(predictions, _RESULTS, alpha=alpha, design=design):
         records += [(key, row) for row in _scores(answers, by_class=by_class)]
-    return _table(records)
+    return _over_models(scores_frame(records))
 
 
 def score_contrast(
@@ -124,18 +124,36 @@ def score_contrast(
     for key, answers in read_answers(predictions, design=design):
         for index, part in _parts(answers):
             records += [(key, (index, *row)) for row in _contrast(part, contrast)]
-    return _table(records)
+    return _over_models(scores_frame(records))
 
 
-def _table(records: Sequence[tuple[tuple[Any, ...], _Row]]) -> pl.DataFrame:
+def scores_frame(records: Iterable[tuple[tuple[Any, ...], _Row]]) -> pl.DataFrame:
+    """Return estimates as rows of scores.
+
+    Args:
+        records: of each row the values of ``KEYS``, then its class (None: all), key and estimate.
+    """
     rows = [
-        (
-            *(*key, index, group, metric, i.value, i.low, i.high, i.n, i.clusters),
-            *(i.p_value, i.classes_low, i.classes_high),
-        )
-        for key, (index, group, metric, i) in records
+        (*key, *about, index, None, *(getattr(estimate, name) for name in _ESTIMATE))
+        for key, (index, about, estimate) in records
     ]
     return pl.DataFrame(rows, schema=SCORES_SCHEMA, orient="row")
+
+
+def _over_models(scores: pl.DataFrame) -> pl.DataFrame:
+    """Correct each contrast over all classes for the number of models (Holm 1979)."""
+    rows = scores.with_row_index("row").filter(
+        pl.col("class_index").is_null(), pl.col("p_value").is_not_null()
+    )
+    corrected: dict[int, tuple[float | None, int]] = {}
+    for part in rows.partition_by("metric"):
+        for row, p_value in zip(part["row"], holm(part["p_value"]), strict=True):
+            corrected[row] = p_value, len(part)
+    columns = list(zip(*(corrected.get(row, (None, None)) for row in range(len(scores))), strict=True))
+    return scores.with_columns(
+        pl.Series(name, column, SCORES_SCHEMA[name])
+        for name, column in zip(("p_corrected", "family"), columns, strict=False)
+    )
 
 
 def score_by(
@@ -147,7 +165,7 @@ def score_by(
 ) -> pl.DataFrame:
     """Return the accuracy on each background, each value of an attribute or each cell, with 95 % intervals.
 
-    It is class-wise, averaged over the classes that have photos there (their number is ``classes``), so two
+    It is class-wise, averaged over the classes that have photos there, so two
     backgrounds also differ in their classes. For what one background does to a class, see a contrast within
     classes or the pairs of ``discover``.
 
@@ -155,34 +173,35 @@ def score_by(
         predictions: the columns of ``predictions.parquet``; photos without a value of a column are left out.
         columns: the columns whose combinations photos are broken down by.
         balanced: average over classes; if not, accuracy is over photos, as in the metrics of cells
-            (``worst_group_accuracy``), and ``classes`` is null.
+            (``worst_group_accuracy``).
         design: the design whose clusters count.
 
     Returns:
-        The columns of ``BREAKDOWN_SCHEMA`` (fractions) and ``columns``, for each model the highest accuracy
-        first.
+        The columns of ``SCORES_SCHEMA``: ``accuracy`` or, over photos, ``plain_accuracy``; for each model the
+        highest first. ``column`` and ``level`` are those of ``columns``, joined by `` & ``.
 
     Raises:
         ValueError: a column is missing, or a photo occurs twice under a model.
     """
-    records = []
+    metric, records = "accuracy" if balanced else "plain_accuracy", []
+    cells = [*columns, "class_index"] if balanced else columns
     for key, rows in by_key(predictions, tuple(columns)):
-        found, kept = [], rows.drop_nulls(columns)
-        cells = [*columns, "class_index"] if balanced else columns
+        estimates, known = [], rows.drop_nulls(columns)
         single = {
-            values[: len(columns)]: interval
-            for values, interval in cell_accuracies(kept, cells, design=design).items()
+            values[: len(columns)]: estimate
+            for values, estimate in cell_accuracies(known, cells, design=design).items()
         }
-        for values, part in kept.partition_by(columns, as_dict=True).items():
-            classes, i = part["class_index"].n_unique() if balanced else None, single[values]
-            if balanced and classes != 1:
+        for values, part in known.partition_by(columns, as_dict=True).items():
+            estimate = single[values]
+            if balanced and part["class_index"].n_unique() != 1:
                 clusters = cluster_columns(part, design)
-                i = balanced_interval(part["correct"], part["class_index"], **clusters)
-            found.append((*key, *values, i.value, i.low, i.high, i.n, i.clusters, classes))
-        at = len(key) + len(columns)
-        records += sorted(found, key=lambda row: (-row[at], row[len(key) : at]))
-    schema = {**KEY_SCHEMA, **dict.fromkeys(columns, pl.String), **BREAKDOWN_SCHEMA}
-    return pl.DataFrame(records, schema=schema, orient="row")
+                estimate = balanced_interval(part["correct"], part["class_index"], **clusters)
+            estimates.append((values, estimate))
+        estimates.sort(key=lambda row: (-(row[1].value or 0.0), row[0]))
+        for values, estimate in estimates:
+            about = ScoreKey(metric, None, CELLS.join(columns), CELLS.join(map(str, values)))
+            records.append((key, (None, about, estimate)))
+    return scores_frame(records)
 
 
 def cell_accuracies(
@@ -219,17 +238,21 @@ def _scores(answers: Answers, *, by_class: bool) -> Iterator[_Row]:
     for index, part in _parts(answers) if by_class else [(None, answers)]:
         for metric in metrics:
             if index is None:
-                for group in metric.groups:
-                    yield None, group, metric.name, _computed(metric, part, group)
+                groups = metric.groups
             elif metric.by_class and not (metric.needs_groups and not has_groups):
-                for group in metric.groups if has_groups else (None,):
-                    yield index, group, metric.name, _computed(metric, part, group)
+                groups = metric.groups if has_groups else (None,)
+            else:
+                continue
+            for group in groups:
+                key = ScoreKey.of_group(group, metric.name)
+                key = DROP.difference_key if metric.name == DROP.name else key
+                yield index, key, _computed(metric, part, group)
         for contrast in contrasts:
-            for group, name, interval in _contrast(part, contrast):
-                yield index, group, name, interval
+            for key, estimate in _contrast(part, contrast):
+                yield index, key, estimate
         if index is None:
             for name in design.weights:
-                yield None, None, f"average({name})", part.named_average(name)
+                yield None, ScoreKey(f"average({name})"), part.named_average(name)
 
 
 def _parts(answers: Answers) -> Iterator[tuple[int | None, Answers]]:
@@ -239,16 +262,14 @@ def _parts(answers: Answers) -> Iterator[tuple[int | None, Answers]]:
         yield index, answers.of_class(place)
 
 
-def _contrast(answers: Answers, contrast: Contrast) -> Iterator[tuple[str | None, str, Estimate]]:
-    """Group, metric and figure of a contrast's sides and of its value."""
-    found = answers.sides(contrast)
-    intervals = [UNKNOWN] * 3
-    if found is not None:
-        left, right, n = found
-        intervals = [share_interval(left), share_interval(right), difference_interval(left, right, n)]
-    keys = (*contrast.side_keys, contrast.difference_key)
-    for (metric, group), interval in zip(keys, intervals, strict=True):
-        yield group, metric, interval
+def _contrast(answers: Answers, contrast: Contrast) -> Iterator[tuple[ScoreKey, Estimate]]:
+    """The estimates of a contrast's sides and of its value."""
+    sides = answers.sides(contrast)
+    estimates = [UNKNOWN] * 3
+    if sides is not None:
+        left, right, n = sides
+        estimates = [share_interval(left), share_interval(right), difference_interval(left, right, n)]
+    yield from zip((*contrast.side_keys, contrast.difference_key), estimates, strict=True)
 
 
 def _refuse_taken(contrasts: Sequence[Contrast], metrics: Sequence[Metric]) -> None:

@@ -10,6 +10,7 @@ import polars as pl
 from counterground.metrics import (
     Contrast,
     Design,
+    ScoreKey,
     compare_models,
     score_contrast,
     score_predictions,
@@ -49,7 +50,7 @@ def record_of(
     design = benchmark.design
     sides = _sides(clean, contrast, design)
     changes, tests = _changes(clean, contrast, own, design)
-    worst = run.scores.filter(pl.col("metric") == "worst_group_accuracy", pl.col("class_index").is_null())
+    worst = run.scores().filter(pl.col("metric") == "worst_group_accuracy")
     lowest = dict(worst.select("model", "value").iter_rows())
 
     def accuracies(model: str) -> Accuracies:
@@ -149,7 +150,7 @@ def _changes(
     changes: dict[str, dict[str, Figure]] = {}
     every = compare_models(predictions, contrast=contrast, design=design)
     for row in tests_against(every, own).iter_rows(named=True):
-        if name := keys.get((row["metric"], row["group"])):
+        if name := keys.get(ScoreKey.of(row)):
             value, low, high = row["difference"], row["low"], row["high"]
             figure = Figure(
                 value=None if value is None else -value,
@@ -161,8 +162,8 @@ def _changes(
     return changes, len(every) - every["p_value"].null_count()
 
 
-def _keys(contrast: Contrast) -> dict[tuple[str, str | None], str]:
-    """Return what the record calls the metrics and groups of a contrast."""
+def _keys(contrast: Contrast) -> dict[ScoreKey, str]:
+    """Return what the record calls the sides of a contrast and their difference."""
     left, right = contrast.side_keys
     return {left: "left", right: "right", contrast.difference_key: "difference"}
 
@@ -174,7 +175,7 @@ def _sides(predictions: pl.DataFrame, contrast: Contrast, design: Design) -> dic
     if contrast.name == "drop":
         scores = score_predictions(predictions, by_class=False, design=design)
     for row in scores.filter(pl.col("class_index").is_null()).iter_rows(named=True):
-        if name := keys.get((row["metric"], row["group"])):
+        if name := keys.get(ScoreKey.of(row)):
             figure = Figure(value=row["value"], low=row["low"], high=row["high"])
             sides.setdefault(row["model"], {})[name] = figure
     return sides

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics import DROP, Contrast, Estimate
 from counterground.results._model_scores import SIGNIFICANT
-from counterground.results.score_tables import contrast_titles
+from counterground.results._scores_table import contrast_titles
 from counterground.results.tables import (
     Cell,
     Column,
@@ -258,9 +258,9 @@ class MitigationRecord(_Record, TableView):
             Column("Method"),
             Column(drop, True),
             Column("Gain", True),
-            Column("p (Holm)", True, below=True),
+            Column("p (Holm)", True, minor=True),
         ]
-        columns += [Column("Cost", True), Column(left, True), Column(right, True, below=True)]
+        columns += [Column("Cost", True), Column(left, True), Column(right, True, minor=True)]
         columns.append(Column("Worst group", True))
         columns.append(Column("Labels"))
         own = self.unmitigated

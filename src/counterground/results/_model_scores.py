@@ -9,7 +9,7 @@ from typing import NamedTuple
 import polars as pl
 
 from counterground.errors import UsageError
-from counterground.metrics import DROP, KEYS, Contrast, Estimate, holm
+from counterground.metrics import DROP, KEYS, Contrast, Estimate, ScoreKey, holm
 from counterground.text import NOTHING, bounds, p_equals, percent
 
 TITLES = {
@@ -60,7 +60,7 @@ class ContrastFigures(NamedTuple):
     difference: Estimate
 
 
-_Figures = dict[tuple[str, str | None], Estimate]
+_Figures = dict[ScoreKey, Estimate]
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,19 @@ class ModelScores:
     overall: _Figures = field(default_factory=dict)
     classes: dict[int, _Figures] = field(default_factory=dict)
 
-    def get(self, metric: str, group: str | None = None, class_index: int | None = None) -> Estimate:
-        """Return the requested figure; `MISSING` if there is none, never 0."""
+    def get(
+        self, metric: str | ScoreKey, group: str | None = None, class_index: int | None = None
+    ) -> Estimate:
+        """Return an estimate by its key, or by its metric and group; `MISSING` if there is none, never 0."""
         figures = self.overall if class_index is None else self.classes.get(class_index, {})
-        return figures.get((metric, group), MISSING)
+        if isinstance(metric, str):
+            metric = DROP.difference_key if metric == DROP.name else ScoreKey.of_group(group, metric)
+        return figures.get(metric, MISSING)
 
     def of(self, contrast: Contrast, class_index: int | None = None) -> ContrastFigures:
         """Return the accuracies of a contrast's sides and their difference, over all classes or in one."""
         keys = (*contrast.side_keys, contrast.difference_key)
-        return ContrastFigures(*(self.get(metric, group, class_index) for metric, group in keys))
+        return ContrastFigures(*(self.get(key, None, class_index) for key in keys))
 
     @property
     def has_groups(self) -> bool:
@@ -90,7 +94,7 @@ class ModelScores:
     @property
     def unequal_classes(self) -> bool:
         """Whether classes differ in size, so that accuracy over photos is not that over classes."""
-        every = ("accuracy", None)  # which some rows of a table may lack
+        every = ScoreKey("accuracy")  # which some rows of a table may lack
         return len({figures[every].n for figures in self.classes.values() if every in figures}) > 1
 
     @property
@@ -115,7 +119,7 @@ def regroup(scores: pl.DataFrame) -> list[ModelScores]:
         entry = found.setdefault(setting, ModelScores(setting, setting.model))
         index = row["class_index"]
         figures = entry.overall if index is None else entry.classes.setdefault(index, {})
-        figure = (row["metric"], row["group"])
+        figure = ScoreKey.of(row)
         if figure in figures:
             raise UsageError(
                 f"The scores hold the {row['metric']} of {setting.model!r} twice in the same setting; "

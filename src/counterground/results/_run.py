@@ -1,9 +1,8 @@
-"""A run: predictions and scores of some models on one benchmark, and how they were made."""
+"""A run: predictions of some models on one benchmark, and how they were made."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,31 +14,31 @@ from pydantic import ValidationError
 
 from counterground.arguments import texts
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, first_problem
-from counterground.files import given_path, is_file, read_parquet, read_text, scan_parquet
 from counterground.metrics import (
     DROP,
     GROUPS,
+    KEYS,
     PHOTO_COLUMNS,
-    SCORES_SCHEMA,
     Answers,
     Contrast,
     Design,
+    ScoreKey,
     attributes,
     by_key,
     check_columns,
     read_answers,
     score_by,
     score_contrast,
+    score_predictions,
     swap_effects,
 )
-from counterground.results._checks import check_tables
-from counterground.results._schema import PREDICTIONS_SCHEMA, RUN_FILES, RunInfo
-from counterground.results._scores_table import ScoresView, run_html
+from counterground.results._schema import RunInfo
+from counterground.results._scores_table import ScoresTable, run_html
 from counterground.results.tables import plain_text
 from counterground.text import counted
 
 
-class _OpenedFile:
+class OpenedFile:
     """The rows of a file, as long as it is the one that was opened: a run may be replaced by another."""
 
     def __init__(self, file: Path, rows: pl.LazyFrame) -> None:
@@ -67,7 +66,7 @@ def _state(file: Path) -> tuple[int, int] | None:
     return found.st_size, found.st_mtime_ns
 
 
-_Given = pl.DataFrame | pl.LazyFrame | _OpenedFile
+_Given = pl.DataFrame | pl.LazyFrame | OpenedFile
 
 
 class _Predictions:
@@ -78,7 +77,7 @@ class _Predictions:
             raise AttributeError  # it has no default
         given: _Given = run.__dict__["given"]
         if not isinstance(given, pl.DataFrame):
-            with _reading(run.path):
+            with reading(run.path):
                 given = run.__dict__["given"] = given.lazy().collect()
         return given
 
@@ -88,28 +87,22 @@ class _Predictions:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Predictions and scores of some models on one benchmark, as kept in a folder.
+    """Predictions of some models on one benchmark, and what follows from them.
 
     Two runs are equal if all that they record and measured is equal, whatever their folders are called.
-    ``predictions`` are all rows of ``predictions.parquet`` (``PREDICTIONS_SCHEMA``), ``scores`` those of
-    ``scores.parquet`` (``metrics.SCORES_SCHEMA``, fractions). Millions of rows need not be read at once:
-    ``answers``, ``photos`` and ``by_setting`` read one model at a time. Whatever reads a file raises
-    CounterGroundError if it is damaged.
+    ``predictions`` are all rows of ``predictions.parquet`` (``PREDICTIONS_SCHEMA``). Millions of rows need
+    not be read at once: ``answers``, ``photos`` and ``by_setting`` read one model at a time. Whatever reads a
+    file raises CounterGroundError if it is damaged.
     """
 
     path: Path
     info: RunInfo
     predictions: _Predictions = _Predictions()  # a descriptor, no default
-    scores: pl.DataFrame  # type: ignore[misc]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Run):
             return NotImplemented
-        return self is other or (
-            self.info == other.info
-            and self.scores.equals(other.scores)
-            and self.predictions.equals(other.predictions)
-        )
+        return self is other or (self.info == other.info and self.predictions.equals(other.predictions))
 
     def __hash__(self) -> int:
         return hash((self.info.created, self.info.request))
@@ -123,7 +116,7 @@ class Run:
     @cached_property
     def answers(self) -> dict[tuple[Any, ...], Answers]:
         """What each model got right and predicted under each setting (``metrics.KEYS``), photos by path."""
-        with _reading(self.path):
+        with reading(self.path):
             further = attributes(self.rows.collect_schema())
             columns = (*PHOTO_COLUMNS, *further, "correct", "predicted_index")
             read = read_answers(self.rows, columns=columns, design=self.design)
@@ -141,7 +134,7 @@ class Run:
 
     def by_setting(self, columns: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], pl.DataFrame]]:
         """Read columns one model and setting at a time: values of ``metrics.KEYS``, rows by path."""
-        with _reading(self.path):
+        with reading(self.path):
             yield from by_key(self.rows, columns=columns)
 
     @property
@@ -158,7 +151,7 @@ class Run:
         if contrast is None:
             return self.design.contrasts[0]
         known = str(contrast) in ("drop", str(DROP)) and DROP not in self.design.contrasts
-        if known and not self.info.mixes_groups and (self.scores["metric"] == "drop").any():
+        if known and not self.info.mixes_groups:
             return DROP
         found = self.design.find(str(contrast), self.photos)
         if found == DROP and self.info.mixes_groups:
@@ -168,21 +161,59 @@ class Run:
             )
         return found
 
-    def with_contrast(self, contrast: str | Contrast) -> Run:
-        """Return the run with the scores of a contrast, even if its design does not have it.
+    @cached_property
+    def _estimates(self) -> pl.DataFrame:
+        with reading(self.path):
+            scores = score_predictions(self.rows, design=self.design)
+        if not self.info.mixes_groups:
+            return scores
+        mixed = (pl.col("metric") == DROP.name) | pl.col("level").is_in(GROUPS).fill_null(value=False)
+        return scores.filter(~mixed)
 
-        ``Contrast.difference_key`` and ``side_keys`` say where they are in the scores.
+    def estimates(self, contrast: str | Contrast | None = None) -> pl.DataFrame:
+        """Return `metrics.score_predictions`: the scores over all classes and of each.
+
+        Args:
+            contrast: a further contrast, which the design need not have.
 
         Raises:
             UsageError: a contrast that `contrast` refuses.
         """
-        if contrast not in (DROP, *self.design.contrasts):
+        if contrast is not None and contrast not in (DROP, *self.design.contrasts):
             contrast = self.contrast(contrast)
-        if contrast in (DROP, *self.design.contrasts):
-            return self
-        with _reading(self.path):
+        if contrast is None or contrast in (DROP, *self.design.contrasts):
+            return self._estimates
+        with reading(self.path):
             rows = score_contrast(self.rows, contrast, design=self.design)
-        return Run(self.path, self.info, self.__dict__["given"], pl.concat([self.scores, rows]))
+        return pl.concat([self._estimates, rows])
+
+    def all_scores(self) -> pl.DataFrame:
+        """Return the rows of ``scores.parquet``: of composites, what backgrounds cause, too."""
+        if "swap" not in self.rows.collect_schema():
+            return self._estimates
+        effects, keys = self.effects(), (*KEYS, *ScoreKey._fields, "class_index")
+        rest = self._estimates.join(effects, on=keys, how="anti", nulls_equal=True, maintain_order="left")
+        return pl.concat([rest, effects])
+
+    def scores(self, by: str | None = None, contrast: str | Contrast | None = None) -> pl.DataFrame:
+        """Return scores (fractions, with 95 % intervals): the columns of ``metrics.SCORES_SCHEMA``.
+
+        Args:
+            by: None for those over all classes; ``class`` for those of each class; ``cell``, ``background``
+                or an attribute of the photos for the accuracy on each of its values.
+            contrast: only one contrast: its name, or an expression such as ``"place=water - place=land within
+                class_name"``.
+
+        Raises:
+            UsageError: an unknown ``by`` or contrast, or a contrast by something other than class.
+        """
+        if by not in (None, "class"):
+            if contrast is not None:
+                raise UsageError(f"Contrasts are shown over all classes or by class: leave out by {by}.")
+            return self.by(self.design.cells if by == "cell" else by, balanced=by != "cell")
+        contrast = None if contrast is None else self.contrast(contrast)
+        rows = self.estimates(contrast).filter(pl.col("class_index").is_null() == (by is None))
+        return rows if contrast is None else contrast.rows_of(rows)
 
     def by(self, columns: str | Sequence[str], *, balanced: bool = True) -> pl.DataFrame:
         """Return `metrics.score_by`.
@@ -194,7 +225,7 @@ class Run:
         if not columns or len(set(columns)) < len(columns):
             raise UsageError("A breakdown is by one column or several, each named once.")
         check_columns(columns, self.rows.collect_schema(), "a breakdown")
-        with _reading(self.path):
+        with reading(self.path):
             return score_by(self.rows, columns, balanced=balanced, design=self.design)
 
     def effects(self, *, by_class: bool = True) -> pl.DataFrame:
@@ -203,7 +234,7 @@ class Run:
         Raises:
             UsageError: the run is not of composites.
         """
-        with _reading(self.path):
+        with reading(self.path):
             chance = self.info.candidates.chance
             return swap_effects(self.rows, design=self.design, chance=chance, by_class=by_class)
 
@@ -211,154 +242,27 @@ class Run:
         """The table of scores, as on a terminal."""
         info = self.info
         photos = f"{counted(info.counts.photos, 'photo')}, {counted(len(info.models), 'model')}"
-        return f"Run {self.path}: {info.benchmark.name}, {photos}\n{plain_text(ScoresView(self.scores))}"
+        return (
+            f"Run {self.path}: {info.benchmark.name}, {photos}\n{plain_text(ScoresTable(self.estimates()))}"
+        )
 
     def _repr_html_(self) -> str:
-        return run_html(self.info, self.photos["class_index"].n_unique(), self.scores)
+        return run_html(self.info, self.photos["class_index"].n_unique(), self.estimates())
 
 
 @contextmanager
-def _reading(folder: Path) -> Iterator[None]:
+def reading(folder: Path) -> Iterator[None]:
     """Say that a run is damaged if its files cannot be read."""
     try:
         yield
     except (ValueError, OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        reason = str(error).splitlines()[0]
+        if isinstance(error, ValidationError):
+            reason = f"run.json: {first_problem(error)}"
         raise CounterGroundError(
-            f"The run in {folder} is damaged ({_reason(error)}). Delete the folder and evaluate again; "
+            f"The run in {folder} is damaged ({reason}). Delete the folder and evaluate again; "
             "stored features make that quick."
         ) from error
-
-
-def open_run(path: Path | str) -> Run:
-    """Read a run folder and check that its tables agree.
-
-    Raises:
-        UsageError: a file, or something that is not a path.
-        CounterGroundError: the folder holds no run, or an empty, changed or contradictory one.
-    """
-    if not isinstance(path, str | os.PathLike):
-        raise UsageError(f"A run is given as its folder, not as {type(path).__name__}.")
-    folder = given_path(os.fspath(path))
-    if folder.is_file():
-        raise UsageError(f"{folder} is a file; a run is a folder: give {folder.parent}.")
-    if not (folder / "run.json").is_file():
-        raise CounterGroundError(
-            f"{folder} is not a run folder (run.json is missing). Make one with `counterground evaluate`."
-        )
-    with _reading(folder):
-        info = RunInfo.model_validate_json(read_text(folder / "run.json"))
-        # The working folder may change before all rows are read.
-        file = (folder / "predictions.parquet").absolute()
-        rows = scan_parquet(file)
-        opened = _OpenedFile(file, rows)
-        scores = read_parquet(folder / "scores.parquet")
-        columns = rows.collect_schema().names()
-        columns = [name for name in columns if name not in attributes(rows.collect_schema())]
-    if difference := _other_columns({"predictions.parquet": columns, "scores.parquet": scores.columns}):
-        raise CounterGroundError(
-            f"The run in {folder} was written by another version of CounterGround "
-            f"({info.counterground_version}: {difference}). Evaluate again into a new folder, or with "
-            "--overwrite into this one; stored features make that quick."
-        )
-    with _reading(folder):
-        predicted = rows.select("model").unique().collect()["model"]
-    if obstacle := _unusable(folder, info, predicted, scores["model"].unique()):
-        raise CounterGroundError(
-            f"{obstacle} Delete the folder and evaluate again; stored features make that quick."
-        )
-    with _reading(folder):
-        check_tables(info, rows, scores)
-    return Run(folder, info, opened, without_mixtures(scores, info))
-
-
-def without_mixtures(scores: pl.DataFrame, info: RunInfo) -> pl.DataFrame:
-    """Return scores without those of common and counter rows if these are composites of several kinds."""
-    if not info.mixes_groups:
-        return scores
-    mixed = (pl.col("metric") == DROP.name) | pl.col("group").is_in(GROUPS).fill_null(value=False)
-    return scores.filter(~mixed)
-
-
-AnyRuns = Run | Path | str | Iterable[Run | Path | str]
-"""One run or several, opened or by their folders."""
-
-
-def open_runs(runs: AnyRuns, *, least: int = 0) -> list[Run]:
-    """Open runs, each once: the models of a folder that is given twice would count twice.
-
-    Args:
-        runs: one run or several, opened or by their folders.
-        least: the fewest runs that are accepted.
-
-    Raises:
-        UsageError: something that is not a run or a folder, a run given twice, or fewer runs.
-        CounterGroundError: see `open_run`.
-    """
-    if isinstance(runs, Run | Path | str):
-        listed: list[Run | Path | str] = [runs]
-    elif hasattr(runs, "columns"):
-        raise UsageError(
-            f"A table ({type(runs).__name__}) is not a run: give runs or their folders. format_scores also "
-            "takes scores as a Polars DataFrame."
-        )
-    elif isinstance(runs, Iterable) and not isinstance(runs, bytes):
-        listed = list(runs)
-    else:
-        raise UsageError(f"Runs are given as runs or their folders, not as {type(runs).__name__}.")
-    if strange := [run for run in listed if not isinstance(run, Run | Path | str)]:
-        raise UsageError(f"A run is given as a Run or its folder, not as {type(strange[0]).__name__}.")
-    if len(listed) < least:
-        raise UsageError("There is no run: give at least one.")
-    opened = [run if isinstance(run, Run) else open_run(run) for run in listed]
-    folders = [run.path.resolve() for run in opened]
-    if twice := [run for place, run in enumerate(opened) if folders[place] in folders[:place]]:
-        raise UsageError(f"The run {twice[0].path} is given twice; give each folder once.")
-    return opened
-
-
-def refuse_run_file(option: str, file: Path) -> None:
-    """Refuse an output that would replace a file of a run.
-
-    Raises:
-        UsageError: it is one.
-    """
-    if file.name in RUN_FILES and is_file(file.parent / "run.json"):
-        raise UsageError(f"{option} {file} is a file of the run in {file.parent}: choose another name.")
-
-
-def _reason(error: BaseException) -> str:
-    """Return in a few words what is wrong with a file of a run."""
-    if isinstance(error, ValidationError):
-        return f"run.json: {first_problem(error)}"
-    return str(error).splitlines()[0]
-
-
-def _other_columns(tables: Mapping[str, list[str]]) -> str:
-    """Name the first table whose columns are not those of this version, and how they differ."""
-    schemas = {"predictions.parquet": PREDICTIONS_SCHEMA, "scores.parquet": SCORES_SCHEMA}
-    for name, columns in tables.items():
-        lacking = [column for column in schemas[name] if column not in columns]
-        if lacking:
-            return f"{name} lacks {', '.join(lacking)}"
-        if columns != list(schemas[name]):
-            return f"{name} has other columns"
-    return ""
-
-
-def _unusable(folder: Path, info: RunInfo, predicted: pl.Series, scored: pl.Series) -> str:
-    """Say what a run's tables lack, or what its run.json lacks of their models; empty if they agree."""
-    for name, models in {"predictions.parquet": predicted, "scores.parquet": scored}.items():
-        if models.is_empty():
-            return f"The run in {folder} is empty ({name} has no rows)."
-        if models.dtype != pl.String or models.has_nulls():
-            return f"The run in {folder} is damaged (a model of {name} has no name)."
-        unknown = sorted(set(models) - {model.name for model in info.models})
-        if unknown:
-            listed = ", ".join(unknown)
-            return (
-                f"The run in {folder} is damaged ({folder / 'run.json'} lacks {listed}, which {name} holds)."
-            )
-    return ""
 
 
 def select_models(runs: Mapping[Path, Run], models: Sequence[str]) -> dict[Path, Run]:
@@ -405,7 +309,7 @@ def find_model(runs: Sequence[Run], model: str) -> str:
 def _with_models(run: Run, names: Sequence[str]) -> Run:
     selected = pl.col("model").is_in(names)
     info = run.info.with_models(names)
-    return Run(run.path, info, run.rows.filter(selected), run.scores.filter(selected))
+    return Run(run.path, info, run.rows.filter(selected))
 
 
 def class_names(runs: Sequence[Run]) -> dict[int, str]:
@@ -418,18 +322,3 @@ def class_names(runs: Sequence[Run]) -> dict[int, str]:
     if named["class_index"].is_duplicated().any():
         raise UsageError("These runs have different classes: show them one at a time by class.")
     return dict(named.iter_rows())
-
-
-def join_scores(runs: Sequence[Run], *, named: bool) -> pl.DataFrame:
-    """Return the scores of several runs; ``named`` prepends a column ``run`` with the folder of each."""
-    return join_frames(runs, [run.scores for run in runs], named=named)
-
-
-def join_frames(runs: Sequence[Run], frames: Sequence[pl.DataFrame], *, named: bool) -> pl.DataFrame:
-    """Join a frame of each run; ``named`` prepends a column ``run`` with the folder of each."""
-    if not named:
-        return pl.concat(frames)
-    return pl.concat(
-        frame.select(pl.lit(str(run.path)).alias("run"), pl.all())
-        for run, frame in zip(runs, frames, strict=True)
-    )

@@ -1,4 +1,4 @@
-"""The table of scores: percent with intervals for people, fractions for programs."""
+"""Rows of scores laid out as a table: percent with intervals for people, fractions for programs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Literal, NamedTuple, overload
+from typing import NamedTuple
 
 import polars as pl
 from polars.selectors import float as float_columns
 
-from counterground.metrics import DROP, GROUPS, SETTING, Contrast, registered_metrics
+from counterground.metrics import (
+    CELLS,
+    DROP,
+    GROUPS,
+    KEYS,
+    SETTING,
+    Contrast,
+    Estimate,
+    ScoreKey,
+    registered_metrics,
+)
 from counterground.results._model_scores import (
     TITLES,
     ModelScores,
@@ -19,37 +29,185 @@ from counterground.results._model_scores import (
     corrected_drops,
     headline,
     regroup,
+    setting_text,
     vary,
 )
 from counterground.results._schema import RunInfo
-from counterground.results.tables import (
-    LATEX_FIGURES,
-    Cell,
-    Column,
-    Table,
-    TextFormat,
-    block,
-    check_format,
-    figures_that_fit,
-    frame_text,
-    html_paragraphs,
-    html_table,
-    latex_table,
-    markdown_table,
-    plain_text,
-    rich_table,
-)
-from counterground.text import count
+from counterground.results.tables import Cell, Column, Table, TableView, block, html_paragraphs, html_table
+from counterground.text import NOTHING, count, p_value
 
-if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult
-    from rich.table import Table as RichTable
-
+EFFECTS = {
+    "observed_drop": "Observed drop",
+    "background_effect": "= background",
+    "background_part": "= background, of these classes",
+    "size_effect": "+ size and position",
+    "rest": "+ rest",
+    "background_share": "Background's share of the drop",
+    "background_against_grey": "{level}, against plain grey",
+    "background_against_mean": "{level}, against all backgrounds",
+    "mixed_same": "Mixed-Same",
+    "mixed_rand": "Mixed-Rand",
+    "bg_gap": "BG-Gap",
+    "adversarial": "Wrong on any of {level} backgrounds",
+    "flip_share": "Several answers on {level} backgrounds",
+    "background_only": "Background alone",
+    "chance": "Chance",
+    "pasted_cost": "Cost of pasting onto the same photo",
+    "refilled_cost": "Cost of refilling the background",
+    "same_label_cost": "Cost of another photo of the label",
+}
+"""What tables call the estimates of ``metrics.swap_effects``, in their order; see `effect_title`."""
+WHOLE_EFFECT = "Background effect, of all classes"
+"""What tables call ``background_effect`` beside a ``background_part``, which is the one that sums."""
 _HEADLINES = 4
 _OVER_CLASSES = 3  # models
 _FURTHER = 5  # the place of columns that a benchmark adds
 _NOTES = 3
+_ALWAYS = 3  # columns of estimates that any terminal shows
 _ROUNDING = 1e-9
+
+
+class Measure(NamedTuple):
+    """One column of estimates: the rows of scores that it is of, and what it is called."""
+
+    key: ScoreKey
+    title: str
+    meaning: str = ""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ScoresTable(TableView):
+    """Scores for a reader: a table that fits its console, and in a notebook an HTML table.
+
+    Attributes:
+        scores: columns of ``scores.parquet``, and a first column ``run`` if several runs are in one table.
+        by: None for a row per model, ``class`` for one per model and class, else the rows as they are, one
+            per model and value of a column or effect.
+        class_names: names to write for class indices.
+        contrast: the contrast that the rows are of; None: the scores of a benchmark.
+        notes: sentences for the caption.
+    """
+
+    scores: pl.DataFrame
+    by: str | None = None
+    class_names: Mapping[int, str] | None = None
+    contrast: Contrast | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """The rows as csv, json and parquet hold them; what is not a number is null."""
+        frame = self.scores.with_columns(float_columns().fill_nan(None))
+        if self.by in (None, "class"):
+            frame = frame.filter(pl.col("class_index").is_null() == (self.by is None))
+        if self.by is None or self.class_names is None:
+            return frame
+        names = [None if index is None else self.class_names.get(index) for index in frame["class_index"]]
+        place = frame.get_column_index("class_index") + 1
+        return frame.insert_column(place, pl.Series("class_name", names, dtype=pl.String))
+
+    @property
+    def table(self) -> Table:
+        """The rows in percent."""
+        scores = _with_run_names(self.scores)
+        if self.by not in (None, "class"):
+            return _one_by_one(scores, self.class_names or {}, self.notes)
+        models = regroup(scores)
+        if self.contrast is None:
+            shown, caption = _shown(models, self.by), _caption(models, self.by)
+        else:
+            keys = (*self.contrast.side_keys, self.contrast.difference_key)
+            shown = [*map(Measure, keys, contrast_titles(self.contrast))]
+            caption = _caption_of_contrast(self.contrast, models, self.by, self.notes)
+        return _by_model(models, shown, caption, self)
+
+
+def _by_model(
+    models: Sequence[ModelScores], shown: Sequence[Measure], caption: str, of: ScoresTable
+) -> Table:
+    """Lay out a row per model, or per model and class, with a column per estimate."""
+    varying, by_class, contrast = vary(models), of.by == "class", of.contrast
+    corrected = corrected_drops(models, contrast) if contrast and not by_class else None
+    columns = [Column("Model"), *(Column(TITLES[name]) for name in varying)]
+    heads = len(columns)
+    columns += [Column("Class")] * by_class
+    for place, measure in enumerate(shown):
+        columns.append(Column(measure.title, True, measure.meaning, minor=place >= _ALWAYS))
+        columns += [PICTURE] * (contrast is None and measure.key == DROP.difference_key)
+    columns += [Column("p (Holm)", True)] * (corrected is not None)
+    columns.append(Column("n", True, "Photos."))
+    rows = []
+    for model in models:
+        head = [Cell(model.setting.model), *(Cell(model.setting.text(name)) for name in varying)]
+        for index in sorted(model.classes) if by_class else [None]:
+            row = [*head]
+            if index is not None:
+                row.append(Cell((of.class_names or {}).get(index, str(index))))
+            for measure in shown:
+                estimate = model.get(measure.key, None, index)
+                row.append(Cell(estimate.text, estimate.interval))
+                if contrast is None and measure.key == DROP.difference_key:
+                    common, counter = (model.get("accuracy", group, index) for group in GROUPS)
+                    row.append(Cell(picture=(common, counter)))
+            if corrected is not None:
+                row.append(Cell(p_value(corrected[model.label])))
+            n = model.get("accuracy" if contrast is None else contrast.difference_key, None, index).n
+            rows.append([*row, Cell(count(n if contrast else n or None))])
+    return Table(columns, rows, caption, heads=heads, grouped=by_class)
+
+
+def _one_by_one(scores: pl.DataFrame, class_names: Mapping[int, str], notes: Sequence[str]) -> Table:
+    """Lay out a row per model, class if there are any, and value of a column or effect of a background."""
+    settings = [name for name in (*SETTING, "run") if name in scores.columns and scores[name].n_unique() > 1]
+    is_effect = bool(scores["metric"].is_in(list(EFFECTS)).all())
+    by_class = scores["class_index"].null_count() < scores.height
+    columns = [Column("Model"), *(Column(TITLES[name]) for name in settings), *[Column("Class")] * by_class]
+    heads = len(columns)
+    if is_effect:
+        columns += [Column("Effect"), Column("Value", True), Column("p", True, minor=True)]
+    else:
+        columns += [Column(_title(str(scores["column"][0]))), Column("Accuracy", True)]
+    columns.append(Column("n", True, "Photos."))
+    keys = [name for name in (*KEYS, "run", "class_index") if name in scores.columns]
+    scores = scores.with_columns(has_part=(pl.col("metric") == "background_part").any().over(keys))
+    rows = []
+    for row in scores.iter_rows(named=True):
+        estimate = Estimate.of(row)
+        cells = [row["model"], *(setting_text(row[name]) for name in settings)]
+        cells += [class_names.get(row["class_index"], str(row["class_index"]))] * by_class
+        if is_effect:
+            cells.append(effect_title(row["metric"], row["level"], has_part=row["has_part"]))
+        else:
+            cells.append(row["level"].replace(CELLS, ", "))
+        figures = [Cell(estimate.text, estimate.interval)]
+        figures += [Cell(p_value(estimate.p_value))] * is_effect
+        figures.append(Cell(count(estimate.n) if estimate.n or not is_effect else NOTHING))
+        rows.append([*map(Cell, cells), *figures])
+    return Table(columns, rows, " ".join(notes), heads=heads, grouped=True)
+
+
+def _title(column: str) -> str:
+    column = column.replace("class_name", "class").replace(CELLS, ", ").replace("_", " ")
+    return column[0].upper() + column[1:]
+
+
+def effect_title(metric: str, level: str | None = None, *, has_part: bool = False) -> str:
+    """Return what tables call an effect of a background, or on a number of backgrounds.
+
+    ``has_part``: whether ``background_part`` stands beside it.
+    """
+    if has_part and metric == "background_effect":
+        return WHOLE_EFFECT
+    if metric == "adversarial" and level == "1":
+        return "Wrong on 1 background"
+    return EFFECTS[metric].format(level=level)
+
+
+def contrast_titles(contrast: Contrast) -> tuple[str, str, str]:
+    """Return what tables call left, right and left minus right."""
+    if contrast == DROP:
+        return "Common", "Counter", "Drop"
+    return contrast.left, contrast.right, contrast.name
 
 
 def picture_column(contrast: Contrast = DROP) -> Column:
@@ -65,15 +223,6 @@ def picture_column(contrast: Contrast = DROP) -> Column:
 PICTURE = picture_column()
 
 
-class Measure(NamedTuple):
-    """One figure of the overall table: which rows of the scores it comes from and what it is called."""
-
-    metric: str
-    group: str | None
-    title: str
-    meaning: str
-
-
 def measures(models: Sequence[ModelScores]) -> list[Measure]:
     """Return the columns of a table of these models' scores, from built-in metrics and those of packages.
 
@@ -82,32 +231,25 @@ def measures(models: Sequence[ModelScores]) -> list[Measure]:
     must be with five names.
     """
     registered = registered_metrics()
-    placed = [
-        (column.place, metric.needs_groups, Measure(metric.name, column.group, column.title, column.meaning))
-        for metric in registered
-        for column in metric.table_columns
-    ]
-    further, held = (
-        _contrasts_and_averages(models),
-        {metric for model in models for metric, _ in model.overall} or {each.name for each in registered},
-    )
+    known = {key.metric for model in models for key in model.overall} or {each.name for each in registered}
     if models and not any(model.unequal_classes for model in models):
-        held -= {"plain_accuracy"}
+        known -= {"plain_accuracy"}
     if models and all(model.get("top5_accuracy").value == 1 for model in models):
-        held -= {"top5_accuracy"}
+        known -= {"top5_accuracy"}
     has_groups = not models or any(model.has_groups for model in models)
-    known = [
-        (place, measure)
-        for place, needs_groups, measure in placed
-        if measure.metric in held
-        and (has_groups or not measure.group)
-        and (not needs_groups or not models or _is_known(models, measure))
-    ]
-    return [measure for _, measure in sorted([*known, *further], key=lambda each: each[0])]
-
-
-def _is_known(models: Sequence[ModelScores], measure: Measure) -> bool:
-    return any(model.get(measure.metric, measure.group).value is not None for model in models)
+    placed = _contrasts_and_averages(models)
+    for metric in registered:
+        for column in metric.table_columns:
+            key = ScoreKey.of_group(column.group, metric.name)
+            key = DROP.difference_key if metric.name == DROP.name else key
+            is_known = not models or any(model.get(key).value is not None for model in models)
+            if (
+                metric.name in known
+                and (has_groups or not column.group)
+                and (is_known or not metric.needs_groups)
+            ):
+                placed.append((column.place, Measure(key, column.title, column.meaning)))
+    return [measure for _, measure in sorted(placed, key=lambda each: each[0])]
 
 
 def _contrasts_and_averages(models: Sequence[ModelScores]) -> list[tuple[int, Measure]]:
@@ -121,15 +263,14 @@ def _contrasts_and_averages(models: Sequence[ModelScores]) -> list[tuple[int, Me
         sides = defined[0] if len(defined) == 1 else ()
         if metric.startswith("average("):
             meaning = "Accuracy of the cells, averaged by named shares, such as those of the training set."
-            columns.append((_FURTHER, Measure(metric, None, metric[0].upper() + metric[1:], meaning)))
-        elif len(sides) == 2 and not set(sides) & set(GROUPS):
+            columns.append((_FURTHER, Measure(ScoreKey(metric), metric[0].upper() + metric[1:], meaning)))
+        elif len(sides) == 2:
             meaning = f"Accuracy on {sides[0]} minus accuracy on {sides[1]}, in points."
             if leads:
-                columns += [
-                    (place, Measure(metric, side, side, "Mean over strata that have both sides."))
-                    for place, side in enumerate(sides, start=1)
-                ]
-            columns.append((3 if leads else _FURTHER, Measure(metric, None, metric, meaning)))
+                over = "Mean over strata that have both sides."
+                keys = [ScoreKey("accuracy", metric, "side", side) for side in sides]
+                columns += [(at, Measure(key, str(key.level), over)) for at, key in enumerate(keys, start=1)]
+            columns.append((3 if leads else _FURTHER, Measure(ScoreKey(metric, metric), metric, meaning)))
             leads = False
     return columns
 
@@ -137,105 +278,74 @@ def _contrasts_and_averages(models: Sequence[ModelScores]) -> list[tuple[int, Me
 def _sides(models: Sequence[ModelScores]) -> dict[str, list[tuple[str, ...]]]:
     """Return left and right of each further contrast, as each run defines them; none for averages."""
     registered = {metric.name for metric in registered_metrics()}
-    found: dict[str, list[tuple[str, ...]]] = {}
+    defined: dict[str, list[tuple[str, ...]]] = {}
     for model in models:
-        for metric in dict.fromkeys(metric for metric, _ in model.overall if metric not in registered):
-            sides = tuple(side for other, side in model.overall if other == metric and side is not None)
-            if sides not in found.setdefault(metric, []):
-                found[metric] += [sides] * bool(sides)
-    return found
+        for metric in dict.fromkeys(key.metric for key in model.overall if key.metric not in registered):
+            sides = tuple(
+                str(key.level) for key in model.overall if key.contrast == metric and key.column == "side"
+            )
+            if sides not in defined.setdefault(metric, []):
+                defined[metric] += [sides] * bool(sides)
+    return defined
 
 
-def scores_as_table(
-    scores: pl.DataFrame,
-    by_class: bool = False,
-    class_names: Mapping[int, str] | None = None,
-    *,
-    most: int | None = None,
-    pictures: bool = False,
-) -> Table:
-    """Lay scores out as cells: a row per model, or per model and class.
-
-    Args:
-        scores: columns of ``scores.parquet``, and ``run`` if several runs are in one table.
-        by_class: one row per model and class.
-        class_names: names to write for class indices.
-        most: cap on the number of figures in a row; the minor ones are left out.
-        pictures: draw the accuracies of the groups next to each drop.
-    """
-    models = regroup(with_run_names(scores))
-    varying = vary(models)
-    columns = [Column("Model"), *(Column(TITLES[name]) for name in varying)]
-    heads = len(columns)
-    shown = _shown(models, by_class)[:most]
-    columns += [Column("Class")] * by_class
-    for measure in shown:
-        columns += [Column(measure.title, True, measure.meaning)]
-        columns += [PICTURE] * (pictures and measure.metric == "drop")
-    columns.append(Column("n", True, "Photos."))
-    rows = []
-    for model in models:
-        head = [Cell(model.setting.model), *(Cell(model.setting.text(name)) for name in varying)]
-        for index in sorted(model.classes) if by_class else [None]:
-            name = [] if index is None else [Cell((class_names or {}).get(index, str(index)))]
-            figures = _cells(model, shown, index, pictures=pictures)
-            rows.append([*head, *name, *figures, Cell(count(model.get("accuracy", None, index).n or None))])
-    caption = _caption(models, varying, by_class)
-    return Table(columns, rows, caption, heads=heads, grouped=by_class)
-
-
-def _cells(model: ModelScores, shown: Sequence[Measure], index: int | None, *, pictures: bool) -> list[Cell]:
-    cells = []
-    for measure in shown:
-        found = model.get(measure.metric, measure.group, index)
-        cells.append(Cell(found.text, found.interval))
-        if pictures and measure.metric == "drop":
-            common, counter = (model.get("accuracy", group, index) for group in GROUPS)
-            cells.append(Cell(picture=(common, counter)))
-    return cells
-
-
-def _shown(models: Sequence[ModelScores], by_class: bool) -> list[Measure]:
-    """The figures to show; by class those of the groups and the drop, or the accuracy alone."""
+def _shown(models: Sequence[ModelScores], by: str | None) -> list[Measure]:
+    """The estimates to show; by class those of the groups and the drop, or the accuracy alone."""
     chosen = measures(models)
-    if not by_class:
+    if by is None:
         return chosen
-    held = {metric for model in models for of in model.classes.values() for metric, _ in of}
+    known = {key for model in models for of in model.classes.values() for key in of}
     registered = {metric.name: metric for metric in registered_metrics()}
-    contrasts = [each for each in chosen if each.metric not in registered and each.metric in held]
-    chosen = [each for each in chosen if each.metric in registered and registered[each.metric].by_class]
+    contrasts = [each for each in chosen if each.key.metric not in registered and each.key in known]
+    contrasts += [each for each in chosen if each.key.column == "side" and each.key in known]
+    chosen = [each for each in chosen if each not in contrasts and each.key.metric in registered]
+    chosen = [each for each in chosen if registered[each.key.metric].by_class]
     if models and not any(model.has_groups for model in models):
-        return contrasts or [measure._replace(title="Accuracy") for measure in chosen]
-    pairs = [measure for measure in chosen if measure.group or registered[measure.metric].needs_groups]
+        order = {measure: place for place, measure in enumerate(measures(models))}
+        return sorted(contrasts, key=order.__getitem__) or [
+            measure._replace(title="Accuracy") for measure in chosen
+        ]
+    pairs = [each for each in chosen if each.key.level or registered[each.key.metric].needs_groups]
     return [*pairs, *contrasts]
 
 
-def _caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: bool) -> str:
+def _caption(models: Sequence[ModelScores], by: str | None) -> str:
     """State the units, what the intervals refer to, and the settings that all rows share."""
     if not models:
         return "No scores."
     same = [
         f"{TITLES[name].lower()} {models[0].setting.text(name)}"
         for name in Setting._fields[1:]
-        if name not in varying and getattr(models[0].setting, name) not in (None, False)
+        if name not in vary(models) and getattr(models[0].setting, name) not in (None, False)
     ]
-    clusters = sorted({model.photos.clusters for model in models if model.photos.clusters is not None})
+    known = [model.photos.fewest_clusters for model in models]
+    clusters = sorted({each for each in known if each is not None})
     counted = ""
-    if clusters and not by_class:
+    if clusters and by is None:
         counted = f", from {' or '.join(count(n) for n in clusters)} clusters"
-        if all(model.photos.clusters == model.photos.n for model in models):
+        if all(model.photos.fewest_clusters == model.photos.n for model in models):
             counted = ", each photo taken as independent"
     listed = ", ".join(same)
     settings = f" {listed[0].upper()}{listed[1:]}." if same else ""
     has_groups = any(model.has_groups for model in models)
     drop = " drop in points;" if has_groups else ""
-    if any(group not in (None, *GROUPS) for model in models for _, group in model.overall):
+    if any(key.column == "side" for model in models for key in model.overall):
         drop = " differences in points;"
     about = " for other photos of these classes" + " and pairs" * has_groups
-    classes = "" if by_class else f"{one_sided_note(models)}{_over_classes(models)}"
+    classes = "" if by else f"{one_sided_note(models)}{_over_classes(models)}"
     ambiguous = [name for name, defined in _sides(models).items() if len(defined) > 1]
     left_out = f" Left out, since these runs define it differently: {', '.join(ambiguous)}." * bool(ambiguous)
     return f"Percent;{drop} 95 % intervals{about}{counted}.{classes}{left_out}{settings}"
+
+
+def _caption_of_contrast(
+    contrast: Contrast, models: Sequence[ModelScores], by: str | None, notes: Sequence[str]
+) -> str:
+    about = f"{contrast}. Percent; difference in points; 95 % intervals for other photos."
+    if by is not None:
+        return about
+    corrected = "p of no difference, Holm-corrected over these models."
+    return " ".join([about, corrected, *notes]) + (one_sided_note(models) if contrast == DROP else "")
 
 
 def one_sided_note(models: Sequence[ModelScores]) -> str:
@@ -259,7 +369,7 @@ def _over_classes(models: Sequence[ModelScores]) -> str:
     return f" Drop with other classes chosen like these: {listed}."
 
 
-def with_run_names(scores: pl.DataFrame) -> pl.DataFrame:
+def _with_run_names(scores: pl.DataFrame) -> pl.DataFrame:
     """Name runs by their folders, or by their paths, as given, if two folders share a name."""
     if "run" not in scores.columns:
         return scores
@@ -268,124 +378,6 @@ def with_run_names(scores: pl.DataFrame) -> pl.DataFrame:
     if len(set(names.values())) < len(paths):
         return scores
     return scores.with_columns(pl.col("run").replace(names))
-
-
-def varying_settings(rows: pl.DataFrame) -> list[str]:
-    """Return the settings, and ``run``, in which rows of models differ."""
-    return [name for name in (*SETTING, "run") if name in rows.columns and rows[name].n_unique() > 1]
-
-
-@overload
-def format_scores(
-    scores: pl.DataFrame,
-    format: TextFormat,
-    by_class: bool = False,
-    class_names: Mapping[int, str] | None = None,
-) -> str: ...
-@overload
-def format_scores(
-    scores: pl.DataFrame,
-    format: Literal["table"] = "table",
-    by_class: bool = False,
-    class_names: Mapping[int, str] | None = None,
-) -> ScoresView: ...
-@overload
-def format_scores(
-    scores: pl.DataFrame,
-    format: str,
-    by_class: bool = False,
-    class_names: Mapping[int, str] | None = None,
-) -> str | ScoresView: ...
-def format_scores(
-    scores: pl.DataFrame,
-    format: str = "table",  # noqa: A002 - the command's option has this name
-    by_class: bool = False,
-    class_names: Mapping[int, str] | None = None,
-) -> str | ScoresView:
-    """Write scores for a person or a program.
-
-    Args:
-        scores: columns of ``scores.parquet``, fractions; for several runs, a first column ``run`` with the
-            folder of each, which csv and json keep and tables show by its name.
-        format: ``table`` (a rich renderable that fits its console), ``markdown`` and ``latex`` (booktabs)
-            give percent with 95 % intervals; ``csv`` and ``json`` give the rows as they are, fractions.
-        by_class: one row per model and class instead of one per model.
-        class_names: names to write for class indices; csv and json by class get a ``class_name`` column.
-
-    Raises:
-        UsageError: an unknown format, or a figure that occurs twice in the same setting and run.
-    """
-    check_format(format)
-    if format == "table":
-        return ScoresView(scores, by_class, class_names)
-    if format in ("csv", "json"):
-        return frame_text(score_rows(scores, by_class, class_names), format)
-    most = LATEX_FIGURES if format == "latex" else None
-    table = scores_as_table(scores, by_class, class_names, most=most)
-    return latex_table(table) if format == "latex" else markdown_table(table)
-
-
-def score_rows(
-    scores: pl.DataFrame, by_class: bool = False, class_names: Mapping[int, str] | None = None
-) -> pl.DataFrame:
-    """Return the rows of all classes together, or of each class, as csv, json and parquet hold them.
-
-    Args:
-        scores: columns of ``scores.parquet``; what is not a number becomes null.
-        by_class: the rows of single classes instead of those of all together.
-        class_names: names by class index, for a column ``class_name``.
-    """
-    chosen = pl.col("class_index").is_not_null() if by_class else pl.col("class_index").is_null()
-    frame = scores.filter(chosen).with_columns(float_columns().fill_nan(None))
-    if not by_class or class_names is None:
-        return frame
-    names = [None if index is None else class_names.get(index) for index in frame["class_index"]]
-    place = frame.get_column_index("class_index") + 1
-    return frame.insert_column(place, pl.Series("class_name", names, dtype=pl.String))
-
-
-def scores_table(
-    scores: pl.DataFrame,
-    by_class: bool = False,
-    class_names: Mapping[int, str] | None = None,
-    *,
-    width: int | None = None,
-) -> RichTable:
-    """Return a rich table in percent; below about 140 columns, the minor figures are left out.
-
-    Args:
-        scores: columns of ``scores.parquet``.
-        by_class: one row per model and class.
-        class_names: names to write for class indices.
-        width: columns of the terminal; by default those of rich's own console.
-    """
-    from rich import get_console
-
-    width = get_console().width if width is None else width
-    table = scores_as_table(scores, by_class, class_names)
-    if not by_class:
-        table = scores_as_table(scores, most=figures_that_fit(table, width))
-    return rich_table(table, width)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class ScoresView:
-    """Scores for a reader: a table that fits its console, and in a notebook an HTML table."""
-
-    scores: pl.DataFrame
-    by_class: bool = False
-    class_names: Mapping[int, str] | None = None
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Build the table for the console's width."""
-        yield scores_table(self.scores, self.by_class, self.class_names, width=options.max_width)
-
-    def __repr__(self) -> str:
-        """Write the table as on a terminal."""
-        return plain_text(self)
-
-    def _repr_html_(self) -> str:
-        return html_table(scores_as_table(self.scores, self.by_class, self.class_names, pictures=True))
 
 
 def run_html(info: RunInfo, classes: int, scores: pl.DataFrame) -> str:
@@ -398,7 +390,7 @@ def run_html(info: RunInfo, classes: int, scores: pl.DataFrame) -> str:
         html_paragraphs(
             [f"{headline(model, corrected[model.label], own)}." for model in models], _HEADLINES, "model"
         ),
-        html_table(scores_as_table(scores, pictures=True)),
+        html_table(ScoresTable(scores).table),
         html_paragraphs(info.benchmark.notes, _NOTES, "note", fine=True),
         html_paragraphs([f"Warning: {text}" for text in info.all_warnings], _NOTES, "warning", fine=True),
     )

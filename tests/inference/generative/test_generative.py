@@ -120,7 +120,7 @@ def test_sums_are_another_setting_and_score_nothing_again(few, llava, tmp_path, 
     assert shards
     total = run_on(few, f"hf:{llava}", tmp_path / "sum", loss="sum")
     assert shards == {path: path.stat().st_mtime_ns for path in cache.glob("losses/*/*.safetensors")}
-    assert set(total.predictions["answer_score"]) == set(total.scores["answer_score"]) == {"sum"}
+    assert set(total.predictions["answer_score"]) == set(total.estimates()["answer_score"]) == {"sum"}
     assert set(mean.predictions["answer_score"]) == {"mean"}
     assert set(total.predictions["protocol"]) == set(mean.predictions["protocol"]) == {"answer-loss"}
     assert total.info.loss == "sum"
@@ -219,7 +219,7 @@ def test_free_form_answers_are_written_and_unmatched_ones_counted(few, llava, tm
     first = answers.row(0, named=True)
     image = Image.open(few / first["path"]).convert("RGB")
     assert first["answer"] == model.generate(image, QUESTION, max_new_tokens=64)
-    assert run.scores.filter(pl.col("metric") == "top5_accuracy")["value"].null_count() == 3
+    assert run.estimates().filter(pl.col("metric") == "top5_accuracy")["value"].null_count() == 3
     assert cg.write_report([run], tmp_path / "report.html").exists()
     run_on(few, f"hf:{llava}", tmp_path / "run", protocol="free-form")
 

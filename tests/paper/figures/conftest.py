@@ -7,7 +7,6 @@ import made_runs
 import polars as pl
 import pytest
 
-from counterground.metrics import score_predictions
 from counterground.paper.figures import FIGURES
 
 # The drawings themselves, before they are files: tests read off their marks what the tables print.
@@ -55,7 +54,7 @@ def with_printed_sizes(run):
         repeated = part[[place % len(part) for place in range(count)]]
         parts.append(repeated.with_columns(path=pl.Series(names), photo_id=pl.Series(names)))
     predictions = pl.concat(parts)
-    return replace(run, predictions=predictions, scores=score_predictions(predictions))
+    return replace(run, predictions=predictions)
 
 
 @pytest.fixture(scope="session")

@@ -76,8 +76,10 @@ def test_class_drops_are_those_printed(paper, stem, which):
 
 def test_own_class_drops_are_the_scores_with_their_intervals(own, own_run):
     axes = own[0]["figure-4-own"].figure.axes[0]
-    rows = own_run.scores.filter(model="efficientnet-lite0", metric="drop").filter(
-        pl.col("class_index").is_not_null() & pl.col("value").is_not_null()
+    rows = (
+        own_run.estimates()
+        .filter(model="efficientnet-lite0", metric="drop")
+        .filter(pl.col("class_index").is_not_null() & pl.col("value").is_not_null())
     )
     names = dict(own_run.predictions.select("class_index", "class_name").unique().iter_rows())
     expected = {names[row["class_index"]]: row for row in rows.iter_rows(named=True)}

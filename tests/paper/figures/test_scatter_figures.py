@@ -9,7 +9,6 @@ from matplotlib.colors import to_hex
 from scipy.stats import norm
 
 from counterground.comparison import model_points
-from counterground.metrics import score_predictions
 
 # The colours and the ticks that every scatter shares, which no file spells out.
 from counterground.paper.figures._style import shade
@@ -164,7 +163,7 @@ def test_a_run_on_the_papers_photos_stands_before_the_papers_models(beside, coun
 def test_accuracies_of_0_and_100_are_drawn_at_the_edge(make_run, draw):
     run = make_run({"efficientnet-lite0": (0.9, 0.1)}, path="edge")
     predictions = run.predictions.with_columns(correct=pl.col("group") == "common")
-    run = replace(run, predictions=predictions, scores=score_predictions(predictions))
+    run = replace(run, predictions=predictions)
     drawings, _ = draw(["2a"], runs=[run])
     offsets = np.asarray(scatters(drawings["figure-2a-own"])[0].get_offsets())
     assert offsets.tolist() == [[99.9, 0.1]]

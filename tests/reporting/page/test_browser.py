@@ -125,7 +125,7 @@ def test_no_name_becomes_markup(visit, make_run, tmp_path):
         Image.new("RGB", (20, 20), (number, 50, 50)).save(file, "PNG")
         identities[path] = photo_id(file)
     rows = rows.with_columns(photo_id=pl.col("path").replace_strict(identities))
-    run = type(run)(run.path, run.info, rows, run.scores)
+    run = type(run)(run.path, run.info, rows)
     about = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
     photos = rows.select(about).unique(maintain_order=True)
     photos = photos.with_columns(licence=pl.lit(NASTY), attribution=pl.lit(NASTY), source=pl.lit(NASTY))

@@ -14,7 +14,7 @@ from scipy.stats import norm
 from counterground.cli import main
 from counterground.comparison import full_comparison
 from counterground.decision import plan_photos
-from counterground.metrics import Contrast, Design, score_predictions
+from counterground.metrics import Contrast, Design
 from counterground.reporting import write_report
 from counterground.text import bounds, percent
 
@@ -25,10 +25,10 @@ def written(row):
     return f"{percent(row['value'])} {bounds(row['low'], row['high'])}".strip()
 
 
-def overall(run, metric, group=None):
-    same = pl.col("group").eq_missing(pl.lit(group, pl.String))
-    rows = run.scores.filter(pl.col("class_index").is_null(), same, metric=metric).to_dicts()
-    assert len(rows) == run.scores["model"].n_unique()
+def overall(run, contrast, side=None):
+    about = {"metric": contrast} if side is None else {"contrast": contrast, "level": side}
+    rows = run.scores().filter(**about).to_dicts()
+    assert len(rows) == run.estimates()["model"].n_unique()
     return rows
 
 
@@ -134,7 +134,7 @@ def test_the_worst_of_cells_without_the_class_is_that_of_the_metric(four_cells, 
     rows = run.predictions.filter(~few)
     record = run.info.benchmark.model_copy(update={"design": design.to_json()})
     info = run.info.model_copy(update={"benchmark": record})
-    uneven = type(run)(run.path, info, rows, score_predictions(rows, design=design))
+    uneven = type(run)(run.path, info, rows)
     html = write_report([uneven], tmp_path / "report.html").read_text("utf-8")
     listed = section(Page(html), "Accuracy by cell", "Accuracy by co object")
     for row in overall(uneven, "worst_group_accuracy"):
@@ -152,9 +152,7 @@ def test_the_lowest_cell_of_each_model_is_among_those_shown(make_run, section_of
     rows = rows.with_columns(correct=pl.when(odd).then(pl.col("model") == "good").otherwise(third))
     record = run.info.benchmark.model_copy(update={"design": design.to_json()})
     info = run.info.model_copy(update={"benchmark": record})
-    found = section_of(
-        replace(run, info=info, predictions=rows, scores=score_predictions(rows, design=design))
-    )
+    found = section_of(replace(run, info=info, predictions=rows))
     cells = found.design.cells
     assert (len(cells.breakdown.rows), cells.breakdown.left_out) == (48, 4)
     for number, (row, worst) in enumerate(zip(found.rows, cells.worst, strict=True)):
@@ -188,7 +186,7 @@ def of_design(make_run, name, design, tmp_path, **columns):
     rows = made.predictions.with_columns(weather=weather, **columns)
     record = made.info.benchmark.model_copy(update={"design": design.to_json()})
     info = made.info.model_copy(update={"benchmark": record})
-    return replace(made, info=info, predictions=rows, scores=score_predictions(rows, design=design))
+    return replace(made, info=info, predictions=rows)
 
 
 def enough(run, path):

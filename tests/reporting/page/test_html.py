@@ -15,7 +15,7 @@ from PIL import Image
 from counterground.cli import main
 from counterground.comparison import full_comparison
 from counterground.errors import CounterGroundError, UsageError
-from counterground.metrics import compare_models, score_by, score_predictions
+from counterground.metrics import compare_models, score_by
 from counterground.reporting import write_report
 from counterground.results import Cell, Column, Table, open_run, regroup, repeat_command
 from counterground.text import bounds, p_value, percent
@@ -33,22 +33,22 @@ def page(tmp_path):
 
 def test_the_numbers_on_the_page_are_the_scores(page, four_models):
     text = page(four_models).text
-    overall = four_models.scores.filter(pl.col("class_index").is_null(), pl.col("metric") != "tie_rate")
+    overall = four_models.estimates().filter(pl.col("class_index").is_null(), pl.col("metric") != "tie_rate")
     shown = overall.filter(
         pl.col("metric").is_in(["accuracy", "drop", "worst_group_accuracy", "ece"])
-        | (pl.col("metric") == "top5_accuracy") & pl.col("group").is_null()
+        | (pl.col("metric") == "top5_accuracy") & pl.col("level").is_null()
     )
     assert shown.height == 4 * 7
     for row in shown.iter_rows(named=True):
         assert f"{percent(row['value'])} {bounds(row['low'], row['high'])}" in text
-    lead = max(regroup(four_models.scores), key=lambda model: model.get("drop").value)
+    lead = max(regroup(four_models.estimates()), key=lambda model: model.get("drop").value)
     drop = lead.get("drop")
     assert f"it loses {drop.text} points {drop.interval} from common to counter photos" in text
 
 
 def test_every_class_stands_with_its_numbers_and_backgrounds(page, four_models):
     text = page(four_models).text
-    drops = four_models.scores.filter(pl.col("metric") == "drop", pl.col("class_index").is_not_null())
+    drops = four_models.estimates().filter(pl.col("metric") == "drop", pl.col("class_index").is_not_null())
     assert not drops.is_empty()
     for row in drops.iter_rows(named=True):
         assert f"{percent(row['value'])} {bounds(row['low'], row['high'])}" in text
@@ -61,7 +61,7 @@ def test_comparisons_are_those_of_the_metrics(page, four_models):
     assert not compared.is_empty()
     for row in compared.iter_rows(named=True):
         p = p_value(row["p_holm"])
-        interval = bounds(row["low"], row["high"])
+        interval = bounds(row["corrected_low"], row["corrected_high"])
         assert f"{percent(row['difference'])} {interval} p {'' if p[0] == '<' else '= '}{p}" in text
     assert "Holm-corrected over 24 tests: each pair of models on each quantity" in text
 
@@ -180,7 +180,7 @@ def test_the_p_values_of_the_page_are_those_of_compare(make_run, tmp_path):
     run = make_run({f"m{k}": (0.8, 0.62 - 0.03 * k) for k in range(8)}, per_group=40)
     comparison = full_comparison([run])
     drops = comparison.tests.filter(metric="drop")
-    lead = max(regroup(run.scores), key=lambda model: model.get("drop").value).label
+    lead = max(regroup(run.estimates()), key=lambda model: model.get("drop").value).label
     of_lead = drops.filter((pl.col("model_a") == lead) | (pl.col("model_b") == lead))
     assert of_lead.height == 7
     assert of_lead["p_holm"].is_between(0.0005, 0.9995).any()
@@ -209,7 +209,7 @@ def test_equal_drops_in_one_cluster_are_a_page(page, make_run, cluster):
     run = make_run({"m": (0.9, 0.9)}, classes=["ox", "cat"], per_group=3)
     name = pl.lit("c") if cluster == "one" else pl.col("class_name")
     predictions = run.predictions.with_columns(correct=pl.lit(value=True), cluster=name)
-    run = replace(run, predictions=predictions, scores=score_predictions(predictions))
+    run = replace(run, predictions=predictions)
     text = page(run).text
     assert "m loses 0.0 points" in text
     assert "ox, drop" not in text
@@ -311,7 +311,7 @@ def test_evaluate_and_report_work_where_every_answer_is_right_in_one_cluster(tmp
     out = tmp_path / "run"
     asked = ["--label-space", "benchmark", "--protocol", "free-form"]
     assert main(["evaluate", str(manifest), "-m", "right_model:Colours", *asked, "--out", str(out)]) == 0
-    assert set(open_run(out).scores.filter(metric="drop")["value"]) == {0.0}
+    assert set(open_run(out).estimates().filter(metric="drop")["value"]) == {0.0}
     assert "loses 0.0 points" in Page((out / "report.html").read_text("utf-8")).text
     assert main(["report", str(out), "--out", str(tmp_path / "page.html")]) == 0
 

@@ -15,7 +15,7 @@ from PIL import Image
 from planted_photos import Planted, planted_benchmark
 
 import counterground as cg
-from counterground.metrics import Contrast, score_predictions
+from counterground.metrics import Contrast
 from counterground.photos import load_photo
 from counterground.reporting import write_report
 
@@ -110,8 +110,8 @@ def words(html):
 
 
 def figures(run, model, *names):
-    rows = run.effects().filter(pl.col("class_name").is_null(), model=model)
-    return {row["estimate"]: row for row in rows.iter_rows(named=True) if row["estimate"] in names}
+    rows = run.effects().filter(pl.col("class_index").is_null(), model=model)
+    return {row["metric"]: row for row in rows.iter_rows(named=True) if row["metric"] in names}
 
 
 def said(row):
@@ -163,7 +163,7 @@ def test_report_and_plan_agree_about_composites(made, tmp_path):
     (coin,) = select_models({run.path: run}, ["coin"]).values()
     # It guesses, of which nothing is said: right on the common side, half of the time on the other.
     rows = coin.predictions.with_columns(correct=pl.col("correct") | pl.col("group").eq_missing("common"))
-    coin = replace(coin, predictions=rows, scores=score_predictions(rows, design=run.design))
+    coin = replace(coin, predictions=rows)
     plan = cg.plan(coin, drop=5).rows.row(0, named=True)
     page = words(write_report([coin], tmp_path / "report.html", photos=False).read_text())
     told = page.partition("Are there enough photos?")[2]
@@ -247,15 +247,14 @@ def test_a_mitigated_run_alone_is_about_the_model_as_it_is(written, answers):
 def test_each_background_and_class_has_its_effect(made, written):
     page = written("planted", "planted swapped").read_text()
     part = page.partition('id="causes1"')[2].partition('<h3 id="scores1"')[0]
-    rows = made["planted swapped"].effects()
+    run = made["planted swapped"]
+    rows, classes = run.effects(), dict(run.photos.select("class_name", "class_index").rows())
     for name in ("grass", "snow", "water"):
-        against = rows.filter(
-            pl.col("class_name").is_null(), estimate="background_against_mean", background=name
-        )
+        against = rows.filter(pl.col("class_index").is_null(), metric="background_against_mean", level=name)
         (row,) = against.iter_rows(named=True)
         assert f"one, {name}: {said(row)}" in part
     for name in ("ox", "goose", "otter", "crab"):
-        (row,) = rows.filter(estimate="background_effect", class_name=name).iter_rows(named=True)
+        (row,) = rows.filter(metric="background_effect", class_index=classes[name]).iter_rows(named=True)
         assert f"one, {name}: {said(row)}" in part
 
 

@@ -15,7 +15,6 @@ from PIL import Image
 
 from counterground.cli import counterground as command
 from counterground.errors import UsageError
-from counterground.metrics import score_predictions
 from counterground.photos import Benchmark, LabelSpace, photo_id
 from counterground.reporting import write_report
 
@@ -135,7 +134,7 @@ def scene(tmp_path, make_run):
         )
         predictions = run.predictions.with_columns(photo_id=pl.col("path").replace_strict(identities))
         return SimpleNamespace(
-            run=type(run)(run.path, run.info, predictions, run.scores), benchmark=benchmark, root=tmp_path
+            run=type(run)(run.path, run.info, predictions), benchmark=benchmark, root=tmp_path
         )
 
     return make
@@ -276,7 +275,7 @@ def test_the_photos_of_a_discovery_are_found(scene):
     turned = made.run.predictions.with_columns(
         group=pl.col("group").replace({"common": "counter", "counter": "common"})
     )
-    other = type(made.run)(made.root / "other", info, turned, score_predictions(turned))
+    other = type(made.run)(made.root / "other", info, turned)
     page = write_report([other, made.run], made.root / "two.html", discovery=discovery, photos=False)
     text = page.read_text("utf-8")
     assert text.count('href="#discovery"') == 1
@@ -303,7 +302,7 @@ def test_a_budget_of_nothing_is_wrong_usage(scene):
 
 def test_the_figures_of_a_class_are_the_scores(four_models):
     predictions = four_models.predictions
-    models = regroup(four_models.scores)
+    models = regroup(four_models.estimates())
     page = make_class_page(
         [predictions],
         informative_photos([predictions], 2),

@@ -11,10 +11,10 @@ def test_both_accuracies_are_drawn_to_scale(four_models, section_of):
     plot = section_of(four_models).sides
     ticks = np.array([(float(text), at) for at, text in plot.scale.ticks])
     slope, offset = np.polyfit(*ticks.T, 1)
-    overall = four_models.scores.filter(pl.col("class_index").is_null(), pl.col("metric") == "accuracy")
+    overall = four_models.estimates().filter(pl.col("class_index").is_null(), pl.col("metric") == "accuracy")
     assert len(plot.rows) == 4
     for row in plot.rows:
-        scores = {r["group"]: r for r in overall.filter(model=row.title).iter_rows(named=True)}
+        scores = {r["level"]: r for r in overall.filter(model=row.title).iter_rows(named=True)}
         for dot, side in zip(row.dots, ("common", "counter"), strict=True):
             value, low, high = (100 * scores[side][name] for name in ("value", "low", "high"))
             drawn = (dot.x, *dot.span)

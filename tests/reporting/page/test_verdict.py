@@ -7,7 +7,6 @@ import pytest
 
 from counterground.comparison import full_comparison
 from counterground.decision import plan_photos
-from counterground.metrics import score_predictions
 from counterground.photos import Discovered
 from counterground.results import regroup
 from counterground.text import percent
@@ -19,7 +18,7 @@ def verdict_of(section_of):
 
 
 def models_of(run):
-    return regroup(run.scores)
+    return regroup(run.estimates())
 
 
 ENOUGH = "Are there enough photos?"
@@ -284,7 +283,7 @@ def test_report_and_plan_agree_about_the_largest_of_several_drops(make_run, verd
 def test_photos_that_suffice_in_the_plan_suffice_in_the_report(make_run, verdict_of):
     run = make_run({"a": (0.9, 0.9)}, classes=["x", "y"], per_group=300)
     rows = run.predictions.with_columns(correct=pl.int_range(pl.len()) % 100 != 0)
-    run = replace(run, predictions=rows, scores=score_predictions(rows))
+    run = replace(run, predictions=rows)
     plan = plan_photos(run, 0.05).rows.row(0, named=True)
     assert plan["photos"] <= plan["photos_now"]
     told = answers(verdict_of(run))
@@ -345,7 +344,7 @@ def test_classifiers_are_tested_though_runs_with_other_names_repeat_one(make_run
     first, both = make_run({"a": (0.9, 0.3)}, path="first"), make_run({"a": (0.9, 0.3), "b": (0.9, 0.8)})
     rows = both.predictions.with_columns(names=pl.lit("wordnet"))
     info = both.info.model_copy(update={"names": "wordnet"})
-    other = replace(both, info=info, predictions=rows, scores=score_predictions(rows))
+    other = replace(both, info=info, predictions=rows)
     for runs in ((first, other), (other, first)):
         found = section_of(*runs)
         assert [row.model.label for row in found.rows] == ["a", "b"]

@@ -15,7 +15,7 @@ from counterground.comparison.points._published import (
     parameters_of,
     word_for,
 )
-from counterground.metrics import COMPETING, DROP, GROUPS, KEYS, SIDES, Contrast, Estimate
+from counterground.metrics import COMPETING, DROP, GROUPS, KEYS, SIDES, Contrast, Estimate, ScoreKey
 from counterground.published import PaperSetting, load_table
 from counterground.results import ModelRecord, Run, near_chance, short_name
 from counterground.text import counted
@@ -34,7 +34,7 @@ def run_rows(run: Run, source: str, paper: PaperSetting, contrast: Contrast = DR
     obstacle = why_not_paper(run) if contrast == DROP else f"The paper has no contrast {contrast.name!r}."
     photos = _photos_of_sides(run, contrast)
     rows = []
-    overall = run.with_contrast(contrast).scores.filter(pl.col("class_index").is_null())
+    overall = run.estimates(contrast).filter(pl.col("class_index").is_null())
     for key, part in overall.group_by(KEYS, maintain_order=True):
         figures = _figures(part, contrast)
         if figures.get("drop") is None:
@@ -170,7 +170,7 @@ def _figures(part: pl.DataFrame, contrast: Contrast) -> dict[str, float | None]:
     names = dict(zip(keys, (*GROUPS, "drop"), strict=True))
     figures: dict[str, float | None] = {}
     for row in part.iter_rows(named=True):
-        name = names.get((row["metric"], row["group"]))
+        name = names.get(ScoreKey.of(row))
         if name is not None:
             figures[name] = row["value"]
             figures[f"{name}_low"], figures[f"{name}_high"] = row["low"], row["high"]

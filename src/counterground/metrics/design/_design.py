@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -21,11 +21,10 @@ RESERVED = frozenset(
         *KEYS,
         *RESULT_SCHEMA,
         *("mask", "licence", "attribution", "source", "imagenet_index", "question", "options", "answer"),
-        *("run", "class", "cell", "metric", "value", "low", "high", "n", "clusters", "p_value"),
-        *("classes", "classes_low", "classes_high", "all", "average", "within"),
+        *("run", "class", "cell", "side", "k", "all", "average", "within"),
     }
 )
-"""Names that no attribute or covariate may have: columns of manifests, predictions and scores; keywords."""
+"""Names that no attribute or covariate may have: columns of manifests and predictions; keywords."""
 SELECTABLE = ("class_name", "background", "group", "cluster")
 """Columns that every manifest has and that an expression may name, besides attributes and covariates."""
 
@@ -78,6 +77,33 @@ def _one_typo(name: str, other: str) -> bool:
     start = next((i for i, (a, b) in enumerate(zip(name, other, strict=False)) if a != b), len(name))
     a, b = name[start:], other[start:]
     return a[1:] == b or a == b[1:] or a[1:] == b[1:] or (a[1::-1] == b[:2] and a[2:] == b[2:])
+
+
+class ScoreKey(NamedTuple):
+    """What a row of scores is about, apart from its model and class.
+
+    Attributes:
+        metric: a metric, or the name of a contrast for left minus right.
+        contrast: name of the contrast; None for a metric.
+        column: column that ``level`` is a value of (``group``, ``background``, several joined by `` & ``), or
+            ``side`` of a contrast; None for all photos.
+        level: common or counter, a value of a column, or what a side is called.
+    """
+
+    metric: str
+    contrast: str | None = None
+    column: str | None = None
+    level: str | None = None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> ScoreKey:
+        """Return the key of a row of scores."""
+        return cls(*(row[name] for name in cls._fields))
+
+    @classmethod
+    def of_group(cls, group: str | None, metric: str = "accuracy") -> ScoreKey:
+        """Return the key of a metric of common or counter photos; None: of all."""
+        return cls(metric, None, None if group is None else "group", group)
 
 
 @dataclass(frozen=True)
@@ -170,21 +196,29 @@ class Contrast:
         return self == DROP
 
     @property
-    def difference_key(self) -> tuple[str, str | None]:
-        """The metric and the group under which scores list left minus right."""
-        return self.name, None
+    def difference_key(self) -> ScoreKey:
+        """The key under which scores list left minus right."""
+        return ScoreKey(self.name, self.name)
 
     @property
-    def side_keys(self) -> tuple[tuple[str, str], tuple[str, str]]:
-        """The metric and the group under which scores list the accuracies of left and right.
+    def side_keys(self) -> tuple[ScoreKey, ScoreKey]:
+        """The keys under which scores list the accuracies of left and right.
 
         Those of the drop are ``accuracy`` of ``common`` and ``counter`` photos, over all classes that have
         some; those of other contrasts are over the strata that have both, so that their difference is its
         value.
         """
         if self.sides_apart:
-            return ("accuracy", "common"), ("accuracy", "counter")
-        return (self.name, self.left), (self.name, self.right)
+            return ScoreKey.of_group("common"), ScoreKey.of_group("counter")
+        left, right = (ScoreKey("accuracy", self.name, "side", side) for side in self.titles)
+        return left, right
+
+    def rows_of(self, scores: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows of its sides and its value."""
+        keys = pl.DataFrame(
+            [*self.side_keys, self.difference_key], dict.fromkeys(ScoreKey._fields, pl.String)
+        )
+        return scores.join(keys, on=ScoreKey._fields, how="semi", nulls_equal=True, maintain_order="left")
 
     @property
     def titles(self) -> tuple[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from counterground.metrics.effects._decomposition import BACKGROUND
 from counterground.metrics.effects._effects import (
     BG_GAP,
-    EFFECTS_SCHEMA,
     SWAP_DESIGN,
     swap_design,
     swap_effects,
@@ -14,7 +13,6 @@ from counterground.metrics.effects._effects import (
 __all__ = [
     "BACKGROUND",
     "BG_GAP",
-    "EFFECTS_SCHEMA",
     "SWAP_DESIGN",
     "swap_design",
     "swap_effects",

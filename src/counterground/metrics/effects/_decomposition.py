@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import replace
 
 import numpy as np
 
 from counterground.metrics._codes import Codes
 from counterground.metrics._estimate import Estimate
 from counterground.metrics._registry import Answers
-from counterground.metrics.design import Contrast, Side
+from counterground.metrics.design import Contrast, ScoreKey, Side
 from counterground.metrics.intervals import (
     Average,
     InfluenceEstimate,
@@ -18,6 +17,7 @@ from counterground.metrics.intervals import (
     Sides,
     Stratification,
     difference_interval,
+    estimate_of,
     plain_interval,
     ratio_limits,
 )
@@ -33,15 +33,6 @@ SIZE = Contrast("size_effect", "swap=placed_common", "swap=placed_counter")
 
 _PARTS = (BACKGROUND, OBSERVED, SIZE)
 _ON_LABELS = (Side.parse("swap=same"), Side.parse("swap=other"))
-
-
-class Part(NamedTuple):
-    """One figure of the decomposition, its classes, and the clusters behind it by each way of clustering."""
-
-    estimate: str
-    interval: Estimate
-    classes: int
-    clusters: tuple[int, ...]
 
 
 class Decomposition:
@@ -71,7 +62,7 @@ class Decomposition:
         if {BACKGROUND, OBSERVED} <= self._sides.keys():
             self._joint = Partition.beside([each.partition for each in self._sides.values()])
 
-    def parts(self, answers: Answers) -> list[Part]:
+    def parts(self, answers: Answers) -> dict[ScoreKey, Estimate]:
         """Return what the photos show of ``observed_drop``, ``background_effect``, ``size_effect``.
 
         The background effect is over all classes that show it. If the others are over fewer,
@@ -80,35 +71,34 @@ class Decomposition:
         drop is not clearly above 0.
         """
         shown = [contrast for contrast in (OBSERVED, BACKGROUND, SIZE) if contrast in self._sides]
-        found = [self._part(answers, contrast, self.classes) for contrast in shown]
-        if BACKGROUND in shown and len(self.classes) < len(self._with_background):
-            place = shown.index(BACKGROUND)
-            whole = self._part(answers, BACKGROUND, self._with_background)
-            if OBSERVED in shown:
-                found[place] = found[place]._replace(estimate="background_part")
-                found.insert(0, whole)
-            else:
-                found[place] = whole
+        parts: dict[ScoreKey, Estimate] = {}
+        if BACKGROUND in shown:
+            parts[BACKGROUND.difference_key] = self._part(answers, BACKGROUND, self._with_background)
+        for contrast in shown:
+            name = "background_part" if contrast is BACKGROUND else contrast.name
+            if contrast is not BACKGROUND or (
+                OBSERVED in shown and len(self.classes) < len(self._with_background)
+            ):
+                parts[ScoreKey(name, OBSERVED.name)] = self._part(answers, contrast, self.classes)
         if {BACKGROUND, OBSERVED} <= self._sides.keys():
-            found += self._rest(answers)
-        return found
+            parts |= self._rest(answers)
+        return parts
 
     def _averages(self, sides: Sides, classes: Codes, start: int = 0) -> list[Average]:
         rows = np.isin(_classes(sides), classes)
         every = np.arange(len(classes))
         return [Average.alike(side.strata[rows] + start, every) for side in (sides.left, sides.right)]
 
-    def _part(self, answers: Answers, contrast: Contrast, classes: Codes) -> Part:
+    def _part(self, answers: Answers, contrast: Contrast, classes: Codes) -> Estimate:
         sides = self._sides[contrast]
         averages, partition = self._averages(sides, classes), sides.partition
         # A photo as it is repeats nothing: if its object and its background are of one cluster, the interval
         # is that of the same photos in a run without composites.
         counted = partition.uncrossed if contrast is OBSERVED else partition
         left, right = answers.means(counted).weighted(averages)
-        interval = difference_interval(left, right, partition.count(averages))
-        return Part(contrast.name, interval, len(classes), clusters_of(partition, averages))
+        return difference_interval(left, right, partition.count(averages))
 
-    def _rest(self, answers: Answers) -> list[Part]:
+    def _rest(self, answers: Answers) -> dict[ScoreKey, Estimate]:
         averages, start = [], 0
         for sides in self._sides.values():
             averages += self._averages(sides, self.classes, start)
@@ -120,13 +110,12 @@ class Decomposition:
         rest = observed.minus(background, n=n)
         for part in size:
             rest = rest.minus(part, n=n)
-        clusters = clusters_of(self._joint, averages)
-        drop = self._part(answers, OBSERVED, self.classes).interval
-        return [
+        drop = self._part(answers, OBSERVED, self.classes)
+        return {
             # It is the sum of as many differences of accuracies as there are parts.
-            Part("rest", plain_interval(rest, len(self._sides)), len(self.classes), clusters),
-            Part("background_share", _share(background, observed, drop), len(self.classes), clusters),
-        ]
+            ScoreKey("rest", OBSERVED.name): plain_interval(rest, len(self._sides)),
+            ScoreKey("background_share", OBSERVED.name): _share(background, observed, drop),
+        }
 
 
 def same_foregrounds(photos: Stratification) -> bool:
@@ -139,17 +128,12 @@ def same_foregrounds(photos: Stratification) -> bool:
 
 def _share(background: InfluenceEstimate, observed: InfluenceEstimate, drop: Estimate) -> Estimate:
     """Return the background's share of the observed drop; unknown unless the drop's interval is above 0."""
-    low, high = ratio_limits(background, observed) if (drop.low or 0.0) > 0 else (None, None)
-    value = None if low is None else background.value / observed.value
-    return Estimate(value, low, high, observed.n, observed.clusters)
+    limits = ratio_limits(background, observed) if (drop.low or 0.0) > 0 else (None, None)
+    value = None if limits[0] is None else background.value / observed.value
+    return replace(estimate_of(observed, limits), value=value)
 
 
 def _classes(sides: Sides) -> Codes:
     """The class of each stratum of a contrast within classes, whose sides have the same classes."""
     assert sides.classes is not None
     return sides.classes[0]
-
-
-def clusters_of(partition: Partition, averages: Sequence[Average]) -> tuple[int, ...]:
-    """Return how many clusters are behind averages, by each way of clustering."""
-    return tuple(way.rows(averages).clusters for way in partition.ways[:2])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,14 +13,13 @@ from counterground.errors import UsageError
 from counterground.metrics._codes import Codes, Floats
 from counterground.metrics._estimate import Estimate
 from counterground.metrics._registry import Answers, read_answers
-from counterground.metrics._settings import KEY_SCHEMA
-from counterground.metrics.design import DROP, Contrast, Design, Side, check_contrast, quoted
+from counterground.metrics._scores import scores_frame
+from counterground.metrics.design import DROP, Contrast, Design, ScoreKey, Side, check_contrast, quoted
 from counterground.metrics.effects._decomposition import (
     BACKGROUND,
     OBSERVED,
     SIZE,
     Decomposition,
-    clusters_of,
     same_foregrounds,
 )
 from counterground.metrics.intervals import (
@@ -31,50 +30,6 @@ from counterground.metrics.intervals import (
     share_interval,
 )
 
-EFFECTS_SCHEMA: dict[str, Any] = {
-    **KEY_SCHEMA,
-    "estimate": pl.String,
-    "class_name": pl.String,
-    "background": pl.String,
-    "k": pl.Int64,
-    "value": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "p_value": pl.Float64,
-    "n": pl.Int64,
-    "classes": pl.Int64,
-    "foreground_clusters": pl.Int64,
-    "background_clusters": pl.Int64,
-}
-"""Columns of ``swap_effects``; values and bounds are fractions, over ``n`` composites of ``classes``.
-
-``estimate`` is one of these; with a ``class_name`` it is for that class, without the mean over classes:
-
-- ``observed_drop``, ``background_effect``, ``size_effect``, ``rest``: the drop of the photos as they are, the
-  effect of common instead of counter backgrounds on the same foregrounds, the effect of the sizes and
-  positions of common instead of counter photos on the same background, and the first minus both others. The
-  background effect is over all classes that show it, the others are over those that show all of them. If
-  these are fewer, ``background_part`` is the background effect over them, which is then the one subtracted.
-  ``background_share``: background effect (or part) / observed drop.
-- ``background_against_grey``, ``background_against_mean``: accuracy on one ``background`` minus that on plain
-  grey, or on all backgrounds. These and the effect above are of the same foregrounds, so they have no rows if
-  foregrounds are on their own labels only, or on others only.
-- ``mixed_same``, ``mixed_rand``, ``bg_gap``: accuracy on backgrounds of other photos of the class, and of any
-  photo, and the first minus the second (Xiao, Engstrom, Ilyas and Madry 2021, section 3).
-- ``adversarial``: share of foregrounds wrong on at least one of ``k`` backgrounds that come from no photo of
-  their class (the complement of what section 4 there calls accuracy under adversarial backgrounds);
-  ``flip_share``: share of foregrounds that get several answers on ``k`` backgrounds. Both grow with ``k``,
-  the smallest number that a foreground has; for those with more, the value is the mean over all choices.
-- ``background_only``: accuracy on backgrounds without the object; ``chance``: the accuracy of guessing.
-- ``pasted_cost``, ``refilled_cost``, ``same_label_cost``: accuracy on the photos as they are minus that on
-  the object pasted onto its own photo, onto its refilled background, and onto others of the same label: what
-  editing alone costs.
-
-``foreground_clusters`` and ``background_clusters`` are behind an estimate, by the design's two ways of
-clustering; the second is null if it has only one. Intervals refer to other foregrounds and background
-photographs, those of ``adversarial`` and ``flip_share`` to other foregrounds on these backgrounds.
-"""
-
 BG_GAP = Contrast("bg_gap", "swap=mixed_same", "swap=mixed_rand")
 COSTS = (
     Contrast("pasted_cost", "swap=original", "swap=pasted"),
@@ -84,6 +39,7 @@ COSTS = (
 _SWAPPED = "swap=other|same"
 _ACCURACIES = {name: Side.parse(f"swap={name}") for name in ("mixed_same", "mixed_rand", "background_only")}
 _NEEDED = ("swap", "foreground", "background_class", "background", "class_name", "predicted_index")
+_Effect = tuple[ScoreKey, Estimate]
 SWAP_CLUSTERS = ("cluster", "background_cluster")
 
 
@@ -121,6 +77,32 @@ def swap_effects(
 ) -> pl.DataFrame:
     """Return the effects of backgrounds on every model, with 95 % intervals.
 
+    ``metric`` is one of these, over all classes or one:
+
+    - ``observed_drop``, ``background_effect``, ``size_effect``, ``rest``: the drop of the photos as they
+      are, the effect of common instead of counter backgrounds on the same foregrounds, the effect of the
+      sizes and positions of common instead of counter photos on the same background, and the first minus
+      both others. The background effect is over all classes that show it, the others are over those that
+      show all of them. If these are fewer, ``background_part`` is the background effect over them, which is
+      then the one subtracted. ``background_share``: background effect (or part) / observed drop.
+    - ``background_against_grey``, ``background_against_mean``: accuracy on one background (``level``) minus
+      that on plain grey, or on all backgrounds. These and the effect above are of the same foregrounds, so
+      they have no rows if foregrounds are on their own labels only, or on others only.
+    - ``mixed_same``, ``mixed_rand``, ``bg_gap``: accuracy on backgrounds of other photos of the class, and
+      of any photo, and the first minus the second (Xiao, Engstrom, Ilyas and Madry 2021, section 3).
+    - ``adversarial``: share of foregrounds wrong on at least one of ``k`` backgrounds that come from no
+      photo of their class (the complement of what section 4 there calls accuracy under adversarial
+      backgrounds); ``flip_share``: share of foregrounds that get several answers on ``k`` backgrounds. Both
+      grow with ``k``, the smallest number that a foreground has; for those with more, the value is the mean
+      over all choices.
+    - ``background_only``: accuracy on backgrounds without the object; ``chance``: the accuracy of guessing.
+    - ``pasted_cost``, ``refilled_cost``, ``same_label_cost``: accuracy on the photos as they are minus that
+      on the object pasted onto its own photo, onto its refilled background, and onto others of the same
+      label: what editing alone costs.
+
+    ``clusters`` are foregrounds, ``clusters_2`` background photographs. Intervals refer to other ones,
+    those of ``adversarial`` and ``flip_share`` to other foregrounds on these backgrounds.
+
     Args:
         predictions: the columns of ``predictions.parquet`` and, for composites, ``swap``, ``foreground``,
             ``background_class`` and the clusters of the design. Plain grey is not a photograph, so its
@@ -130,7 +112,7 @@ def swap_effects(
         by_class: whether to add rows for each class.
 
     Returns:
-        The columns of ``EFFECTS_SCHEMA``, models in order of appearance. What the photos do not show has no
+        The columns of ``SCORES_SCHEMA``, models in order of appearance. What the photos do not show has no
         row. The background's share has no value if the drop is not clearly above 0.
 
     Raises:
@@ -145,57 +127,44 @@ def swap_effects(
         )
     columns = [pl.when(pl.col("swap") != "grey").then(name).alias(name) for name in design.clusters[1:]]
     rows = predictions.lazy().with_columns(columns)
-    records = []
-    for key, answers in read_answers(rows, _NEEDED, design=design):
-        for row in _effects(answers, chance, by_class=by_class):
-            records.append((*key, *_record(row)))  # noqa: PERF401
-    return pl.DataFrame(records, schema=EFFECTS_SCHEMA, orient="row")
+    return scores_frame(
+        (key, row)
+        for key, answers in read_answers(rows, _NEEDED, design=design)
+        for row in _effects(answers, chance, by_class=by_class)
+    )
 
 
-class _Row(NamedTuple):
-    estimate: str
-    interval: Estimate
-    classes: int = 0
-    clusters: tuple[int, ...] = ()
-    background: str | None = None
-    k: int | None = None
-    class_name: str | None = None
-
-
-def _record(row: _Row) -> tuple[Any, ...]:
-    i, (first, second, *_) = row.interval, (*row.clusters, None, None)
-    about = (row.estimate, row.class_name, row.background, row.k)
-    return (*about, i.value, i.low, i.high, i.p_value, i.n, row.classes, first, second)
-
-
-def _effects(answers: Answers, chance: float | None, *, by_class: bool) -> Iterator[_Row]:
+def _effects(
+    answers: Answers, chance: float | None, *, by_class: bool
+) -> Iterator[tuple[int | None, ScoreKey, Estimate]]:
     foregrounds = _by_foreground(answers)
-    yield from _of(answers, foregrounds, chance)
+    for key, estimate in _of(answers, foregrounds, chance):
+        yield None, key, estimate
     if by_class:
-        for place, name in enumerate(answers.photos.class_names()):
-            for row in _of(answers.of_class(place), foregrounds, None):
-                yield row._replace(class_name=name)
+        for place, index in enumerate(answers.photos.strata.classes.tolist()):
+            for key, estimate in _of(answers.of_class(place), foregrounds, None):
+                yield index, key, estimate
 
 
-def _of(answers: Answers, foregrounds: list[_Foregrounds], chance: float | None) -> Iterator[_Row]:
-    """The rows of all classes, or of one."""
-    for part in Decomposition(answers.photos, answers.classes).parts(answers):
-        yield _Row(*part)
+def _of(answers: Answers, foregrounds: list[_Foregrounds], chance: float | None) -> Iterator[_Effect]:
+    """The estimates of all classes, or of one."""
+    yield from Decomposition(answers.photos, answers.classes).parts(answers).items()
     for name in _backgrounds(answers):
         for against, right in (("grey", "swap=grey"), ("mean", _SWAPPED)):
             contrast = Contrast(
                 f"background_against_{against}", f"{_SWAPPED} & background={quoted(name)}", right
             )
-            yield from (row._replace(background=name) for row in _contrast(answers, contrast))
+            key = contrast.difference_key._replace(column="background", level=name)
+            yield from ((key, estimate) for _, estimate in _contrast(answers, contrast))
     for name, side in _ACCURACIES.items():
         if name == "background_only" and chance is not None:
-            yield _Row("chance", Estimate(chance, None, None, 0, 0))
+            yield ScoreKey("chance"), Estimate(chance)
         yield from _accuracy(answers, name, side)
     for contrast in (BG_GAP, *COSTS):
         yield from _contrast(answers, contrast)
     indices = answers.photos.strata.classes[answers.classes]
     for each in foregrounds:
-        yield from each.rows(indices)
+        yield from each.mean(indices)
 
 
 def _backgrounds(answers: Answers) -> list[str]:
@@ -207,24 +176,21 @@ def _backgrounds(answers: Answers) -> list[str]:
     return sorted(answers.rows["background"].filter(pl.Series(put)).drop_nulls().unique())
 
 
-def _contrast(answers: Answers, contrast: Contrast) -> Iterator[_Row]:
+def _contrast(answers: Answers, contrast: Contrast) -> Iterator[_Effect]:
     sides = answers.photos.sides(contrast)
     averages = sides.averages(answers.place)
     if averages is not None:
-        clusters = clusters_of(sides.partition, averages)
         left, right = answers.means(sides.partition).weighted(averages)
-        interval = difference_interval(left, right, sides.partition.count(averages))
-        yield _Row(contrast.name, interval, len(averages[0].strata), clusters)
+        estimate = difference_interval(left, right, sides.partition.count(averages))
+        yield contrast.difference_key, estimate
 
 
-def _accuracy(answers: Answers, name: str, side: Side) -> Iterator[_Row]:
-    photos = answers.photos
-    partition = photos.by_class_on(side)
+def _accuracy(answers: Answers, name: str, side: Side) -> Iterator[_Effect]:
+    partition = answers.photos.by_class_on(side)
     strata = answers.classes[partition.photos[answers.classes] > 0]
     if len(strata):
-        average = [_alike(strata)]
-        (estimate,) = answers.means(partition).weighted(average)
-        yield _Row(name, share_interval(estimate), len(strata), clusters_of(partition, average))
+        (accuracy,) = answers.means(partition).weighted([_alike(strata)])
+        yield ScoreKey(name), share_interval(accuracy)
 
 
 class _Foregrounds(NamedTuple):
@@ -235,14 +201,12 @@ class _Foregrounds(NamedTuple):
     photos: Stratification
     values: Floats
 
-    def rows(self, class_indices: npt.NDArray[np.int64]) -> Iterator[_Row]:
+    def mean(self, class_indices: npt.NDArray[np.int64]) -> Iterator[_Effect]:
         """Yield the mean of the foregrounds' values over some classes; nothing if there are none."""
         strata = np.flatnonzero(np.isin(self.photos.strata.classes, class_indices))
         if len(strata):
-            partition = self.photos.by_class
-            found = share_interval(StratumMeans(partition, self.values).average(strata))
-            clusters = clusters_of(partition, [_alike(strata)])
-            yield _Row(self.estimate, found, len(strata), clusters, k=self.k)
+            mean = StratumMeans(self.photos.by_class, self.values).average(strata)
+            yield ScoreKey(self.estimate, None, "k", str(self.k)), share_interval(mean)
 
 
 def _by_foreground(answers: Answers) -> list[_Foregrounds]:

@@ -113,12 +113,12 @@ def share_interval(moment: InfluenceEstimate) -> Estimate:
     four do not prove that all are right.
     """
     if not moment.bounded:
-        return _estimate(moment)
+        return estimate_of(moment)
     low, high = _score_limits(moment)(float(critical(moment)))
     classes: tuple[float | None, float | None] = (None, None)
     if (other := moment.of_random_classes()) is not None:
         classes = _hull((low, high), _score_limits(other)(float(critical(other))))
-    return _estimate(moment, (low, high), None, classes)
+    return estimate_of(moment, (low, high), None, classes)
 
 
 def difference_interval(left: InfluenceEstimate, right: InfluenceEstimate, n: int | None = None) -> Estimate:
@@ -136,21 +136,31 @@ def difference_interval(left: InfluenceEstimate, right: InfluenceEstimate, n: in
     """
     change = left.minus(right, n=left.n + right.n if n is None else n)
     if not change.bounded:
-        return _estimate(change)
+        return estimate_of(change)
     limits = difference_limits(left, right)
     photos = limits(float(critical(change)))
     classes = random_classes_limits(change, photos, largest=1.0)
-    return _estimate(change, photos, _p_value(change, limits), classes)
+    return estimate_of(change, photos, _p_value(change, limits), classes)
 
 
-def _estimate(
+def estimate_of(
     moment: InfluenceEstimate,
     photos: tuple[Any, Any] = (None, None),
     p_value: float | None = None,
     classes: tuple[Any, Any] = (None, None),
 ) -> Estimate:
-    level = 1 - moment.alpha
-    return Estimate(moment.value, *photos, moment.n, moment.clusters, p_value, *classes, confidence=level)
+    """Return an estimate with its interval over other photos and other classes, and its p-value."""
+    clusters, second = moment.clusters_by_way or (moment.clusters, None)
+    return Estimate(
+        moment.value,
+        *photos,
+        moment.n,
+        clusters,
+        p_value,
+        *classes,
+        clusters_2=second,
+        confidence=1 - moment.alpha,
+    )
 
 
 def ratio_limits(
@@ -178,11 +188,11 @@ def plain_interval(change: InfluenceEstimate, largest: float = 1.0) -> Estimate:
         largest: the largest value that it can have; the interval ends there.
     """
     if not change.bounded:
-        return _estimate(change)
+        return estimate_of(change)
     half = float(half_width(change, largest))
     p_value = _two_sided(float(t_cdf(change.df, -t_of_zero(change, largest))))
     low, high = max(-largest, change.value - half), min(largest, change.value + half)
-    return _estimate(change, (low, high), p_value)
+    return estimate_of(change, (low, high), p_value)
 
 
 _Limits = Callable[[float], tuple[float, float]]

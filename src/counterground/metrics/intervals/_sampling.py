@@ -68,6 +68,7 @@ class InfluenceEstimate:
     ways: Ways = ONE_WAY
     effective: float | None = None
     lone: bool = False
+    clusters_by_way: tuple[int, int] | None = None
 
     @property
     def bounded(self) -> bool:
@@ -115,6 +116,7 @@ class InfluenceEstimate:
             df=min(way.df for way in ways[:2]),
             scatter=scatter,
             ways=Ways(tuple(len(way.deviations) for way in ways), meetings),
+            clusters_by_way=(first.clusters, ways[1].clusters),
             lone=any(way.lone for way in ways[:2]),
         )
 

@@ -16,7 +16,7 @@ from counterground.comparison.points import (
     why_not_paper,
 )
 from counterground.errors import UsageError
-from counterground.metrics import COMPETING, KEYS
+from counterground.metrics import COMPETING, DROP, KEYS, ScoreKey
 from counterground.published import SETTINGS, load_table, published_models
 from counterground.results import AnyRuns, Cell, Column, Run, Table, open_runs, short_name
 from counterground.text import percent, signed
@@ -190,7 +190,7 @@ def _reproduced() -> list[dict[str, Any]]:
 def _measured(name: str, run: Run) -> Iterator[dict[str, Any]]:
     """Return the models of a run that the paper has, in the settings that it has tables for."""
     known = {record.name: row for record in run.info.models if (row := paper_row(record))}
-    overall = run.scores.filter(pl.col("class_index").is_null() & pl.col("model").is_in(list(known)))
+    overall = run.scores().filter(pl.col("model").is_in(list(known)))
     for key, part in overall.group_by(KEYS, maintain_order=True):
         setting = dict(zip(KEYS, key, strict=True))
         row = known[setting["model"]]
@@ -224,12 +224,9 @@ def _models_of(table: tuple[str, str]) -> frozenset[_Key]:
 
 
 def _values(part: pl.DataFrame) -> dict[str, float | None]:
-    figures = {(row["metric"], row["group"]): row["value"] for row in part.iter_rows(named=True)}
-    return {
-        "common": figures.get(("accuracy", "common")),
-        "counter": figures.get(("accuracy", "counter")),
-        "drop": figures.get(("drop", None)),
-    }
+    figures = {ScoreKey.of(row): row["value"] for row in part.iter_rows(named=True)}
+    keys = (*DROP.side_keys, DROP.difference_key)
+    return {name: figures.get(key) for name, key in zip(_FIGURES, keys, strict=True)}
 
 
 def reproduction_tables(frame: pl.DataFrame) -> list[Table]:
@@ -248,7 +245,7 @@ def reproduction_tables(frame: pl.DataFrame) -> list[Table]:
 def _beside_ours(table: str, part: pl.DataFrame) -> Table:
     columns = [Column("Model")]
     for group in ("Common", "Counter", "Drop"):
-        columns += [Column(f"{group} paper", True), Column("ours", True), Column("diff.", True, below=True)]
+        columns += [Column(f"{group} paper", True), Column("ours", True), Column("diff.", True, minor=True)]
     notes: list[str] = []
     rows = []
     for row in part.iter_rows(named=True):

@@ -129,7 +129,7 @@ def _own_drops(figure: str, most: int, material: Material) -> Outcome:
     models = [
         (run, name, model)
         for run, name in zip(material.runs, run_names(material.runs), strict=True)
-        for model in regroup(run.with_contrast(words.contrast).scores)
+        for model in regroup(run.estimates(words.contrast))
         if words.knows(model)
     ][:most]
     frames = [_drops_of(run, model, words) for run, _, model in models]

@@ -69,7 +69,7 @@ def _model(material: Material, sources: Mapping[str, PhotoSource]) -> tuple[Run,
     """Return the first model with groups that was run on these photos."""
     for run in material.runs:
         if run.predictions["photo_id"].is_in(list(sources)).any():
-            for model in regroup(run.with_contrast(material.words.contrast).scores):
+            for model in regroup(run.estimates(material.words.contrast)):
                 if material.words.knows(model):
                     return run, model
     return None

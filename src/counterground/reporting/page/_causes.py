@@ -56,7 +56,7 @@ _CHOSEN = (
 class ModelEffects:
     """The estimates of one model on composites.
 
-    ``rows`` are those of ``metrics.swap_effects`` by estimate, class and background (None: all classes, no
+    ``rows`` are those of ``metrics.swap_effects`` by metric, class and background (None: all classes, no
     background).
     """
 
@@ -141,11 +141,18 @@ def make_causes(
     """
     record = run.info.intervention
     assert record is not None
-    effects = run.effects()
+    effects, class_names = run.effects(), dict(run.photos.select("class_index", "class_name").unique().rows())
     known = []
     for model, mark in models:
         rows = effects.filter(in_setting(model.setting._asdict())).iter_rows(named=True)
-        by = {(row["estimate"], row["class_name"], row["background"]): row for row in rows}
+        by = {
+            (
+                row["metric"],
+                class_names.get(row["class_index"]),
+                row["level"] if row["column"] == "background" else None,
+            ): row
+            for row in rows
+        }
         known.append(ModelEffects(model.label, mark, by))
     labels = [(model.label, model.mark) for model in known]
     classes = sorted({key[1] for model in known for key in model.rows if key[1] is not None})
@@ -181,10 +188,10 @@ def make_causes(
     )
 
 
-def _title(models: Sequence[ModelEffects], estimate: str, k: int | None = None) -> str:
+def _title(models: Sequence[ModelEffects], estimate: str, level: str | None = None) -> str:
     """Return the title of an estimate; the drop may be decomposed over fewer classes than show the effect."""
     has_part = any(model.get("background_part").value is not None for model in models)
-    return effect_title(estimate, k=k, has_part=has_part)
+    return effect_title(estimate, level, has_part=has_part)
 
 
 def cause_answer(causes: Sequence[Causes], lead: str | None) -> Answer | None:
@@ -242,7 +249,7 @@ def _table(models: Sequence[ModelEffects]) -> list[EffectRow]:
         if any(figure.value is not None for figure in figures):
             known = [row for model in models if (row := model.rows.get((name, None, None)))]
             flagged = [name in model.placebos for model in models]
-            title = _title(models, name, known[0]["k"])
+            title = _title(models, name, known[0]["level"])
             rows.append(EffectRow(title, meaning, figures, name in _SHARES, flagged))
     return rows
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from counterground.metrics import BY_SIDE, SETTING, Estimate
+from counterground.metrics import BY_SIDE, SETTING, Estimate, ScoreKey
 from counterground.reporting.words import Words
 from counterground.results import ModelScores
 
@@ -113,7 +113,7 @@ def tested_pairs(
     left, right, difference = words.titles
     titles = {words.contrast.difference_key: difference}
     titles |= dict(zip(words.contrast.side_keys, (left, right), strict=True))
-    titles["accuracy", None] = "Balanced"
+    titles[ScoreKey("accuracy")] = "Balanced"
     order = list(titles.values())
     rows: dict[_Pair, list[dict[str, Any]]] = {}
     for row in tests.iter_rows(named=True):
@@ -130,11 +130,11 @@ def tested_pairs(
     return Comparisons(pairs, lead if leads and len(models) > ALL_PAIRS_UP_TO else None)
 
 
-def _test(row: dict[str, Any], titles: dict[tuple[str, str | None], str]) -> Test:
+def _test(row: dict[str, Any], titles: dict[ScoreKey, str]) -> Test:
     difference = Estimate(
         row["difference"], row["corrected_low"], row["corrected_high"], row["n"], row["clusters"]
     )
-    key = (row["metric"], row["group"])
+    key = ScoreKey.of(row)
     return Test(titles[key], difference, row["p_holm"], leads=key == next(iter(titles)))
 
 

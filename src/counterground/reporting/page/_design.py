@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from counterground.metrics import DESIGN, Contrast, Estimate, attributes, in_setting
+from counterground.metrics import CELLS, DESIGN, Contrast, Estimate, attributes, in_setting
 from counterground.reporting.words import Words
 from counterground.results import ModelScores, Run, strata_notes
 
@@ -148,7 +148,7 @@ def break_down(
     """
     tables = {id(run): run.by(columns, balanced=balanced) for _, run in models}
     found = [
-        {tuple(row[name] for name in columns): Estimate.of(row) for row in rows.iter_rows(named=True)}
+        {tuple(row["level"].split(CELLS)): Estimate.of(row) for row in rows.iter_rows(named=True)}
         for model, run in models
         for rows in [tables[id(run)].filter(in_setting(model.setting._asdict()))]
     ]

@@ -277,7 +277,7 @@ def _causes(
     for run, name in zip(swapped, names, strict=True):
         records = {record.name: record for record in run.info.models}
         models = []
-        for place, model in enumerate(regroup(run.scores), start=others):
+        for place, model in enumerate(regroup(run.estimates()), start=others):
             own = model.setting.model
             family = identity_of(own, records.get(own))["family"]
             label, drawn = marks.get(_fingerprint(run, own), (model.label, mark(place, family)))
@@ -330,7 +330,7 @@ def label_models(runs: Sequence[Run], comparison: Comparison) -> list[_Known]:
     taken: set[int] = set()
     for number, run in enumerate(runs):
         records = {record.name: record for record in run.info.models}
-        for model in regroup(run.with_contrast(comparison.contrast).scores):
+        for model in regroup(run.estimates(comparison.contrast)):
             place = comparison.place_of(run, model.setting._asdict())
             if place not in taken:
                 name = model.setting.model
@@ -392,7 +392,7 @@ def _measures(models: Sequence[ModelScores], words: Words, design: Design) -> li
     """Return the table's columns: the sides of the contrast, their difference, what is of no contrast."""
     others = {contrast.name for contrast in (*design.contrasts, words.contrast) if contrast != DROP}
     others |= {f"average({name})" for name in design.weights}
-    found = [measure for measure in measures(models) if measure.metric not in others]
+    found = [each for each in measures(models) if not {each.key.metric, each.key.contrast} & others]
     if words.is_drop:
         return found
     keys = (*words.contrast.side_keys, words.contrast.difference_key)
@@ -401,8 +401,8 @@ def _measures(models: Sequence[ModelScores], words: Words, design: Design) -> li
         f"Accuracy on {words.right}.",
         f"Accuracy on {words.left} minus accuracy on {words.right}, in points.",
     )
-    own = [Measure(*key, title, what) for key, title, what in zip(keys, words.titles, meanings, strict=True)]
-    return [*own, *(measure for measure in found if measure.group is None and measure.metric != DROP.name)]
+    own = [Measure(key, title, what) for key, title, what in zip(keys, words.titles, meanings, strict=True)]
+    return [*own, *(each for each in found if each.key.level is None and each.key != DROP.difference_key)]
 
 
 def _rows(known: Sequence[_Known]) -> list[Row]:

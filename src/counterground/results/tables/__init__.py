@@ -9,14 +9,13 @@ from counterground.results.tables._html import (
     small,
     unfolding,
 )
-from counterground.results.tables._latex import LATEX_FIGURES, latex_table
+from counterground.results.tables._latex import latex_table
 from counterground.results.tables._markdown import markdown_table
-from counterground.results.tables._rich import figures_that_fit, plain_text, rich_table
+from counterground.results.tables._rich import plain_text, rich_table
 from counterground.results.tables._table import Cell, Column, Table, heading
 from counterground.results.tables._view import TableView, TextFormat, check_format, format_view, frame_text
 
 __all__ = [
-    "LATEX_FIGURES",
     "Cell",
     "Column",
     "Table",
@@ -24,7 +23,6 @@ __all__ = [
     "TextFormat",
     "block",
     "check_format",
-    "figures_that_fit",
     "folded",
     "format_view",
     "frame_text",

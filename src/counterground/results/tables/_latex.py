@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from counterground.results.tables._table import Cell, Table
 from counterground.text import latex
 
-LATEX_FIGURES = 5  # with their intervals these fit a text column 14 cm wide
+_FIGURES = 6  # with their intervals these fit a text column 14 cm wide
 _TEXT_WIDTH = 384  # points; 14 cm are 398, and widths are estimates
 # Font command, font size, and the space at each side of a column, in points.
 _SIZES = ((r"\small", 9, 4), (r"\footnotesize", 8, 4), (r"\scriptsize", 7, 2))
@@ -20,9 +20,12 @@ def latex_table(table: Table, label: str = "counterground") -> str:
     r"""Return a ``table`` of booktabs: a line of figures for each model, and one of intervals.
 
     A row with nothing but a name is a heading. Tables longer than a page, and grouped ones, become a
-    ``longtable``; the font is as small as a text column 14 cm wide requires.
+    ``longtable``; the font is as small as a text column 14 cm wide requires. Minor columns that do not fit
+    are left out.
     """
     table = table.as_text()
+    while (minor := table.minor) and sum(column.numeric for column in table.columns) > _FIGURES:
+        table = table.without(minor[-1])
     if table.grouped:
         return _by_group(table, label)
     body = _body(table)

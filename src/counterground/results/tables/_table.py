@@ -12,14 +12,14 @@ from counterground.metrics import Estimate
 class Column(NamedTuple):
     """A column.
 
-    ``meaning`` is a sentence that explains it; ``below`` says that it may be written below the column before
-    it if there is no room; only HTML uses a ``picture``.
+    ``meaning`` is a sentence that explains it; ``minor`` says that it may be left out for lack of room; only
+    HTML uses a ``picture``.
     """
 
     title: str
     numeric: bool = False
     meaning: str = ""
-    below: bool = False
+    minor: bool = False
     picture: bool = False
 
 
@@ -67,6 +67,16 @@ class Table:
             return self
         rows = [[row[place] for place in kept] for row in self.rows]
         return replace(self, columns=[self.columns[place] for place in kept], rows=rows)
+
+    @property
+    def minor(self) -> list[int]:
+        """The places of the columns that may be left out."""
+        return [place for place, column in enumerate(self.columns) if column.minor]
+
+    def without(self, place: int) -> Table:
+        """Return the table without a column."""
+        rows = [[*row[:place], *row[place + 1 :]] for row in self.rows]
+        return replace(self, columns=[*self.columns[:place], *self.columns[place + 1 :]], rows=rows)
 
     def rows_from(self, start: int, stop: int | None = None) -> Table:
         """Return some of the rows of a table without headings."""
