@@ -186,6 +186,7 @@ RECORDS = {
     "warnings": "warnings about the whole run",
     "counts": "counts, below",
     "seconds": "how long the run took",
+    "recorded": "whether the run has a record; false for a table by whoever wrote it",
     "templates": "the prompts themselves",
     "texts": "each name as written in prompts",
     "request": "hash of everything that was requested; a run may replace another with the same hash, unless "

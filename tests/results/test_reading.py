@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
+from made_runs import write_run
 
 import counterground as cg
+from counterground.cli import main
 from counterground.errors import CounterGroundError
 from counterground.files import write_parquet, write_text
 from counterground.metrics import KEYS, in_setting, score_predictions
@@ -34,6 +36,30 @@ def test_a_file_gives_the_scores_of_the_rows_in_memory(made, tmp_path):
     lazy = pl.scan_parquet(tmp_path / "predictions.parquet")
     assert score_predictions(lazy).equals(made.estimates())
     assert cg.open_run(tmp_path).by(("background",)).equals(made.by(("background",)))
+
+
+def test_a_table_of_predictions_alone_is_a_run(make_run, tmp_path, capsys):
+    run = make_run({"a": (0.9, 0.5)}, notes=["A note."])
+    table = write_run(run, tmp_path / "run").rename(tmp_path / "away") / "predictions.parquet"
+    alone = cg.open_run(table.rename(tmp_path / "new.parquet"))
+    assert alone.estimates().equals(run.estimates())
+    same = run.info.model_copy(update={"created": "", "seconds": 0.0})
+    assert (alone.info, alone.info.recorded) == (same, True)
+    for command in (["scores"], ["check", "--max-drop", "90"], ["compare"]):
+        assert main([command[0], str(alone.path), *command[1:]]) == 0, capsys.readouterr().err
+
+
+def test_a_table_of_predictions_without_a_record_does_not_say_who_chose(make_run, tmp_path):
+    run = make_run({"a": (0.9, 0.5), "b": (0.8, 0.8)})
+    run.predictions.write_parquet(tmp_path / "theirs.parquet")
+    theirs = cg.open_run(tmp_path / "theirs.parquet")
+    assert not theirs.info.recorded
+    assert theirs.estimates().equals(run.estimates())
+    assert [model.name for model in theirs.info.models] == ["a", "b"]
+    assert theirs.info.benchmark.discovery is None
+    run.predictions.drop("correct").write_parquet(tmp_path / "other.parquet")
+    with pytest.raises(CounterGroundError, match=r"other.parquet .* lacks correct"):
+        cg.open_run(tmp_path / "other.parquet")
 
 
 def test_models_are_read_one_after_the_other(made, tmp_path):

@@ -120,4 +120,4 @@ def test_the_file_of_a_run_is_answered_with_its_folder(make_run, write, capsys):
     folder = write(make_run(LEVELS))
     for command in ("scores", "compare"):
         assert main([command, f"{folder}/run.json"]) == 2
-        assert f"a run is a folder: give {folder}." in capsys.readouterr().err
+        assert f"is a file of a run: give {folder}, or a table" in capsys.readouterr().err

@@ -85,7 +85,7 @@ def make_predictions(
 def write_run(run, folder):
     """Write the files of a run that ``open_run`` reads; return the folder."""
     folder.mkdir(parents=True)
-    run.predictions.write_parquet(folder / "predictions.parquet")
+    run.predictions.write_parquet(folder / "predictions.parquet", metadata=run.info.as_metadata)
     run.estimates().write_parquet(folder / "scores.parquet")
     (folder / "run.json").write_text(run.info.model_dump_json(), "utf-8")
     return folder

@@ -227,9 +227,12 @@ def write_run(
         tables["answers.parquet"] = answers
     write_text(run.path / "unreadable.csv", unreadable.write_csv())
     space.save(run.path / LABEL_SPACE_FILE)
-    versions = {"scores.parquet": {"counterground_scores": str(SCORES_VERSION)}}
+    metadata = {
+        "predictions.parquet": run.info.as_metadata,
+        "scores.parquet": {"counterground_scores": str(SCORES_VERSION)},
+    }
     for name, table in tables.items():
-        write_parquet(run.path / name, table, versions.get(name))
+        write_parquet(run.path / name, table, metadata.get(name))
     write_text(run.path / "run.json", run.info.model_dump_json(indent=2))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from hashlib import sha256
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +13,16 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.files import given_path, is_file, read_text, scan_parquet
 from counterground.metrics import KEYS
 from counterground.results._run import OpenedFile, Run, reading
-from counterground.results._schema import PREDICTIONS_SCHEMA, RUN_FILES, RunInfo
+from counterground.results._schema import (
+    PREDICTIONS_SCHEMA,
+    RECORD,
+    RUN_FILES,
+    BenchmarkRecord,
+    CandidatesRecord,
+    CountsRecord,
+    ModelRecord,
+    RunInfo,
+)
 
 _NEEDED = ("path", "class_index", "class_name", "model", "correct")
 _NOT_NEGATIVE = ("class_index", "true_index", "predicted_index", "true_rank", "top2_gap")
@@ -21,48 +31,86 @@ _AGAIN = "Delete the folder and evaluate again; stored features make that quick.
 
 
 def open_run(path: Path | str) -> Run:
-    """Open a run by its folder.
+    """Open a run by its folder, or by a table of predictions, whose metadata is the run's record.
+
+    Whoever wrote a table without a record, it may be opened if it has the columns of ``PREDICTIONS_SCHEMA``;
+    who chose its groups is then not known (``RunInfo.recorded``).
 
     Raises:
-        UsageError: a file, or something that is not a path.
-        CounterGroundError: the folder holds no run, or an empty, changed or contradictory one.
+        UsageError: something that is not a path.
+        CounterGroundError: there is no run, or an empty, changed or contradictory one.
     """
     if not isinstance(path, str | os.PathLike):
         raise UsageError(f"A run is given as its folder, not as {type(path).__name__}.")
-    folder = given_path(os.fspath(path))
-    if folder.is_file():
-        raise UsageError(f"{folder} is a file; a run is a folder: give {folder.parent}.")
-    if not (folder / "run.json").is_file():
+    path = given_path(os.fspath(path))
+    # The working folder may change before all rows are read.
+    file = (path if is_file(path) else path / "predictions.parquet").absolute()
+    if path != file and not is_file(path) and not is_file(path / "run.json"):
         raise CounterGroundError(
-            f"{folder} is not a run folder (run.json is missing). Make one with `counterground evaluate`."
+            f"{path} is not a run folder (run.json is missing). Make one with `counterground evaluate`."
         )
-    with reading(folder):
-        info = RunInfo.model_validate_json(read_text(folder / "run.json"))
-        # The working folder may change before all rows are read.
-        file = (folder / "predictions.parquet").absolute()
+    if file.suffix != ".parquet":
+        raise UsageError(
+            f"{path} is a file of a run: give {path.parent}, or a table of predictions (.parquet)."
+        )
+    with reading(path):
         rows = scan_parquet(file)
-        opened = OpenedFile(file, rows)
-        _check_rows(folder, info, rows)
-    return Run(folder, info, opened)
+        _check_columns(path, rows.collect_schema())
+        if not is_file(path):
+            record: str | None = read_text(path / "run.json")
+        else:
+            record = pl.read_parquet_metadata(file).get(RECORD)
+        info = _unrecorded(file, rows) if record is None else RunInfo.model_validate_json(record)
+        _check_rows(path, info, rows)
+    return Run(path, info, OpenedFile(file, rows))
 
 
-def _check_rows(folder: Path, info: RunInfo, rows: pl.LazyFrame) -> None:
+def _check_columns(path: Path, types: pl.Schema) -> None:
+    if lacking := [name for name in PREDICTIONS_SCHEMA if name not in types]:
+        raise CounterGroundError(
+            f"{path} is not a table of predictions of this version: it lacks {', '.join(lacking)}. Evaluate "
+            "again: stored features make that quick."
+        )
+    for name, kind in PREDICTIONS_SCHEMA.items():
+        if types[name] != kind:
+            raise ValueError(f"predictions.parquet: the column {name} holds {types[name]}, not {kind}")
+
+
+def _unrecorded(file: Path, rows: pl.LazyFrame) -> RunInfo:
+    """Return the record of a table of predictions that has none."""
+    photos = rows.select("path", "photo_id").unique().sort("path").collect()
+    known = rows.select("model", "names", "prompts", "label_space").unique().sort("model").collect()
+    highest = rows.select(pl.max_horizontal(pl.max("true_index", "predicted_index"))).collect().item()
+    names, prompts, space = (
+        str(known[name].drop_nulls().first()) for name in ("names", "prompts", "label_space")
+    )
+    return RunInfo(
+        benchmark=BenchmarkRecord(
+            name=file.stem,
+            version=sha256(photos.write_csv().encode()).hexdigest(),
+            n_photos=len(photos),
+            notes=[],
+        ),
+        candidates=CandidatesRecord(name=space, size=int(highest or 0) + 1, source="the predictions"),
+        names=names,
+        prompts=prompts,
+        models=[
+            ModelRecord(name=model, spec=model, kind="unknown", fingerprint="", description={})
+            for model in known["model"].drop_nulls().unique(maintain_order=True)
+        ],
+        counts=CountsRecord(photos=len(photos), unreadable=0, converted_to_rgb=0, ties={}),
+        recorded=False,
+    )
+
+
+def _check_rows(path: Path, info: RunInfo, rows: pl.LazyFrame) -> None:
     """Refuse predictions that contradict the record, or hold values that no model gives.
 
     Raises:
-        CounterGroundError: a column is missing, or there are no rows.
+        CounterGroundError: there are no rows.
         ValueError: what is wrong.
     """
-    name, types = "predictions.parquet", rows.collect_schema()
-    if lacking := [column for column in PREDICTIONS_SCHEMA if column not in types]:
-        raise CounterGroundError(
-            f"The run in {folder} was written by another version of CounterGround "
-            f"({info.counterground_version}: {name} lacks {', '.join(lacking)}). Evaluate again into a new "
-            "folder, or with --overwrite into this one; stored features make that quick."
-        )
-    for column, kind in PREDICTIONS_SCHEMA.items():
-        if types[column] != kind:
-            raise ValueError(f"{name}: the column {column} holds {types[column]}, not {kind}")
+    name = "predictions.parquet"
     wrong = {
         **{f"{column} is null": pl.col(column).is_null() for column in _NEEDED},
         **{f"{column} is negative": pl.col(column) < 0 for column in _NOT_NEGATIVE},
@@ -76,14 +124,14 @@ def _check_rows(folder: Path, info: RunInfo, rows: pl.LazyFrame) -> None:
             raise ValueError(f"{name}: {what}")
     sizes = rows.group_by(KEYS).agg(rows=pl.len(), photos=pl.col("path").n_unique()).collect()
     if sizes.is_empty():
-        raise CounterGroundError(f"The run in {folder} is empty ({name} has no rows). {_AGAIN}")
+        raise CounterGroundError(f"The run in {path} is empty ({name} has no rows). {_AGAIN}")
     if unknown := sorted(set(sizes["model"]) - {model.name for model in info.models}):
-        raise ValueError(f"{folder / 'run.json'} lacks {', '.join(unknown)}, which {name} holds")
+        raise ValueError(f"{path / 'run.json'} lacks {', '.join(unknown)}, which {name} holds")
     expected = info.counts.photos - info.counts.unreadable
     for model, count, photos in sizes.select("model", "rows", "photos").iter_rows():
         if photos != count:
             raise ValueError(f"{name}: a photo of {model} occurs twice")
-        if count != expected:
+        if count != expected and info.recorded:
             raise ValueError(f"{name}: {model} has {count} rows, and run.json counts {expected} photos")
 
 

@@ -29,6 +29,8 @@ RUN_FILES = (
 )
 """What the folder of a run holds."""
 
+RECORD = "counterground_run"
+"""Key of a run's record in the metadata of ``predictions.parquet``."""
 PREDICTIONS_SCHEMA: dict[str, Any] = {
     "path": pl.String,
     "photo_id": pl.String,
@@ -269,27 +271,28 @@ class RunInfo(_Record):
     ``runtime`` is what was requested; each model's description says what ran it. ``train`` are the photos
     that heads were fitted on, None for parts of the benchmark itself; each model's description, under
     ``head``, says how. ``intervention`` is set if the photos are composites. ``seconds`` is how long the run
-    took.
+    took. ``recorded``: whether the run has a record, or is a table by whoever wrote it.
     """
 
-    counterground_version: str
-    git: str | None
-    created: str
-    python: str
-    platform: str
-    libraries: dict[str, str]
-    device: str
-    precision: str
-    batch_size: int
-    threads: int
+    counterground_version: str = ""
+    git: str | None = None
+    created: str = ""
+    python: str = ""
+    platform: str = ""
+    libraries: dict[str, str] = {}
+    device: str = ""
+    precision: str = ""
+    batch_size: int = 1
+    threads: int = 1
     benchmark: BenchmarkRecord
     candidates: CandidatesRecord
     names: str
     prompts: str
     models: list[ModelRecord]
-    warnings: list[str]
+    warnings: list[str] = []
     counts: CountsRecord
-    seconds: FiniteFloat
+    seconds: FiniteFloat = 0.0
+    recorded: bool = True
     templates: list[str] = []
     texts: list[str] = []
     request: str = ""
@@ -326,6 +329,11 @@ class RunInfo(_Record):
         """The warnings as readers see them: those about a model after its name, then those of the run."""
         named = [f"{name}: {text}" for name, texts in self.model_warnings.items() for text in texts]
         return [*named, *self.warnings]
+
+    @property
+    def as_metadata(self) -> dict[str, str]:
+        """The record as metadata of ``predictions.parquet``: what is the same if the run is made again."""
+        return {RECORD: self.model_dump_json(exclude={"created", "seconds"}, exclude_defaults=True)}
 
     def with_models(self, names: Sequence[str]) -> RunInfo:
         """Return the record with only some of the models, and without the warnings about others."""
