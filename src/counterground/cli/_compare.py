@@ -47,6 +47,7 @@ from counterground.cli.options import format_option
     type=click.Choice(["one-prompt", "openai-prompts", "1-vs-20", "unbalanced"]),
     help="Tables of the paper to compare with.  [default: one-prompt; 1-vs-20 for runs with 20 names]",
 )
+@click.option("--wide", is_flag=True, help="Show all columns, however wide the terminal is.")
 @format_option(
     ["table", "csv", "json", "markdown", "latex"],
     "Output format; csv has one row per model, in fractions, with warnings on stderr; json has everything.",
@@ -60,6 +61,7 @@ def compare(
     baseline: str,
     scale: str,
     setting: str | None,
+    wide: bool,
     style: str,
 ) -> None:
     """Compare the models of RUN folders with each other and with the paper's.
@@ -85,6 +87,6 @@ def compare(
         setting=setting,  # type: ignore[arg-type]
         contrast=contrast,
     )
-    print_text(format_comparison(found, style))
+    print_text(format_comparison(found, style), wide=wide)
     if style == "csv":  # which has no place for them
         print_aside(found.warnings, "Warning")

@@ -46,6 +46,7 @@ _ROWS = ("csv", "json", "parquet")
     help="Show what backgrounds cause, from a run of `counterground swap`: the drop = background + size and "
     "position + rest, each background, BG-Gap, and the cost of editing. Also works with --by class.",
 )
+@click.option("--wide", is_flag=True, help="Show all columns, however wide the terminal is.")
 @model_option("models", "Show only this model; repeatable.", multiple=True)
 @format_option(
     get_args(Style),
@@ -63,6 +64,7 @@ def scores(
     by: str | None,
     contrast: str | None,
     effects: bool,
+    wide: bool,
     models: tuple[str, ...],
     style: Style,
     out: Path | None,
@@ -98,7 +100,7 @@ def scores(
     else:
         view = scores_of(opened, by=by, contrast=contrast, effects=effects, named=named)
         written = view.rows if style == "parquet" else format_view(view, style)
-    _deliver(written, out)
+    _deliver(written, out, wide=wide)
 
 
 def _refuse_mixtures(
@@ -119,7 +121,7 @@ def _refuse_mixtures(
         raise UsageError(f"Contrasts are shown over all classes or --by class: leave out --by {by}.")
 
 
-def _deliver(written: str | TableView | pl.DataFrame, out: Path | None) -> None:
+def _deliver(written: str | TableView | pl.DataFrame, out: Path | None, *, wide: bool) -> None:
     import polars as pl
 
     from counterground.cli.show import print_text
@@ -128,7 +130,7 @@ def _deliver(written: str | TableView | pl.DataFrame, out: Path | None) -> None:
 
     if out is None:
         assert not isinstance(written, pl.DataFrame)
-        print_text(written)
+        print_text(written, wide=wide)
         return
     if isinstance(written, pl.DataFrame):
         write_parquet(out, written)

@@ -26,13 +26,18 @@ if TYPE_CHECKING:
     from counterground.models import ModelInfo
     from counterground.results import Run
 
+_UNLIMITED = 100_000  # columns
 _MOST_BACKGROUNDS = 60  # rows of a table after a run
 _TRIAL = 1.0  # with a wider interval, an effect may have either sign and nearly any size
 _MOST_PAIRS = 12  # rows of a table after a discovery
 
 
-def print_text(text: RenderableType) -> None:
-    """Print text as it is (a pipe must get valid CSV), or a table fitted to the terminal."""
+def print_text(text: RenderableType, *, wide: bool = False) -> None:
+    """Print text as it is (a pipe must get valid CSV), or a table fitted to the terminal, unless ``wide``."""
+    if wide:
+        from counterground.results import plain_text
+
+        text = plain_text(text, width=_UNLIMITED)
     if isinstance(text, str):
         print(text)
     elif _console().is_terminal:

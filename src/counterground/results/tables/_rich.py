@@ -20,18 +20,17 @@ _WORDS = re.compile(r" |\n")
 _PARTS = re.compile(r" |\n|(?<=[/:_@-])(?=[^/:_@-])")
 
 
-def rich_table(table: Table, width: int, *, wide: bool = False) -> RichTable:
+def rich_table(table: Table, width: int) -> RichTable:
     """Return a table of at most ``width`` columns, if its names allow it.
 
     Intervals are below their figures; in a grouped table, beside them if they fit. So that no word is broken,
-    columns marked ``minor`` are left out, the last one first, unless ``wide``. Words are broken only if that
-    does not help, after one of ``/ : _ @ -``. Numbers never are: if they do not fit, the table is wider than
-    ``width``.
+    columns marked ``minor`` are left out, the last one first. Words are broken only if that does not help,
+    after one of ``/ : _ @ -``. Numbers never are: if they do not fit, the table is wider than ``width``.
     """
     table = table.as_text()
     beside = [_natural(table, place, " ") for place in _places(table)]
     gap = " " if table.grouped and _total(beside) <= width else "\n"
-    while (minor := table.minor) and not wide and _total(_least(table, gap, _WORDS)) > width:
+    while (minor := table.minor) and _total(_least(table, gap, _WORDS)) > width:
         table = table.without(minor[-1])
     least = _least(table, gap, _WORDS)
     if _total(least) > width:
