@@ -72,10 +72,10 @@ def scores_of(folder: Path) -> Facts:
     scores = pl.read_parquet(folder / "scores.parquet").filter(pl.col("class_index").is_null())
     named = {("accuracy", "common"): "common", ("accuracy", "counter"): "counter", ("drop", None): "drop"}
     figures = [
-        {"model": row["model"], "figure": named[row["metric"], row["group"]], "n": row["n"]}
+        {"model": row["model"], "figure": named[row["metric"], row["level"]], "n": row["n"]}
         | {end: None if row[end] is None else round(100 * row[end], 2) for end in ("value", "low", "high")}
         for row in scores.iter_rows(named=True)
-        if (row["metric"], row["group"]) in named
+        if (row["metric"], row["level"]) in named
     ]
     return {"figures": figures, "warnings": run.get("warnings", []), "device": run.get("device")}
 

@@ -21,7 +21,7 @@ from counterground.results import (
 )
 
 # The table of references itself: a bibliography holds only the entries that its runs reach.
-from counterground.results._citations import _DATA, _FAMILIES, _of_model, _references
+from counterground.results._citations import _of_model, _patterns, _references
 from counterground.text import bibtex, bibtex_comment
 
 LEVELS = {"efficientnet-lite0": (0.8, 0.5), "counterground:stamps-biased": (0.7, 0.2)}
@@ -122,7 +122,7 @@ def test_what_is_not_covered_is_said(make_run):
 def test_entries_are_complete_and_every_one_can_be_reached():
     entries = parse_bibtex("\n".join(_references().values()))
     assert set(entries) == set(_references())
-    rules = [*_DATA, *_FAMILIES]
+    rules = [(rule[0], rule[1:]) for of in ("training_data", "architectures") for rule in _patterns(of)]
     families = {model.spec.partition(":")[0]: model.spec for model in list_models()}.values()
     reached = {key for _, keys in rules for key in keys}
     reached |= {key for spec in (*families, "efficientnet-lite0?head=knn") for key in references_of(spec)}
@@ -186,7 +186,10 @@ def test_relatives_are_not_cited_for_each_other(spec, keys):
     described = {"training_data": "MetaCLIP" if "metaclip" in spec else "ImageNet-1K"}
     record = ModelRecord(spec=spec, kind="classifier", fingerprint="f", description=described)
     _, found, missing = _of_model(record)
-    families = {key for _, group in _FAMILIES for key in group} - {"radford2021clip", "dosovitskiy2021vit"}
+    families = {key for _, *group in _patterns("architectures") for key in group} - {
+        "radford2021clip",
+        "dosovitskiy2021vit",
+    }
     assert set(found) & families == keys
     assert missing == ([] if keys else [f"No entry for the architecture of {spec}."])
 

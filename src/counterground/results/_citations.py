@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
@@ -22,87 +23,6 @@ _URL = r"% In the preamble: \usepackage{url} (or hyperref), for \url."
 _COLLECTED = r"(^|/)inaturalist-[^/]*$"  # the names of files that `collect` writes
 _PHOTOS = ("path", "foreground", "background_photo")
 _IMAGENET = ("deng2009imagenet", "russakovsky2015imagenet")
-# The names of training data in a model's description, and what describes them. All that match count.
-_DATA = (
-    ("WIT-400M", ("radford2021clip",)),
-    ("LAION-400M", ("schuhmann2021laion400m",)),
-    ("LAION-2B|LAION-5B|LAION-Aesthetic|LAION-COCO|Merged-", ("schuhmann2022laion5b",)),
-    ("DataComp|CommonPool", ("gadre2023datacomp",)),
-    ("DFN", ("fang2024dfn",)),
-    ("DataCompDR", ("vasu2024mobileclip",)),
-    ("DFNDR", ("faghri2025mobileclip2",)),
-    ("MetaCLIP(?! 2)", ("xu2024metaclip",)),
-    ("MetaCLIP 2", ("chuang2025metaclip2",)),
-    ("WebLI", ("chen2023pali",)),
-    ("YFCC", ("thomee2016yfcc100m",)),
-    ("CC-12M", ("changpinyo2021cc12m",)),
-    ("RedCaps", ("desai2021redcaps",)),
-    ("COYO", ("byeon2022coyo",)),
-    ("MS-COCO", ("lin2014coco",)),
-    ("NLLB-CLIP", ("visheratin2023nllb",)),
-    ("Perception Encoder", ("bolya2025perception",)),
-    ("ImageNet-1K", _IMAGENET),
-    ("ImageNet-(12|21|22)K", _IMAGENET[:1]),
-    ("Instagram-1B", ("mahajan2018exploring",)),
-    ("Instagram-3.6B", ("singh2022swag",)),
-    ("JFT", ("sun2017jft",)),
-    ("iNaturalist 2021", ("vanhorn2021inat",)),
-    ("LVD-142M", ("oquab2024dinov2",)),
-    ("LVD-1689M", ("simeoni2025dinov3",)),
-    ("stamps", ("tuxpaint",)),
-)
-# Names of architectures as the libraries write them, in lower case. All that match count. Successors and
-# relatives (DeiT III, ConvNeXt V2, InceptionNeXt, SE-ResNet, ...) have their own papers and match nothing.
-_FAMILIES = (
-    (r"siglip2", ("tschannen2025siglip2",)),
-    (r"siglip", ("zhai2023siglip", "chen2023pali")),
-    (r"\balign", ("jia2021align",)),
-    (r"kakaobrain", ("byeon2022coyo",)),
-    (r"mobileclip(?!2)", ("vasu2024mobileclip",)),
-    (r"mobileclip2", ("faghri2025mobileclip2",)),
-    (r"metaclip(?![-_]?2(?!\d))", ("xu2024metaclip",)),
-    (r"metaclip[-_]?2(?!\d)", ("chuang2025metaclip2",)),
-    (r"(?<!meta)(?<!mobile)clip(?!2)", ("radford2021clip",)),
-    (r"\beva0[12]-|\beva0?[12]?_\S*clip_", ("sun2023evaclip",)),
-    (r"coca", ("yu2022coca",)),
-    (r"nllb", ("visheratin2023nllb",)),
-    (r"\bpe[-_]", ("bolya2025perception",)),
-    (r"dinov2", ("oquab2024dinov2",)),
-    (r"dinov3", ("simeoni2025dinov3",)),
-    (r"alexnet", ("krizhevsky2014weird",)),
-    (r"vgg", ("simonyan2015vgg",)),
-    (r"(?<![a-z])(?<!wide_)(?<!inception_)resnet[-_]?\d|\brn\d", ("he2016resnet",)),
-    (r"wide_?resnet", ("zagoruyko2016wide",)),
-    (r"(?<![a-z])resnext", ("xie2017resnext",)),
-    (r"densenet", ("huang2017densenet",)),
-    (r"googlenet", ("szegedy2015googlenet",)),
-    (r"inception_?v3", ("szegedy2016inception",)),
-    (r"inception_(v4|resnet)", ("szegedy2017inception",)),
-    (r"squeezenet", ("iandola2016squeezenet",)),
-    (r"shufflenet", ("ma2018shufflenetv2",)),
-    (r"mnasnet", ("tan2019mnasnet",)),
-    (r"maxvit", ("tu2022maxvit",)),
-    (r"mobilenet_?v2", ("sandler2018mobilenetv2",)),
-    (r"mobilenet_?v3", ("howard2019mobilenetv3",)),
-    (r"efficientnet(?!_?v2)", ("tan2019efficientnet",)),
-    (r"efficientnet_?v2", ("tan2021efficientnetv2",)),
-    (r"regnet", ("radosavovic2020regnet",)),
-    (r"deit(?!3)", ("touvron2021deit",)),
-    (r"swin(?!_?v?2|_s3|v)", ("liu2021swin",)),
-    (r"swin_?v2", ("liu2022swinv2",)),
-    (r"(?<![a-z])convnext(?!v2)", ("liu2022convnext",)),
-    (r"\bvit[-_ /f]", ("dosovitskiy2021vit",)),
-    (r"\bbeit(?!v2|-?3)", ("bao2022beit",)),
-    (r"\bbeit_?v2", ("peng2022beitv2",)),
-    (r"llava", ("liu2023llava",)),
-    (r"llava.?(v?1\.5)", ("liu2024llava15", "chiang2023vicuna")),
-    (r"llava.?(v?1\.6|next)", ("liu2024llavanext",)),
-    (r"instructblip", ("dai2023instructblip", "li2023blip2")),
-    (r"\bblip-?2", ("li2023blip2",)),
-    (r"vicuna", ("chiang2023vicuna",)),
-    (r"qwen2-?vl|qwen2_vl", ("wang2024qwen2vl",)),
-    (r"qwen2[._]5", ("bai2025qwen25vl",)),
-)
 
 
 def bibliography(runs: AnyRuns) -> str:
@@ -176,13 +96,13 @@ def _of_names(run: Run) -> _Found:
 def _of_model(model: ModelRecord) -> _Found:
     own = references_of(model.spec)
     data = model.stated("training_data", str) or ""
-    trained = [key for pattern, found in _DATA if re.search(pattern, data) for key in found]
+    trained = _matching("training_data", data)
     name = f"{model.spec.partition(':')[2] or model.spec} {model.stated('architecture', str) or ''}".lower()
-    built = [key for pattern, found in _FAMILIES if re.search(pattern, name) for key in found]
+    built = _matching("architectures", name)
     if "chuang2025metaclip2" in built:  # the hub's names say MetaCLIP for both
         trained = ["chuang2025metaclip2" if key == "xu2024metaclip" else key for key in trained]
     missing = []
-    architectures = {key for _, found in _FAMILIES for key in found}
+    architectures = {key for _, *keys in _patterns("architectures") for key in keys}
     if not built and not any(reference in architectures or "{" in reference for reference in own):
         missing.append(f"No entry for the architecture of {model.name}.")
     if not trained:
@@ -206,9 +126,23 @@ def _listed(reasons: Sequence[str]) -> str:
     return bibtex_comment(f"For {', '.join(several[:4] if more else several)}{more}")
 
 
+def _matching(of: str, text: str) -> list[str]:
+    return [key for pattern, *keys in _patterns(of) if re.search(pattern, text) for key in keys]
+
+
+@cache
+def _patterns(of: str) -> list[list[str]]:
+    """Patterns of ``data/citations.toml``, each followed by the keys of what it is based on."""
+    rules: list[list[str]] = tomllib.loads(_data("citations.toml"))[of]
+    return rules
+
+
 @cache
 def _references() -> dict[str, str]:
     """The entries of ``data/references.bib`` by key."""
-    text = (resources.files("counterground.results") / "data" / "references.bib").read_text(encoding="utf-8")
-    blocks = [block for block in text.split("\n\n") if block]
+    blocks = [block for block in _data("references.bib").split("\n\n") if block]
     return {block.partition("{")[2].partition(",")[0]: block.strip() for block in blocks}
+
+
+def _data(name: str) -> str:
+    return (resources.files("counterground.results") / "data" / name).read_text(encoding="utf-8")
