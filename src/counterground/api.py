@@ -224,7 +224,7 @@ def mitigate(
     """Make a model rely less on the background, and measure what that costs.
 
     The folder is a run of the model and of each mitigated one (``MODEL + METHOD``), with ``mitigation.json``,
-    ``mitigation.csv`` and the mitigated heads. Each photo is judged by a head that was fitted and chosen on
+    and the mitigated heads. Each photo is judged by a head that was fitted and chosen on
     other clusters; those in ``heads/`` are fitted on all photos.
 
     Args:

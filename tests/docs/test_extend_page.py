@@ -68,8 +68,8 @@ def test_the_package_adds_a_model_a_metric_benchmarks_and_a_format(command, tmp_
         "benchmark",
     ]
     command(*mend, "--out", str(tmp_path / "centred"))
-    mitigated = pl.read_csv(tmp_path / "centred" / "mitigation.csv")
-    assert mitigated["model"].to_list() == ["colour:0", "colour:0 + centred"]
+    mitigated = pl.read_parquet(tmp_path / "centred" / "predictions.parquet")
+    assert mitigated["model"].unique(maintain_order=True).to_list() == ["colour:0", "colour:0 + centred"]
     command(
         "data", "export", "plain-colours", "--format", "jsonl", "--private", "--out", str(tmp_path / "out")
     )

@@ -252,12 +252,17 @@ def mitigation(methods, folder):
     import counterground as cg
 
     made = cg.mitigate(planted_benchmark(), Planted(), methods, out=folder)
-    for row in made.record.rows.to_dicts():
-        names = ("common", "counter", "drop", "cost", "gain")
-        quantities = {name: f"{name} {name}_low {name}_high" for name in names}
-        yield from _rows(row, row["model"], quantities | {"worst_group": "worst_group"})
-    for method in made.record.methods:
-        holm = {"cost": method.cost.p_holm, "gain": method.gain.p_holm}
+    record = made.record
+    changed = [
+        (each.model, each.mitigated, {"cost": each.cost, "gain": each.gain}) for each in record.methods
+    ]
+    for model, of, changes in [(record.model, record.unmitigated, {"cost": None, "gain": None}), *changed]:
+        estimates = {"common": of.common, "counter": of.counter, "drop": of.drop, **changes}
+        for name, estimate in estimates.items():
+            yield from _rows(estimate, model, {name: "value low high"})
+        yield from _rows({"worst_group": of.worst_group}, model, {"worst_group": "worst_group"})
+    for method in record.methods:
+        holm = {"cost": method.cost.p_corrected, "gain": method.gain.p_corrected}
         yield from _rows(holm, method.model, {f"{name}, corrected": f"- - - - {name}" for name in holm})
 
 

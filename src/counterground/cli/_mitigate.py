@@ -42,7 +42,7 @@ from counterground.cli.options import (
 )
 @click.option("--list", "listed", is_flag=True, help="List the methods and what each needs, then exit.")
 @out_option(
-    "Output folder for the run, mitigation.json, mitigation.csv and the mitigated heads.",
+    "Output folder for the run, mitigation.json and the mitigated heads.",
     required=False,
 )
 @overwrite_option("run")

@@ -23,7 +23,7 @@ from counterground.inference.request import CandidateLabels, Request, Settings, 
 from counterground.inference.store import ReadStatus
 from counterground.metrics import (
     DROP,
-    SCORES_VERSION,
+    SCORES_METADATA,
     Design,
     check_contrast,
     cluster_columns,
@@ -229,7 +229,7 @@ def write_run(
     space.save(run.path / LABEL_SPACE_FILE)
     metadata = {
         "predictions.parquet": run.info.as_metadata,
-        "scores.parquet": {"counterground_scores": str(SCORES_VERSION)},
+        "scores.parquet": SCORES_METADATA,
     }
     for name, table in tables.items():
         write_parquet(run.path / name, table, metadata.get(name))

@@ -23,7 +23,7 @@ from counterground.metrics._agreement import (
     cohen_kappa,
 )
 from counterground.metrics._codes import GROUPS
-from counterground.metrics._estimate import Estimate
+from counterground.metrics._estimate import SIGNIFICANT, Estimate
 from counterground.metrics._paired import (
     COMPARISON_SCHEMA,
     Compared,
@@ -50,12 +50,13 @@ from counterground.metrics._registry import (
 )
 from counterground.metrics._scores import (
     CELLS,
+    SCORES_METADATA,
     SCORES_SCHEMA,
-    SCORES_VERSION,
     cell_accuracies,
     score_by,
     score_contrast,
     score_predictions,
+    scores_frame,
 )
 from counterground.metrics._settings import (
     BY_SIDE,
@@ -157,11 +158,12 @@ __all__ = [
     "PHOTO_COLUMNS",
     "RESERVED",
     "RESULT_SCHEMA",
+    "SCORES_METADATA",
     "SCORES_SCHEMA",
-    "SCORES_VERSION",
     "SETTING",
     "SETTING_SCHEMA",
     "SIDES",
+    "SIGNIFICANT",
     "SWAP_DESIGN",
     "Answers",
     "ClassAccuracies",
@@ -233,6 +235,7 @@ __all__ = [
     "score_by",
     "score_contrast",
     "score_predictions",
+    "scores_frame",
     "selection",
     "share_interval",
     "standard_ranks",

@@ -9,6 +9,9 @@ from typing import Any
 
 from counterground.text import bounds, percent, signed
 
+SIGNIFICANT = 0.05
+"""A corrected p-value below it is called significant."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -58,6 +61,11 @@ class Estimate:
         own = ("p_value", "p_corrected", "family", "clusters_2", "classes_low", "classes_high")
         more = {column: row.get(column) for column in own} if name == "value" else {}
         return cls(value, low, high, row.get("n") or 0, row.get("clusters"), **more)  # type: ignore[arg-type]
+
+    @property
+    def significant(self) -> bool:
+        """Whether a difference is, after correction."""
+        return self.p_corrected is not None and self.p_corrected < SIGNIFICANT
 
     @property
     def fewest_clusters(self) -> int | None:

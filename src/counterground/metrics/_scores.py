@@ -24,8 +24,8 @@ from counterground.metrics.intervals import (
     share_interval,
 )
 
-SCORES_VERSION = 1
-"""Version of `SCORES_SCHEMA`, as the metadata of ``scores.parquet`` states it."""
+SCORES_METADATA = {"counterground_scores": "1"}
+"""Version of `SCORES_SCHEMA`, in the metadata of ``scores.parquet``."""
 SCORES_SCHEMA: dict[str, Any] = {
     **KEY_SCHEMA,
     "metric": pl.String,

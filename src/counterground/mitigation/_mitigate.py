@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+import polars as pl
+
 from counterground.comparison import COUNTERANIMAL, REFEREE
 from counterground.errors import UsageError
-from counterground.files import write_text
+from counterground.files import write_parquet, write_text
 from counterground.inference import Settings, encoder_run
+from counterground.metrics import SCORES_METADATA, SETTING
 from counterground.mitigation._bench import Bench, mask_contents, why_no_parts
 from counterground.mitigation._export import write_head
 from counterground.mitigation._method import MitigatedHead, Mitigation
@@ -105,7 +108,7 @@ def mitigate_model(
         notes = [*divided.notes, *_notes(divided)]
         written = run.write([outcome_of(each, bench) for each in tried], [_WARNING, *notes])
         record = record_of(bench, written, tried, left_out=left_out, notes=notes)
-    _write(record, {each.method.name: each.final for each in tried}, out)
+    _write(written, record, {each.method.name: each.final for each in tried})
     return Mitigated(written, record)
 
 
@@ -135,15 +138,19 @@ def _try_all(
     return tried, left_out
 
 
-def _write(record: MitigationRecord, heads: Mapping[str, MitigatedHead], out: Path) -> None:
-    """Write the heads, the table and, last, the record."""
+def _write(run: Run, record: MitigationRecord, heads: Mapping[str, MitigatedHead]) -> None:
+    """Write the heads, the scores and, last, the record."""
     for each in record.methods:
         if each.head is not None:
             about = {"method": each.name, "model": record.model, "benchmark": record.benchmark}
-            write_head(heads[each.name], out / each.head.file, {**about, **_provenance(each.head)})
-    write_text(out / "mitigation.csv", record.rows.write_csv())
+            write_head(heads[each.name], run.path / each.head.file, {**about, **_provenance(each.head)})
+    own = run.estimates().filter(model=record.model).row(0, named=True)
+    changes = record.rows.drop_nulls("versus").with_columns(
+        pl.lit(own[name], pl.String).alias(name) for name in SETTING
+    )
+    write_parquet(run.path / "scores.parquet", pl.concat([run.all_scores(), changes]), SCORES_METADATA)
     content = json.loads(record.model_dump_json())
-    write_text(out / MITIGATION_FILE, json.dumps(content, indent=2, ensure_ascii=False))
+    write_text(run.path / MITIGATION_FILE, json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def _usable(

@@ -10,6 +10,7 @@ import polars as pl
 from counterground.metrics import (
     Contrast,
     Design,
+    Estimate,
     ScoreKey,
     compare_models,
     score_contrast,
@@ -22,7 +23,6 @@ from counterground.mitigation._trial import Tried
 from counterground.results import (
     Accuracies,
     ExportedHead,
-    Figure,
     MethodRecord,
     MitigationRecord,
     PartRecord,
@@ -107,7 +107,7 @@ def _method_record(
     model: str,
     *,
     mitigated: Accuracies,
-    changes: Mapping[str, Figure],
+    changes: Mapping[str, Estimate],
 ) -> MethodRecord:
     method, used, reason = tried.method, tried.method.group_labels, obstacle(tried.final)
     chosen = tried.tried > 1
@@ -141,23 +141,20 @@ def _method_record(
 
 def _changes(
     predictions: pl.DataFrame, contrast: Contrast, own: str, design: Design
-) -> tuple[dict[str, dict[str, Figure]], int]:
+) -> tuple[dict[str, dict[str, Estimate]], int]:
     """Return the unmitigated model's contrast and sides minus those of each other model.
 
     And how many tests of pairs of models their p-values are corrected for.
     """
     keys = _keys(contrast)
-    changes: dict[str, dict[str, Figure]] = {}
+    changes: dict[str, dict[str, Estimate]] = {}
     every = compare_models(predictions, contrast=contrast, design=design)
     for row in tests_against(every, own).iter_rows(named=True):
         if name := keys.get(ScoreKey.of(row)):
-            value, low, high = row["difference"], row["low"], row["high"]
-            figure = Figure(
-                value=None if value is None else -value,
-                low=None if high is None else -high,
-                high=None if low is None else -low,
-                p_holm=row["p_holm"],
+            value, low, high = (
+                None if end is None else -end for end in (row["difference"], row["high"], row["low"])
             )
+            figure = Estimate(value, low, high, row["n"], p_corrected=row["p_holm"], family=row["family"])
             changes.setdefault(row["model_a"], {})[name] = figure
     return changes, len(every) - every["p_value"].null_count()
 
@@ -168,14 +165,14 @@ def _keys(contrast: Contrast) -> dict[ScoreKey, str]:
     return {left: "left", right: "right", contrast.difference_key: "difference"}
 
 
-def _sides(predictions: pl.DataFrame, contrast: Contrast, design: Design) -> dict[str, dict[str, Figure]]:
+def _sides(predictions: pl.DataFrame, contrast: Contrast, design: Design) -> dict[str, dict[str, Estimate]]:
     """Return accuracy on both sides, and the difference, of each model."""
-    keys, sides = _keys(contrast), dict[str, dict[str, Figure]]()
+    keys, sides = _keys(contrast), dict[str, dict[str, Estimate]]()
     scores = score_contrast(predictions, contrast, design=design)
     if contrast.name == "drop":
         scores = score_predictions(predictions, by_class=False, design=design)
     for row in scores.filter(pl.col("class_index").is_null()).iter_rows(named=True):
         if name := keys.get(ScoreKey.of(row)):
-            figure = Figure(value=row["value"], low=row["low"], high=row["high"])
+            figure = Estimate.of(row)
             sides.setdefault(row["model"], {})[name] = figure
     return sides

@@ -7,7 +7,6 @@ from counterground.results._mitigation import (
     MITIGATION_FILE,
     Accuracies,
     ExportedHead,
-    Figure,
     MethodRecord,
     MitigationRecord,
     PartRecord,
@@ -16,7 +15,6 @@ from counterground.results._mitigation import (
 )
 from counterground.results._model_scores import (
     NO_GROUPS,
-    SIGNIFICANT,
     TITLES,
     ContrastFigures,
     ModelScores,
@@ -85,7 +83,6 @@ __all__ = [
     "PICTURE",
     "PREDICTIONS_SCHEMA",
     "RUN_FILES",
-    "SIGNIFICANT",
     "TITLES",
     "Accuracies",
     "AnyRuns",
@@ -96,7 +93,6 @@ __all__ = [
     "ContrastFigures",
     "CountsRecord",
     "ExportedHead",
-    "Figure",
     "InterventionRecord",
     "Measure",
     "MeasuredReferee",

@@ -10,8 +10,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.metrics import DROP, Contrast, Estimate
-from counterground.results._model_scores import SIGNIFICANT
+from counterground.metrics import DROP, KEYS, Contrast, Estimate, scores_frame
 from counterground.results._scores_table import contrast_titles
 from counterground.results.tables import (
     Cell,
@@ -35,31 +34,12 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Figure(_Record):
-    """A fraction with its 95 % interval; ``p_holm`` is for a difference, corrected over all tests."""
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    p_holm: float | None = None
-
-    @property
-    def estimate(self) -> Estimate:
-        """The figure as tables write it."""
-        return Estimate(self.value, self.low, self.high)
-
-    @property
-    def significant(self) -> bool:
-        """Whether a difference is, after correction."""
-        return self.p_holm is not None and self.p_holm < SIGNIFICANT
-
-
 class Accuracies(_Record):
     """Accuracies of one model on the judged photos (fractions)."""
 
-    common: Figure
-    counter: Figure
-    drop: Figure
+    common: Estimate
+    counter: Estimate
+    drop: Estimate
     worst_group: float | None
 
 
@@ -100,8 +80,8 @@ class MethodRecord(_Record):
     tried: int
     settings: list[dict[str, Any]]
     mitigated: Accuracies
-    cost: Figure
-    gain: Figure
+    cost: Estimate
+    gain: Estimate
     head: ExportedHead | None = None
     not_exported: str | None = None
     cpu_seconds: float
@@ -193,7 +173,7 @@ class MitigationRecord(_Record, TableView):
     @property
     def sentences(self) -> list[str]:
         """What the table says, no stronger than its tests."""
-        drop = self.unmitigated.drop.estimate
+        drop = self.unmitigated.drop
         what = self.noun if self.noun == "drop" else f"{self.noun} ({self.contrast})"
         lines = [f"The {what} of {self.model} is {drop.text} points {drop.interval}.".replace(" .", ".")]
         if drop.value is not None and drop.value <= 0:
@@ -218,7 +198,7 @@ class MitigationRecord(_Record, TableView):
     def reversals(self) -> list[str]:
         """A sentence on the methods that help and turn the drop clearly below 0; empty if none does."""
         below = [
-            f"{each.name} ({each.mitigated.drop.estimate.text} {each.mitigated.drop.estimate.interval})"
+            f"{each.name} ({each.mitigated.drop.text} {each.mitigated.drop.interval})"
             for each in self.methods
             if each.helps and each.reverses
         ]
@@ -227,20 +207,23 @@ class MitigationRecord(_Record, TableView):
 
     @property
     def rows(self) -> pl.DataFrame:
-        """A row for the model and for each method, fractions, as ``mitigation.csv`` holds them."""
-        rows = [{"method": None, "model": self.model, **_columns(self.unmitigated)}]
-        rows += [
-            {
-                "method": each.name,
-                "model": each.model,
-                **_columns(each.mitigated),
-                **_ends("cost", each.cost),
-                **_ends("gain", each.gain),
-                "settings": "; ".join(map(_setting, each.settings)),
-            }
+        """Accuracies, and cost and gain ``versus`` each mitigated model: ``metrics.SCORES_SCHEMA``."""
+        contrast, settings = Contrast.parse(self.contrast), [None] * (len(KEYS) - 1)
+        (left, right), difference = contrast.side_keys, contrast.difference_key
+        models = [(self.model, self.unmitigated), *((each.model, each.mitigated) for each in self.methods)]
+        accuracies = scores_frame(
+            ((model, *settings), (None, key, estimate))
+            for model, of in models
+            for key, estimate in ((left, of.common), (right, of.counter), (difference, of.drop))
+        )
+        own = (self.model, *settings)
+        changes = [
+            scores_frame([(own, (None, left, each.cost)), (own, (None, difference, each.gain))]).with_columns(
+                versus=pl.lit(each.model)
+            )
             for each in self.methods
         ]
-        return pl.DataFrame(rows, infer_schema_length=None)
+        return pl.concat([accuracies, *changes])
 
     def write(self, style: TextFormat) -> str:
         """Return it as ``csv``, ``json`` (fractions), ``markdown`` or ``latex`` (percent)."""
@@ -267,7 +250,7 @@ class MitigationRecord(_Record, TableView):
         none = Cell(NOTHING)
         rows = [[Cell("(none)"), _cell(own.drop), none, none, none, *_accuracies(own), none]]
         for each in self.methods:
-            changes = [_cell(each.gain), Cell(p_value(each.gain.p_holm)), _cell(each.cost)]
+            changes = [_cell(each.gain), Cell(p_value(each.gain.p_corrected)), _cell(each.cost)]
             labels = " and ".join(step for step, used in each.group_labels.items() if used == "used")
             accuracies = _accuracies(each.mitigated)
             rows.append(
@@ -324,23 +307,9 @@ def _listed(methods: list[MethodRecord]) -> str:
     return ", ".join(each.name for each in methods)
 
 
-def _setting(setting: dict[str, Any]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in setting.items()) or "-"
-
-
-def _cell(figure: Figure) -> Cell:
-    return Cell(figure.estimate.text, figure.estimate.interval)
+def _cell(estimate: Estimate) -> Cell:
+    return Cell(estimate.text, estimate.interval)
 
 
 def _accuracies(of: Accuracies) -> list[Cell]:
     return [_cell(of.common), _cell(of.counter), Cell(percent(of.worst_group))]
-
-
-def _ends(name: str, figure: Figure) -> dict[str, float | None]:
-    return {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
-
-
-def _columns(of: Accuracies) -> dict[str, float | None]:
-    named = {"common": of.common, "counter": of.counter, "drop": of.drop}
-    columns = {key: value for name, figure in named.items() for key, value in _ends(name, figure).items()}
-    return {**columns, "worst_group": of.worst_group}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import polars as pl
 
 from counterground.errors import UsageError
-from counterground.metrics import DROP, KEYS, Contrast, Estimate, ScoreKey, holm
+from counterground.metrics import DROP, KEYS, SIGNIFICANT, Contrast, Estimate, ScoreKey, holm
 from counterground.text import NOTHING, bounds, p_equals, percent
 
 TITLES = {
@@ -46,8 +46,6 @@ class Setting(NamedTuple):
 
 MISSING = Estimate()
 ROOM_FOR_A_DROP = 0.05
-SIGNIFICANT = 0.05
-"""A corrected p-value below it is called significant."""
 NO_GROUPS = "no class has both common and counter photos"
 NO_INTERVAL = "no interval: all photos, or those of a side, are in one cluster"
 

@@ -19,7 +19,6 @@ RUN_FILES = (
     "figures",
     "heads",
     LABEL_SPACE_FILE,
-    "mitigation.csv",
     "mitigation.json",
     "predictions.parquet",
     "report.html",

@@ -15,7 +15,7 @@ from PIL import Image
 from planted_photos import Planted, planted_benchmark
 
 import counterground as cg
-from counterground.metrics import Contrast
+from counterground.metrics import Contrast, Estimate
 from counterground.photos import load_photo
 from counterground.reporting import write_report
 
@@ -24,7 +24,6 @@ from counterground.reporting.page._causes import ModelEffects, cause_answer
 from counterground.reporting.page._cures import cure_answer
 from counterground.results import (
     Accuracies,
-    Figure,
     MethodRecord,
     MitigationRecord,
     read_mitigation,
@@ -179,7 +178,7 @@ def test_mitigations_that_help_are_named_with_gain_and_cost(made, answers):
     assert good.gain.significant
     assert not vain.gain.significant
     answer = answers("planted", "planted mitigated")[SMALLER]
-    gain, cost = good.gain.estimate, good.cost.estimate
+    gain, cost = good.gain, good.cost
     assert answer.startswith("text-projection. The drop of ")
     change = f"text-projection by {gain.text} {gain.interval} at a cost of {cost.text} {cost.interval}"
     assert f"{change} on common photos." in answer
@@ -298,10 +297,10 @@ TO_COUNTER = Contrast("drop", "group=common", "group=counter")
 
 def cures_with(p, contrast=TO_COUNTER, cost=0.01):
     """One method, as a section of the page sees it."""
-    known = Accuracies(common=Figure(), counter=Figure(), drop=Figure(value=0.3), worst_group=None)
+    known = Accuracies(common=Estimate(), counter=Estimate(), drop=Estimate(value=0.3), worst_group=None)
     method = MethodRecord(
         name="l2", title="t", source="s", model="lead + l2", group_labels={}, chosen_by=None, tried=1,
-        settings=[], mitigated=known, cost=Figure(value=cost), gain=Figure(value=0.1, p_holm=p),
+        settings=[], mitigated=known, cost=Estimate(value=cost), gain=Estimate(value=0.1, p_corrected=p),
         cpu_seconds=1,
     )  # fmt: skip
     record = MitigationRecord(
@@ -323,14 +322,14 @@ def test_a_gain_on_the_photos_that_chose_the_pairs_may_be_chance(p, warned):
 def test_only_a_drop_is_made_smaller_and_each_price_is_named():
     (cure,) = cures_with(0.01, cost=0.09)
     record = cure.record
-    below = record.unmitigated.model_copy(update={"drop": Figure(value=-0.2, low=-0.3, high=-0.1)})
+    below = record.unmitigated.model_copy(update={"drop": Estimate(value=-0.2, low=-0.3, high=-0.1)})
     grown = record.methods[0].model_copy(update={"mitigated": below})
     cure.record = record.model_copy(update={"unmitigated": below, "methods": [grown]})
     found = cure_answer([cure], "lead")
     assert found.answer == "There is nothing to make smaller."
     assert "−20.0 points [−30.0, −10.0]" in found.reason
     assert cure.record.sentences[1:] == ["There is nothing to make smaller."]
-    free = {"name": "other", "cost": Figure(value=0.0), "gain": Figure(value=0.5, p_holm=0.01)}
+    free = {"name": "other", "cost": Estimate(value=0.0), "gain": Estimate(value=0.5, p_corrected=0.01)}
     reverses = record.methods[0].model_copy(update={"mitigated": below, **free})
     cure.record = record.model_copy(update={"methods": [record.methods[0], reverses]})
     assert cure_answer([cure], "lead").answer == "None of those tried."

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from counterground.metrics import Estimate
 from counterground.paper.figures._material import Drawing, Material, Outcome
 from counterground.paper.figures._scatter import name_points
 from counterground.paper.figures._style import GRID, PAGE, QUIET, new_figure, tint
-from counterground.results import CHEAP, HALF, MITIGATION_FILE, Figure, MitigationRecord, read_mitigation
+from counterground.results import CHEAP, HALF, MITIGATION_FILE, MitigationRecord, read_mitigation
 
 _HEIGHT = 4.2
 _MARKER = 22.0  # points squared
@@ -64,7 +65,7 @@ def _draw(record: MitigationRecord, stem: str) -> Drawing:
     shown = [each for each in record.methods if each.cost.value is not None and each.gain.value is not None]
     positions = [(100 * (each.cost.value or 0), 100 * (each.gain.value or 0)) for each in shown]
     name_points(axes, positions, [each.name for each in shown], [_MARKER] * len(shown))
-    estimate = record.unmitigated.drop.estimate
+    estimate = record.unmitigated.drop
     caption = (
         f"What mitigations of {record.model} cost on the left side of {record.contrast}, and how much of its "
         f"difference ({estimate.text} points {estimate.interval}) they remove, on {record.benchmark}; with "
@@ -75,7 +76,7 @@ def _draw(record: MitigationRecord, stem: str) -> Drawing:
     return Drawing(stem, figure, caption)
 
 
-def _figures(found: Sequence[Figure]) -> tuple[np.ndarray, np.ndarray]:
+def _figures(found: Sequence[Estimate]) -> tuple[np.ndarray, np.ndarray]:
     """Return values in points, and how far their intervals reach below and above, ``[2, n]``."""
     values, *ends = 100 * np.array([(each.value, each.low, each.high) for each in found], dtype=float).T
     return values, np.abs(ends - values)

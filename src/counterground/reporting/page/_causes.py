@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from counterground.metrics import Estimate, holm, in_setting
+from counterground.metrics import SIGNIFICANT, Estimate, holm, in_setting
 from counterground.reporting.page._evidence import Answer
 from counterground.reporting.page._forest import Forest, Line, Mark, draw_forest
 from counterground.reporting.page._verdict import CAUSE
-from counterground.results import SIGNIFICANT, InterventionRecord, ModelScores, Run, effect_title
+from counterground.results import InterventionRecord, ModelScores, Run, effect_title
 from counterground.text import counted, p_equals
 
 PLACEBO = 0.02

@@ -101,14 +101,14 @@ def cure_answer(cures: Sequence[Cures], lead: str | None, contrast: Contrast = D
     of_lead = [each for each in cures if each.record.model == lead] or list(cures)
     found = max(of_lead, key=_help)  # of several runs, the first that helps most
     record = found.record
-    drop = record.unmitigated.drop.estimate
+    drop = record.unmitigated.drop
     size = f"The {record.noun} of {record.model} is {drop.text} points {drop.interval}".rstrip()
     if drop.value is not None and drop.value <= 0:
         return Answer(CURE, "There is nothing to make smaller.", f"{size}.")
     mitigated = [each for each in record.methods if each.helps and not (each.loses or each.reverses)]
     answer = and_more([each.name for each in mitigated], _NAMED) if mitigated else "None of those tried"
     best = max(mitigated or record.methods, key=_net)
-    gain, cost = (f"{of.text} {of.interval}".rstrip() for of in (best.gain.estimate, best.cost.estimate))
+    gain, cost = (f"{of.text} {of.interval}".rstrip() for of in (best.gain, best.cost))
     reason = (
         f"{size}. Largest gain net of cost: {best.name} by {gain} at a cost of {cost} on {record.sides[0]}. "
         f"A method counts if the {record.noun} becomes significantly smaller (Holm-corrected, on photos not "
@@ -135,5 +135,5 @@ def _settings(method: MethodRecord) -> str:
 
 
 def _draw(record: MitigationRecord) -> Forest | None:
-    lines = [Line(each.name, [each.gain.estimate, each.cost.estimate]) for each in record.methods]
+    lines = [Line(each.name, [each.gain, each.cost]) for each in record.methods]
     return draw_forest(lines, list(zip(("gain", "cost"), SIDES, strict=True)))

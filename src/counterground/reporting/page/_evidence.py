@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from counterground.metrics import Estimate
+from counterground.metrics import SIGNIFICANT, Estimate
 from counterground.reporting.page._comparisons import Comparisons
 from counterground.reporting.words import Words
-from counterground.results import SIGNIFICANT, ModelScores
+from counterground.results import ModelScores
 from counterground.text import count, counted, p_equals
 
 NAMED = 3  # so many models are listed by name

@@ -32,9 +32,10 @@ def rich_table(table: Table, width: int) -> RichTable:
     gap = " " if table.grouped and _total(beside) <= width else "\n"
     while (minor := table.minor) and _total(_least(table, gap, _WORDS)) > width:
         table = table.without(minor[-1])
-    least = _least(table, gap, _WORDS)
-    if _total(least) > width:
-        least = _least(table, gap, _PARTS)
+    least, parts = _least(table, gap, _WORDS), _least(table, gap, _PARTS)
+    for place in sorted(_places(table), key=lambda place: parts[place] - least[place]):
+        if _total(least) > width:
+            least[place] = parts[place]
     rooms = [
         low if column.numeric else max(low, _natural(table, place, gap))
         for place, (column, low) in enumerate(zip(table.columns, least, strict=True))
