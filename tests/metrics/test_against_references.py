@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from plain_scores import (
+    balanced_accuracy,
+    class_accuracy,
+    class_drops,
+    mean_drop,
+    plain_accuracy,
+    top_k_accuracy,
+    worst_group_accuracy,
+)
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score, top_k_accuracy_score
 from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from counterground.metrics import (
-    balanced_accuracy,
-    class_accuracy,
-    class_drops,
-    expected_calibration_error,
-    holm,
-    mean_drop,
-    paired_test,
-    plain_accuracy,
-    proportion_interval,
-    top_k_accuracy,
-    worst_group_accuracy,
-)
+from counterground.metrics import expected_calibration_error, holm, paired_test, proportion_interval
 
 # The variance of one stratum, whatever the clusters: public figures are already averages over classes.
 from counterground.metrics._codes import Strata, cluster_codes

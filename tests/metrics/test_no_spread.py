@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from plain_scores import mean_drop
 
 from counterground.metrics import (
     SETTING_SCHEMA,
     compare_models,
     drop_change_interval,
     drop_interval,
-    mean_drop,
     paired_test,
     score_predictions,
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from plain_scores import balanced_mean
 
-from counterground.metrics import SETTING_SCHEMA, balanced_mean, score_predictions
+from counterground.metrics import SETTING_SCHEMA, score_predictions
 from counterground.published import load_table
 
 REFEREE = "CLIP-LAION400M-ViT/B/32"

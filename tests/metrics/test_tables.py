@@ -7,28 +7,30 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from plain_scores import (
+    balanced_accuracy,
+    class_drops,
+    mean_drop,
+    plain_accuracy,
+    tie_rate,
+    top_k_accuracy,
+    worst_group_accuracy,
+)
 from polars.testing import assert_frame_equal
 
 from counterground.metrics import (
     COMPARISON_SCHEMA,
     KEY_SCHEMA,
     SCORES_SCHEMA,
-    balanced_accuracy,
     balanced_interval,
-    class_drops,
     compare_models,
     drop_change_interval,
     drop_interval,
     expected_calibration_error,
     holm,
-    mean_drop,
     paired_test,
-    plain_accuracy,
     proportion_interval,
     score_predictions,
-    tie_rate,
-    top_k_accuracy,
-    worst_group_accuracy,
 )
 from counterground.metrics import (
     tests_against as against_one,

@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from counterground.metrics._accuracy import expected_calibration_error, tied, within_top_k
-from counterground.metrics._codes import COMMON, COUNTER, GROUPS, Codes, Flags, Floats, as_flags
+from counterground.metrics._codes import COMMON, COUNTER, GROUPS, Codes, Flags, Floats, as_flags, same_length
 from counterground.metrics._estimate import UNKNOWN, Estimate
 from counterground.metrics._settings import by_key
 from counterground.metrics.design import DESIGN, DROP, Contrast, Design
@@ -32,6 +31,7 @@ from counterground.metrics.intervals import (
 from counterground.plugins import Registry
 
 LAST = 1000
+BINS = 15
 Quantity = Literal["accuracy", "left", "right", "difference"]
 """What models are compared on: accuracy over classes, or a contrast's sides or value."""
 SIDES: tuple[Quantity, Quantity] = ("left", "right")
@@ -345,6 +345,54 @@ def _ties(answers: Answers, _group: str | None) -> Estimate:
     if not answers.knows("top2_gap"):
         return answers.unknown
     return answers.plain_share(tied(answers.rows["top2_gap"].to_numpy()), None)
+
+
+def within_top_k(true_rank: npt.ArrayLike, k: int = 5) -> npt.NDArray[np.bool_]:
+    """Return ``[n]`` Booleans: the true class ranks under ``k``, counted from 0.
+
+    A null or negative rank means that the true name did not compete: such a photo counts as wrong.
+    """
+    ranks = np.asarray(true_rank, dtype=np.float64)
+    return np.asarray((ranks >= 0) & (ranks < k))
+
+
+def tied(top2_gap: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Return ``[n]`` Booleans: the two highest scores are equal. A null gap (one competitor) is not a tie."""
+    return np.asarray(np.asarray(top2_gap, dtype=np.float64) == 0.0)
+
+
+def expected_calibration_error(
+    confidence: npt.ArrayLike, correct: npt.ArrayLike, bins: int = BINS
+) -> float | None:
+    """Return the expected calibration error (fraction), over photos; None without photos.
+
+    Confidence falls in ``bins`` bins of equal width, open below and closed above; the error is the mean over
+    bins, weighted by photos, of the absolute difference between mean confidence and accuracy.
+
+    Args:
+        confidence: ``[n]`` probabilities of the predicted class.
+        correct: ``[n]`` Booleans.
+        bins: number of bins.
+
+    Raises:
+        ValueError: a confidence is null or not a probability, or the columns have different lengths.
+    """
+    flags = as_flags(correct)
+    if not flags.size:
+        return None
+    values = np.asarray(confidence, dtype=np.float64)
+    same_length(len(flags), values, "confidence")
+    sums = np.bincount(confidence_bins(values, bins), weights=values - flags, minlength=bins)
+    return float(np.abs(sums).sum() / len(flags))
+
+
+def confidence_bins(confidence: npt.ArrayLike, bins: int = BINS) -> Codes:
+    """Return the bin of each confidence, ``[n]`` in 0 .. bins - 1; rounding past 0 or 1 is tolerated."""
+    values = np.asarray(confidence, dtype=np.float64)
+    if not ((values >= -1e-6) & (values <= 1 + 1e-6)).all():
+        raise ValueError("'confidence' must hold a probability between 0 and 1 for every photo.")
+    edges = np.linspace(0, 1, bins + 1)
+    return np.clip(np.searchsorted(edges, values, side="left") - 1, 0, bins - 1).astype(np.intp)
 
 
 _ALL_AND_GROUPS = (None, *GROUPS)

@@ -14,7 +14,6 @@ import polars as pl
 from counterground.composites import Composite, MaskedPhoto
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import EncoderRun, Features
-from counterground.metrics import balanced_accuracy
 from counterground.mitigation._method import FitData, Input, MitigatedHead
 from counterground.mitigation._split import PARTS, Classes, Divided, Fold
 from counterground.models import DualEncoder
@@ -124,8 +123,13 @@ class Bench:
         correct = self.run.correct(self.logits(head, rows), rows)
         classes, side = self.run.benchmark.photos["class_index"].to_numpy()[rows], self.side[rows]
         masks = [side == name for name in ("common", "counter")] if labels else [np.full(len(rows), True)]
-        values = [balanced_accuracy(correct[mask], classes[mask]) for mask in masks if mask.any()]
-        return min(value for value in values if value is not None)
+        values = []
+        for mask in masks:
+            if mask.any():
+                of_class = np.unique(classes[mask], return_inverse=True)[1]
+                hits = np.bincount(of_class, weights=correct[mask])
+                values.append(float((hits / np.bincount(of_class)).mean()))
+        return min(values)
 
 
 def why_no_parts(benchmark: Benchmark) -> str | None:
