@@ -122,7 +122,7 @@ OF_TABLE = {
         "annotator": "name of the annotator; `imported`: the decision came with an import",
         "task": "`review` or `background`",
         "labels": "labels, the primary one first; empty in an undo",
-        "adjudicates": "whether it ends a disagreement between annotators (in SQL: `settles`)",
+        "adjudicates": "whether it ends a disagreement between annotators",
         "seconds": "how long the photo was looked at",
         "suggestion": "JSON of what a model suggested on screen; null: nothing was shown",
         "at": "ISO time, UTC",

@@ -30,7 +30,7 @@ EXTRAS = {
     "rembg": "rembg",
     "web": "gdown requests urllib3",
     "datasets": "datasets",
-    "data": "imagehash mlcroissant sqlalchemy starlette uvicorn",
+    "data": "imagehash mlcroissant starlette uvicorn",
     "paper": "matplotlib textalloc",
 }
 # Python runs a module of this name before anything else.

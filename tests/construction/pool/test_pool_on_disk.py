@@ -9,7 +9,6 @@ import textwrap
 import threading
 
 import pytest
-from sqlalchemy import text
 
 from counterground.construction.pool import BACKGROUND_LABELS, is_pool, open_pool
 from counterground.errors import CounterGroundError, UsageError
@@ -34,7 +33,7 @@ def test_a_pool_that_another_process_makes_meanwhile_is_opened(tmp_path, monkeyp
         monkeypatch.undo()
         open_pool(root, create=True).close()
 
-    monkeypatch.setattr("counterground.construction.pool._open.check_writable", meanwhile)
+    monkeypatch.setattr("counterground.construction.pool._store.check_writable", meanwhile)
     with open_pool(tmp_path, create=True) as pool:
         assert pool.photos().is_empty()
 
@@ -90,11 +89,11 @@ def test_a_newer_pool_is_not_touched(pool):
 def test_a_full_disk_is_one_line_and_loses_nothing(pool):
     pool.decide(pool.photos()["path"][0], annotator="ann", task="background", labels=["snow"])
     with pool.connect() as connection:
-        pages = connection.execute(text("PRAGMA page_count")).scalar_one()
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
     pool.close()
     full = open_pool(pool.root)
     with full.connect() as connection:
-        connection.execute(text(f"PRAGMA max_page_count = {pages}"))
+        connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(CounterGroundError, match="disk is full"):
         full.set_setting("big", "x" * 9_999_999)
     assert len(open_pool(pool.root).decisions()) == 1

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from sqlite3 import Connection
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
-from sqlalchemy import Connection
 
 from counterground.construction.annotate._labels import check_labels, guidance, label_meanings
 from counterground.construction.annotate._state import AppState

@@ -1,12 +1,19 @@
 """The pool: photos under curation, from the first candidate to the last decision. See README.md."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 from counterground.construction.pool._folder import is_pool, leads_out
-from counterground.construction.pool._names import check_annotators, check_class_names, spelling_of
-from counterground.construction.pool._open import POOL_FOLDERS, open_pool
+from counterground.construction.pool._queue import (
+    LEASE_SECONDS,
+    Adjudication,
+    AnnotatorProgress,
+    Batch,
+    ClassProgress,
+    Disagreement,
+    Flag,
+    Queue,
+    QueuedPhoto,
+    Remaining,
+    review_queue,
+)
 from counterground.construction.pool._schema import (
     BACKGROUND_LABELS,
     CANDIDATE_SCHEMA,
@@ -22,24 +29,12 @@ from counterground.construction.pool._schema import (
     VERDICT_SCHEMA,
     VOTE_SCHEMA,
     PhotoKey,
+    check_annotators,
+    check_class_names,
     is_from,
+    spelling_of,
 )
-from counterground.errors import needs_extra
-
-if TYPE_CHECKING:
-    from counterground.construction.pool._store import Pool
-    from counterground.construction.pool.queue import (
-        Adjudication,
-        AnnotatorProgress,
-        Batch,
-        ClassProgress,
-        Disagreement,
-        Flag,
-        Queue,
-        QueuedPhoto,
-        Remaining,
-        review_queue,
-    )
+from counterground.construction.pool._store import POOL_FOLDERS, Pool, open_pool
 
 __all__ = [
     "BACKGROUND_LABELS",
@@ -48,6 +43,7 @@ __all__ = [
     "IMPORTED",
     "KEEP",
     "LATER",
+    "LEASE_SECONDS",
     "PHOTO_DETAILS",
     "PHOTO_SCHEMA",
     "POOL_FOLDERS",
@@ -76,12 +72,3 @@ __all__ = [
     "review_queue",
     "spelling_of",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Load the names that need SQLAlchemy, an optional package, on demand."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with needs_extra("data"):
-        from counterground.construction.pool import _store, queue
-    return getattr(_store if name == "Pool" else queue, name)

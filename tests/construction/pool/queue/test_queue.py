@@ -10,8 +10,7 @@ import uuid
 import polars as pl
 import pytest
 
-from counterground.construction.pool import Queue, open_pool
-from counterground.construction.pool.queue import LEASE_SECONDS
+from counterground.construction.pool import LEASE_SECONDS, Queue, open_pool
 from counterground.errors import UsageError
 
 
@@ -106,7 +105,7 @@ def test_photos_that_are_added_hardly_change_who_is_shared(tmp_path, make_pool):
         rows = pool.photos().to_dicts()
     with make_pool(tmp_path / "smaller", {"ice bear": 30, "flamingo": 30}) as pool:
         with pool.connect() as connection:
-            connection.exec_driver_sql("DELETE FROM photo WHERE path LIKE '%/029.png'")
+            connection.execute("DELETE FROM photo WHERE path LIKE '%/029.png'")
         before = set(shared(pool, 0.2, "review"))
         pool.add_photos([row for row in rows if row["path"].endswith("/029.png")])
         queue = Queue(pool, second=0.2, annotators=["ann", "ben"])
