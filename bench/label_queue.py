@@ -34,7 +34,7 @@ def fill(folder: Path, decisions: int):
     columns = ", ".join(PHOTO_SCHEMA)
     values = ", ".join(f":{name}" for name in PHOTO_SCHEMA)
     with pool.connect() as connection:
-        connection.exec_driver_sql(f"INSERT INTO photo ({columns}) VALUES ({values})", rows)
+        connection.executemany(f"INSERT INTO photo ({columns}) VALUES ({values})", rows)
     pool.decide_all(
         [
             {

@@ -198,8 +198,8 @@ class Annotator:
     def __init__(self, page, pool, truth) -> None:
         self.page, self.truth = page, truth
         with pool.connect(writes=False) as connection:
-            rows = connection.exec_driver_sql("SELECT rowid, path FROM photo").all()
-        self.paths = {row.rowid: row.path for row in rows}
+            rows = connection.execute("SELECT rowid, path FROM photo").fetchall()
+        self.paths = dict(rows)
 
     def source(self) -> str:
         return self.page.evaluate("document.querySelector('.view img')?.getAttribute('src') ?? ''")

@@ -192,7 +192,7 @@ def test_what_others_decided_while_a_page_slept_is_put_aside(pool, serve, visit)
     ann = visit(serve(pool, "--second", "0").links["ann"])
     ann.see()
     with pool.connect() as connection:  # as after minutes in which nothing was heard of the page
-        connection.exec_driver_sql("DELETE FROM lease")
+        connection.execute("DELETE FROM lease")
     path = pool.photos()["path"].to_list()
     row = int(re.search(r"\d+", ann.shown())[0])
     pool.decide(path[row - 1], annotator="ben", task="background", labels=["snow"])

@@ -226,7 +226,7 @@ def test_a_class_without_a_photo_that_stands_is_named(pool):
         decide(pool, path, "clarity", task="review")
     benchmark = pool.freeze()
     assert CLASSES[0] not in benchmark.classes.names
-    assert f"No photo is left of 1 of {len(CLASSES)} classes of the pool: {CLASSES[0]}." in benchmark.notes
+    assert f"1 of {len(CLASSES)} classes of the pool have no photo left: {CLASSES[0]}." in benchmark.notes
 
 
 def test_one_photo_in_two_classes_is_noted_as_in_a_folder(tmp_path, make_pool):
