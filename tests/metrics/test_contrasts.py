@@ -355,6 +355,9 @@ def test_a_contrast_with_the_name_of_a_packages_metric_is_refused(monkeypatch):
     of_package = Metric("sharpness", (None,), lambda answers, _: answers.unknown, "Sharpness", "Theirs.")
     monkeypatch.setitem(_registry._METRICS.built_in, "sharpness", of_package)
     frame = answers(drawn(place=["water", "land"]))
+    for contrast in (Contrast("sharpness", "place=water", "all"), Contrast("ece", "place=water", "all")):
+        with pytest.raises(UsageError, match=f"'{contrast.name}' has the name of a metric"):
+            score_contrast(frame, contrast)
     with pytest.raises(UsageError, match="'sharpness' has the name of a metric"):
         score_predictions(frame, design=Design(contrasts=(Contrast("sharpness", "place=water", "all"),)))
 

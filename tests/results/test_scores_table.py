@@ -213,12 +213,6 @@ def test_latex_takes_no_name_for_an_argument(make_run):
     assert by_class.count(r" \\") >= 18
 
 
-def test_latex_prints_smaller_what_would_not_fit_the_page(make_run, four_models):
-    assert r"\centering\small" in format_scores(four_models.estimates(), "latex")
-    wide = make_run({f"a-model-with-a-rather-long-name/and-a-tag-{n}": (0.8, 0.5) for n in range(2)})
-    assert r"\centering\scriptsize" in format_scores(wide.estimates(), "latex")
-
-
 def test_latex_sets_what_is_longer_than_a_page_as_a_longtable(make_run):
     many = make_run({f"m{n}": (0.8, 0.5) for n in range(20)}, classes=["ice bear", "hen"])
     latex = format_scores(many.estimates(), "latex")

@@ -119,7 +119,9 @@ def score_contrast(
 
     Raises:
         ValueError: a column is missing, or a photo occurs twice under a model.
+        UsageError: the contrast has the name of a metric.
     """
+    _refuse_taken([contrast], registered_metrics())
     records = []
     for key, answers in read_answers(predictions, design=design):
         for index, part in _parts(answers):
@@ -275,7 +277,7 @@ def _contrast(answers: Answers, contrast: Contrast) -> Iterator[tuple[ScoreKey, 
 def _refuse_taken(contrasts: Sequence[Contrast], metrics: Sequence[Metric]) -> None:
     taken = {metric.name for metric in metrics}
     for contrast in contrasts:
-        if contrast.name in taken:
+        if contrast.name in taken and contrast != DROP:
             raise UsageError(f"The contrast {contrast.name!r} has the name of a metric: rename it.")
 
 

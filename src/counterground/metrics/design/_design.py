@@ -31,18 +31,7 @@ SELECTABLE = ("class_name", "background", "group", "cluster")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _WITHIN = ("class_name",)
 _CLUSTERS = ("cluster",)
-_TAKEN = frozenset(
-    {
-        "accuracy",
-        "plain_accuracy",
-        "worst_group_accuracy",
-        "mean_minus_worst",
-        "top5_accuracy",
-        "ece",
-        "tie_rate",
-    }
-    | {"all", "average", "within", "class", "cell"}
-)
+_TAKEN = frozenset({"accuracy", "all", "average", "within", "class", "cell", "side"})
 _LISTED = 12
 
 

@@ -1,5 +1,6 @@
 """A table of figures with intervals, and its four writers."""
 
+from counterground.results.tables._documents import latex_table, markdown_table
 from counterground.results.tables._html import (
     block,
     folded,
@@ -9,8 +10,6 @@ from counterground.results.tables._html import (
     small,
     unfolding,
 )
-from counterground.results.tables._latex import latex_table
-from counterground.results.tables._markdown import markdown_table
 from counterground.results.tables._rich import plain_text, rich_table
 from counterground.results.tables._table import Cell, Column, Table, heading
 from counterground.results.tables._view import TableView, TextFormat, check_format, format_view, frame_text

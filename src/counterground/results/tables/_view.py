@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 import polars as pl
 
 from counterground.errors import UsageError, did_you_mean
+from counterground.results.tables._documents import latex_table, markdown_table
 from counterground.results.tables._html import html_table
-from counterground.results.tables._latex import latex_table
-from counterground.results.tables._markdown import markdown_table
 from counterground.results.tables._rich import plain_text, rich_table
 from counterground.results.tables._table import Table
 

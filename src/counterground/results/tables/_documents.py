@@ -1,27 +1,43 @@
-"""Tables as LaTeX that compiles and fits a page."""
+"""Tables for documents: GitHub's Markdown, and LaTeX that compiles and fits a page."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from counterground.results.tables._table import Cell, Table
-from counterground.text import latex
+from counterground.text import latex, markdown
 
 _FIGURES = 6  # with their intervals these fit a text column 14 cm wide
-_TEXT_WIDTH = 384  # points; 14 cm are 398, and widths are estimates
-# Font command, font size, and the space at each side of a column, in points.
-_SIZES = ((r"\small", 9, 4), (r"\footnotesize", 8, 4), (r"\scriptsize", 7, 2))
-_SCRIPT = 7
-_NARROW, _WIDE = "ijlftr.,:;'|!()[]/ ", "mw−+<>=%"
 _PAGE = 45  # lines
+_SMALL = r"\footnotesize\setlength{\tabcolsep}{4pt}"
+_NO_WIDER = r"\ifdim\width>\linewidth\linewidth\else\width\fi"
+
+
+def markdown_table(table: Table) -> str:
+    """Return a table of GitHub's Markdown, and the caption below it."""
+
+    def line(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(cells)} |"
+
+    table = table.as_text()
+    lines = [line([markdown(column.title) for column in table.columns])]
+    lines.append(line(["---:" if column.numeric else ":---" for column in table.columns]))
+    for row in table.rows:
+        texts = [markdown(value) for value, *_ in row[: table.heads]]
+        for column, (value, interval, _) in zip(
+            table.columns[table.heads :], row[table.heads :], strict=True
+        ):
+            texts.append(f"{value if column.numeric else markdown(value)} {interval}".strip())
+        lines.append(line(texts))
+    return "\n".join([*lines, "", markdown(table.caption)])
 
 
 def latex_table(table: Table, label: str = "counterground") -> str:
     r"""Return a ``table`` of booktabs: a line of figures for each model, and one of intervals.
 
     A row with nothing but a name is a heading. Tables longer than a page, and grouped ones, become a
-    ``longtable``; the font is as small as a text column 14 cm wide requires. Minor columns that do not fit
-    are left out.
+    ``longtable``; another one that is wider than the text is set smaller. Minor columns that do not fit are
+    left out.
     """
     table = table.as_text()
     while (minor := table.minor) and sum(column.numeric for column in table.columns) > _FIGURES:
@@ -30,20 +46,20 @@ def latex_table(table: Table, label: str = "counterground") -> str:
         return _by_group(table, label)
     body = _body(table)
     if len(body) > _PAGE:
-        return _long(table, body, _size(table), label)
+        return _long(table, body, label)
     lines = [
-        r"% In the preamble: \usepackage{booktabs}",
+        r"% In the preamble: \usepackage{booktabs,graphicx}",
         r"\begin{table}[t]",
-        rf"  \centering{_size(table)}",
+        rf"  \centering{_SMALL}",
         rf"  \caption{{{_caption(table)}}}",
         rf"  \label{{tab:{label}}}",
-        rf"  \begin{{tabular}}{{@{{}}{_alignment(table)}@{{}}}}",
+        rf"  \resizebox{{{_NO_WIDER}}}{{!}}{{\begin{{tabular}}{{@{{}}{_alignment(table)}@{{}}}}",
         r"    \toprule",
         f"    {_titles(table)}",
         r"    \midrule",
         *(f"    {line}" for line in body),
     ]
-    return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}", r"\end{table}"])
+    return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}}", r"\end{table}"])
 
 
 def _by_group(table: Table, label: str) -> str:
@@ -57,7 +73,7 @@ def _by_group(table: Table, label: str) -> str:
             body += _heading(", ".join(cell.value for cell in head), len(cells), first=above is None)
             above = head
         body.append(_line([f"{latex(cell.value)} {_small(cell.interval)}".strip() for cell in cells]))
-    return _long(inner, body, r"\small\setlength{\tabcolsep}{4pt}", f"{label}-classes")
+    return _long(inner, body, f"{label}-classes")
 
 
 def _body(table: Table) -> list[str]:
@@ -79,10 +95,10 @@ def _heading(name: str, width: int, *, first: bool) -> list[str]:
     return [line] if first else [r"\addlinespace", line]
 
 
-def _long(table: Table, body: Sequence[str], size: str, label: str) -> str:
+def _long(table: Table, body: Sequence[str], label: str) -> str:
     lines = [
         r"% In the preamble: \usepackage{booktabs,longtable}",
-        rf"\begingroup{size}",
+        rf"\begingroup{_SMALL}",
         rf"\begin{{longtable}}{{@{{}}{_alignment(table)}@{{}}}}",
         rf"  \caption{{{_caption(table)}}}\label{{tab:{label}}} \\",
         *(rf"  \toprule {_titles(table)} \midrule \{end}" for end in ("endfirsthead", "endhead")),
@@ -90,29 +106,6 @@ def _long(table: Table, body: Sequence[str], size: str, label: str) -> str:
         *(f"  {line}" for line in body),
     ]
     return "\n".join([*lines, r"\end{longtable}", r"\endgroup"])
-
-
-def _size(table: Table) -> str:
-    """Return the largest font in which the table is about as wide as a text column."""
-    columns: list[tuple[float, float]] = []  # width of figures and of intervals, in ems
-    for place, column in enumerate(table.columns):
-        rows = [row[place] for row in table.rows if any(cell.value for cell in row[1:])]
-        texts = (column.title, *(cell.value for cell in rows))
-        columns.append((max(map(_ems, texts)), max((_ems(cell.interval) for cell in rows), default=0.0)))
-
-    def width(size: int, gap: int) -> float:
-        return sum(max(size * text, _SCRIPT * small) for text, small in columns) + 2 * gap * (
-            len(columns) - 1
-        )
-
-    fitting = [(name, gap) for name, size, gap in _SIZES if width(size, gap) <= _TEXT_WIDTH]
-    name, gap = fitting[0] if fitting else (_SIZES[-1][0], _SIZES[-1][2])
-    return rf"{name}\setlength{{\tabcolsep}}{{{gap}pt}}"
-
-
-def _ems(text: str) -> float:
-    """Return about how wide Computer Modern sets a text, in ems."""
-    return sum(0.31 if sign in _NARROW else 0.77 if sign.isupper() or sign in _WIDE else 0.5 for sign in text)
 
 
 def _caption(table: Table) -> str:
