@@ -17,6 +17,14 @@ from counterground.comparison._format import (
     json_text,
     written_tables,
 )
+from counterground.comparison._points import POINTS_SCHEMA, model_points, run_names, titles
+from counterground.comparison._published import (
+    COUNTERANIMAL,
+    PUBLISHED,
+    PaperRow,
+    paper_row,
+    reproduction_rows,
+)
 from counterground.comparison._ranks import RANKS_SCHEMA, rank_models
 from counterground.comparison._robustness import (
     RESIDUALS_SCHEMA,
@@ -25,17 +33,8 @@ from counterground.comparison._robustness import (
     effective_robustness,
     numbers_of_photos,
 )
+from counterground.comparison._run_points import identity_of, is_counteranimal, why_not_paper
 from counterground.comparison._tables import UNLIKELY
-from counterground.comparison.points import (
-    COUNTERANIMAL,
-    POINTS_SCHEMA,
-    PUBLISHED,
-    identity_of,
-    is_counteranimal,
-    model_points,
-    run_names,
-    titles,
-)
 
 __all__ = [
     "AGREEMENT_OF_DROPS_SCHEMA",
@@ -49,6 +48,7 @@ __all__ = [
     "UNLIKELY",
     "Comparison",
     "EffectiveRobustness",
+    "PaperRow",
     "RobustnessLine",
     "TablesView",
     "chosen_on_its_photos",
@@ -64,9 +64,12 @@ __all__ = [
     "measured_referees",
     "model_points",
     "numbers_of_photos",
+    "paper_row",
     "rank_models",
+    "reproduction_rows",
     "run_names",
     "runs_left_out",
     "titles",
+    "why_not_paper",
     "written_tables",
 ]

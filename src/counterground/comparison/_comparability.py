@@ -7,13 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from counterground.comparison.points import (
-    COUNTERANIMAL,
-    LABEL_SPACE,
-    is_counteranimal,
-    paper_row,
-    why_not_paper,
-)
+from counterground.comparison._published import COUNTERANIMAL, LABEL_SPACE, paper_row
+from counterground.comparison._run_points import is_counteranimal, why_not_paper
 from counterground.metrics import CLASSIFICATION, COMPETING, SETTING
 from counterground.published import PaperSetting
 from counterground.results import INFLATED, MeasuredReferee, Run, own_referees, setting_text

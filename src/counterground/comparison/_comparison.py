@@ -13,16 +13,7 @@ import polars as pl
 
 from counterground.comparison._agreement import drop_agreement
 from counterground.comparison._comparability import comparability_warnings
-from counterground.comparison._ranks import RANKS_SCHEMA, paired_drops, rank_models
-from counterground.comparison._robustness import EffectiveRobustness, effective_robustness
-from counterground.comparison._tables import (
-    agreement_table,
-    models_tables,
-    point_name,
-    tests_table,
-)
-from counterground.comparison.points import (
-    PUBLISHED,
+from counterground.comparison._points import (
     answers_key,
     by_place,
     competing_names,
@@ -31,6 +22,15 @@ from counterground.comparison.points import (
     run_names,
     titles,
     titles_of,
+)
+from counterground.comparison._published import PUBLISHED
+from counterground.comparison._ranks import RANKS_SCHEMA, paired_drops, rank_models
+from counterground.comparison._robustness import EffectiveRobustness, effective_robustness
+from counterground.comparison._tables import (
+    agreement_table,
+    models_tables,
+    point_name,
+    tests_table,
 )
 from counterground.errors import UsageError
 from counterground.metrics import (

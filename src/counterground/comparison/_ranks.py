@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtr
 
-from counterground.comparison.points import answers_of, standard_error
+from counterground.comparison._points import answers_of
+from counterground.comparison._published import standard_error
 from counterground.metrics import DROP, LEVEL, Contrast, holm, paired_tests
 from counterground.results import Run
 

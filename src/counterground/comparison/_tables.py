@@ -9,8 +9,9 @@ from typing import Any
 
 import polars as pl
 
+from counterground.comparison._points import by_place, titles
+from counterground.comparison._published import PUBLISHED
 from counterground.comparison._robustness import RobustnessLine
-from counterground.comparison.points import PUBLISHED, by_place, titles
 from counterground.metrics import (
     BY_SIDE,
     COMPETING,

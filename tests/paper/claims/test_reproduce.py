@@ -9,7 +9,7 @@ from made_runs import write_run
 from paper_sized import OPEN_CLIP_REFEREE, classifier_record, clip_record, printed_accuracies
 
 from counterground.cli import main
-from counterground.comparison.points import paper_row
+from counterground.comparison import paper_row
 from counterground.errors import UsageError
 from counterground.models import expand_specs
 from counterground.paper.claims import format_reproduction, left_out, reproduce

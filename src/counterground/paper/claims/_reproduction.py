@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from counterground.comparison.points import (
+from counterground.comparison import (
     PaperRow,
     paper_row,
     reproduction_rows,

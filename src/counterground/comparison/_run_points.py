@@ -6,12 +6,14 @@ from typing import Any
 
 import polars as pl
 
-from counterground.comparison.points._matching import PaperRow, is_published, paper_row
-from counterground.comparison.points._published import (
+from counterground.comparison._published import (
     COUNTERANIMAL,
     LABEL_SPACE,
+    PaperRow,
     data_size_of,
     is_filtered,
+    is_published,
+    paper_row,
     parameters_of,
     word_for,
 )
