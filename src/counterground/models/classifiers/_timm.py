@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from counterground.errors import UsageError, did_you_mean
-from counterground.models._base import Kind
-from counterground.models._family import Family, LoadOptions, ModelInfo, Tower, counted_parameters
+from counterground.models._family import Family, LoadOptions, Tower, known_models
 from counterground.models._labels import Labels, match_labels, order_warning
 from counterground.models._weights import (
     check_cached,
@@ -277,29 +276,13 @@ def _training_data(tag: str) -> str | None:
     return ", then ".join(dict.fromkeys(data for _, data in found)) or None
 
 
-def _list() -> Iterator[ModelInfo]:
-    import timm
-    from timm.models import get_pretrained_cfg
-
-    counted = counted_parameters("timm")
-    for name in timm.list_pretrained():
-        configuration = get_pretrained_cfg(name)
-        if configuration is None:
-            continue
-        data = _training_data(name.partition(".")[2])
-        named = configuration.num_classes and _names_outputs(configuration)
-        kind: Kind = "classifier" if named else "image_encoder"
-        note = "" if named else "add ?head=knn, logistic, linear or prototypes"
-        yield ModelInfo(f"timm:{name}", kind, counted.get(name), data, needs_network=True, note=note)
-
-
 TIMM = Family(
     prefix="timm",
     usage="timm:NAME",
     resolve=_resolve,
     load=_load,
     kind=lambda _spec: "classifier",
-    list=_list,
+    list=partial(known_models, "timm:", "timm"),
     cite=lambda _spec: ("wightman2019timm",),
     tower=Tower(_resolve_tower, _load_tower),
 )

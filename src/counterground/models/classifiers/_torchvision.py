@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from counterground.errors import UsageError, did_you_mean
-from counterground.models._family import Family, LoadOptions, ModelInfo, Tower
+from counterground.models._family import Family, LoadOptions, Tower, known_models
 from counterground.models._labels import Labels, match_labels, order_warning
 from counterground.models._weights import check_cached, fetching, read_state_dict, refusing_code, rows_of
 from counterground.models.classifiers._classifier import NetworkClassifier
@@ -220,29 +220,13 @@ def _builder_options(name: str, weights: Any, state: dict[str, Any]) -> dict[str
     return {}
 
 
-def _list() -> Iterator[ModelInfo]:
-    from torchvision import models
-
-    for name in _names():
-        available = models.get_model_weights(name)
-        for weights in available:
-            yield ModelInfo(
-                f"torchvision:{name}/{weights.name}",
-                "classifier",
-                weights.meta["num_params"],
-                _training_data(weights.name),
-                needs_network=True,
-                note="default" if weights is available.DEFAULT else "",
-            )
-
-
 TORCHVISION = Family(
     prefix="torchvision",
     usage="torchvision:NAME",
     resolve=_resolve,
     load=_load,
     kind=lambda _spec: "classifier",
-    list=_list,
+    list=partial(known_models, "torchvision:", "torchvision"),
     cite=lambda _spec: ("torchvision2016",),
     tower=Tower(_resolve_tower, _load_tower),
 )

@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.models._base import Model
-from counterground.models._family import Family, LoadOptions, ModelInfo, counted_parameters
-from counterground.models.open_clip._activation import base_name, resolve_activation
+from counterground.models._family import Family, LoadOptions, known_models
 from counterground.models.open_clip._model import load_folder, load_open_clip
-from counterground.models.open_clip._source import find_open_clip, folder_weights
-from counterground.models.open_clip._training_data import training_data_of
+from counterground.models.open_clip._source import find_open_clip
 
 _SHIPPED = ("counterground:stamps-balanced", "counterground:stamps-biased")
-
-
-def _list_open_clip() -> Iterator[ModelInfo]:
-    import open_clip
-
-    counted = counted_parameters("open_clip")
-    for name, tag in open_clip.list_pretrained():
-        if name == base_name(name):
-            yield ModelInfo(
-                f"open_clip:{name}/{tag}",
-                "dual_encoder",
-                counted.get(name),
-                training_data_of(tag),
-                needs_network=True,
-                note="QuickGELU" if resolve_activation(name, tag).quick_gelu else "",
-            )
 
 
 def _shipped_folder(spec: str) -> Path:
@@ -52,23 +33,13 @@ def _load_shipped(spec: str, options: LoadOptions) -> Model:
     return load_folder(spec, _shipped_folder(spec), options, training_data=training_data)
 
 
-def _list_shipped() -> Iterator[ModelInfo]:
-    from safetensors import safe_open
-
-    for spec in _SHIPPED:
-        with safe_open(folder_weights(spec, _shipped_folder(spec)), "numpy") as weights:
-            shapes: list[list[int]] = [weights.get_slice(name).get_shape() for name in weights.keys()]  # noqa: SIM118
-        parameters = sum(math.prod(shape) for shape in shapes)
-        yield ModelInfo(spec, "dual_encoder", parameters, "stamps composites", needs_network=False)
-
-
 OPEN_CLIP = Family(
     prefix="open_clip",
     usage="open_clip:ARCH/TAG or open_clip:hf-hub:OWNER/NAME",
     resolve=find_open_clip,
     load=load_open_clip,
     kind=lambda _spec: "dual_encoder",
-    list=_list_open_clip,
+    list=partial(known_models, "open_clip:", "open_clip"),
     cite=lambda _spec: ("radford2021clip", "ilharco2021openclip", "cherti2023scaling"),
 )
 SHIPPED = Family(
@@ -77,6 +48,6 @@ SHIPPED = Family(
     resolve=_shipped_folder,
     load=_load_shipped,
     kind=lambda _spec: "dual_encoder",
-    list=_list_shipped,
+    list=partial(known_models, "counterground:"),
     cite=lambda _spec: ("radford2021clip", "ilharco2021openclip", "tuxpaint"),
 )
