@@ -31,7 +31,7 @@ from counterground.metrics import (
     share_interval,
 )
 from counterground.results import Cell, Column, MeasuredReferee, Run, Table, near_chance, regroup
-from counterground.text import one_line
+from counterground.text import one_line, percent
 
 Verdict = Literal["pass", "fail", "undecided"]
 
@@ -185,27 +185,20 @@ class Check(Written):
     @property
     def table(self) -> Table:
         """The findings for readers."""
-        columns = [
-            Column("Model"),
-            Column("Check"),
-            Column("Value", True),
-            Column("Verdict"),
-        ]
+        columns = [Column("Model"), Column("Check"), Column("Value", True), Column("Verdict")]
+        columns += [Column("Detectable", True)] * (self.undecided == "pass")
         cells = []
         for finding in self.findings:
             estimate = Estimate(finding.value, finding.low, finding.high)
-            cells.append(
-                [
-                    Cell(finding.model),
-                    Cell(finding.title),
-                    Cell(estimate.text, estimate.interval),
-                    Cell(finding.verdict),
-                ]
-            )
+            row = [Cell(finding.model), Cell(finding.title), Cell(estimate.text, estimate.interval)]
+            row += [Cell(finding.verdict)] + [Cell(percent(finding.detectable))] * (self.undecided == "pass")
+            cells.append(row)
         number = len(self.findings)
         together = f", corrected for {number} verdicts" if number > 1 else ""
         notes = [f"{finding.model}: {finding.reason}" for finding in self.findings if finding.reason]
         caption = f"Percent; drops in points; 95 % intervals{together}."
+        if self.undecided == "pass":
+            caption += " Detectable: how far beyond the limit a value would fail with power 80 %."
         return Table(columns, cells, caption, notes=(*notes, *self.notes), heads=2)
 
     @property

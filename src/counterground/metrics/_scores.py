@@ -11,7 +11,7 @@ import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics._estimate import UNKNOWN, Estimate
-from counterground.metrics._paired import holm
+from counterground.metrics._paired import corrected_differences, holm
 from counterground.metrics._registry import Answers, Metric, read_answers, registered_metrics
 from counterground.metrics._settings import KEY_SCHEMA, by_key
 from counterground.metrics.design import DESIGN, DROP, Contrast, Design, ScoreKey
@@ -156,6 +156,30 @@ def _over_models(scores: pl.DataFrame) -> pl.DataFrame:
         pl.Series(name, column, SCORES_SCHEMA[name])
         for name, column in zip(("p_corrected", "family"), columns, strict=False)
     )
+
+
+def correct_contrast(
+    scores: pl.DataFrame, contrast: Contrast, models: Sequence[Answers], picked_from: int | None
+) -> pl.DataFrame:
+    """Return rows of a contrast whose values over all classes are `corrected_differences`.
+
+    Args:
+        scores: columns of ``SCORES_SCHEMA``, perhaps after a column ``run``.
+        contrast: what is compared.
+        models: what the models answered, in the order of the rows.
+        picked_from: see `corrected_differences`.
+    """
+    key = contrast.difference_key
+    overall = (pl.col("metric") == key.metric) & pl.col("class_index").is_null() & pl.col("column").is_null()
+    places = scores.select(overall.arg_true()).to_series().to_list()
+    estimates = corrected_differences([model.sides(contrast) for model in models], picked_from)
+    columns = []
+    for name in _ESTIMATE:
+        values = scores[name].to_list()
+        for place, estimate in zip(places, estimates, strict=True):
+            values[place] = getattr(estimate, name)
+        columns.append(pl.Series(name, values, SCORES_SCHEMA[name]))
+    return scores.with_columns(columns)
 
 
 def score_by(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from counterground.errors import UsageError
-from counterground.metrics import Contrast
+from counterground.metrics import Contrast, correct_contrast
 from counterground.results._run import Run, class_names
 from counterground.results._scores_table import ScoresTable
 from counterground.text import counted
@@ -52,11 +52,20 @@ def scores_of(
         over = "the photos of the cell" if by == "cell" else "the classes that have photos there"
         note = f"Percent; 95 % intervals. Accuracy is averaged over {over}."
         return ScoresTable(rows, by, notes=(note,))
-    frames = [run.estimates(chosen) for run in runs]
-    if chosen is not None:
-        frames = [chosen.rows_of(frame) for frame in frames]
-    notes = dict.fromkeys(note for run in runs for note in strata_notes(run, chosen)) if chosen else ()
-    return ScoresTable(join_frames(runs, frames, named=named), by, names, chosen, tuple(notes))
+    rows = join_frames(runs, [run.estimates(chosen) for run in runs], named=named)
+    if chosen is None:
+        return ScoresTable(rows, by, names)
+    notes = dict.fromkeys(note for run in runs for note in strata_notes(run, chosen))
+    models = [answers for run in runs for answers in run.answers.values()]
+    rows = correct_contrast(chosen.rows_of(rows), chosen, models, picked_from(runs, chosen))
+    return ScoresTable(rows, by, names, chosen, tuple(notes))
+
+
+def picked_from(runs: Sequence[Run], contrast: Contrast) -> int | None:
+    """Return of how many contrasts one may be picked (`Design.picked_from`); None if a run does not tell."""
+    of_runs = [run.design.picked_from(contrast, run.photos) for run in runs]
+    known = [number for number in of_runs if number is not None]
+    return max(known) if len(known) == len(of_runs) else None
 
 
 def join_frames(runs: Sequence[Run], frames: Sequence[pl.DataFrame], *, named: bool) -> pl.DataFrame:

@@ -34,7 +34,7 @@ from counterground.results._model_scores import (
 )
 from counterground.results._schema import RunInfo
 from counterground.results.tables import Cell, Column, Table, TableView, block, html_paragraphs, html_table
-from counterground.text import NOTHING, count, p_value
+from counterground.text import NOTHING, count, counted, p_value
 
 EFFECTS = {
     "observed_drop": "Observed drop",
@@ -127,7 +127,7 @@ def _by_model(
 ) -> Table:
     """Lay out a row per model, or per model and class, with a column per estimate."""
     varying, by_class, contrast = vary(models), of.by == "class", of.contrast
-    corrected = corrected_drops(models, contrast) if contrast and not by_class else None
+    corrected = contrast if contrast and not by_class else None
     columns = [Column("Model"), *(Column(TITLES[name]) for name in varying)]
     heads = len(columns)
     columns += [Column("Class")] * by_class
@@ -150,7 +150,7 @@ def _by_model(
                     common, counter = (model.get("accuracy", group, index) for group in GROUPS)
                     row.append(Cell(picture=(common, counter)))
             if corrected is not None:
-                row.append(Cell(p_value(corrected[model.label])))
+                row.append(Cell(p_value(model.get(corrected.difference_key).p_corrected)))
             n = model.get("accuracy" if contrast is None else contrast.difference_key, None, index).n
             rows.append([*row, Cell(count(n if contrast else n or None))])
     return Table(columns, rows, caption, heads=heads, grouped=by_class)
@@ -344,7 +344,10 @@ def _caption_of_contrast(
     about = f"{contrast}. Percent; difference in points; 95 % intervals for other photos."
     if by is not None:
         return about
-    corrected = "p of no difference, Holm-corrected over these models."
+    families = {model.of(contrast).difference.family for model in models}
+    corrected = "Exploratory: the benchmark does not declare it, so there is no corrected p."
+    if known := [family for family in families if family is not None]:
+        corrected = f"p of no difference, and its intervals, are corrected for {counted(max(known), 'test')}."
     return " ".join([about, corrected, *notes]) + (one_sided_note(models) if contrast == DROP else "")
 
 
