@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from counterground.construction.curation._duplicates import find_better, hash_vectors
+from counterground.construction.curation._signals import find_better, hash_vectors
 
 RADIUS = 8
 COSINE = 0.95

@@ -6,8 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from counterground.construction.annotate import LabelSettings, label_pool
-    from counterground.construction.annotate.masks import ServerSettings, review_masks
+    from counterground.construction.annotate import (
+        LabelSettings,
+        ServerSettings,
+        label_pool,
+        review_masks,
+    )
     from counterground.construction.collection import CollectOptions, collect
     from counterground.construction.curation import CurateSettings, curate
     from counterground.construction.exports import CardFacts, export
@@ -22,14 +26,14 @@ _PARTS = {
     "ImportOptions": "imports",
     "LabelSettings": "annotate",
     "Pool": "pool",
-    "ServerSettings": "annotate.masks",
+    "ServerSettings": "annotate",
     "collect": "collection",
     "curate": "curation",
     "export": "exports",
     "import_photos": "imports",
     "label_pool": "annotate",
     "open_pool": "pool",
-    "review_masks": "annotate.masks",
+    "review_masks": "annotate",
 }
 
 __all__ = [

@@ -14,12 +14,12 @@ from counterground.construction.annotate._api import OfTask, disagreements
 from counterground.construction.annotate._labels import (
     ANSWER_KEYS,
     COMMAND_KEYS,
+    AppState,
     check_labels,
     label_keys,
     read_labels,
 )
-from counterground.construction.annotate._state import AppState
-from counterground.construction.annotate.web import Sessions
+from counterground.construction.annotate._web import Sessions
 from counterground.construction.cli import label
 from counterground.construction.pool import BACKGROUND_LABELS, Queue, open_pool
 from counterground.errors import CounterGroundError, UsageError

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from raw_client import RawClient
 
-from counterground.construction.annotate.web import picture  # no pool takes in what it is given here
+from counterground.construction.annotate._web import picture  # no pool takes in what it is given here
 from counterground.photos import UnreadablePhoto, photo_id
 
 NASTY = "<script>alert(1)</script>\"'&<img src=x onerror=alert(1)>"

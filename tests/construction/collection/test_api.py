@@ -13,9 +13,9 @@ from counterground import __version__
 from counterground.construction.collection import CollectOptions
 
 # Collections go through this client; alone, its requests can be counted one by one.
-from counterground.construction.collection._api import PER_PAGE, INaturalist
-from counterground.construction.collection._collect import open_budget
-from counterground.construction.collection._listing import (
+from counterground.construction.collection._api import (
+    PER_PAGE,
+    INaturalist,
     ListingState,
     Query,
     find_place,
@@ -23,6 +23,7 @@ from counterground.construction.collection._listing import (
     make_query,
     sized,
 )
+from counterground.construction.collection._collect import open_budget
 from counterground.construction.collection._taxa import Choice, Taxon
 from counterground.errors import CounterGroundError
 from counterground.http import DAY, Budget, Limit

@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 # The search behind two public signals, compared with brute force over many made-up pools.
-from counterground.construction.curation import _duplicates
-from counterground.construction.curation._duplicates import find_better, hash_vectors
+from counterground.construction.curation import _signals
+from counterground.construction.curation._signals import find_better, hash_vectors
 
 
 @pytest.fixture(autouse=True, scope="module")
 def small_blocks():
     """Blocks so small that a few photos fill several, in both directions."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_duplicates, "_ROWS", 3)
+        patch.setattr(_signals, "_ROWS", 3)
         yield
 
 

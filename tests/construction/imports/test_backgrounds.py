@@ -8,7 +8,7 @@ import pytest
 from counterground.construction.imports import ImportOptions, import_photos
 
 # Two imports meet at the one moment that matters only if it is called directly.
-from counterground.construction.imports._details import Backgrounds
+from counterground.construction.imports._items import Backgrounds
 from counterground.construction.pool import BACKGROUND_LABELS, open_pool
 from counterground.errors import UsageError
 

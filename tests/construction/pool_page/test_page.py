@@ -12,7 +12,7 @@ from counterground.construction.cli import pool as command
 from counterground.construction.pool_page import summarise_pool, write_pool_report
 
 # The cells that both renderers draw.
-from counterground.construction.pool_page._heat import background_counts, discard_counts, referee_accuracy
+from counterground.construction.pool_page._page import background_counts, discard_counts, referee_accuracy
 from counterground.discovery import discover_pairs
 from counterground.errors import UsageError
 from counterground.inference import Settings

@@ -11,7 +11,7 @@ from counterground.construction.pool import BACKGROUND_LABELS
 from counterground.construction.pool_page import summarise_pool
 
 # The cells that both renderers draw.
-from counterground.construction.pool_page._heat import background_counts, referee_accuracy
+from counterground.construction.pool_page._page import background_counts, referee_accuracy
 from counterground.metrics import agreement, cohen_kappa
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from counterground.construction.pool_page import PoolView, summarise_pool
 
 # The cells that both renderers draw.
-from counterground.construction.pool_page._heat import background_counts, discard_counts
+from counterground.construction.pool_page._page import background_counts, discard_counts
 
 
 def printed(view, width=200, **options):

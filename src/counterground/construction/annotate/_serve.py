@@ -13,10 +13,14 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from counterground.construction.annotate import _api as api
-from counterground.construction.annotate import _pages as pages
-from counterground.construction.annotate._labels import check_labels, guide_picture, read_labels
-from counterground.construction.annotate._state import AppState, Suggester
-from counterground.construction.annotate.web import (
+from counterground.construction.annotate._labels import (
+    AppState,
+    Suggester,
+    check_labels,
+    guide_picture,
+    read_labels,
+)
+from counterground.construction.annotate._web import (
     AnnotatorServer,
     AuthRoutes,
     Events,
@@ -39,9 +43,9 @@ def build_app(state: AppState, *, port: int) -> Starlette:
         Route("/", auth.page(lambda _who, _request: RedirectResponse(f"/label/{state.task}", 303))),
         Route("/label/{task}", auth.page(_task_page(state, "label"))),
         Route("/disagreements/{task}", auth.page(_task_page(state, "adjudicate"))),
-        Route("/progress", auth.page(lambda who, _: html(pages.progress_page(state, who)))),
-        Route("/agreement", auth.page(lambda who, _: html(pages.agreement_page(state, who)))),
-        Route("/labels", auth.page(lambda who, _: html(pages.labels_page(state, who)))),
+        Route("/progress", auth.page(lambda who, _: html(api.progress_page(state, who)))),
+        Route("/agreement", auth.page(lambda who, _: html(api.agreement_page(state, who)))),
+        Route("/labels", auth.page(lambda who, _: html(api.labels_page(state, who)))),
         Route("/photo/{row:int}", auth.file(partial(_photo, state))),
         Route("/guide/{place:int}", auth.file(partial(_guide, state))),
         *(
@@ -64,7 +68,7 @@ def _task_page(state: AppState, mode: str) -> Callable[[str, Request], Response]
         task = request.path_params["task"]
         if task not in TASKS:
             return page_not_found()
-        return html(pages.label_page(state, annotator, task, mode))
+        return html(api.label_page(state, annotator, task, mode))
 
     return draw
 

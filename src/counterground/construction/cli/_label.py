@@ -95,7 +95,7 @@ def label(folder: Path, annotators: tuple[str, ...], **options: Any) -> None:
 
 
 def _review(folder: Path, annotators: Sequence[str], **options: Any) -> None:
-    from counterground.construction.annotate.masks import ServerSettings, review_masks
+    from counterground.construction.annotate import ServerSettings, review_masks
 
     stopped = review_masks(folder, ServerSettings(annotators, **options), say=click.echo)
     click.echo(f"\nStopped. {_made(stopped.decisions)}. {stopped.masks.summary()}")

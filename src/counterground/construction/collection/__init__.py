@@ -1,6 +1,5 @@
 """From class names to photos in a pool, by iNaturalist's API. See README.md."""
 
-from counterground.construction.collection._classes import WantedClass, read_classes
 from counterground.construction.collection._collect import (
     ClassPlan,
     ClassReport,
@@ -9,7 +8,7 @@ from counterground.construction.collection._collect import (
     collect,
     plan_collection,
 )
-from counterground.construction.collection._options import CollectOptions
+from counterground.construction.collection._options import CollectOptions, WantedClass, read_classes
 from counterground.construction.collection._taxa import UnclearClasses
 
 __all__ = [

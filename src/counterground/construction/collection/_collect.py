@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from counterground.construction.collection._api import INaturalist
-from counterground.construction.collection._classes import WantedClass, wanted_classes
-from counterground.construction.collection._listing import (
+from counterground.construction.collection._api import (
+    INaturalist,
     ListingState,
     Query,
     Row,
@@ -28,6 +27,8 @@ from counterground.construction.collection._options import (
     ALL_RIGHTS_RESERVED,
     INATURALIST,
     CollectOptions,
+    WantedClass,
+    wanted_classes,
 )
 from counterground.construction.collection._taxa import Choice, Resolution, resolve_classes
 from counterground.construction.download import (

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from counterground.construction.collection._classes import WantedClass, find_animal
+from counterground.construction.collection._options import WantedClass, find_animal
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.text import and_more
 

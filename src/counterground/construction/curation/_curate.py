@@ -9,17 +9,22 @@ from pathlib import Path
 
 import polars as pl
 
-from counterground.construction.curation._duplicates import DUPLICATE_SIGNALS, duplicate_signals
 from counterground.construction.curation._measures import measure_photos
-from counterground.construction.curation._model_signals import MODEL_SIGNALS, model_signals
-from counterground.construction.curation._photo_signals import (
+from counterground.construction.curation._model_signals import (
+    MODEL_SIGNALS,
+    Referee,
+    load_referee,
+    model_signals,
+)
+from counterground.construction.curation._signals import (
+    DUPLICATE_SIGNALS,
     NOISE_SIGNALS,
     OBJECT_SIGNALS,
+    CurateSettings,
+    duplicate_signals,
     feature_noise,
     object_signals,
 )
-from counterground.construction.curation._referee import Referee, load_referee
-from counterground.construction.curation._signals import CurateSettings
 from counterground.construction.pool import SIGNAL_SCHEMA, Pool, open_pool, review_queue
 from counterground.errors import CounterGroundError
 from counterground.inference import Settings

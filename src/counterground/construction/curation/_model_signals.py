@@ -1,31 +1,212 @@
-"""Label noise, ambiguity and clarity from a model that ranks the names; duplicates from its features."""
+"""Signals that need a model: what it says about each photo, and what follows."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from counterground.construction.curation._duplicates import SIMILARITY, similarity_signals
-from counterground.construction.curation._referee import Judgement, Referee
 from counterground.construction.curation._signals import (
+    SIMILARITY,
     CurateSettings,
     Flags,
     Floats,
+    Ints,
     percent,
     share_better,
     signal_rows,
+    similarity_signals,
 )
 from counterground.construction.pool import Pool
-from counterground.models import Encoder
-from counterground.photos import Benchmark
+from counterground.errors import UsageError
+from counterground.files import cache_dir
+from counterground.inference import (
+    Head,
+    Settings,
+    build_head,
+    candidate_labels,
+    choose_runtime,
+    encode_photos,
+    listed_classes,
+)
+from counterground.models import Classifier, Encoder, check_specs, expand_specs
+from counterground.photos import Benchmark, LabelSpace, assign_classes, imagenet_classes, prompt_templates
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A model's judgement of ``n`` photos: rank of the class (1 is first), two best names, probabilities.
+
+    ``own``, ``first`` and ``second`` are columns of the scores; probabilities are fractions.
+    """
+
+    rank: Ints
+    own: Ints
+    first: Ints
+    second: Ints
+    first_probability: Floats
+    second_probability: Floats
+
+    @property
+    def margin(self) -> Floats:
+        """Lead of the first name over the second."""
+        return self.first_probability - self.second_probability
+
+
+def judgement(logits: np.ndarray, own: Ints) -> Judgement:
+    """Return the judgement that ``logits`` ``[n, k]`` give on photos whose class is column ``own`` ``[n]``.
+
+    Equal logits share the better rank; of two that tie for first place, the lower column comes first.
+    """
+    logits = logits.astype(np.float64)
+    row = np.arange(len(logits))
+    rank = 1 + (logits > logits[row, own][:, None]).sum(axis=1)
+    first = logits.argmax(axis=1)
+    odds = np.exp(logits - logits[row, first][:, None])
+    total = odds.sum(axis=1)
+    odds[row, first] = -1
+    second = odds.argmax(axis=1)
+    return Judgement(rank, own, first, second, 1 / total, odds[row, second] / total)
+
+
+_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class ClassSpace:
+    """The classes among which the pool's are judged, and the index of each pool class in ``space``."""
+
+    space: LabelSpace
+    index: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Referee:
+    """A loaded model, its distinct names (columns of ``head``) and each class's column."""
+
+    spec: str
+    model: Encoder
+    running: Settings
+    classes: ClassSpace
+    head: Head
+    names: tuple[str, ...]
+    column: dict[int, int]
+
+    def benchmark(self, pool: Pool, photos: pl.DataFrame) -> Benchmark:
+        """Return photos of the pool as a benchmark that can be encoded."""
+        return _benchmark(pool, photos, self.classes)
+
+    def encode(self, benchmark: Benchmark, view: Encoder | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return features ``[n, d]`` and which photos were readable, in manifest order."""
+        features = encode_photos(
+            view or self.model,
+            benchmark,
+            cache_dir() / "features",
+            batch_size=self.running.batch_size,
+            show_progress=self.running.show_progress,
+        )
+        return features.matrix, features.readable
+
+    def judge(self, features: np.ndarray, class_indices: Iterable[int]) -> Judgement:
+        """Return the judgement on photos with these features and classes."""
+        own = np.array([self.column[index] for index in class_indices], dtype=np.int64)
+        logits = [
+            self.head.scores(features[start : start + _ROWS]) * self.head.scale
+            for start in range(0, len(features), _ROWS)
+        ]
+        return judgement(np.concatenate(logits), own)
+
+
+def load_referee(spec: str, pool: Pool, photos: pl.DataFrame, running: Settings) -> Referee:
+    """Load the model and check that it can rank every class of the pool.
+
+    The candidate names are those of ``running.label_space``. Without one, they are a classifier's outputs, or
+    for a dual encoder ImageNet's 1,000 names and those of the pool's classes that ImageNet lacks: a photo
+    that shows something else needs a name that fits.
+
+    Raises:
+        UsageError: several models, a generative one, an unknown model, label space or name list, or a class
+            without an output.
+        CounterGroundError: weights that cannot be loaded, or class names that cannot be resolved.
+    """
+    specs = expand_specs([spec])
+    check_specs(specs)
+    model = running.load(specs[0]) if len(specs) == 1 else None
+    if not isinstance(model, Encoder):
+        raise UsageError(f"curate needs one CLIP or classifier, and {spec} is something else.")
+    classes = _class_space(model, photos["class_name"].unique().sort().to_list(), running)
+    candidates = candidate_labels(
+        _benchmark(pool, photos, classes), running.label_space or "benchmark", running.names
+    )
+    if candidates.space.candidates is not None:
+        raise UsageError(
+            "curate ranks each class among all names: use --label-space benchmark, imagenet or a file."
+        )
+    templates = prompt_templates(running.prompts)
+    head = build_head(model, candidates.space, candidates.texts, templates, cache_dir() / "heads")
+    choose_runtime(model, len(photos), running.runtime)
+    # Equal names count as one: they share a column, and would tie.
+    columns, first, place = np.unique(head.columns, return_index=True, return_inverse=True)
+    if len(columns) < 2:
+        raise UsageError("A rank needs at least two names: add more with --label-space imagenet or a file.")
+    return Referee(
+        spec=specs[0],
+        model=model,
+        running=running,
+        classes=classes,
+        head=replace(head, columns=columns),
+        names=tuple(candidates.space.names[index] for index in first),
+        column={index: int(place[true]) for index, true in candidates.true_index.items() if true is not None},
+    )
+
+
+def _class_space(model: Encoder, class_names: list[str], running: Settings) -> ClassSpace:
+    assigned = assign_classes(class_names)
+    own = assigned.classes
+    if running.label_space is not None:
+        return ClassSpace(own, assigned.index)
+    if isinstance(model, Classifier):
+        space = LabelSpace("outputs", model.class_names, model.imagenet_columns)
+        place = _outputs(model, own)
+        return ClassSpace(space, {name: place[index] for name, index in assigned.index.items()})
+    imagenet = imagenet_classes()
+    others = [index for index in range(len(imagenet)) if index not in own.imagenet]
+    names = (*own.names, *(imagenet.names[index] for index in others))
+    return ClassSpace(LabelSpace("names", names, (*own.imagenet, *others)), assigned.index)
+
+
+def _outputs(model: Classifier, own: LabelSpace) -> list[int]:
+    """Return the model's output for each class."""
+    found = [_output(model, *names) for names in zip(own.names, own.imagenet, strict=True)]
+    if missing := [name for name, place in zip(own.names, found, strict=True) if place is None]:
+        raise UsageError(
+            f"{model.spec} has no output for {listed_classes(missing, model.class_names)}. Use a CLIP, which "
+            f"accepts any name, or a model that was trained on {'it' if len(missing) == 1 else 'them'}."
+        )
+    return [place for place in found if place is not None]
+
+
+def _output(model: Classifier, name: str, imagenet: int | None) -> int | None:
+    if imagenet is not None and imagenet in model.imagenet_columns:
+        return model.imagenet_columns.index(imagenet)
+    return model.class_names.index(name) if name in model.class_names else None
+
+
+def _benchmark(pool: Pool, photos: pl.DataFrame, classes: ClassSpace) -> Benchmark:
+    indices = [classes.index[name] for name in photos["class_name"]]
+    names = [classes.space.names[index] for index in indices]
+    manifest = photos.select("path", "photo_id").with_columns(
+        pl.Series("class_index", indices, pl.Int32), pl.Series("class_name", names, pl.String)
+    )
+    return Benchmark(pool.root.name, pool.root, manifest, classes.space)
 
 
 CROPS: dict[str, tuple[float, float]] = {

@@ -1,7 +1,6 @@
 """Import photos that you have, as files or URLs, into a pool. See README.md."""
 
 from counterground.construction.imports._import import import_photos
-from counterground.construction.imports._items import ImportReport, RejectedItem
-from counterground.construction.imports._options import ImportOptions
+from counterground.construction.imports._items import ImportOptions, ImportReport, RejectedItem
 
 __all__ = ["ImportOptions", "ImportReport", "RejectedItem", "import_photos"]

@@ -11,12 +11,23 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from counterground.construction.download import download_photos
-from counterground.construction.imports._details import Backgrounds, Details
-from counterground.construction.imports._huggingface import is_data_set, read_data_set
-from counterground.construction.imports._items import ImportReport, RejectedItem, add_items
-from counterground.construction.imports._local import Source, read_local
-from counterground.construction.imports._options import ImportOptions
-from counterground.construction.imports._table import AddressTable, is_address_table, read_addresses
+from counterground.construction.imports._items import (
+    Backgrounds,
+    Details,
+    ImportOptions,
+    ImportReport,
+    RejectedItem,
+    add_items,
+)
+from counterground.construction.imports._readers import (
+    AddressTable,
+    Source,
+    is_address_table,
+    is_data_set,
+    read_addresses,
+    read_data_set,
+    read_local,
+)
 from counterground.construction.pool import check_annotators, check_class_names, open_pool
 from counterground.errors import UsageError
 from counterground.files import is_file, is_folder, write_text

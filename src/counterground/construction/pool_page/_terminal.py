@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from counterground.construction.pool_page._heat import (
+from counterground.construction.pool_page._page import (
     HeatMap,
     background_counts,
     discard_counts,

@@ -1,4 +1,12 @@
-"""Turn candidates of a pool into photos, or record the reason why not."""
+"""From addresses to photos of a pool, for both collecting and importing.
+
+- The files are the progress. A photo is named after its key, decoded, then renamed into place; rows of the
+  database follow in batches. A killed run leaves whole files, and the next one finds them before it requests
+  anything.
+- 404, pages in place of photos and photos that arrive damaged twice are *failed*. A fault of the host (429,
+  5xx, broken or slow connections, after four tries) leaves the candidate *wanted*: the next run tries again.
+- Content decides the suffix, because addresses and headers lie. What cannot be decoded is not kept.
+"""
 
 from __future__ import annotations
 
