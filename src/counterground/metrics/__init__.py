@@ -9,7 +9,27 @@ from counterground.metrics._agreement import (
     cohen_kappa,
 )
 from counterground.metrics._codes import GROUPS
+from counterground.metrics._design import (
+    DESIGN,
+    DROP,
+    RESERVED,
+    Contrast,
+    Design,
+    ScoreKey,
+    attributes,
+    check_columns,
+    check_contrast,
+    name_problem,
+)
+from counterground.metrics._effects import BACKGROUND as BACKGROUND_EFFECT
+from counterground.metrics._effects import (
+    BG_GAP,
+    SWAP_DESIGN,
+    swap_design,
+    swap_effects,
+)
 from counterground.metrics._estimate import SIGNIFICANT, Estimate
+from counterground.metrics._expression import Condition, Side, selection
 from counterground.metrics._paired import (
     COMPARISON_SCHEMA,
     Compared,
@@ -61,28 +81,6 @@ from counterground.metrics._settings import (
     by_key,
     comparable,
     in_setting,
-)
-from counterground.metrics.design import (
-    DESIGN,
-    DROP,
-    RESERVED,
-    Condition,
-    Contrast,
-    Design,
-    ScoreKey,
-    Side,
-    attributes,
-    check_columns,
-    check_contrast,
-    name_problem,
-    selection,
-)
-from counterground.metrics.effects import BACKGROUND as BACKGROUND_EFFECT
-from counterground.metrics.effects import (
-    BG_GAP,
-    SWAP_DESIGN,
-    swap_design,
-    swap_effects,
 )
 from counterground.metrics.intervals import (
     ALPHA,

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import polars as pl
 
 from counterground.metrics._codes import Floats, as_flags, same_length
+from counterground.metrics._design import DESIGN, DROP, Contrast, Design, ScoreKey
 from counterground.metrics._estimate import UNKNOWN, Estimate
 from counterground.metrics._registry import Answers, Quantity, read_answers
 from counterground.metrics._settings import BY_SIDE, SETTING, SETTING_SCHEMA, comparable
-from counterground.metrics.design import DESIGN, DROP, Contrast, Design, ScoreKey
 from counterground.metrics.intervals import (
     ALPHA,
     IDENTITY,

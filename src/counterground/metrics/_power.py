@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from counterground.metrics._codes import Floats
-from counterground.metrics.design import DROP, Contrast
+from counterground.metrics._design import DROP, Contrast
 from counterground.metrics.intervals import (
     ALPHA,
     LEVEL,

@@ -12,9 +12,9 @@ import numpy.typing as npt
 import polars as pl
 
 from counterground.metrics._codes import COMMON, COUNTER, GROUPS, Codes, Flags, Floats, as_flags, same_length
+from counterground.metrics._design import DESIGN, DROP, Contrast, Design
 from counterground.metrics._estimate import UNKNOWN, Estimate
 from counterground.metrics._settings import by_key
-from counterground.metrics.design import DESIGN, DROP, Contrast, Design
 from counterground.metrics.intervals import (
     ALPHA,
     Average,

@@ -10,11 +10,11 @@ import numpy as np
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError
+from counterground.metrics._design import DESIGN, DROP, Contrast, Design, ScoreKey
 from counterground.metrics._estimate import UNKNOWN, Estimate
 from counterground.metrics._paired import corrected_differences, holm
 from counterground.metrics._registry import Answers, Metric, read_answers, registered_metrics
 from counterground.metrics._settings import KEY_SCHEMA, by_key
-from counterground.metrics.design import DESIGN, DROP, Contrast, Design, ScoreKey
 from counterground.metrics.intervals import (
     ALPHA,
     balanced_interval,

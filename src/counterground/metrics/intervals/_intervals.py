@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from counterground.metrics._codes import Floats, as_flags, same_length
+from counterground.metrics._design import DROP
 from counterground.metrics._estimate import UNKNOWN, Estimate
-from counterground.metrics.design import DROP
 from counterground.metrics.intervals._distributions import t_cdf, t_quantile
 from counterground.metrics.intervals._sampling import InfluenceEstimate, StratumMeans
 from counterground.metrics.intervals._stratification import Stratification

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from counterground.errors import UsageError, did_you_mean
+from counterground.metrics._expression import ALL, SHAPE, Condition, Reader, Side, quoted, selection
 from counterground.metrics._settings import KEYS, PHOTO_COLUMNS, RESULT_SCHEMA
-from counterground.metrics.design._expression import ALL, SHAPE, Condition, Reader, Side, quoted, selection
 
 RESERVED = frozenset(
     {
