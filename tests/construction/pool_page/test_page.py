@@ -120,7 +120,6 @@ def test_the_command_with_a_real_discovery(tmp_path, monkeypatch, make_pool):
         catch_exceptions=False,
     )
     assert ran.exit_code == 0
-    assert "Accuracy of colours:classifier by class and background" in ran.output
     assert f"Report: {tmp_path / 'pool.html'}" in ran.output
     run = pl.read_parquet(tmp_path / "pairs" / "referee" / "predictions.parquet")
     for (name, background), photos in run.group_by("class_name", "background"):

@@ -21,7 +21,7 @@ from counterground.cli.options import out_option, photo_budget_option, photos_op
 @click.option(
     "--discovery",
     type=click.Path(path_type=Path),
-    help="Benchmark written by discover; adds its referee's accuracy per class and background.",
+    help="Benchmark written by discover; the file shows its referee's accuracy per class and background.",
 )
 @out_option("Also write one self-contained HTML file.", file=True, required=False)
 @photos_option("Include small copies of a few photos per class in the HTML file.")
@@ -43,7 +43,7 @@ def pool(pool: Path, discovery: Path | None, out: Path | None, *, photos: bool, 
     cells, referee = (found.cells, found.referee) if found else (None, "")
     with open_pool(pool) as opened:
         summary = summarise_pool(opened)
-        print_text(PoolView(summary, cells, referee))
+        print_text(PoolView(summary))
         if out:
             page = write_pool_report(
                 summary,

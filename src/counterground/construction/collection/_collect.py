@@ -33,7 +33,6 @@ from counterground.construction.collection._options import (
 from counterground.construction.collection._taxa import Choice, Resolution, resolve_classes
 from counterground.construction.download import (
     DownloadReport,
-    FailedDownload,
     cluster_of,
     download_photos,
 )
@@ -98,8 +97,8 @@ class BytePacer:
         self._reserved.clear()
 
 
-_MOST_FAILURES = 12  # consecutive failures after which the photos' host counts as down, or as refusing us
-_MOST_AT_ONCE = 32  # photos fetched before failures of their host are counted
+_MOST_AT_ONCE = 32
+_MOST_FAILURES = 12  # of so many photos, with none that arrived: the host is down, or refuses us
 
 
 @dataclass(frozen=True)
@@ -215,19 +214,6 @@ def open_budget(options: CollectOptions) -> Budget:
 
 
 @dataclass
-class Collected:
-    """What the classes of a run share.
-
-    Attributes:
-        class_of: class of each iNaturalist photo in the pool, by key.
-        troubles: photos that failed since the last one arrived, though their host does not say they are gone.
-    """
-
-    class_of: dict[str, str]
-    troubles: list[FailedDownload] = field(default_factory=list)
-
-
-@dataclass
 class ClassCollection:
     """One class of a collection."""
 
@@ -242,23 +228,23 @@ class ClassCollection:
     added: int = 0
     received: int = 0
 
-    def collect(self, collected: Collected) -> ClassReport:
+    def collect(self, class_of: dict[str, str]) -> ClassReport:
         """Fetch what is missing and report on the class.
 
         Raises:
             CounterGroundError: the photos' host does not answer, a budget is spent, or the disk is full.
         """
         name, wanted = self.choice.class_name, self.session.options.per_class
-        present = sum(other == name for other in collected.class_of.values())
+        present = sum(other == name for other in class_of.values())
         ours = self.pool.candidates(name).filter(is_from(INATURALIST))
         self.rows = {row["key"]: row for row in ours.to_dicts()}
-        self._mark_known(collected.class_of)
+        self._mark_known(class_of)
         while present + self.added < wanted:
             number = min(_MOST_AT_ONCE, wanted - present - self.added)
-            batch = self._next_batch(number, collected.class_of)
+            batch = self._next_batch(number, class_of)
             if not batch:
                 break
-            self._fetch(batch, present, collected)
+            self._fetch(batch, present, class_of)
         return ClassReport(
             name,
             self.choice.names,
@@ -310,7 +296,7 @@ class ClassCollection:
                 marks.append((key, self.choice.class_name, row["status"], reason))
         self.pool.mark_candidates(marks)
 
-    def _fetch(self, batch: list[Row], present: int, collected: Collected) -> None:
+    def _fetch(self, batch: list[Row], present: int, class_of: dict[str, str]) -> None:
         name, options, bar = self.choice.class_name, self.session.options, self.session.bar
         before = present + self.added
         try:
@@ -336,22 +322,19 @@ class ClassCollection:
                 row["status"] = "failed"
             elif row["key"] not in postponed:
                 row["status"] = "got"
-                collected.class_of[row["key"]] = name
+                class_of[row["key"]] = name
         self.postponed |= postponed
         self.added += report.fetched + report.found
         self.received += report.received
-        self._judge(report, collected)
+        self._refuse_silence(report)
 
-    def _judge(self, report: DownloadReport, collected: Collected) -> None:
+    def _refuse_silence(self, report: DownloadReport) -> None:
         """End the run if the host is down or has blocked us: its photos are not at fault, and stay wanted."""
-        if report.fetched:
-            collected.troubles.clear()
+        troubles = [one for one in (*report.failed, *report.postponed) if not one.gone]
+        if report.fetched or len(troubles) < _MOST_FAILURES:
             return
-        collected.troubles += [one for one in (*report.failed, *report.postponed) if not one.gone]
-        if len(collected.troubles) < _MOST_FAILURES:
-            return
-        reason = collected.troubles[-1].reason
-        self.pool.mark_candidates([(one.key, one.class_name, "wanted", reason) for one in collected.troubles])
+        reason = troubles[-1].reason
+        self.pool.mark_candidates([(one.key, one.class_name, "wanted", reason) for one in troubles])
         raise CounterGroundError(
             f"The photo host keeps failing or refuses every photo ({reason}): it may have blocked this "
             "connection. What was fetched is kept, and these photos stay wanted: run the same command again "
@@ -425,13 +408,13 @@ def _collect_all(pool: Pool, session: Session, choices: Sequence[Choice]) -> Col
     states = _states(pool, queries, add=session.options.add)
     _remember(pool, choices)  # taxa may replace others only once their query is accepted
     photos = pool.photos().filter(is_from(INATURALIST))
-    collected = Collected(dict(photos.select("key", "class_name").iter_rows()))
+    class_of = dict(photos.select("key", "class_name").iter_rows())
     pacer = BytePacer(session.budget, session.options.size, session.bar.note)
     reports = []
     for choice in choices:
         name = choice.class_name
         one = ClassCollection(pool, session, pacer, choice, queries[name], states[name])
-        reports.append(one.collect(collected))
+        reports.append(one.collect(class_of))
     pool.snapshot()
     return CollectReport(tuple(reports), tuple(_outcome_notes(pool, reports)))
 

@@ -55,11 +55,6 @@ class HeatMap:
     grid: list[list[Cell]]
     beside: list[str]
 
-    def in_words(self, row: int) -> str:
-        """Return a row in words, without its empty cells."""
-        cells = zip(self.columns, self.grid[row], strict=True)
-        return ", ".join(f"{name} {cell.text}" for name, cell in cells if cell.shade is not None)
-
 
 def background_counts(summary: PoolSummary) -> HeatMap:
     """Count photos that stand, by class and background."""

@@ -1,4 +1,4 @@
-"""A pool on the terminal: tables and heat maps that fit its width and can be read without colour."""
+"""A pool on the terminal: photos by class, who decided, and how much they agree; the page has the rest."""
 
 from __future__ import annotations
 
@@ -8,18 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from counterground.construction.pool_page._page import (
-    HeatMap,
-    background_counts,
-    discard_counts,
-    referee_accuracy,
-)
-from counterground.construction.pool_page._summary import (
-    FEW_IN_CLASS,
-    PoolSummary,
-    agreement_words,
-    pool_sentence,
-)
+from counterground.construction.pool_page._summary import PoolSummary, agreement_words, pool_sentence
 from counterground.text import NOTHING, count, one_line
 
 if TYPE_CHECKING:
@@ -27,49 +16,26 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-_LOWEST = 5
-
-
 @dataclass(frozen=True)
 class PoolView:
-    """A rich renderable: what a pool holds, fitted to the console it is printed on.
-
-    ``cells`` (as in ``cells.parquet`` of a discovery) and ``referee`` add the referee's accuracy.
-    """
+    """A rich renderable: what a pool holds, fitted to the console it is printed on."""
 
     summary: PoolSummary
-    cells: pl.DataFrame | None = None
-    referee: str = ""
 
     def __rich_console__(self, _console: Console, _options: ConsoleOptions) -> RenderResult:
         """Draw everything, one part after another."""
-        yield from _parts(self)
+        yield from _parts(self.summary)
 
 
-def _parts(view: PoolView) -> Iterator[RenderableType]:
+def _parts(summary: PoolSummary) -> Iterator[RenderableType]:
     from rich.text import Text
 
-    summary = view.summary
     yield Text(f"{one_line(summary.name)}: {pool_sentence(summary)}", style="bold")
     yield _classes(summary)
-    if summary.total("labelled"):
-        yield _heat("Photos by class and background (kept or undecided)", background_counts(summary))
-    if summary.total("discarded"):
-        yield _heat("Photos discarded, by class and reason", discard_counts(summary))
     if not summary.annotators.is_empty():
         yield _annotators(summary)
     if not summary.agreement.is_empty():
-        yield from _agreement(summary)
-    if not summary.candidates.is_empty():
-        yield _candidates(summary)
-    if not summary.failures.is_empty():
-        yield _failures(summary)
-    if not summary.licences.is_empty():
-        yield _licences(summary)
-    if view.cells is not None:
-        who = f" of {view.referee}" if view.referee else ""
-        title = f"Accuracy{who} by class and background, percent"
-        yield _heat(title, referee_accuracy(view.cells, summary.labels))
+        yield _agreement(summary)
     for sentence in summary.warnings:
         yield Text(f"Warning: {sentence}")
 
@@ -121,58 +87,8 @@ def _annotators(summary: PoolSummary) -> Table:
     return table
 
 
-def _agreement(summary: PoolSummary) -> Iterator[RenderableType]:
-    from rich.text import Text
-
-    shared = pl.col("photos") > 0
-    for task in summary.agreement["task"].unique(maintain_order=True):
-        rows = summary.agreement.filter(pl.col("task") == task)
-        title = f"Agreement of annotators on {task}"
-        table = _table(title, "label or class", "photos", "agree %", "kappa", "alpha", "95 %")
-        for row in rows.filter(pl.col("class_name").is_null(), pl.col("label").is_null()).to_dicts():
-            _add(table, "all, first labels", *agreement_words(row), style="bold")
-        for row in rows.filter(shared & pl.col("label").is_not_null()).iter_rows(named=True):
-            _add(table, row["label"], *agreement_words(row))
-        classes = rows.filter(shared & pl.col("class_name").is_not_null())
-        known = classes.filter((pl.col("photos") >= FEW_IN_CLASS) & pl.col("alpha").is_not_null())
-        lowest = known.sort("alpha").head(_LOWEST)
-        table.add_section()
-        for row in lowest.iter_rows(named=True):
-            _add(table, f"class {row['class_name']}", *agreement_words(row))
-        yield table
-        if classes.height > lowest.height:
-            yield Text(
-                f"Of the classes, those with the lowest alpha; --out FILE shows all {count(classes.height)}."
-            )
-
-
-def _candidates(summary: PoolSummary) -> Table:
-    states = ("got", "failed", "wanted")
-    table = _table("Candidates", "class", *states)
-    for row in summary.candidates.iter_rows(named=True):
-        _add(table, row["class_name"], *(row[name] for name in states))
-    table.add_section()
-    _add(table, "all", *(int(summary.candidates[name].sum()) for name in states), style="bold")
-    return table
-
-
-def _failures(summary: PoolSummary) -> Table:
-    table = _table("Why candidates failed", "reason", "candidates")
-    for row in summary.failures.iter_rows():
-        _add(table, *row)
-    return table
-
-
-def _licences(summary: PoolSummary) -> Table:
-    table = _table("Licences", "licence", "photos", "kept or undecided")
-    for licence, photos, standing in summary.licences.iter_rows():
-        _add(table, licence or "unknown", photos, standing)
-    return table
-
-
-def _heat(title: str, heat: HeatMap) -> Table:
-    table = _table(title, "class", "", texts=2)
-    table.expand = True
-    for row, name in enumerate(heat.rows):
-        _add(table, name, heat.in_words(row) or NOTHING)
+def _agreement(summary: PoolSummary) -> Table:
+    table = _table("Agreement of annotators", "task", "photos", "agree %", "kappa", "alpha", "95 %")
+    for row in summary.agreement.filter(pl.col("class_name").is_null(), pl.col("label").is_null()).to_dicts():
+        _add(table, row["task"], *agreement_words(row))
     return table
