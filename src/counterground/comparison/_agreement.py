@@ -102,7 +102,7 @@ def drop_agreement(
         _, drops = groups.setdefault(key, (holding.info.benchmark.name, {}))
         measured = _Drops(_measured(holding, row, contrast, by_place=on_paper))
         clusters = holding.design.clusters
-        if contrast == DROP and len(clusters) == 1:
+        if contrast.sides_apart and len(clusters) == 1:
             measured.clusters = clusters[0]
             answers = answers_of(holding, row)
             assert answers.photos.photos is not None

@@ -23,7 +23,7 @@ from counterground.comparison._points import (
     titles,
     titles_of,
 )
-from counterground.comparison._published import PUBLISHED
+from counterground.comparison._published import PAPER_CONTRAST, PUBLISHED
 from counterground.comparison._ranks import RANKS_SCHEMA, paired_drops, rank_models
 from counterground.comparison._robustness import EffectiveRobustness, effective_robustness
 from counterground.comparison._tables import (
@@ -288,7 +288,7 @@ def _contrast(runs: Sequence[Run], contrast: str | Contrast | None, *, published
                 "A contrast is computed from photos, which the paper's rows do not have: give a RUN."
             )
         found = one_contrast(runs, contrast)
-        if published and found != DROP:
+        if published and found != PAPER_CONTRAST:
             raise UsageError(f"The paper has the drop only: compare {found.name} without --published.")
         return found
     if published or not runs:
@@ -306,7 +306,7 @@ def _little_to_compare(
     runs: Sequence[Run], points: pl.DataFrame, tests: pl.DataFrame, contrast: Contrast
 ) -> list[str]:
     """Say what to do if there is little to compare."""
-    if contrast == DROP and any(DROP not in run.design.contrasts for run in runs):
+    if any(contrast not in run.design.contrasts for run in runs):
         named = "; ".join(f"{run.path}: {run.design.contrasts[0].name}" for run in runs)
         sentence = (
             f"These runs have no contrast in common ({named}): compare them one at a time, or write out one "
@@ -367,7 +367,7 @@ def _tests(
             first = next(iter(group.values()))
             table = compare_answers(models, contrast, first.design.picked_from(contrast, first.photos))
             untested += _on_other_photos(models, title)
-            if contrast == DROP and any(run.info.mixes_groups for run in group.values()):
+            if not all(run.shows(contrast) for run in group.values()):
                 table = table.filter(pl.col("metric") == "accuracy", pl.col("column").is_null())
         except ValueError as error:
             if not untested and (len(runs) > 1 or any(len(run.info.models) > 1 for run in group.values())):

@@ -10,13 +10,15 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtri
 
-from counterground.metrics import CLASSIFICATION, COMPETING, GROUPS, LEVEL
+from counterground.metrics import CLASSIFICATION, COMPETING, DROP, GROUPS, LEVEL
 from counterground.published import SETTINGS, SettingName, load_table, published_models
 from counterground.results import ModelRecord
 
 PUBLISHED = ("paper", "reproduction")
 """Sources of points that come from no run."""
 
+PAPER_CONTRAST = DROP
+"""What the paper's rows are of."""
 COUNTERANIMAL = "counteranimal"
 LABEL_SPACE = {"1v1000": "imagenet", "1v20": "confusable"}
 

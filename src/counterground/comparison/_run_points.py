@@ -9,6 +9,7 @@ import polars as pl
 from counterground.comparison._published import (
     COUNTERANIMAL,
     LABEL_SPACE,
+    PAPER_CONTRAST,
     PaperRow,
     data_size_of,
     is_filtered,
@@ -33,7 +34,9 @@ def run_rows(run: Run, source: str, paper: PaperSetting, contrast: Contrast = DR
     ``source`` names the run, ``paper`` says which rows of the paper it is compared with.
     """
     records = {record.name: record for record in run.info.models}
-    obstacle = why_not_paper(run) if contrast == DROP else f"The paper has no contrast {contrast.name!r}."
+    obstacle = why_not_paper(run)
+    if contrast != PAPER_CONTRAST:
+        obstacle = f"The paper has no contrast {contrast.name!r}."
     photos = _photos_of_sides(run, contrast)
     rows = []
     overall = run.estimates(contrast).filter(pl.col("class_index").is_null())

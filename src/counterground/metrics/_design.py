@@ -328,7 +328,7 @@ class Design:
         check_columns(self.cells, photos.schema, "the cells")
         check_columns(self.clusters, photos.schema, "the clusters")
         for contrast in self.contrasts:
-            if contrast != DROP:
+            if not contrast.sides_apart:
                 check_contrast(contrast, photos, values=values)
         if values:
             for name, cells in self.weights.items():

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError
+from counterground.metrics._codes import GROUPS
 from counterground.metrics._design import DESIGN, DROP, Contrast, Design, ScoreKey
 from counterground.metrics._estimate import UNKNOWN, Estimate
 from counterground.metrics._paired import corrected_differences, holm
@@ -295,6 +296,8 @@ def _contrast(answers: Answers, contrast: Contrast) -> Iterator[tuple[ScoreKey, 
     if sides is not None:
         left, right, n = sides
         estimates = [share_interval(left), share_interval(right), difference_interval(left, right, n)]
+    if contrast.sides_apart:
+        estimates[:2] = (answers.share(answers.cell_means, answers.cells(group)) for group in GROUPS)
     yield from zip((*contrast.side_keys, contrast.difference_key), estimates, strict=True)
 
 

@@ -14,7 +14,6 @@ from counterground.metrics import (
     ScoreKey,
     compare_models,
     score_contrast,
-    score_predictions,
     tests_against,
 )
 from counterground.mitigation._bench import Bench
@@ -169,8 +168,6 @@ def _sides(predictions: pl.DataFrame, contrast: Contrast, design: Design) -> dic
     """Return accuracy on both sides, and the difference, of each model."""
     keys, sides = _keys(contrast), dict[str, dict[str, Estimate]]()
     scores = score_contrast(predictions, contrast, design=design)
-    if contrast.name == "drop":
-        scores = score_predictions(predictions, by_class=False, design=design)
     for row in scores.filter(pl.col("class_index").is_null()).iter_rows(named=True):
         if name := keys.get(ScoreKey.of(row)):
             figure = Estimate.of(row)

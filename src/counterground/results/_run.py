@@ -151,21 +151,25 @@ class Run:
         if contrast is None:
             return self.design.contrasts[0]
         known = str(contrast) in ("drop", str(DROP)) and DROP not in self.design.contrasts
-        if known and not self.info.mixes_groups:
+        if known and self.shows(DROP):
             return DROP
         found = self.design.find(str(contrast), self.photos)
-        if found == DROP and self.info.mixes_groups:
+        if not self.shows(found):
             raise UsageError(
                 f"{self.path} holds composites of several kinds, which have no drop together; its contrasts: "
                 f"{', '.join(each.name for each in self.design.contrasts)}."
             )
         return found
 
+    def shows(self, contrast: Contrast) -> bool:
+        """Whether a contrast is of photos of one kind: composites of several kinds have no drop together."""
+        return contrast != DROP or not self.info.mixes_groups
+
     @cached_property
     def _estimates(self) -> pl.DataFrame:
         with reading(self.path):
             scores = score_predictions(self.rows, design=self.design)
-        if not self.info.mixes_groups:
+        if self.shows(DROP):
             return scores
         mixed = (pl.col("metric") == DROP.name) | pl.col("level").is_in(GROUPS).fill_null(value=False)
         return scores.filter(~mixed)

@@ -348,7 +348,7 @@ def _caption_of_contrast(
     corrected = "Exploratory: the benchmark does not declare it, so there is no corrected p."
     if known := [family for family in families if family is not None]:
         corrected = f"p of no difference, and its intervals, are corrected for {counted(max(known), 'test')}."
-    return " ".join([about, corrected, *notes]) + (one_sided_note(models) if contrast == DROP else "")
+    return " ".join([about, corrected, *notes]) + (one_sided_note(models) if contrast.sides_apart else "")
 
 
 def one_sided_note(models: Sequence[ModelScores]) -> str:
