@@ -59,7 +59,6 @@ def test_no_number_is_cut_on_a_narrow_terminal(unpaired, four_models, width):
     views = [
         scores_of([unpaired], by="background"),
         ScoresTable(four_models.estimates(), "class", dict.fromkeys(range(99), "ox")),
-        scores_of([four_models], contrast="drop"),
     ]
     for view in views:
         expected = numbers(view, 200)

@@ -10,6 +10,7 @@ from importlib import resources
 
 import polars as pl
 
+from counterground._version import __version__
 from counterground.benchmarks import benchmark_references
 from counterground.models import references_of
 from counterground.results._open import AnyRuns, open_runs
@@ -111,7 +112,7 @@ def _of_model(model: ModelRecord) -> _Found:
 
 
 def _our_entry(runs: Sequence[Run]) -> str:
-    versions = dict.fromkeys(run.info.counterground_version for run in runs)
+    versions = dict.fromkeys(run.info.counterground_version or __version__ for run in runs)
     commits = dict.fromkeys(run.info.git[:12] for run in runs if run.info.git)
     note = f"\n  note = {{commit {bibtex(', '.join(commits))}}}," if commits else ""
     return (

@@ -134,7 +134,7 @@ def _by_model(
     for place, measure in enumerate(shown):
         columns.append(Column(measure.title, True, measure.meaning, minor=place >= _ALWAYS))
         columns += [PICTURE] * (contrast is None and measure.key == DROP.difference_key)
-    columns += [Column("p (Holm)", True)] * (corrected is not None)
+    columns += [Column("p (Holm)", True, minor=True)] * (corrected is not None)
     columns.append(Column("n", True, "Photos."))
     rows = []
     for model in models:

@@ -20,13 +20,16 @@ _WORDS = re.compile(r" |\n")
 _PARTS = re.compile(r" |\n|(?<=[/:_@-])(?=[^/:_@-])")
 
 
-def rich_table(table: Table, width: int) -> RichTable:
+def rich_table(table: Table, width: int) -> RenderableType:
     """Return a table of at most ``width`` columns, if its names allow it.
 
     Intervals are below their figures; in a grouped table, beside them if they fit. So that no word is broken,
     columns marked ``minor`` are left out, the last one first. Words are broken only if that does not help,
     after one of ``/ : _ @ -``. Numbers never are: if they do not fit, the table is wider than ``width``.
     """
+    from rich.console import Group
+    from rich.text import Text
+
     table = table.as_text()
     beside = [_natural(table, place, " ") for place in _places(table)]
     gap = " " if table.grouped and _total(beside) <= width else "\n"
@@ -36,19 +39,24 @@ def rich_table(table: Table, width: int) -> RichTable:
     for place in sorted(_places(table), key=lambda place: parts[place] - least[place]):
         if _total(least) > width:
             least[place] = parts[place]
-    rooms = [
-        low if column.numeric else max(low, _natural(table, place, gap))
-        for place, (column, low) in enumerate(zip(table.columns, least, strict=True))
-    ]
+    rooms = [max(low, _natural(table, place, gap)) for place, low in enumerate(least)]
     while _total(rooms) > width:
         spare = [place for place in _places(table) if rooms[place] > least[place]]
         if not spare:
             break
-        rooms[max(spare, key=rooms.__getitem__)] -= 1
+        titles = [place for place in spare if table.columns[place].numeric]
+        rooms[max(titles or spare, key=rooms.__getitem__)] -= 1
+    for place, column in enumerate(table.columns):
+        if column.numeric:  # a title that is broken needs no more than its longest line
+            lines = _wrapped(column.title, rooms[place]).split("\n")
+            rooms[place] = max(least[place], *map(_columns, lines))
     drawn = _drawn(table, rooms, gap)
     if _total(rooms) > width:
         drawn.width = _total(rooms)
-    return drawn
+    # Rich would break a title or caption of its own to the width of the table.
+    above = [Text(table.title, style="italic")] if table.title else []
+    below = [Text(table.caption, style="dim italic")] if table.caption and not table.title else []
+    return Group(*above, drawn, *below)
 
 
 def plain_text(text: RenderableType, *, width: int | None = None) -> str:
@@ -121,10 +129,6 @@ def _drawn(table: Table, rooms: Sequence[int], gap: str) -> RichTable:
     from rich.table import Table as RichTable
 
     drawn = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
-    if table.title:
-        drawn.title, drawn.title_justify = table.title, "left"
-    else:
-        drawn.caption, drawn.caption_justify = table.caption, "left"
     for column, room in zip(table.columns, rooms, strict=True):
         title = _text(_wrapped(column.title, room))
         drawn.add_column(title, justify="right" if column.numeric else "left", no_wrap=True, min_width=room)
