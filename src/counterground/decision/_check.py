@@ -15,8 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from counterground.decision._pilot import Pilot
-from counterground.decision._plan import Question, photos_needed, photos_to_decide
-from counterground.decision._write import Written
+from counterground.decision._plan import Question, Written, photos_needed, photos_to_decide
 from counterground.errors import UsageError
 from counterground.metrics import (
     ALPHA,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +16,28 @@ from pydantic import Field
 
 from counterground.arguments import checked_fields
 from counterground.decision._pilot import MOST, Assumptions, Pilot, Source
-from counterground.decision._write import Written
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import read_parquet
 from counterground.metrics import ALPHA, DROP, Answers, Contrast, Stratification, comparable
-from counterground.results import Cell, Column, MeasuredReferee, Run, Table, find_model
-from counterground.text import count, percent
+from counterground.results import (
+    Cell,
+    Column,
+    MeasuredReferee,
+    Run,
+    Table,
+    TableView,
+    check_format,
+    find_model,
+    html_paragraphs,
+    html_table,
+    latex_table,
+    markdown_table,
+    rich_table,
+)
+from counterground.text import count, markdown, percent
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
 
 _Cost = Annotated[float, Field(ge=0, le=1e9)]  # of a call or a photo, in seconds or any currency
 _PRECISION = 1e-4  # of a drop
@@ -75,6 +93,46 @@ _SCHEMA: dict[str, Any] = {
     "calls": pl.Int64,
     "cost": pl.Float64,
 }
+
+
+class Written(TableView):
+    """A result with ``rows`` for programs, a ``table`` with notes for readers, and a ``record`` of both."""
+
+    @property
+    @abstractmethod
+    def record(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw the table for the console, with its notes below it."""
+        from rich.text import Text
+
+        yield rich_table(self.table, options.max_width)
+        for sentence in self.table.notes:
+            yield Text(sentence)
+
+    def _repr_html_(self) -> str:
+        notes = self.table.notes
+        return html_table(self.table) + html_paragraphs(notes, len(notes), "note", fine=True)
+
+    def write(self, format: str = "table") -> str:  # noqa: A002 - the option has this name
+        """Return it as ``table`` (for a terminal), ``markdown``, ``latex`` (percent), ``csv`` or ``json``.
+
+        Raises:
+            UsageError: an unknown format.
+        """
+        check_format(format)
+        if format == "table":
+            return repr(self)
+        if format == "csv":
+            return self.rows.write_csv().rstrip("\n")
+        if format == "json":
+            return json.dumps(self.record, ensure_ascii=False, indent=1, allow_nan=False)
+        if format == "markdown":
+            notes = [f"- {markdown(sentence)}" for sentence in self.table.notes]
+            return "\n".join([markdown_table(self.table), "", *notes])
+        notes = [f"% {' '.join(sentence.split())}" for sentence in self.table.notes]
+        return "\n".join([latex_table(self.table), *notes])
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -1,7 +1,6 @@
 """Make a model rely less on the background, from its features alone. See README.md."""
 
-from counterground.mitigation._export import read_head
-from counterground.mitigation._method import FitData, MitigatedHead, Mitigation
+from counterground.mitigation._method import FitData, MitigatedHead, Mitigation, read_head
 from counterground.mitigation._mitigate import Mitigated, mitigate_model
 from counterground.mitigation.methods import ALL, list_mitigations
 

@@ -17,8 +17,7 @@ from counterground.files import write_parquet, write_text
 from counterground.inference import Settings, encoder_run
 from counterground.metrics import SCORES_METADATA, SETTING
 from counterground.mitigation._bench import Bench, mask_contents, why_no_parts
-from counterground.mitigation._export import write_head
-from counterground.mitigation._method import MitigatedHead, Mitigation
+from counterground.mitigation._method import MitigatedHead, Mitigation, write_head
 from counterground.mitigation._record import record_of
 from counterground.mitigation._split import PARTS, Classes, Divided, divide
 from counterground.mitigation._trial import Tried, outcome_of, try_method

@@ -17,7 +17,7 @@ from counterground.metrics import (
     tests_against,
 )
 from counterground.mitigation._bench import Bench
-from counterground.mitigation._export import obstacle
+from counterground.mitigation._method import obstacle
 from counterground.mitigation._trial import Tried
 from counterground.results import (
     Accuracies,
