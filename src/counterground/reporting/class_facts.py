@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import polars as pl
 
+from counterground.findings import DROP_WORDS, Words
 from counterground.metrics import GROUPS
-from counterground.reporting.words import DROP_WORDS, Words
 from counterground.text import NOTHING
 
 

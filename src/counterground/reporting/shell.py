@@ -16,8 +16,8 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from counterground.errors import UsageError
+from counterground.findings import breakable
 from counterground.reporting.style import FAMILY_COLOURS, FAMILY_COLOURS_DARK, GROUNDS
-from counterground.reporting.words import breakable
 from counterground.text import bounds, count, counted, legible, p_equals, percent
 
 _PACKAGE = "counterground.reporting"

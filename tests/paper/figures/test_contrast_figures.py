@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 
+# The drawings themselves, before they are files.
+from counterground.findings import Words
 from counterground.metrics import ScoreKey
 from counterground.paper.figures import write_figures
 from counterground.paper.figures._material import Material
 from counterground.paper.figures._style import print_style
 from counterground.paper.figures._write import draw_figures
-
-# The drawings themselves, before they are files.
-from counterground.reporting.words import Words
 from counterground.results import (
     regroup,
 )

@@ -98,7 +98,7 @@ def test_a_class_shows_its_photos_most_informative_first(visit, families):
 def test_without_scripts_the_page_is_tables_and_pictures(visit, families):
     tab = visit(families[1], scripts=False)
     assert tab.locator("#table1 tbody tr").count() == 8
-    assert tab.locator("table.beside svg[role=img]").count() == 8
+    assert tab.locator("table.beside svg[role=img]").count() == 6
     assert tab.locator("table.beside svg[role=img]").first.bounding_box()["width"] > 300
     assert not tab.locator(".controls").first.is_visible()
     assert tab.get_by_text("Browsing classes needs JavaScript.").is_visible()

@@ -57,7 +57,7 @@ def section(page, start, end):
 
 
 @pytest.mark.parametrize(("place", "within"), [(0, ["class_name"]), (1, ["class_name", "co_object"])])
-def test_how_many_photos_a_contrast_needs_is_planned_by_its_strata(of, four_cells, place, within):
+def test_how_many_photos_a_contrast_needs_is_planned_by_its_strata(section_of, four_cells, place, within):
     run = four_cells[0]
     rows = run.predictions.with_columns(
         class_index=pl.concat_str(within, separator=" ").rank("dense").cast(pl.Int32),
@@ -68,10 +68,14 @@ def test_how_many_photos_a_contrast_needs_is_planned_by_its_strata(of, four_cell
     plans = plan_photos(replace(run, info=info, predictions=rows), 0.05).rows
     lead = "open_clip:ViT-B-32/laion2b_s34b_b79k"
     plan = plans.row(by_predicate=pl.col("model") == lead, named=True)
-    told = of(run.design.contrasts[place].name)[0].text.partition("Are there enough photos?")[2]
-    assert f"a difference of at least {percent(plan['smallest_drop_now'])} points is detected" in told
-    now = f" is detected with power {percent(plan['power_now'])} % now"
-    assert f"{now} and needs about {plan['photos']:,} photos" in told
+    contrast = run.design.contrasts[place]
+    compared = full_comparison([run], published=False, contrast=contrast)
+    told = enough(section_of(run, comparison=compared))
+    assert (told["smallest"], told["power_now"], told["needed"]) == (
+        pytest.approx(plan["smallest_drop_now"], abs=1e-4),
+        pytest.approx(plan["power_now"]),
+        plan["photos"],
+    )
 
 
 def test_the_benchmarks_own_contrast_is_what_the_page_is_about(own, four_cells):
@@ -80,10 +84,10 @@ def test_the_benchmarks_own_contrast_is_what_the_page_is_about(own, four_cells):
         for row in overall(run, "place_gap", group):
             assert written(row) in text
     lead = max(overall(run, "place_gap"), key=lambda row: row["value"])
-    interval = bounds(lead["low"], lead["high"])
-    loses = f"it loses {percent(lead['value'])} points {interval} on place=water instead of place=land."
-    assert f"The largest measured difference is that of {lead['model']}: {loses}" in text
-    assert not re.search(r"\b(common|counter|background)\b", text.split("Comparability")[0], re.IGNORECASE)
+    loses = f"{lead['model']} loses {percent(lead['value'])} points ["
+    assert loses in text
+    assert "on place=water instead of place=land." in text
+    assert not re.search(r"\b(common|counter|background)\b", text.split("Run details")[0], re.IGNORECASE)
 
 
 def test_another_contrast_by_name(of, four_cells):
@@ -189,28 +193,31 @@ def of_design(make_run, name, design, tmp_path, **columns):
     return replace(made, info=info, predictions=rows)
 
 
-def enough(run, path):
-    text = Page(write_report(run, path, photos=False).read_text("utf-8")).text
-    return text.partition("Are there enough photos?")[2].partition("Read next")[0]
+def enough(section):
+    """The numbers of the finding on how many photos are enough."""
+    (found,) = (each for each in section.findings if each.code in ("photos_enough", "photos_needed"))
+    return found.numbers
 
 
-def test_a_contrast_within_groups_has_a_plan(make_run, tmp_path):
+def test_a_contrast_within_groups_has_a_plan(make_run, section_of, tmp_path):
     wet = Contrast("wet", "weather=sun", "weather=rain", ("class_name", "group"))
     run = of_design(make_run, "m", Design(contrasts=(wet,)), tmp_path)
-    assert "A difference of 5 points is detected with power" in enough(run, tmp_path / "page.html")
+    told = enough(section_of(run, comparison=full_comparison([run], published=False)))
+    assert told["drop"] == 0.05
 
 
-def test_a_photo_on_both_sides_is_planned_with_once(make_run, tmp_path):
+def test_a_photo_on_both_sides_is_planned_with_once(make_run, section_of, tmp_path):
     """By itself it is a cluster, which is on both sides; as two clusters it would make the error larger."""
     design = Design(contrasts=(Contrast("rain", "all", "weather=rain"),))
     alone = of_design(make_run, "m", design, tmp_path, cluster=pl.lit(None, pl.String))
     named = of_design(make_run, "m", design, tmp_path, cluster=pl.col("path"))
-    told = enough(alone, tmp_path / "alone.html")
-    assert told == enough(named, tmp_path / "named.html")
+    both = [
+        enough(section_of(run, comparison=full_comparison([run], published=False))) for run in (alone, named)
+    ]
+    assert both[0] == both[1]
     (difference,) = overall(alone, "rain")
     error = (difference["high"] - difference["low"]) / 2 / norm.ppf(0.975)
-    least = re.search(r"at least ([\d.]+) points is detected", told)
-    assert float(least[1]) == pytest.approx(100 * error * (norm.ppf(0.975) + norm.ppf(0.8)), rel=0.05)
+    assert both[0]["smallest"] == pytest.approx(error * (norm.ppf(0.975) + norm.ppf(0.8)), rel=0.05)
 
 
 def test_runs_of_several_designs_on_the_same_photos_share_no_table(make_run, tmp_path):

@@ -20,8 +20,8 @@ from counterground.photos import load_photo
 from counterground.reporting import write_report
 
 # Many models on composites would take minutes.
-from counterground.reporting.page._causes import ModelEffects, cause_answer
-from counterground.reporting.page._cures import cure_answer
+from counterground.reporting.page._causes import ModelEffects, cause_findings
+from counterground.reporting.page._cures import cure_findings
 from counterground.results import (
     Accuracies,
     MethodRecord,
@@ -31,7 +31,6 @@ from counterground.results import (
 )
 from counterground.text import percent
 
-DROP, SMALLER = "How much of the drop is the background?", "What would make it smaller?"
 MODELS = {"background": background_only, "foreground": foreground_only, "coin": coin}
 COSTS = ("pasted_cost", "refilled_cost", "same_label_cost")
 QUICK = {"label_space": "benchmark", "report": False}
@@ -91,17 +90,10 @@ def written(made, tmp_path_factory):
     return write
 
 
-@pytest.fixture
-def answers(written):
-    """Function: (*names of runs) -> the answers of the first verdict, by question."""
-
-    def read(*names):
-        page = written(*names).read_text()
-        verdict = page.partition('<div class="verdict">')[2].partition("</dl>")[0]
-        pairs = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", verdict, re.DOTALL)
-        return {words(question): words(answer) for question, answer in pairs}
-
-    return read
+def told(page):
+    """The findings of a page: sentences by code."""
+    found = re.findall(r'data-code="(\w+)">(.*?)</(?:li|p|h2)>', page.read_text(), re.DOTALL)
+    return {code: words(text) for code, text in found}
 
 
 def words(html):
@@ -120,11 +112,11 @@ def said(row):
     return "{} points [{}, {}]".format(*numbers)
 
 
-def test_the_effect_of_the_background_is_the_answer(made, answers):
+def test_the_effect_of_the_background_is_the_answer(made, written):
     own = figures(made["planted swapped"], "other", "background_effect")
-    answer = answers("planted", "planted swapped")[DROP]
-    assert answer.startswith(f"{said(own['background_effect'])}. one loses ")
-    assert "The objects of 12 photos, " in answer
+    found = told(written("planted", "planted swapped"))
+    assert f"one loses {said(own['background_effect'])}" in found["caused"]
+    assert not {"do_swap", "not_caused"} & set(found)
 
 
 def test_an_effect_of_more_classes_than_the_drop_is_said_to_be(tmp_path):
@@ -147,14 +139,12 @@ def test_the_answer_is_no_stronger_than_the_interval(made, tmp_path, model):
     run = made["discs swapped"]
     own = figures(run, model, "background_effect")["background_effect"]
     (alone,) = select_models({run.path: run}, [model]).values()
-    page = words(write_report([alone], tmp_path / "report.html", photos=False).read_text())
-    answer = page.partition(DROP)[2].lstrip()
+    found = told(write_report([alone], tmp_path / "report.html", photos=False))
     costs = figures(run, model, *COSTS).values()
-    is_large = any(abs(cost["value"]) > 0.02 for cost in costs)
-    assert ("Placebos beyond ±2 points: " in answer) == is_large
-    start = said(own) if own["low"] > 0 else "None." if own["high"] < 0 else "No significant part."
-    assert answer.startswith(start)
-    assert f"{model} loses {said(own)} when" in answer
+    assert ("placebo_large" in found) == any(abs(cost["value"]) > 0.02 for cost in costs)
+    code = "caused" if own["low"] > 0 else "not_caused"
+    assert said(own) in found[code]
+    assert len({"caused", "not_caused"} & set(found)) == 1
 
 
 def test_report_and_plan_agree_about_composites(made, tmp_path):
@@ -164,88 +154,64 @@ def test_report_and_plan_agree_about_composites(made, tmp_path):
     rows = coin.predictions.with_columns(correct=pl.col("correct") | pl.col("group").eq_missing("common"))
     coin = replace(coin, predictions=rows)
     plan = cg.plan(coin, drop=5).rows.row(0, named=True)
-    page = words(write_report([coin], tmp_path / "report.html", photos=False).read_text())
-    told = page.partition("Are there enough photos?")[2]
-    assert f": a background effect of at least {percent(plan['smallest_drop_now'])} points is det" in told
-    needs = f" % now and needs about {plan['photos']:,} composites"
-    now = f"is detected with power {percent(plan['power_now'])}"
-    assert f"A background effect of 5 points {now}{needs}" in told
+    found = told(write_report([coin], tmp_path / "report.html", photos=False))
+    needed = f"about {plan['photos']:,} are needed"
+    assert needed in found["photos_needed"]
+    assert f"with power {percent(plan['power_now'])} %" in found["photos_needed"]
 
 
-def test_mitigations_that_help_are_named_with_gain_and_cost(made, answers):
+def test_mitigations_that_help_are_named_with_gain_and_cost(made, written):
     record = read_mitigation(made["planted mitigated"].path)
     vain, good = record.methods
     assert good.gain.significant
     assert not vain.gain.significant
-    answer = answers("planted", "planted mitigated")[SMALLER]
-    gain, cost = good.gain, good.cost
-    assert answer.startswith("text-projection. The drop of ")
-    change = f"text-projection by {gain.text} {gain.interval} at a cost of {cost.text} {cost.interval}"
-    assert f"{change} on common photos." in answer
-    assert "template-ensemble" not in answer
+    found = told(written("planted", "planted mitigated"))["mended"]
+    assert found.startswith("text-projection ")
+    assert f"{good.gain.text} points {good.gain.interval}, at a cost of {good.cost.text} points" in found
 
 
-def test_of_several_runs_the_one_that_helps_is_the_answer(answers):
-    answer = answers("planted", "planted in vain", "planted mitigated")[SMALLER]
-    assert answer.startswith("text-projection. The drop of ")
+def test_of_several_runs_the_one_that_helps_is_the_answer(written):
+    assert told(written("planted", "planted in vain", "planted mitigated"))["mended"].startswith("text-proj")
+    assert "not_mended" in told(written("planted", "planted in vain"))
 
 
-def test_a_drop_that_shrinks_because_common_photos_are_lost_is_no_cure(made, tmp_path):
+@pytest.mark.parametrize("kind", ["smaller by loss", "reversed"])
+def test_a_drop_that_shrinks_by_loss_or_turns_round_is_not_mended(made, tmp_path, kind):
     folder = shutil.copytree(made["planted mitigated"].path, tmp_path / "run")
     record = json.loads((folder / "mitigation.json").read_bytes())
-    record["methods"][1]["cost"] = record["methods"][1]["gain"]
+    if kind == "reversed":
+        record["methods"][1]["mitigated"]["drop"] |= {"value": -0.5, "low": -0.7, "high": -0.3}
+    else:
+        record["methods"][1]["cost"] = record["methods"][1]["gain"]
     (folder / "mitigation.json").write_text(json.dumps(record))
-    page = write_report([cg.open_run(folder)], tmp_path / "report.html", photos=False).read_text()
-    answer = words(page).partition(SMALLER)[2].lstrip()
-    assert answer.startswith("None of those tried.")
-    assert "smaller by loss" in page
+    page = write_report([cg.open_run(folder)], tmp_path / "report.html", photos=False)
+    assert "not_mended" in told(page)
+    assert f">{kind}</span>" in page.read_text()
 
 
-def test_a_drop_that_is_reversed_is_not_mitigated(made, tmp_path):
-    folder = shutil.copytree(made["planted mitigated"].path, tmp_path / "run")
-    record = json.loads((folder / "mitigation.json").read_bytes())
-    record["methods"][1]["mitigated"]["drop"] |= {"value": -0.5, "low": -0.7, "high": -0.3}
-    (folder / "mitigation.json").write_text(json.dumps(record))
-    below = "The drop is below 0 with text-projection (−50.0 [−70.0, −30.0])"
-    reversed_ = f"{below}: accuracy is then lower on common photos"
-    assert reversed_ in " ".join(read_mitigation(folder).sentences)
-    page = write_report([cg.open_run(folder)], tmp_path / "report.html", photos=False).read_text()
-    answer = words(page).partition(SMALLER)[2].lstrip()
-    assert answer.startswith("None of those tried.")
-    assert reversed_ in answer
-    assert ">reversed</span>" in page
+def test_a_swapped_run_alone_is_about_the_same_objects(written):
+    page = written("planted swapped")
+    found = told(page)
+    assert "swap=" not in words(page.read_text())
+    assert "models rely on the background" in words(page.read_text())
+    assert "caused" in found
+    assert "confounded" not in found
 
 
-def test_nothing_is_asked_of_a_drop_that_is_not_clear(make_run, section_of):
-    asked = {
-        answer.question for answer in section_of(make_run({"a": (0.8, 0.78)}, per_group=5)).verdict.answers
-    }
-    assert asked
-    assert not asked & {DROP, SMALLER}
-
-
-def test_a_swapped_run_alone_is_about_the_same_objects(written, answers):
-    page = words(written("planted swapped").read_text())
-    assert re.search(
-        r"other loses [\d.]+ points \S+ \S+ when the same objects stand on counter instead of", page
-    )
-    assert "swap=" not in page
-    found = answers("planted swapped")
-    assert found["Does other rely on the background?"].startswith("Yes.")
-
-
-def test_a_mitigated_run_alone_is_about_the_model_as_it_is(written, answers):
-    page = written("planted mitigated").read_text()
-    table = page.partition('id="table1"')[2].partition("</table>")[0]
+def test_a_mitigated_run_alone_is_about_the_model_as_it_is(written):
+    page = written("planted mitigated")
+    table = page.read_text().partition('id="table1"')[2].partition("</table>")[0]
     assert table.count("<tr") == 2
-    found = answers("planted mitigated")
-    assert found[SMALLER].startswith("text-projection.")
-    assert found[DROP].startswith("Not measured.")
+    found = told(page)
+    assert found["mended"].startswith("text-projection ")
+    assert {"do_swap"} <= set(found)
+    assert "do_mitigate" not in found
+    assert "rely" not in words(page.read_text()).split("Run details")[0]
 
 
 def test_each_background_and_class_has_its_effect(made, written):
     page = written("planted", "planted swapped").read_text()
-    part = page.partition('id="causes1"')[2].partition('<h3 id="scores1"')[0]
+    part = page.partition('id="causes1"')[2]
     run = made["planted swapped"]
     rows, classes = run.effects(), dict(run.photos.select("class_name", "class_index").rows())
     for name in ("grass", "snow", "water"):
@@ -276,20 +242,21 @@ def effects_of(label, value, low, high, p_value):
     return ModelEffects(label, None, {("background_effect", None, None): row})
 
 
-@pytest.mark.parametrize(("models", "answer"), [(1, "5.0 points [1.0, 9.0]."), (4, "No significant part.")])
-def test_the_largest_of_several_effects_is_corrected_for_their_number(models, answer):
+def codes(findings):
+    return [each.code for each in findings]
+
+
+@pytest.mark.parametrize(("models", "code"), [(1, "caused"), (4, "not_caused")])
+def test_the_largest_of_several_effects_is_corrected_for_their_number(models, code):
     others = [effects_of(f"other {place}", 0.0, -0.05, 0.05, 0.9) for place in range(models - 1)]
-    causes = [
-        SimpleNamespace(
-            models=[*others, effects_of("lead", 0.05, 0.01, 0.09, 0.02)], about="", chose_pairs=False
-        )
-    ]
-    found = cause_answer(causes, "lead")
-    assert found.answer == answer
-    assert (f"p = 0.0{2 * models}0, Holm-corrected over {models} effects") in found.reason
-    assert "chosen on these photos" not in found.reason
+    lead = effects_of("lead", 0.05, 0.01, 0.09, 0.02)
+    causes = [SimpleNamespace(models=[*others, lead], about="", chose_pairs=False)]
+    (found,) = cause_findings(causes, "lead")
+    assert found.code == code
+    assert found.numbers["p"] == f"p = 0.0{2 * models}0"
+    assert found.numbers["effects"] == models
     causes[0].chose_pairs = True
-    assert "chosen on these photos" in cause_answer(causes, "lead").reason
+    assert codes(cause_findings(causes, "lead")) == [code, "inflated_too"]
 
 
 TO_COUNTER = Contrast("drop", "group=common", "group=counter")
@@ -310,29 +277,27 @@ def cures_with(p, contrast=TO_COUNTER, cost=0.01):
     return [SimpleNamespace(record=record, other_photos=None, chose_pairs=False)]
 
 
-@pytest.mark.parametrize(("p", "warned"), [(0.01, True), (0.2, False)])
-def test_a_gain_on_the_photos_that_chose_the_pairs_may_be_chance(p, warned):
+@pytest.mark.parametrize(("p", "found"), [(0.01, ["mended", "inflated_too"]), (0.2, ["not_mended"])])
+def test_a_gain_on_the_photos_that_chose_the_pairs_may_be_chance(p, found):
     cures = cures_with(p)
-    assert "chosen on these same photos" not in cure_answer(cures, "lead").reason
+    assert "inflated_too" not in codes(cure_findings(cures, "lead"))
     cures[0].chose_pairs = True
-    found = cure_answer(cures, "lead")
-    assert ("merely because its answers change" in found.reason) == warned
+    assert codes(cure_findings(cures, "lead")) == found
 
 
-def test_only_a_drop_is_made_smaller_and_each_price_is_named():
+def test_only_a_drop_is_made_smaller():
     (cure,) = cures_with(0.01, cost=0.09)
     record = cure.record
     below = record.unmitigated.model_copy(update={"drop": Estimate(value=-0.2, low=-0.3, high=-0.1)})
     grown = record.methods[0].model_copy(update={"mitigated": below})
     cure.record = record.model_copy(update={"unmitigated": below, "methods": [grown]})
-    found = cure_answer([cure], "lead")
-    assert found.answer == "There is nothing to make smaller."
-    assert "−20.0 points [−30.0, −10.0]" in found.reason
-    assert cure.record.sentences[1:] == ["There is nothing to make smaller."]
+    (found,) = cure_findings([cure], "lead")
+    assert found.code == "nothing_to_mend"
+    assert found.numbers["value"] == -0.2
     free = {"name": "other", "cost": Estimate(value=0.0), "gain": Estimate(value=0.5, p_corrected=0.01)}
     reverses = record.methods[0].model_copy(update={"mitigated": below, **free})
     cure.record = record.model_copy(update={"methods": [record.methods[0], reverses]})
-    assert cure_answer([cure], "lead").answer == "None of those tried."
+    assert codes(cure_findings([cure], "lead")) == ["not_mended"]
 
 
 @pytest.mark.parametrize("lead", ["lead", None])
@@ -341,19 +306,17 @@ def test_a_run_without_the_effect_does_not_hide_it_in_another(lead):
     without = ModelEffects("lead", None, {("bg_gap", None, None): gap})
     measured = effects_of("lead", -0.05, -0.09, -0.01, 0.02)
     causes = [SimpleNamespace(models=[model], about="", chose_pairs=False) for model in (without, measured)]
-    found = cause_answer(causes, lead)
-    assert found.answer == "None."
-    assert "lead loses −5.0 points [−9.0, −1.0]" in found.reason
+    (found,) = cause_findings(causes, lead)
+    assert (found.code, found.numbers["value"]) == ("not_caused", -0.05)
 
 
 def test_a_drop_that_composites_do_not_divide_is_not_denied():
     row = {"value": 0.2, "low": 0.1, "high": 0.3, "n": 90, "clusters": 9, "p_value": 0.01}
     rows = {(name, None, None): row for name in ("observed_drop", "bg_gap")}
-    found = cause_answer(
-        [SimpleNamespace(models=[ModelEffects("lead", None, rows)], about="", chose_pairs=False)], "lead"
-    )
-    assert found.answer == "Not measured."
-    assert "do not show the same objects on both common and counter backgrounds" in found.reason
+    model = ModelEffects("lead", None, rows)
+    assert codes(cause_findings([SimpleNamespace(models=[model], about="", chose_pairs=False)], "lead")) == [
+        "no_effect"
+    ]
 
 
 @pytest.mark.parametrize("kind", ["background_only", "same"])
@@ -361,9 +324,7 @@ def test_composites_without_an_effect_show_no_reliance(tmp_path, kind):
     """Each background has objects of its own, or no object; `check` decides nothing about them either."""
     discs = disc_photos(tmp_path / "discs", 4)
     run = cg.swap(discs, {"one": foreground_only}, out=tmp_path / "run", kinds=kind, **QUICK)
-    page = words(write_report([run], tmp_path / "report.html", photos=False).read_text())
-    assert "These composites do not show how much models rely on the background" in page
-    assert "What to do next? Make other composites. counterground swap with the kinds same and other" in page
-    assert "Does one rely on the background?" not in page
-    assert "No photos are shown. Composites are not kept as files." in page
-    assert "--benchmark" not in page
+    page = write_report([run], tmp_path / "report.html", photos=False)
+    assert {"no_effect", "do_swap_kinds"} <= set(told(page))
+    assert not {"loses", "caused"} & set(told(page))
+    assert "Composites are not kept as files." in words(page.read_text())

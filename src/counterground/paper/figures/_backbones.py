@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from counterground.findings import Words
 from counterground.metrics import COMPETING, GROUPS, SETTING
 from counterground.paper.figures._bars import Bars, bar_legend, draw_bars, ticks_to_100
 from counterground.paper.figures._material import (
@@ -24,7 +25,6 @@ from counterground.paper.figures._material import (
 )
 from counterground.paper.figures._style import INK, group_colours, panel_grid, shade, shorten
 from counterground.published import load_table
-from counterground.reporting.words import Words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from counterground.comparison import run_names
+from counterground.findings import DROP_WORDS, Words
 from counterground.metrics import GROUPS
 from counterground.paper.figures._bars import Bars, bar_legend, draw_bars, ticks_to_100
 from counterground.paper.figures._material import (
@@ -23,7 +24,6 @@ from counterground.paper.figures._style import TINY, family_colour, group_colour
 from counterground.published import load_table
 from counterground.reporting.class_facts import class_facts
 from counterground.reporting.sides import on_sides
-from counterground.reporting.words import DROP_WORDS, Words
 from counterground.results import ModelScores, regroup
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import polars as pl
 
 from counterground.errors import CounterGroundError
 from counterground.files import read_json, read_parquet
+from counterground.findings import DROP_WORDS, Words
 from counterground.metrics import COMPETING, SETTING
 from counterground.paper.figures._style import shorten
 from counterground.published import SettingName
-from counterground.reporting.words import DROP_WORDS, Words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

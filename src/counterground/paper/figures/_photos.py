@@ -10,13 +10,13 @@ import polars as pl
 from PIL import Image, ImageOps
 
 from counterground.errors import UsageError, did_you_mean
+from counterground.findings import Words
 from counterground.metrics import GROUPS, in_setting
 from counterground.paper.figures._material import Absent, Drawing, Material, Outcome, own
 from counterground.paper.figures._style import PAGE, SMALL, family_colour, new_figure, shorten
 from counterground.photos import UnreadablePhoto, load_photo
 from counterground.reporting.photo_sources import PhotoSource, built_in_benchmarks, photo_sources
 from counterground.reporting.sides import on_sides
-from counterground.reporting.words import Words
 from counterground.results import ModelScores, regroup
 from counterground.text import one_line
 

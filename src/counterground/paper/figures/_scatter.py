@@ -10,6 +10,7 @@ import polars as pl
 
 from counterground.comparison import RobustnessLine, effective_robustness
 from counterground.errors import needs_extra
+from counterground.findings import DROP_WORDS, Words
 from counterground.metrics import COMPETING, EDGE, GROUPS, from_scale, to_scale
 from counterground.paper.figures._material import (
     PHOTOS,
@@ -40,7 +41,6 @@ from counterground.paper.figures._style import (
 )
 from counterground.published import SETTINGS, SettingName
 from counterground.reporting.style import FAMILY_NAMES
-from counterground.reporting.words import DROP_WORDS, Words
 from counterground.text import decimal
 
 if TYPE_CHECKING:

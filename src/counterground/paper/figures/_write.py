@@ -13,6 +13,7 @@ from counterground.benchmarks import open_benchmark
 from counterground.comparison import run_names
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.files import check_writable, write_bytes, write_text
+from counterground.findings import Words
 from counterground.metrics import DROP, Contrast
 from counterground.paper.figures._backbones import draw_bar_figure
 from counterground.paper.figures._classes import draw_class_drops, draw_group_sizes
@@ -24,7 +25,6 @@ from counterground.paper.figures._scatter import draw_scatter
 from counterground.paper.figures._studies import draw_coloredcoco, draw_digits, draw_the_theorem
 from counterground.paper.figures._style import COLUMN, PAGE, print_style
 from counterground.photos import Benchmark
-from counterground.reporting.words import Words
 from counterground.results import AnyRuns, Run, one_contrast, open_runs
 from counterground.text import markdown
 

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from counterground.findings import Finding
 from counterground.metrics import SIGNIFICANT, Estimate, holm, in_setting
-from counterground.reporting.page._evidence import Answer
 from counterground.reporting.page._forest import Forest, Line, Mark, draw_forest
-from counterground.reporting.page._verdict import CAUSE
 from counterground.results import InterventionRecord, ModelScores, Run, effect_title
 from counterground.text import counted, p_equals
 
@@ -47,9 +46,7 @@ _SHARES = {
 _NOTHING = Estimate()
 
 
-_CHOSEN = (
-    "The pairs were chosen on these photos: if a label has few photographs, this inflates the effect, too."
-)
+_EFFECT = "the effect, too, where a label has few photographs"
 
 
 @dataclass(frozen=True)
@@ -194,7 +191,7 @@ def _title(models: Sequence[ModelEffects], estimate: str, level: str | None = No
     return effect_title(estimate, level, has_part=has_part)
 
 
-def cause_answer(causes: Sequence[Causes], lead: str | None) -> Answer | None:
+def cause_findings(causes: Sequence[Causes], lead: str | None) -> list[Finding]:
     """Say how much of the drop is the background, for the lead or else the model with the largest effect.
 
     Args:
@@ -203,36 +200,27 @@ def cause_answer(causes: Sequence[Causes], lead: str | None) -> Answer | None:
     """
     pairs = [(each, model) for each in causes for model in each.models]
     if not pairs:
-        return None
+        return []
     measured = [pair for pair in pairs if pair[1].get("background_effect").value is not None]
+    if not measured:
+        return [Finding("no_effect")]
     # A run without the effect, such as one for the BG-Gap, says nothing against another that measures it.
-    of_lead = [pair for pair in (*measured, *pairs) if pair[1].label == lead]
-    largest = max(measured or pairs, key=lambda pair: pair[1].get("background_effect").value or 0.0)
+    of_lead = [pair for pair in measured if pair[1].label == lead]
+    largest = max(measured, key=lambda pair: pair[1].get("background_effect").value or 0.0)
     found, model = of_lead[0] if of_lead else largest
     corrected = holm(each.get("background_effect").p_value for _, each in pairs)
     p = next(p for (_, each), p in zip(pairs, corrected, strict=True) if each is model)
     effect = model.get("background_effect")
-    if effect.value is None:
-        why = "The composites do not show the same objects on both common and counter backgrounds."
-        return Answer(CAUSE, "Not measured.", why)
-    size = f"{effect.text} points {effect.interval}".rstrip()
-    answer = f"{size}."
-    if effect.low is None or effect.high is None:
-        answer = "Unknown."
-    elif effect.low <= 0 <= effect.high or (p is not None and p >= SIGNIFICANT):
-        answer = "No significant part."
-    elif effect.value < 0:
-        answer = "None."
-    reason = (
-        f"{model.label} loses {size} when the same objects stand on counter instead of common backgrounds "
-        f"({p_equals(p)}, Holm-corrected over {len(measured)} effects). Its drop and the other parts of it "
-        f"are below. {found.about}"
-    )
+    known = effect.low is not None and effect.high is not None
+    clear = known and (effect.low or 0.0) > 0 and p is not None and p < SIGNIFICANT
+    numbers = {"p": p_equals(p), "effects": len(measured)}
+    findings = [Finding.of("caused" if clear else "not_caused", model.label, effect, **numbers)]
     if found.chose_pairs:
-        reason += f" {_CHOSEN}"
+        findings.append(Finding("inflated_too", "", {"what": _EFFECT}))
     if model.placebos:
-        reason += " Placebos beyond ±2 points: editing alone changes its accuracy by as much."
-    return Answer(CAUSE, answer, reason)
+        cost = max((model.get(name).value or 0.0 for name in model.placebos), key=abs)
+        findings.append(Finding("placebo_large", model.label, {"cost": cost}))
+    return findings
 
 
 def _about(record: InterventionRecord) -> str:

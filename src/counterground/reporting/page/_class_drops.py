@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from counterground.findings import DROP_WORDS, Words
 from counterground.metrics import Estimate
 from counterground.reporting.class_facts import ClassFacts
 from counterground.reporting.page._forest import LANE, MODELS_SHOWN, Dot, Mark, Scale, draw_dot
-from counterground.reporting.words import DROP_WORDS, Words
 from counterground.results import ModelScores, mean_drop
 
 

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from counterground.findings import DROP_WORDS, Words
 from counterground.reporting.class_facts import ClassFacts
 from counterground.reporting.page._gallery import Gallery
-from counterground.reporting.words import DROP_WORDS, Words
 from counterground.results import ModelScores
 from counterground.text import isolated
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
+from counterground.findings import Words
 from counterground.metrics import BY_SIDE, SETTING, Estimate, ScoreKey
-from counterground.reporting.words import Words
 from counterground.results import ModelScores
 
 ALL_PAIRS_UP_TO = 6

@@ -6,23 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from counterground.findings import Finding
 from counterground.metrics import DROP, Contrast
-from counterground.reporting.page._evidence import Answer
 from counterground.reporting.page._forest import SIDES, Forest, Line, draw_forest
-from counterground.reporting.page._verdict import CURE
 from counterground.results import (
     BenchmarkRecord,
     MethodRecord,
     MitigationRecord,
     Table,
 )
-from counterground.text import and_more
 
-_NAMED = 3
-_CHOSEN = (
-    "The pairs were chosen on these same photos, where chance inflates the drop: a model may seem to gain "
-    "merely because its answers change."
-)
+_GAIN = "a gain, merely because answers change"
 
 
 class Method(NamedTuple):
@@ -87,35 +81,36 @@ def make_cures(
     return Cures(record, record.table, methods, _draw(record), other_photos, chose_pairs, warned)
 
 
-def cure_answer(cures: Sequence[Cures], lead: str | None, contrast: Contrast = DROP) -> Answer | None:
+def cure_findings(cures: Sequence[Cures], lead: str | None, contrast: Contrast = DROP) -> list[Finding]:
     """Say which mitigations make the drop significantly smaller, at what cost.
 
     Args:
         cures: what the mitigated models of a section show.
         lead: label of the model that the section's verdict is about.
-        contrast: what the section is about; mitigations of another one give no answer.
+        contrast: what the section is about; mitigations of another one say nothing.
     """
     cures = [each for each in cures if each.record.contrast == str(contrast)]
     if not cures:
-        return None
+        return []
     of_lead = [each for each in cures if each.record.model == lead] or list(cures)
     found = max(of_lead, key=_help)  # of several runs, the first that helps most
     record = found.record
+    about = {"noun": record.noun}
     drop = record.unmitigated.drop
-    size = f"The {record.noun} of {record.model} is {drop.text} points {drop.interval}".rstrip()
     if drop.value is not None and drop.value <= 0:
-        return Answer(CURE, "There is nothing to make smaller.", f"{size}.")
+        return [Finding.of("nothing_to_mend", record.model, drop, **about)]
     mitigated = [each for each in record.methods if each.helps and not (each.loses or each.reverses)]
-    answer = and_more([each.name for each in mitigated], _NAMED) if mitigated else "None of those tried"
-    best = max(mitigated or record.methods, key=_net)
-    gain, cost = (f"{of.text} {of.interval}".rstrip() for of in (best.gain, best.cost))
-    reason = (
-        f"{size}. Largest gain net of cost: {best.name} by {gain} at a cost of {cost} on {record.sides[0]}. "
-        f"A method counts if the {record.noun} becomes significantly smaller (Holm-corrected, on photos not "
-        f"used for fitting or choosing), not reversed, and not mostly because accuracy is lost."
-    )
-    chosen = _CHOSEN if found.chose_pairs and mitigated else ""
-    return Answer(CURE, f"{answer}.", " ".join(filter(None, [reason, chosen, found.other_photos])))
+    if not mitigated:
+        return [Finding("not_mended", record.model, about)]
+    best = max(mitigated, key=_net)
+    about |= {"method": best.name, "left": record.sides[0]}
+    cost = best.cost.value
+    findings = [Finding.of("mended", record.model, best.gain, cost=cost, **about)]
+    if found.chose_pairs:
+        findings.append(Finding("inflated_too", "", {"what": _GAIN}))
+    if found.other_photos:
+        findings.append(Finding("mended_elsewhere", record.model, {"benchmark": record.benchmark}))
+    return findings
 
 
 def _help(cures: Cures) -> int:

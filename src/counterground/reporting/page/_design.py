@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import polars as pl
 
+from counterground.findings import Words
 from counterground.metrics import CELLS, DESIGN, Contrast, Estimate, attributes, in_setting
-from counterground.reporting.words import Words
 from counterground.results import ModelScores, Run, strata_notes
 
 _CELLS = 48

@@ -13,6 +13,7 @@ import polars as pl
 from counterground.comparison import Comparison, full_comparison
 from counterground.errors import UsageError
 from counterground.files import write_text
+from counterground.findings import Words
 from counterground.metrics import DROP, GROUPS, KEYS, Contrast, Design
 from counterground.photos import Benchmark
 from counterground.reporting.class_facts import ClassFacts
@@ -30,7 +31,6 @@ from counterground.reporting.shell import (
 )
 from counterground.reporting.sides import on_sides
 from counterground.reporting.style import FAMILY_NAMES
-from counterground.reporting.words import Words
 from counterground.results import (
     MITIGATION_FILE,
     AnyRuns,
@@ -353,10 +353,21 @@ def _render(
         runs=[run_facts(run) for run in runs],
         discovery=_discovered(discovery),
         discovered=[section for section in sections if section.number in of],
-        about_backgrounds=all(section.words.about_backgrounds for section in sections),
+        measured=_measured(sections),
         baseline=FAMILY_NAMES[comparisons[0].robustness.baseline],
         comparability=unique(warning for comparison in comparisons for warning in comparison.warnings),
     )
+
+
+def _measured(sections: Sequence[Section]) -> str:
+    """Say what the page is about; that models rely on the background is for composites to show."""
+    if all(section.words.is_effect for section in sections):
+        return "how much models rely on the background"
+    words = sections[0].words
+    if any(section.words != words for section in sections):
+        return "accuracy on two kinds of photos"
+    sides = "common and counter backgrounds" if words.is_drop else f"{words.left} and {words.right}"
+    return f"accuracy on {sides}"
 
 
 def _discovered(discovery: DiscoverySummary | None) -> dict[str, object] | None:

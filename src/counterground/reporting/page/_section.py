@@ -17,22 +17,29 @@ from counterground.comparison import (
     measured_referees,
     run_names,
 )
-from counterground.decision import Outlook, look_ahead
-from counterground.metrics import CLASSIFICATION, DROP, KEYS, Design, Estimate
+from counterground.decision import Question, look_ahead
+from counterground.findings import Facts, Finding, PairTest, Selection, Words, judge, selection_of
+from counterground.metrics import (
+    ALPHA,
+    CLASSIFICATION,
+    DROP,
+    KEYS,
+    Design,
+    Estimate,
+    in_setting,
+    score_predictions,
+)
 from counterground.published import PaperSetting
 from counterground.reporting.class_facts import class_facts
-from counterground.reporting.page._causes import Causes, cause_answer, make_causes
+from counterground.reporting.page._causes import Causes, cause_findings, make_causes
 from counterground.reporting.page._class_drops import ClassDrops, draw_class_drops
 from counterground.reporting.page._classes import ClassPage
 from counterground.reporting.page._comparisons import Comparisons, tested_pairs
-from counterground.reporting.page._cures import Cures, cure_answer, make_cures
+from counterground.reporting.page._cures import Cures, cure_findings, make_cures
 from counterground.reporting.page._design import Breakdown, DesignPart, break_down, describe_design
-from counterground.reporting.page._evidence import Selection
 from counterground.reporting.page._forest import SIDES, Forest, Line, Mark, draw_forest, mark
-from counterground.reporting.page._verdict import ASKED, Ahead, Verdict, find_lead, judge
 from counterground.reporting.sides import strata_left_out
 from counterground.reporting.style import FAMILY_NAMES
-from counterground.reporting.words import Words
 from counterground.results import (
     BenchmarkRecord,
     Measure,
@@ -40,7 +47,6 @@ from counterground.results import (
     Run,
     has_unpaired_backgrounds,
     measures,
-    near_chance,
     one_sided_note,
     read_mitigation,
     regroup,
@@ -50,6 +56,10 @@ from counterground.text import and_more
 
 _PHOTO = ("path", "class_index", "class_name", "group", "background")
 _STRATA_NAMED = 6
+ASKED = Question(0.05, 0.8)
+"""The drop that photos must be enough to detect, 5 points as `discover` asks for, and with what power."""
+MODELS_FIRST = 6
+"""So many models have room in the first picture."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +102,8 @@ class Section:
     warnings: list[str]
     words: Words
     strata: list[str]
-    verdict: Verdict
+    findings: list[Finding]
+    lead: str | None
     chosen_by: str | None
     measures: list[Measure]
     backgrounds: Breakdown | None
@@ -106,6 +117,21 @@ class Section:
     class_page: ClassPage
     causes: list[Causes]
     cures: list[Cures]
+
+    @property
+    def claim(self) -> Finding:
+        """What was found, in one sentence."""
+        return self.findings[0]
+
+    @property
+    def limits(self) -> list[Finding]:
+        """What limits the claim: warnings first, then notes."""
+        return [each for each in self.findings[1:] if each.severity != "step"]
+
+    @property
+    def steps(self) -> list[Finding]:
+        """What to do next, the first one first."""
+        return [each for each in self.findings if each.severity == "step"]
 
     @property
     def drawn(self) -> list[tuple[ModelScores, Mark]]:
@@ -172,11 +198,19 @@ def make_section(
     by_run = [[k.model for k in known if k.run == place] for place in range(len(runs))]
     known.sort(key=lambda k: _largest_drop_first(k, words))
     models = [k.model for k in known]
-    guessing = _guessing(runs, known, words)
-    lead = find_lead(models, guessing, words)
     tests = comparison.every_test.filter(pl.col("benchmark_version") == benchmark.version)
     results = [comparison.results_of(runs[k.run], k.model.setting._asdict()) for k in known]
-    compared = tested_pairs(tests, models, results, lead.label if lead else None, words)
+    of_composites = runs[0].info.intervention is not None
+    judged = Facts(
+        models,
+        words,
+        {k.model.label: runs[k.run].info.candidates.chance for k in known},
+        _selection(runs, known, words),
+        of_composites=of_composites,
+        generative=frozenset(k.model.label for k in known if k.model.setting.protocol != CLASSIFICATION),
+    )
+    lead = judged.lead.label if judged.lead else None
+    compared = tested_pairs(tests, models, results, lead, words)
     rows = _rows(known)
     photos = pl.concat([run.photos.select(_PHOTO) for run in runs]).unique()
     facts = class_facts(photos, words)
@@ -184,9 +218,19 @@ def make_section(
     marks = _marks_by_weights(runs, known, rows)
     notes = unique(note for run in runs for note in run.info.benchmark.notes)
     warnings = _warnings(runs)
-    page: ClassPage = class_page(runs, by_run, rows, facts, lead=lead.label if lead else None)
+    page: ClassPage = class_page(runs, by_run, rows, facts, lead=lead)
     causes = _causes(swapped, marks, len(rows), (*notes, *warnings))
     cures = [_cures(run, marks, benchmark, warnings) for run in mitigated]
+    further = [*cause_findings(causes, lead), *cure_findings(cures, lead, words.contrast)]
+    if lead is not None:
+        k = next(k for k in known if k.model.label == lead)
+        level = _level(
+            [words.difference(m).p_value for m in judged.judged], words.difference(k.model).p_value
+        )
+        further.append(_photos_needed(runs[k.run], k.model, words, level, of_composites=of_composites))
+        corrected = _at_level(runs[k.run], k.model, words, level)
+        judged = replace(judged, corrected=corrected, tests=_tests(compared))
+    judged = replace(judged, further=further)
     return Section(
         number=number,
         name=benchmark.name,
@@ -197,18 +241,8 @@ def make_section(
         warnings=warnings,
         words=words,
         strata=_strata(runs, words),
-        verdict=judge(
-            models,
-            compared,
-            guessing=guessing,
-            of_composites=runs[0].info.intervention is not None,
-            words=words,
-            selection=_selection(runs, known, words),
-            generative={k.model.label for k in known if k.model.setting.protocol != CLASSIFICATION},
-            cause=cause_answer(causes, lead.label if lead else None),
-            cure=cure_answer(cures, lead.label if lead else None, words.contrast),
-            ahead=_ahead(runs, known, words),
-        ),
+        findings=judge(judged),
+        lead=lead,
         chosen_by=_chosen_by(runs, known),
         measures=_measures(models, words, runs[0].design),
         backgrounds=break_down([(k.model, runs[k.run]) for k in known], ("background",))
@@ -227,28 +261,60 @@ def make_section(
     )
 
 
-def _ahead(runs: Sequence[Run], known: Sequence[_Known], words: Words) -> Ahead:
-    """Return the function that says what photos detect of a drop, as `counterground plan` computes it."""
-    places = {k.model.label: (runs[k.run], k.model.setting) for k in known}
-
-    def ahead(label: str, alpha: float) -> Outlook | str:
-        run, setting = places[label]
-        answers = run.answers[tuple(setting._asdict()[name] for name in KEYS)]
-        return look_ahead(answers, ASKED, contrast=words.contrast, alpha=alpha)
-
-    return ahead
+def _level(p_values: Sequence[float | None], own: float | None) -> float:
+    """Return the level at which Holm tests one of several p-values, or stops before it."""
+    known = sorted(p for p in p_values if p is not None)
+    for place, p in enumerate(known):
+        level = ALPHA / (len(known) - place)
+        if p >= level or p == own:
+            return level
+    return ALPHA
 
 
-def _guessing(runs: Sequence[Run], known: Sequence[_Known], words: Words) -> set[str]:
-    """Return the labels of models near chance: on common photos or, if no drop is known, on all photos."""
-    found = {k.model.label for k in known if k.point and k.point["near_chance"]}
-    if any(words.knows(k.model) for k in known):
-        return found
-    chance = [runs[k.run].info.candidates.chance for k in known]
-    return found | {
-        k.model.label
-        for k, guess in zip(known, chance, strict=True)
-        if near_chance(k.model.get("accuracy"), guess)
+def _at_level(run: Run, model: ModelScores, words: Words, level: float) -> Estimate:
+    """Return a model's difference with an interval that agrees with its corrected test."""
+    own = words.difference(model)
+    if level == ALPHA or own.low is None:
+        return own
+    rows = run.rows.filter(in_setting(model.setting._asdict()))
+    design = replace(run.design, contrasts=(words.contrast,))
+    (found,) = regroup(score_predictions(rows, by_class=False, alpha=level, design=design))
+    return replace(words.difference(found), value=own.value, p_value=own.p_value)
+
+
+def _photos_needed(
+    run: Run, model: ModelScores, words: Words, level: float, *, of_composites: bool
+) -> Finding:
+    """Say whether there are enough photos, as `counterground plan` does.
+
+    The largest of several differences needs more photos: the number corrected for them decides.
+    """
+    answers = run.answers[tuple(model.setting._asdict()[name] for name in KEYS)]
+    found = look_ahead(answers, ASKED, contrast=words.contrast, alpha=level)
+    if isinstance(found, str):
+        return Finding("no_plan", model.label, {"reason": found.rstrip(".")})
+    difference = words.difference(model)
+    numbers = {
+        "photos": difference.n,
+        "clusters": difference.clusters or 0,
+        "rows": "composites" if of_composites else "photos",
+        "noun": words.noun,
+        "drop": ASKED.drop,
+        "power": ASKED.power,
+        "smallest": found.smallest,
+        "power_now": found.power_now,
+    }
+    if found.needed_at is not None and found.needed_at <= found.now:
+        return Finding("photos_enough", "", numbers)
+    needed = "more than 10 million" if found.needed is None else found.needed
+    return Finding("photos_needed", "", {**numbers, "needed": needed})
+
+
+def _tests(compared: Comparisons) -> dict[frozenset[str], PairTest]:
+    return {
+        frozenset((pair.model, pair.against)): PairTest(pair.drop.p_holm, pair.corrected_for)
+        for pair in compared.pairs
+        if pair.drop is not None and pair.drop.p_holm is not None
     }
 
 
@@ -354,13 +420,14 @@ def _selection(runs: Sequence[Run], known: Sequence[_Known], words: Words) -> Se
     """Return which models chose the pairs; only contrasts that are about backgrounds have pairs."""
     if not words.about_backgrounds:
         return Selection()
-    effects = [{each.model: each.effect for each in measured_referees(run, str(run.path))} for run in runs]
-    referees = {
-        k.model.label: effects[k.run][k.model.setting.model]
+    of_runs = [selection_of(run) for run in runs]
+    effects = {
+        k.model.label: of_runs[k.run].effects[k.model.setting.model]
         for k in known
-        if k.model.setting.model in effects[k.run]
+        if k.model.setting.model in of_runs[k.run].effects
     }
-    return Selection(referees, any(map(chosen_on_its_photos, runs)))
+    here, recorded = (getattr(of_runs[0], name) for name in ("on_these_photos", "is_known"))
+    return Selection(effects, here or any(each.on_these_photos for each in of_runs), recorded)
 
 
 def _chosen_by(runs: Sequence[Run], known: Sequence[_Known]) -> str | None:
@@ -432,7 +499,7 @@ def _residual(point: dict[str, Any] | None) -> Estimate | None:
 
 
 def _sides(models: Sequence[ModelScores], words: Words) -> Forest | None:
-    known = [model for model in models if words.knows(model)]
+    known = [model for model in models if words.knows(model)][:MODELS_FIRST]
     lines = [
         Line(model.label, [figures.left, figures.right])
         for model, figures in ((model, model.of(words.contrast)) for model in known)

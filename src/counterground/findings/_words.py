@@ -1,4 +1,4 @@
-"""What pages and figures call a contrast: its sides, its difference, and what a difference means."""
+"""What findings, pages and figures call a contrast: its sides and its difference."""
 
 from __future__ import annotations
 
@@ -97,16 +97,6 @@ class Words:
         return self._of_composites.right if self._of_composites else side_names(self.contrast)[1]
 
     @property
-    def relies(self) -> str:
-        """What a model does whose difference is above 0, as a verb."""
-        return "relies on the background" if self.is_effect else f"is less accurate on {self._sides}"
-
-    @property
-    def rely(self) -> str:
-        """The same for several models."""
-        return "rely on the background" if self.is_effect else f"are less accurate on {self._sides}"
-
-    @property
     def when(self) -> str:
         """When a model loses as much as the difference, as the end of a sentence."""
         if self.is_drop:
@@ -114,15 +104,6 @@ class Words:
         if self._of_composites:
             return f"when the same objects stand on {self._of_composites.turn}"
         return f"on {self.right} instead of {self.left}"
-
-    @property
-    def nobody(self) -> str:
-        """A sentence that says that no difference is above 0."""
-        if self.is_drop:
-            return "No model lost accuracy from common to counter photos"
-        if self._of_composites:
-            return f"No model lost accuracy when the same objects stood on {self._of_composites.turn}"
-        return f"No model was less accurate on {self._sides}"
 
     @property
     def absent(self) -> str:
@@ -143,10 +124,6 @@ class Words:
     def _of_composites(self) -> _Composites | None:
         return _COMPOSITES.get(self.contrast)
 
-    @property
-    def _sides(self) -> str:
-        return f"{self.on_right} than on {self.on_left}"
-
     def difference(self, model: ModelScores) -> Estimate:
         """Return left minus right for a model."""
         return model.of(self.contrast).difference
@@ -158,12 +135,6 @@ class Words:
     def knows(self, model: ModelScores) -> bool:
         """Whether left minus right is known for a model."""
         return self.difference(model).value is not None
-
-    def question(self, model: str) -> str:
-        """Ask whether the difference of a model is above 0."""
-        if self.is_effect:
-            return f"Does {model} rely on the background?"
-        return f"Is {model} less accurate on {self._sides}?"
 
     def marked(self, sentence: str) -> str | Markup:
         """Set off the sides of a contrast, which are expressions, from the words around them."""
