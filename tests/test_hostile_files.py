@@ -19,7 +19,7 @@ from made_runs import fresh_run, write_run
 from no_hang import no_hang
 from PIL import Image
 
-from counterground.benchmarks._archive import unpack  # hostile archives need no benchmark in them
+from counterground.benchmarks._fetch import unpack  # hostile archives need no benchmark in them
 from counterground.cli import main
 from counterground.construction.imports import import_photos
 from counterground.errors import CounterGroundError, UsageError

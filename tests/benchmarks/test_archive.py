@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from counterground.benchmarks import _archive  # its limits are lowered
+from counterground.benchmarks import _fetch as _archive  # its limits are lowered
 
 # Hostile archives need no benchmark in them.
-from counterground.benchmarks._archive import unpack
+from counterground.benchmarks._fetch import unpack
 from counterground.benchmarks._packages import read_deb
 from counterground.errors import CounterGroundError
 from counterground.files import temporary_name

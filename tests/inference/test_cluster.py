@@ -21,8 +21,11 @@ from noise_photos import save_animals, save_noise
 from counterground.composites import SwapSettings, plan_swap
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings, evaluate_models
-from counterground.inference.cluster._ray import Room, room  # GPUs, which no test has
-from counterground.inference.cluster._worker import versions  # one of them is changed
+from counterground.inference.cluster._worker import (  # GPUs, which no test has
+    Room,
+    room,
+    versions,  # one of them is changed
+)
 from counterground.models import Classifier
 from counterground.photos import read_benchmark
 
@@ -242,7 +245,7 @@ def test_another_model_on_a_worker_ends_the_run(cluster, photos, tmp_path):
 @pytest.mark.slow
 def test_another_version_on_a_worker_ends_the_run(cluster, photos, tmp_path, monkeypatch):
     here = {**versions(), "torch": "1.0", "absent": "2.0"}
-    monkeypatch.setattr("counterground.inference.cluster._driver.versions", lambda: here)
+    monkeypatch.setattr("counterground.inference.cluster._pool.versions", lambda: here)
     before = set(threading.enumerate())
     with pytest.raises(
         CounterGroundError, match=r"Node .* has torch 2.* instead of 1.0, no absent: install the same"

@@ -23,8 +23,17 @@ from counterground.files import cache_dir, check_apart, check_only, relative_way
 from counterground.masks._boxes import boxes_source, grabcut_source
 from counterground.masks._coco import coco_boxes, coco_source
 from counterground.masks._decisions import DECISIONS_FILE, REDRAWN
-from counterground.masks._files import alpha_source, folder_source, manifest_source
-from counterground.masks._found import Box, Found, Mask, MaskRequest, MaskSource, read_mask
+from counterground.masks._found import (
+    Box,
+    Found,
+    Mask,
+    MaskRequest,
+    MaskSource,
+    alpha_source,
+    folder_source,
+    manifest_source,
+    read_mask,
+)
 from counterground.masks._masks import (
     DESCRIPTION_FILE,
     FILES,

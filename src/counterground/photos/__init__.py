@@ -8,6 +8,7 @@ from counterground.photos._benchmark import (
     sample_photos,
     without_shared_clusters,
 )
+from counterground.photos._classified import TABLE_SUFFIXES, read_table
 from counterground.photos._geometry import (
     BOX,
     Geometry,
@@ -35,7 +36,6 @@ from counterground.photos._photo import (
     photo_size,
 )
 from counterground.photos._reading import read_benchmark
-from counterground.photos._table import TABLE_SUFFIXES, read_table
 from counterground.photos.labels import (
     ClassAssignment,
     LabelSpace,

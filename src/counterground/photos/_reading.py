@@ -6,9 +6,9 @@ from pathlib import Path
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos._benchmark import Benchmark
+from counterground.photos._classified import TABLE_SUFFIXES, TEXT_SUFFIXES, read_table
 from counterground.photos._folders import read_folder
 from counterground.photos._native import BENCHMARK_FILE, MANIFEST_FILE, read_native
-from counterground.photos._table import TABLE_SUFFIXES, TEXT_SUFFIXES, read_table
 from counterground.photos.shards import (
     EXPORT_FILE,
     is_saved_dataset,

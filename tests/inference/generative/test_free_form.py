@@ -18,7 +18,7 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings, evaluate_models
 
 # The rule that reads answers and the articles of prompts have many cases, each of which would be a run.
-from counterground.inference.generative._matching import Matcher, says_yes
+from counterground.inference.generative._free_form import Matcher, says_yes
 from counterground.inference.request import PromptSpec, takes_an
 from counterground.photos import imagenet_names, read_benchmark
 

@@ -16,7 +16,7 @@ from tiny_hf import KIN, build, edit_json
 from counterground.models import DualEncoder, load_model
 
 # The list itself: each of its families must have a test here.
-from counterground.models.huggingface._source import DUAL_ENCODERS
+from counterground.models.huggingface._loading import DUAL_ENCODERS
 
 FAMILIES = ("clip", "siglip", "siglip2", "naflex", "align", "chinese_clip")
 TEXTS = [

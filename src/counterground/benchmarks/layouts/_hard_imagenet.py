@@ -17,8 +17,7 @@ from pathlib import Path
 import polars as pl
 from PIL import Image
 
-from counterground.benchmarks._copy import Change, Copy
-from counterground.benchmarks._layout import LayoutBenchmark
+from counterground.benchmarks._layout import Change, Copy, LayoutBenchmark
 from counterground.errors import CounterGroundError
 from counterground.metrics import Contrast, Design
 from counterground.photos import imagenet_names, imagenet_wnids, load_photo

@@ -19,8 +19,7 @@ from typing import Any
 
 import polars as pl
 
-from counterground.benchmarks._copy import Copy
-from counterground.benchmarks._layout import LayoutBenchmark
+from counterground.benchmarks._layout import Copy, LayoutBenchmark
 from counterground.errors import CounterGroundError
 from counterground.metrics import Contrast, Design
 

@@ -13,8 +13,7 @@ from typing import Any
 import polars as pl
 
 from counterground.benchmarks._builtin import BuiltInBenchmark, with_options
-from counterground.benchmarks._copy import Copy
-from counterground.benchmarks._layout import LayoutBenchmark
+from counterground.benchmarks._layout import Copy, LayoutBenchmark
 from counterground.errors import CounterGroundError
 from counterground.files import MOST_TEXT, open_regular
 from counterground.metrics import Design

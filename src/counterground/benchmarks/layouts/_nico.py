@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from counterground.benchmarks._copy import Copy
-from counterground.benchmarks._layout import LayoutBenchmark
+from counterground.benchmarks._layout import Copy, LayoutBenchmark
 from counterground.metrics import Contrast, Design
 
 _CONTEXTS = ("autumn", "dim", "grass", "outdoor", "rock", "water")

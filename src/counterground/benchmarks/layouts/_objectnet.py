@@ -18,8 +18,7 @@ from pathlib import Path
 import polars as pl
 from PIL import Image, ImageOps
 
-from counterground.benchmarks._copy import Copy
-from counterground.benchmarks._layout import LayoutBenchmark
+from counterground.benchmarks._layout import Copy, LayoutBenchmark
 from counterground.errors import CounterGroundError
 from counterground.files import read_text
 from counterground.metrics import Design

@@ -9,8 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from counterground.benchmarks._builtin import BuiltInBenchmark, with_options
-from counterground.benchmarks._copy import Copy
-from counterground.benchmarks._layout import LayoutBenchmark
+from counterground.benchmarks._layout import Copy, LayoutBenchmark
 from counterground.metrics import Design
 
 _PARTS = {  # folder -> classes (folder -> name), each with the place that is usual for it

@@ -21,9 +21,12 @@ from counterground.inference.encoding._encode import (
     require_readable,
     run_encoding,
 )
-from counterground.inference.encoding._photos import encode_photos
-from counterground.inference.encoding._runtime import choose_runtime
-from counterground.inference.encoding._try_model import refuse_other_lengths, try_model
+from counterground.inference.encoding._try_model import (
+    choose_runtime,
+    encode_photos,
+    refuse_other_lengths,
+    try_model,
+)
 
 __all__ = [
     "EncodeFn",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from counterground.inference.fitting._estimator import FittedHead
-from counterground.inference.fitting._fitting import FittedHeads, Fitting
+from counterground.inference.fitting._fitting import FittedHead, FittedHeads, Fitting
 
 __all__ = ["FittedHead", "FittedHeads", "Fitting"]

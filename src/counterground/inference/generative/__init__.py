@@ -5,6 +5,6 @@ from counterground.inference.generative._evaluate import (
     evaluate_generative,
     refuse_encoder,
 )
-from counterground.inference.generative._output import GenerativeOutput
+from counterground.inference.generative._generation import GenerativeOutput
 
 __all__ = ["GenerativeOutput", "check_generative", "evaluate_generative", "refuse_encoder"]

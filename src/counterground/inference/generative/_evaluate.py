@@ -11,16 +11,19 @@ from rich.console import Console
 
 from counterground.errors import UsageError
 from counterground.inference.generative._answer_losses import score_answers
-from counterground.inference.generative._choices import choices_of
-from counterground.inference.generative._free_form import count_calls, generate_and_read, questions_about
-from counterground.inference.generative._generation import MAX_NEW_TOKENS, prompt_of
-from counterground.inference.generative._matching import RULE
+from counterground.inference.generative._choice_losses import choices_of
+from counterground.inference.generative._free_form import (
+    RULE,
+    count_calls,
+    generate_and_read,
+    questions_about,
+)
+from counterground.inference.generative._generation import MAX_NEW_TOKENS, GenerativeOutput, prompt_of
 from counterground.inference.generative._multiple_choice import (
     ask_choices,
     choice_protocol,
     choice_questions,
 )
-from counterground.inference.generative._output import GenerativeOutput
 from counterground.inference.request import PromptSpec, Request, gives_losses, prompt_specs
 from counterground.inference.store import ReadStatus
 from counterground.models import Generative, expected_kind

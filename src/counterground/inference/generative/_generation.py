@@ -9,16 +9,46 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError, error_summary
 from counterground.files import check_writable
+from counterground.inference.store import ReadStatus
 from counterground.models import own_arithmetic
 from counterground.photos import AnyPhoto, UnreadablePhoto, load_photo
 from counterground.progress import progress_bar
+from counterground.results import PositionsRecord
 
 if TYPE_CHECKING:
     from counterground.models import Generative
+
+
+@dataclass(frozen=True)
+class GenerativeOutput:
+    """The results of a generative model.
+
+    Attributes:
+        predictions: rows of ``predictions.parquet``, one for each prompt and photo that was read.
+        read: which photos were read.
+        asked: JSON-ready account of each prompt.
+        answers: generated answers, None if losses were computed.
+        unmatched: number of predictions without a class, because no answer names a candidate; None if losses
+            were computed.
+        several: number of answers that name more than one candidate.
+        unclear: number of answers to yes-no questions that begin with neither yes nor no.
+        positions: effect of the order of options, by number of options.
+    """
+
+    predictions: pl.DataFrame
+    read: ReadStatus
+    asked: list[dict[str, Any]]
+    answers: pl.DataFrame | None = None
+    unmatched: int | None = None
+    several: int = 0
+    unclear: int = 0
+    positions: tuple[PositionsRecord, ...] = ()
 
 
 MAX_NEW_TOKENS = 64

@@ -10,11 +10,16 @@ import polars as pl
 
 from counterground.inference._predict import prediction_table, result_columns
 from counterground.inference.generative._answer_losses import with_losses
-from counterground.inference.generative._choice_losses import score_pairs
-from counterground.inference.generative._choices import ORDERS, RULE, Choice, choices_of, question_label
+from counterground.inference.generative._choice_losses import (
+    ORDERS,
+    RULE,
+    Choice,
+    choices_of,
+    question_label,
+    score_pairs,
+)
 from counterground.inference.generative._free_form import generate_answers
-from counterground.inference.generative._generation import MAX_NEW_TOKENS, prompt_of
-from counterground.inference.generative._output import GenerativeOutput
+from counterground.inference.generative._generation import MAX_NEW_TOKENS, GenerativeOutput, prompt_of
 from counterground.inference.request import Request, check_protocol, gives_losses
 from counterground.inference.store import ReadStatus
 from counterground.results import PositionsRecord

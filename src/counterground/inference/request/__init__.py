@@ -14,16 +14,19 @@ from counterground.inference.request._candidates import (
     requested_labels,
     with_confusable,
 )
-from counterground.inference.request._prompt_specs import (
+from counterground.inference.request._request import Request, Training, chooses_options
+from counterground.inference.request._settings import (
     MAIN_OBJECT,
+    Article,
+    Engine,
+    Loss,
     PromptSpec,
+    Settings,
     check_protocol,
     gives_losses,
     prompt_specs,
     takes_an,
 )
-from counterground.inference.request._request import Request, Training, chooses_options
-from counterground.inference.request._settings import Article, Engine, Loss, Settings
 
 __all__ = [
     "BUILT_IN_NAMES",

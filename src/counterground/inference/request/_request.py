@@ -20,8 +20,7 @@ from counterground.inference.request._candidates import (
     named_by_content,
     short_hash,
 )
-from counterground.inference.request._prompt_specs import PromptSpec
-from counterground.inference.request._settings import MULTIPLE_CHOICE, Settings
+from counterground.inference.request._settings import MULTIPLE_CHOICE, PromptSpec, Settings
 from counterground.metrics import CLASSIFICATION, COMPETING, DESIGN, FITTED_HEAD
 from counterground.models import HeadSpec, NamedModel, Protocol
 from counterground.photos import Benchmark

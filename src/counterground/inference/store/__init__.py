@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from counterground.inference.store._cache import COMPUTED, CacheEntry, cache_entries, prune_cache
-from counterground.inference.store._features import Features
-from counterground.inference.store._store import Block, FeatureStore, ReadStatus
+from counterground.inference.store._store import Block, Features, FeatureStore, ReadStatus
 
 __all__ = [
     "COMPUTED",

@@ -15,7 +15,7 @@ from counterground.files import file_sha256
 from counterground.http import is_offline
 from counterground.masks._found import Found, MaskRequest, MaskSource, Weights, of_classes
 from counterground.masks._settings import MaskSettings
-from counterground.masks.models._weights import UNVERIFIED, check_accepted, known_weights
+from counterground.masks.models._rembg import UNVERIFIED, check_accepted, known_weights
 from counterground.models import resolve_device
 from counterground.models.huggingface import (
     HfSource,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,35 @@ from counterground.errors import CounterGroundError, UsageError, did_you_mean, e
 from counterground.files import file_sha256
 from counterground.http import check_online
 from counterground.masks._found import Found, MaskRequest, MaskSource, Weights
-from counterground.masks.models._weights import UNVERIFIED, check_accepted, known_weights
 from counterground.photos import load_photo
+
+UNVERIFIED = "unverified"
+"""What the licence of weights is called if none could be read."""
+
+
+@cache
+def known_weights() -> dict[str, Weights]:
+    """Return what is known about weight files, by source, as in ``rembg:u2net``."""
+    data = files("counterground.masks.models").joinpath("weights.json").read_bytes()
+    return {name: Weights(name, **facts) for name, facts in json.loads(data).items()}
+
+
+def check_accepted(weights: Weights, accepted: Sequence[str]) -> None:
+    """Refuse weights whose licence is not accepted.
+
+    Raises:
+        UsageError: it is not among ``accepted``.
+    """
+    if weights.licence.casefold() in {name.casefold() for name in accepted}:
+        return
+    about = f" ({weights.terms})" if weights.terms else ""
+    origin = f" {weights.origin}" if weights.origin else ""
+    read = f" Read in: {weights.verified}." if weights.verified else " This was not verified."
+    raise UsageError(
+        f"The weights of {weights.name} have the licence {weights.licence!r}{about}.{origin}{read} "
+        f"If you accept it, add --accept-licence {weights.licence}."
+    )
+
 
 _OWN = ("u2net_custom", "dis_custom", "ben_custom")
 

@@ -18,14 +18,14 @@ from counterground.models._weights import (
     resampled,
     rows_of,
 )
-from counterground.models.classifiers._classifier import NetworkClassifier
-from counterground.models.classifiers._source import (
+from counterground.models.classifiers._classifier import (
     ClassifierSource,
+    NetworkClassifier,
+    NetworkTower,
     parse_classifier,
     refuse_labels,
     unnamed,
 )
-from counterground.models.classifiers._tower import NetworkTower
 
 # Parts of timm's tags, and the data they name.
 _TRAINING_DATA = (

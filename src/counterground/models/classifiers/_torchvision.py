@@ -12,14 +12,15 @@ from counterground.errors import UsageError, did_you_mean
 from counterground.models._family import Family, LoadOptions, Tower, known_models
 from counterground.models._labels import Labels, match_labels, order_warning
 from counterground.models._weights import check_cached, fetching, read_state_dict, refusing_code, rows_of
-from counterground.models.classifiers._classifier import NetworkClassifier
-from counterground.models.classifiers._source import (
+from counterground.models.classifiers._classifier import (
     ClassifierSource,
+    NetworkClassifier,
+    NetworkTower,
+    cut_head,
     parse_classifier,
     refuse_labels,
     unnamed,
 )
-from counterground.models.classifiers._tower import NetworkTower, cut_head
 
 # DenseNet's published checkpoints spell "denselayer1.norm.1", its modules "denselayer1.norm1".
 _DENSE_KEY = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)()")

@@ -27,7 +27,7 @@ from counterground.http import (
 from counterground.models._base import MOST_AT_ONCE, Generative, Protocol
 from counterground.models._family import Family, LoadOptions, read_options
 from counterground.models._fingerprint import combine
-from counterground.models.generative._thoughts import opens_thoughts
+from counterground.models.generative._conversation import opens_thoughts
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -2,13 +2,14 @@
 
 from counterground.models.huggingface._family import HUGGING_FACE
 from counterground.models.huggingface._loading import (
+    HfSource,
     from_pretrained,
+    parse_hf,
     pinned,
     read_config,
     read_network,
     reading,
 )
-from counterground.models.huggingface._source import HfSource, parse_hf
 
 __all__ = [
     "HUGGING_FACE",

@@ -12,12 +12,12 @@ from counterground.models.classifiers import keep_float32
 from counterground.models.huggingface._images import HfTransform, load_transform
 from counterground.models.huggingface._loading import (
     LIBRARIES,
+    HfSource,
     code_parts,
     from_pretrained,
     read_network,
     weights_name,
 )
-from counterground.models.huggingface._source import HfSource
 from counterground.models.huggingface._texts import (
     HfTextEncoder,
     Tokenization,

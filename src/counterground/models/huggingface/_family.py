@@ -6,18 +6,20 @@ from functools import partial
 
 from counterground.models._base import Kind, Model
 from counterground.models._family import Family, LoadOptions, Tower, known_models
-from counterground.models.huggingface._classifier import load_hf_classifier
+from counterground.models.huggingface._classifier import load_hf_classifier, load_hf_tower
 from counterground.models.huggingface._dual import load_hf_dual
-from counterground.models.huggingface._loading import explained, pinned, read_config, reading
-from counterground.models.huggingface._lvlm import Lvlm, read_lvlm
-from counterground.models.huggingface._source import (
+from counterground.models.huggingface._loading import (
+    explained,
     find_hf,
     find_hf_tower,
     folder_config,
     kind_of,
+    pinned,
+    read_config,
+    reading,
     tower_kind,
 )
-from counterground.models.huggingface._tower import load_hf_tower
+from counterground.models.huggingface._lvlm import Lvlm, read_lvlm
 
 
 def _load(spec: str, options: LoadOptions) -> Model:

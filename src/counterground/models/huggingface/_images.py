@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError
 from counterground.models.execution import SplitTransform
-from counterground.models.huggingface._loading import from_pretrained
-from counterground.models.huggingface._source import HfSource
+from counterground.models.huggingface._loading import HfSource, from_pretrained
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

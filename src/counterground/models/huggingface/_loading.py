@@ -4,27 +4,246 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import sys
+from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from counterground.errors import CounterGroundError, error_message, install_command
+from counterground.errors import CounterGroundError, UsageError, error_message, install_command
+from counterground.files import given_path, is_folder
+from counterground.models._base import Kind
+from counterground.models._family import read_options, require
+from counterground.models._labels import match_labels, names_of
 from counterground.models._weights import (
     check_depth,
     fetching,
     hub_offline,
     is_about_weights,
+    read_json,
     refusing_code,
 )
-from counterground.models.huggingface._source import HfSource, folder_config
 from counterground.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import torch
+
+
+CONFIG_NAME = "config.json"
+_KINDS_OF_VALUES = {"architectures": list, "model_type": str, "id2label": dict, "auto_map": dict}
+_KIND_NAMES = {
+    "classifier": "classifier",
+    "dual_encoder": "dual encoder",
+    "image_encoder": "model without its head",
+    "generative": "generative model",
+}
+OPTIONS = ("trust_remote_code", "labels", "backend")
+BACKENDS = ("pil", "torchvision")
+# Model types of transformers whose model has get_image_features and get_text_features in one space.
+DUAL_ENCODERS = (
+    "align",
+    "altclip",
+    "chinese_clip",
+    "clip",
+    "clipseg",
+    "groupvit",
+    "metaclip_2",
+    "siglip",
+    "siglip2",
+    "vision-text-dual-encoder",
+)
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_GENERATIVE = re.compile(r"For(ConditionalGeneration|CausalLM|Vision2Seq|VisionText2Text|ImageTextToText)")
+
+
+@dataclass(frozen=True)
+class HfSource:
+    """A folder in transformers' layout, or a repository on the hub, with its options.
+
+    Attributes:
+        spec: the specification as written.
+        name: path of the folder, or ``owner/name``: what ``from_pretrained`` is given.
+        folder: the folder, None for a repository.
+        revision: branch, tag or commit of a repository.
+        trust_remote_code: whether the user allowed the code beside the weights to run.
+        labels: ``imagenet`` or a file of class names, instead of the model's own ``id2label``.
+        backend: ``pil`` or ``torchvision``, None for the library's own choice.
+    """
+
+    spec: str
+    name: str
+    folder: Path | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+    labels: str | None = None
+    backend: str | None = None
+
+
+def parse_hf(spec: str) -> HfSource:
+    """Return what ``hf:DIR`` or ``hf:OWNER/NAME[@REVISION]`` names, with its ``?OPTION&OPTION``.
+
+    Raises:
+        UsageError: neither a folder nor a well-formed repository name, or an unknown option.
+        ModuleNotFoundError: transformers is not installed.
+    """
+    require("transformers")
+    place, _, query = spec.partition(":")[2].partition("?")
+    options = _options(spec, query)
+    if options.get("backend") not in (None, *BACKENDS):
+        raise UsageError(f"{spec}: backend is {' or '.join(BACKENDS)}, not {options['backend']!r}.")
+    common: dict[str, Any] = {
+        "trust_remote_code": "trust_remote_code" in options,
+        "labels": options.get("labels"),
+        "backend": options.get("backend"),
+    }
+    folder = given_path(place)
+    if is_folder(folder):
+        return HfSource(spec, str(folder), folder=folder, **common)
+    name, at, revision = place.partition("@")
+    if place[:1] in ("/", ".", "~") or not _REPOSITORY.fullmatch(name) or (at and not revision):
+        raise UsageError(
+            f"{spec}: there is no folder {place!r}, and a repository is written hf:OWNER/NAME or "
+            "hf:OWNER/NAME@REVISION."
+        )
+    return HfSource(spec, name, revision=revision or None, **common)
+
+
+def find_hf(spec: str) -> HfSource:
+    """Return the source, with a folder's configuration and class names checked; the hub is not contacted.
+
+    Raises:
+        UsageError: as `parse_hf`; a folder without configuration, of a kind that cannot be scored, or a
+            classifier whose classes have no names.
+        CounterGroundError: the configuration is broken.
+        ModuleNotFoundError: transformers is not installed.
+    """
+    source = parse_hf(spec)
+    if source.folder is not None:
+        config = folder_config(source)
+        if kind_of(source, config) == "classifier" and ("id2label" in config or source.labels):
+            match_labels(spec, names_of(spec, config.get("id2label") or {}), source.labels)
+    return source
+
+
+def folder_config(source: HfSource) -> dict[str, Any]:
+    """Return the ``config.json`` of a folder.
+
+    Raises:
+        UsageError: there is none.
+        CounterGroundError: it is not readable JSON.
+    """
+    assert source.folder is not None
+    path = source.folder / CONFIG_NAME
+    if not path.is_file():
+        other = (source.folder / "open_clip_config.json").is_file()
+        hint = f" It is an OpenCLIP folder: write open_clip:{source.folder}." if other else ""
+        raise UsageError(f"{source.spec}: {source.folder} has no {CONFIG_NAME}.{hint}")
+    config = read_json(path, source.spec)
+    if not isinstance(config, dict):
+        raise CounterGroundError(f"{source.spec}: {path} is not the configuration of a model.")
+    for name, kind in _KINDS_OF_VALUES.items():
+        if not isinstance(config.get(name), kind | None):
+            raise CounterGroundError(f"{source.spec}: {path} has {config[name]!r} as {name}.")
+    check_depth(source.spec, config)
+    return config
+
+
+def find_hf_tower(spec: str) -> HfSource:
+    """Return the source of a model whose image features are needed; the hub is not contacted.
+
+    Raises:
+        UsageError: as `find_hf`, except that any vision model will do.
+        CounterGroundError: the configuration is broken.
+        ModuleNotFoundError: transformers is not installed.
+    """
+    source = parse_hf(spec)
+    if source.folder is not None:
+        tower_kind(source, folder_config(source))
+    return source
+
+
+def kind_of(source: HfSource, config: Mapping[str, Any]) -> Kind:
+    """Return which kind of model a configuration describes.
+
+    The class the weights were saved from decides; the model type alone, only if no class is named.
+
+    Raises:
+        UsageError: it is of no kind that can be scored: a tower alone, a network without a head, ...; or an
+            option was given that does not apply to its kind.
+    """
+    kind = _described_kind(config)
+    if kind is None:
+        named = config.get("architectures") or [config.get("model_type") or "this model"]
+        raise UsageError(
+            f"{source.spec}: {named[0]} cannot be scored as it is: neither an image and a text tower in one "
+            f"space ({', '.join(DUAL_ENCODERS)}), nor ...ForImageClassification, nor a model that writes "
+            "about images (...ForConditionalGeneration). For a vision model, let a head be fitted on its "
+            "features: add ?head=knn."
+        )
+    _check_options(source, kind)
+    return kind
+
+
+def tower_kind(source: HfSource, config: Mapping[str, Any]) -> Kind:
+    """Return the kind of a model whose image features are needed; a vision model without classes counts too.
+
+    Raises:
+        UsageError: a generative model, one that masks its photos, or an option that does not apply.
+    """
+    kind = _described_kind(config) or "image_encoder"
+    if kind == "generative":
+        raise UsageError(f"{source.spec}: a generative model answers in text; ?head= is for image encoders.")
+    if config.get("model_type") == "vit_mae":
+        raise UsageError(
+            f"{source.spec}: in transformers this model hides patches of each photo at random, so its "
+            "features differ each time. timm has its encoder: timm:vit_base_patch16_224.mae."
+        )
+    if kind == "dual_encoder" and config.get("model_type") not in DUAL_ENCODERS:
+        kind = "image_encoder"  # code of its own, of which only the image side is needed
+    _check_options(source, "image_encoder")
+    return kind
+
+
+def _check_options(source: HfSource, kind: Kind) -> None:
+    for option, value, kinds in (
+        ("labels", source.labels, ("classifier",)),
+        ("backend", source.backend, ("classifier", "dual_encoder", "image_encoder")),
+    ):
+        if value is not None and kind not in kinds:
+            raise UsageError(f"{source.spec}: {option}=... does not apply to a {_KIND_NAMES[kind]}.")
+
+
+def _described_kind(config: Mapping[str, Any]) -> Kind | None:
+    """Return the kind, None for one that cannot be scored: a tower alone, a network without a head."""
+    named = config.get("architectures") or [""]
+    architecture, model_type = str(named[0]), str(config.get("model_type") or "")
+    if "ForImageClassification" in architecture or {"architecture", "num_classes"} <= set(config):
+        return "classifier"
+    if _GENERATIVE.search(architecture):
+        return "generative"
+    whole = architecture.endswith("Model") and not architecture.endswith(("VisionModel", "TextModel"))
+    if model_type in DUAL_ENCODERS and (whole or not architecture):
+        return "dual_encoder"
+    own_code = config.get("auto_map") or {}
+    if "AutoModelForImageClassification" in own_code:
+        return "classifier"
+    if {"AutoModelForCausalLM", "AutoModelForImageTextToText", "AutoModelForVision2Seq"} & set(own_code):
+        return "generative"
+    return "dual_encoder" if "AutoModel" in own_code else None
+
+
+def _options(spec: str, query: str) -> dict[str, str | None]:
+    options = read_options(spec, query, OPTIONS)
+    for name, value in options.items():
+        if (name == "trust_remote_code") != (value is None) or value == "":
+            raise UsageError(
+                f"{spec}: trust_remote_code takes no value, labels=... and backend=... take one."
+            )
+    return options
 
 
 # Their versions enter a fingerprint.

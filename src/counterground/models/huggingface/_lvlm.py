@@ -25,12 +25,12 @@ from counterground.models.generative import (
 from counterground.models.huggingface._images import LARGEST_OF_LVLMS, check_sizes
 from counterground.models.huggingface._loading import (
     LIBRARIES,
+    HfSource,
     all_code_parts,
     from_pretrained,
     quiet,
     read_network,
 )
-from counterground.models.huggingface._source import HfSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -1,14 +1,15 @@
 """Encoders made from PyTorch networks: of images, of both images and texts, and of texts that begin alike."""
 
-from counterground.models.networks._dual import (
+from counterground.models.networks._network import (
     TOKENS,
+    NetworkEncoder,
     TextEncoder,
     TorchDualEncoder,
     checked_scale,
+    image_tower,
     texts_are_cut,
     unit_length,
 )
-from counterground.models.networks._network import NetworkEncoder, image_tower
 from counterground.models.networks._token_tree import Block, CausalTower, TreeEncoder
 
 __all__ = [

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from counterground.errors import CounterGroundError, error_message
-from counterground.models._family import LoadOptions
+from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_message
+from counterground.models._base import Model
+from counterground.models._family import Family, LoadOptions, known_models
 from counterground.models._fingerprint import combine, library_versions, tensor_digests
 from counterground.models._weights import (
     check_cached,
@@ -20,17 +22,19 @@ from counterground.models._weights import (
 )
 from counterground.models.execution import for_inference, out_of_memory, split_transform
 from counterground.models.networks import TorchDualEncoder, checked_scale, image_tower
-from counterground.models.open_clip._activation import activation_name, base_name, resolve_activation
 from counterground.models.open_clip._source import (
     CONFIG_NAME,
     OpenClipSource,
+    activation_name,
+    base_name,
     fetch_repository,
     find_open_clip,
     folder_configuration,
     folder_weights,
+    resolve_activation,
+    training_data_of,
 )
 from counterground.models.open_clip._texts import OpenClipTextEncoder
-from counterground.models.open_clip._training_data import training_data_of
 
 _REMEDY = (
     "Connect to the network, put the file into the Hugging Face cache (HF_HOME), or give the weights "
@@ -411,3 +415,44 @@ def _tokenizer_identity(tokenizer: Any) -> dict[str, Any]:
     elif hasattr(tokenizer, "encoder"):
         identity["vocabulary"] = combine(vocabulary=tokenizer.encoder)
     return identity
+
+
+_SHIPPED = ("counterground:stamps-balanced", "counterground:stamps-biased")
+
+
+def _shipped_folder(spec: str) -> Path:
+    if spec not in _SHIPPED:
+        raise UsageError(
+            f"Unknown model {spec!r}; shipped: {', '.join(_SHIPPED)}.{did_you_mean(spec, _SHIPPED)}"
+        )
+    folder = Path(str(resources.files("counterground.models") / "data" / spec.partition(":")[2]))
+    if not folder.is_dir():
+        raise CounterGroundError(
+            f"{spec}: this installation lacks the weights in {folder}; install it again."
+        )
+    return folder
+
+
+def _load_shipped(spec: str, options: LoadOptions) -> Model:
+    training_data = "composites of the stamps benchmark's cut-outs (see the model card)"
+    return load_folder(spec, _shipped_folder(spec), options, training_data=training_data)
+
+
+OPEN_CLIP = Family(
+    prefix="open_clip",
+    usage="open_clip:ARCH/TAG or open_clip:hf-hub:OWNER/NAME",
+    resolve=find_open_clip,
+    load=load_open_clip,
+    kind=lambda _spec: "dual_encoder",
+    list=partial(known_models, "open_clip:", "open_clip"),
+    cite=lambda _spec: ("radford2021clip", "ilharco2021openclip", "cherti2023scaling"),
+)
+SHIPPED = Family(
+    prefix="counterground",
+    usage="counterground:stamps-biased",
+    resolve=_shipped_folder,
+    load=_load_shipped,
+    kind=lambda _spec: "dual_encoder",
+    list=partial(known_models, "counterground:"),
+    cite=lambda _spec: ("radford2021clip", "ilharco2021openclip", "tuxpaint"),
+)

@@ -1,4 +1,4 @@
-"""What an ``open_clip:`` specification names, found without reading weights."""
+"""What an ``open_clip:`` specification names: its activation and its training data, found without weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,142 @@ from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.files import given_path, is_file, is_folder
 from counterground.models._family import read_options
 from counterground.models._weights import check_depth, read_json, split_file
-from counterground.models.open_clip._activation import base_name, resolve_activation
+
+# First match wins; sources: OpenCLIP's docs/PRETRAINED.md and the model cards it links.
+_BY_PREFIX = (
+    ("openai", "WIT-400M (OpenAI)"),
+    ("laion400m", "LAION-400M"),
+    ("laion2b", "LAION-2B"),
+    ("laion5b", "LAION-5B"),
+    ("laiona", "LAION-Aesthetic"),
+    ("laion_aesthetic", "LAION-Aesthetic"),
+    ("frozen_laion5b", "LAION-5B"),
+    ("yfcc15m", "YFCC-15M"),
+    ("cc12m", "CC-12M"),
+    ("redcaps", "RedCaps"),
+    ("datacomp_xl", "DataComp-1B"),
+    ("datacomp1b", "DataComp-1B"),
+    ("datacomp_s34b", "DataComp-1B"),
+    ("datacomp_l", "DataComp-large"),
+    ("datacomp_m", "DataComp-medium"),
+    ("datacomp_s", "DataComp-small"),
+    ("commonpool_xl", "CommonPool-XL"),
+    ("commonpool_l", "CommonPool-large"),
+    ("commonpool_m", "CommonPool-medium"),
+    ("commonpool_s", "CommonPool-small"),
+    ("dfn2b", "DFN-2B"),
+    ("dfn5b", "DFN-5B"),
+    ("dfndr2b", "DFNDR-2B"),
+    ("metaclip2", "MetaCLIP 2 worldwide"),
+    ("metaclip_400m", "MetaCLIP-400M"),
+    ("metaclip_fullcc", "MetaCLIP-2.5B"),
+    ("webli", "WebLI"),
+    ("merged2b", "Merged-2B (LAION-2B + COYO)"),
+    ("mscoco_finetuned", "LAION-2B, then MS-COCO"),
+    ("datacompdr", "DataCompDR-1B"),
+    ("mrl", "NLLB-CLIP (LAION-COCO captions, translated)"),
+    ("v1", "NLLB-CLIP (LAION-COCO captions, translated)"),
+    ("meta", "Perception Encoder (Meta)"),
+)
+
+
+def training_data_of(tag: str) -> str | None:
+    """Return the training data behind an OpenCLIP tag, None if the tag does not say."""
+    spelled = tag.lower().replace("-", "_")
+    return next((data for prefix, data in _BY_PREFIX if spelled.startswith(prefix)), None)
+
+
+_SUFFIX = "-quickgelu"
+# The paper's referee: a plain ``ViT-B-32`` of OpenCLIP 2.24 ran these weights with GELU (their 67.13 / 36.95
+# on common / counter; the same weights with QuickGELU give an independent reproduction 70.12 / 41.29).
+_PUBLISHED_AS_GELU = {("ViT-B-32", "laion400m_e31"), ("ViT-B-32", "laion400m_e32")}
+_PUBLISHED_UNKNOWN = {("ViT-B-16", "dfn2b")}
+
+
+@dataclass(frozen=True)
+class Activation:
+    """The architecture to build for a pair of name and tag.
+
+    Attributes:
+        name: architecture without the ``-quickgelu`` suffix, which OpenCLIP's tables are keyed by.
+        tag: pretrained tag as OpenCLIP spells it.
+        quick_gelu: True for QuickGELU, False for GELU.
+        trained_quick_gelu: the same for the weights as trained; differs only with ``?as_published``.
+        warnings: sentences for the description.
+    """
+
+    name: str
+    tag: str
+    quick_gelu: bool
+    trained_quick_gelu: bool
+    warnings: tuple[str, ...] = ()
+
+
+def activation_name(quick_gelu: bool) -> str:
+    """Return ``"QuickGELU"`` or ``"GELU"``."""
+    return "QuickGELU" if quick_gelu else "GELU"
+
+
+def base_name(name: str) -> str:
+    """Return the architecture name without its ``-quickgelu`` suffix."""
+    return name.removesuffix(_SUFFIX)
+
+
+def resolve_activation(name: str, tag: str, *, as_published: bool = False) -> Activation:
+    """Return how to build ``name`` so that the weights ``tag`` run as they were trained.
+
+    Args:
+        name: OpenCLIP architecture, with or without ``-quickgelu``.
+        tag: OpenCLIP pretrained tag.
+        as_published: build ViT-B/32 LAION400M with GELU, as the paper apparently did.
+
+    Raises:
+        UsageError: OpenCLIP knows no such architecture or no such tag for it.
+    """
+    import open_clip
+
+    plain = base_name(name)
+    config = open_clip.get_model_config(plain) or open_clip.get_model_config(name)
+    tags = open_clip.list_pretrained_tags_by_model(plain)
+    if config is None or not tags:
+        known = {model for model, _ in open_clip.list_pretrained()}
+        raise UsageError(f"OpenCLIP has no pretrained architecture {name!r}.{did_you_mean(name, known)}")
+    spelled = tag.lower().replace("-", "_")
+    weights = open_clip.get_pretrained_cfg(plain, tag)
+    if not weights:
+        raise UsageError(
+            f"OpenCLIP has no weights {tag!r} for {plain}.{did_you_mean(tag, tags)} "
+            f"'counterground models {plain}' lists them."
+        )
+    # An architecture whose own, unsuffixed configuration says QuickGELU (roberta-ViT-B-32) was trained so,
+    # even if the table of tags lacks the mark.
+    trained = bool(weights.get("quick_gelu", False)) or bool(config.get("quick_gelu", False))
+    quick_gelu, warnings = trained, []
+    if as_published and (plain, spelled) in _PUBLISHED_AS_GELU:
+        quick_gelu = False
+        warnings.append(
+            f"As published: {plain}/{spelled} was trained with QuickGELU and runs with GELU here, as the "
+            "paper apparently loaded it; its accuracy is lower than that of the weights as trained."
+        )
+    elif as_published and (plain, spelled) in _PUBLISHED_UNKNOWN:
+        warnings.append(
+            f"As published: whether the paper ran {plain}/{spelled} with GELU or QuickGELU is unknown; "
+            "QuickGELU, which the weights were trained with, is used."
+        )
+    elif trained != (named := _named_quick_gelu(name)):
+        warnings.append(
+            f"{plain}/{spelled} was trained with {activation_name(trained)}, which is used although the name "
+            f"{name!r} says {activation_name(named)}."
+        )
+    return Activation(plain, spelled, quick_gelu, trained, tuple(warnings))
+
+
+def _named_quick_gelu(name: str) -> bool:
+    import open_clip
+
+    config = open_clip.get_model_config(name)
+    return bool(config.get("quick_gelu", False)) if config else name.endswith(_SUFFIX)
+
 
 CONFIG_NAME = "open_clip_config.json"
 _HUB = "hf-hub:"

@@ -1,6 +1,5 @@
 """What a model's specification says beyond its family: a head to be fitted, a set of the paper's models."""
 
-from counterground.models.specs._head_spec import HeadSpec, split_head
-from counterground.models.specs._paper import ModelSet, expand_specs, set_names
+from counterground.models.specs._head_spec import HeadSpec, ModelSet, expand_specs, set_names, split_head
 
 __all__ = ["HeadSpec", "ModelSet", "expand_specs", "set_names", "split_head"]

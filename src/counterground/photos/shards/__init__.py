@@ -3,7 +3,6 @@
 from counterground.photos.shards._datasets import is_saved_dataset, read_dataset
 from counterground.photos.shards._parquet import label_name
 from counterground.photos.shards._remote import read_webdataset
-from counterground.photos.shards._samples import MAX_TOTAL_BYTES
 from counterground.photos.shards._shards import (
     EXPORT_FILE,
     ShardFormat,
@@ -11,6 +10,7 @@ from counterground.photos.shards._shards import (
     read_shards,
     shard_format,
 )
+from counterground.photos.shards._tar import MAX_TOTAL_BYTES
 
 __all__ = [
     "EXPORT_FILE",

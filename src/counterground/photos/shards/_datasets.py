@@ -25,8 +25,8 @@ from counterground.photos._native import write_benchmark
 from counterground.photos._photo import photo_ids
 from counterground.photos.labels import read_class_names
 from counterground.photos.shards._parquet import label_name
-from counterground.photos.shards._samples import Sample, photo_suffix
 from counterground.photos.shards._shards import unpack_once, unpack_samples
+from counterground.photos.shards._tar import Sample, photo_suffix
 from counterground.photos.sources import Source, benchmark_of_rows, find_column, is_web
 from counterground.progress import progress_bar
 

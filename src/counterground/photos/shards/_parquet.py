@@ -12,7 +12,7 @@ import polars as pl
 from counterground.errors import CounterGroundError
 from counterground.files import parse_json
 from counterground.photos._manifest import OPTIONAL_TEXTS
-from counterground.photos.shards._samples import Sample, open_parquet, photo_suffix
+from counterground.photos.shards._tar import Sample, open_parquet, photo_suffix
 
 # Photos in memory at a time: about so many bytes, but no fewer and no more rows than these.
 _TOGETHER, _FEWEST, _MOST = 2**24, 32, 1024

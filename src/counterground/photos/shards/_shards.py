@@ -45,9 +45,14 @@ from counterground.photos._native import (
 )
 from counterground.photos.labels import LabelSpace, read_class_names
 from counterground.photos.shards._parquet import parquet_samples
-from counterground.photos.shards._samples import MAX_PHOTO_BYTES, MAX_SAMPLES, MAX_TOTAL_BYTES, Sample
 from counterground.photos.shards._spuriverse import META, is_spuriverse, spuriverse_samples
-from counterground.photos.shards._tar import tar_samples
+from counterground.photos.shards._tar import (
+    MAX_PHOTO_BYTES,
+    MAX_SAMPLES,
+    MAX_TOTAL_BYTES,
+    Sample,
+    tar_samples,
+)
 
 ShardFormat = Literal["huggingface", "webdataset"]
 

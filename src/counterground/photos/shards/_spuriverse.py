@@ -17,10 +17,10 @@ from typing import Any
 import polars as pl
 
 from counterground.errors import CounterGroundError
+from counterground.photos._classified import read_table
 from counterground.photos._manifest import question_problem
 from counterground.photos._photo import image_type
-from counterground.photos._table import read_table
-from counterground.photos.shards._samples import Sample, open_parquet
+from counterground.photos.shards._tar import Sample, open_parquet
 
 _LETTERS = ascii_uppercase[:4]
 _QUESTION = ("question", *_LETTERS[:2], "answer")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from counterground.photos.sources._coco import CocoFile, coco_box, is_pixels, read_coco, read_coco_file
 from counterground.photos.sources._fetched import FileLoop, HostBudgets, ReceivedBytes, problem_of_url
 from counterground.photos.sources._mm_spubench import is_mm_spubench, read_mm_spubench
-from counterground.photos.sources._rows import benchmark_of_rows
 from counterground.photos.sources._source import (
     Source,
+    benchmark_of_rows,
     expand_braces,
     find_column,
     is_web,
