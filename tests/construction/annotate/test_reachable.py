@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-PAGES = ("label/background", "label/review", "disagreements/background", "progress", "agreement", "labels")
+PAGES = ("label/background", "label/review", "disagreements/background", "progress", "labels")
 
 
 @pytest.fixture

@@ -51,7 +51,6 @@ def test_nothing_without_a_session(pool, client):
         "/",
         "/label/review",
         "/progress",
-        "/agreement",
         "/labels",
         "/disagreements/review",
         "/photo/1",
@@ -219,7 +218,7 @@ def test_names_are_text_wherever_they_are_shown(tmp_path, make_pool, serve, visi
     assert ann.page.inner_text("h1") == NASTY
     assert ann.page.inner_text("#guidance") == NASTY
     base = ann.page.url.split("/label")[0]
-    for path in ("label/background", "disagreements/background", "progress", "agreement", "labels"):
+    for path in ("label/background", "disagreements/background", "progress", "labels"):
         ann.page.goto(f"{base}/{path}")
         ann.page.wait_for_timeout(100)
         found = ann.page.evaluate(

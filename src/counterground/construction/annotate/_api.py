@@ -8,7 +8,6 @@ import shlex
 from sqlite3 import Connection
 from typing import Annotated, Any, Literal
 
-import polars as pl
 from pydantic import Field, TypeAdapter
 
 from counterground.construction.annotate._labels import (
@@ -25,9 +24,8 @@ from counterground.construction.annotate._labels import (
     label_meanings,
 )
 from counterground.construction.annotate._web import Body, Events, Sent, Text, Token, record_each, render
-from counterground.construction.pool import IMPORTED, TASKS, AnnotatorProgress, Disagreement
+from counterground.construction.pool import TASKS, AnnotatorProgress, Disagreement
 from counterground.errors import UsageError
-from counterground.metrics import agreement
 
 _Label = Annotated[str, Field(min_length=1, max_length=200)]
 _Task = Literal["review", "background"]
@@ -223,8 +221,9 @@ def label_page(state: AppState, annotator: str, task: str, mode: str) -> str:
     """Return the page that shows one photo after another; ``mode`` is "label" or "adjudicate"."""
     adjudicating = mode == "adjudicate"
     settled = state.queue.adjudications(task) if adjudicating else []
+    command = f"counterground data label {shlex.quote(state.named)}"
     hints = {
-        "review": f"{_command(state, 'label')} --task background",
+        "review": f"{command} --task background",
         "background": f"counterground discover {shlex.quote(state.named)} --referee MODEL --out BENCHMARK",
     }
     return render(
@@ -239,7 +238,7 @@ def label_page(state: AppState, annotator: str, task: str, mode: str) -> str:
             "adjudications": settled[:_LISTED],
             "adjudicated": len(settled),
             "hint": hints[task],
-            "another": f"{_command(state, 'label')} --task {task} --annotator NAME",
+            "another": f"{command} --task {task} --annotator NAME",
         },
     )
 
@@ -263,24 +262,6 @@ def progress_page(state: AppState, annotator: str) -> str:
 def time_left(person: AnnotatorProgress) -> float | None:
     """Return an estimate of the seconds an annotator still needs, or None if nothing was timed."""
     return None if person.pace is None else person.pace * person.left
-
-
-def agreement_page(state: AppState, annotator: str) -> str:
-    """Return the page with the agreement of annotators, per task, class and label."""
-    votes = state.pool.votes_by_cluster()
-    table = agreement(votes)
-    imported = set(votes.filter(pl.col("annotator") == IMPORTED)["task"])
-    found = {
-        task: {
-            "all": rows.filter(pl.col("class_name").is_null() & pl.col("label").is_null()).to_dicts(),
-            "classes": rows.filter(pl.col("class_name").is_not_null()).to_dicts(),
-            "labels": rows.filter(pl.col("label").is_not_null()).to_dicts(),
-            "imported": task in imported,
-        }
-        for task in TASKS
-        if not (rows := table.filter(pl.col("task") == task)).is_empty()
-    }
-    return render("agreement.html.j2", _shared(state, annotator, "agreement", "") | {"found": found})
 
 
 def labels_page(state: AppState, annotator: str) -> str:
@@ -320,7 +301,3 @@ def _shared(state: AppState, annotator: str, page: str, task: str) -> dict[str, 
         "pool_name": state.pool.root.name,
         "refresh": "",
     }
-
-
-def _command(state: AppState, name: str) -> str:
-    return f"counterground {name} {shlex.quote(state.named)}"

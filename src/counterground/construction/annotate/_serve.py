@@ -44,7 +44,6 @@ def build_app(state: AppState, *, port: int) -> Starlette:
         Route("/label/{task}", auth.page(_task_page(state, "label"))),
         Route("/disagreements/{task}", auth.page(_task_page(state, "adjudicate"))),
         Route("/progress", auth.page(lambda who, _: html(api.progress_page(state, who)))),
-        Route("/agreement", auth.page(lambda who, _: html(api.agreement_page(state, who)))),
         Route("/labels", auth.page(lambda who, _: html(api.labels_page(state, who)))),
         Route("/photo/{row:int}", auth.file(partial(_photo, state))),
         Route("/guide/{place:int}", auth.file(partial(_guide, state))),

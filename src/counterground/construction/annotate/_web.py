@@ -41,7 +41,7 @@ from counterground.arguments import texts
 from counterground.construction.pool import IMPORTED
 from counterground.errors import CounterGroundError, UsageError, first_problem
 from counterground.photos import UnreadablePhoto, image_type, load_photo, name_key
-from counterground.text import decimal, duration, percent
+from counterground.text import duration
 
 LOOPBACK = "127.0.0.1"
 _PORTS = "label_ports"
@@ -335,12 +335,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "decimal": decimal,
-        "duration": duration,
-        "number": "{:,}".format,
-        "percent": percent,
-    }
+    environment.filters |= {"duration": duration, "number": "{:,}".format}
     environment.globals |= {"version": __version__}
     return environment
 
