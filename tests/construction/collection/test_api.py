@@ -1,7 +1,6 @@
 """The API's client against a server in trouble: patient if that helps, clear if it does not."""
 
 import gzip
-import json
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from types import SimpleNamespace
@@ -17,7 +16,6 @@ from counterground.construction.collection._api import (
     PER_PAGE,
     INaturalist,
     ListingState,
-    Query,
     find_place,
     list_page,
     make_query,
@@ -96,34 +94,6 @@ def test_json_that_is_none_is_asked_for_again(server, sleeps, body):
     server.add_taxon("Equus quagga")
     server.trouble("/v1/taxa", body=body, times=1)
     assert [taxon.name for taxon in client(server).search("quagga")] == ["Equus quagga"]
-
-
-def test_answers_of_another_shape_are_an_error_that_says_where(server, sleeps):
-    """A wrong type could otherwise end the command without a word, or reach the pool."""
-    observation = {"id": 7, "photos": [{"id": 5, "url": "https://h.example/5/square.jpg"}]}
-    query = Query((1,), "research", (), None, None, None, 1, "medium")
-    choice = Choice("zebra", (Taxon(1, "Equus"),), "name")
-    wrong = {
-        "results.0.id": {"id": "x"},
-        "results.0.photos.0.id": {"photos": [{"url": "https://h.example/5/square.jpg"}]},
-        "results.0.photos": {"photos": 3},
-        "results.0.taxon": {"taxon": ["Equus"]},
-        "results.0.user.login": {"user": {"login": {}}},
-        "results.0.observed_on": {"observed_on": 5},
-    }
-    for where, change in wrong.items():
-        body = json.dumps({"results": [observation | change], "total_results": 1}).encode()
-        server.trouble("/v1/observations", body=body, content_type="application/json", times=1)
-        with pytest.raises(CounterGroundError, match=rf"iNaturalist API \({where}: "):
-            list_page(client(server), choice, query, ListingState(query.to_setting()))
-    body = json.dumps({"results": [observation], "total_results": 2**70}).encode()
-    server.trouble("/v1/observations", body=body, content_type="application/json", times=1)
-    with pytest.raises(CounterGroundError, match=r"iNaturalist API \(total_results: "):
-        list_page(client(server), choice, query, ListingState(query.to_setting()))
-    body = json.dumps({"results": [{"id": 1, "ancestor_ids": [None]}]}).encode()
-    server.trouble("/v1/taxa", body=body, content_type="application/json", times=1)
-    with pytest.raises(CounterGroundError, match=r"iNaturalist API \(results.0.ancestor_ids.0: "):
-        client(server).search("zebra")
 
 
 @pytest.mark.parametrize(

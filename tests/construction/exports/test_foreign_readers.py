@@ -149,26 +149,6 @@ def test_mlcroissant_finds_nothing_to_complain_of_and_loads_the_records(which, r
             assert (value.decode() if isinstance(value, bytes) else value) == row[name]
 
 
-def test_croissant_without_options_has_no_warnings_either(grouped, tmp_path):
-    import mlcroissant
-
-    export(grouped, tmp_path / "out", formats=["croissant"])
-    loaded = mlcroissant.Dataset(tmp_path / "out" / "croissant.json")
-    assert loaded.metadata.ctx.issues.warnings == set()
-    assert loaded.metadata.conforms_to == ["http://mlcommons.org/croissant/1.0"]
-    assert "https://creativecommons.org/licenses/by-nc/4.0/" in loaded.metadata.license
-
-
-def test_croissant_hashes_find_a_changed_manifest(grouped, tmp_path):
-    import mlcroissant
-
-    export(grouped, tmp_path / "out", formats=["croissant"])
-    manifest = tmp_path / "out" / "photos.parquet"
-    pl.read_parquet(manifest).head(3).write_parquet(manifest)
-    with pytest.raises(Exception, match=r"Download\(photos\.parquet\)"):
-        list(mlcroissant.Dataset(tmp_path / "out" / "croissant.json").records("photos"))
-
-
 @pytest.mark.parametrize("form", ["counteranimal", "parquet", "webdataset", "croissant"])
 def test_the_lines_of_the_card_run(form, grouped, tmp_path, monkeypatch):
     export(grouped, tmp_path / "out", formats=[form])

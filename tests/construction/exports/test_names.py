@@ -161,17 +161,3 @@ def test_unsafe_paths_are_renamed_which_is_said(one_photo, tmp_path):
     kept = replace(benchmark, photos=frame.filter(pl.col("path") == "a_b/1.jpg"))
     assert export(kept, tmp_path / "kept", formats=["parquet"]).notes == ()
     assert read_benchmark(tmp_path / "kept").version == kept.version
-
-
-def test_photos_of_one_name_stay_in_the_folder_of_their_class(one_photo, tmp_path):
-    paths = [f"{number}/photo.jpg" for number in range(4)]
-    for path in paths:
-        (tmp_path / "source" / path).parent.mkdir(parents=True)
-        (tmp_path / "source" / path).write_bytes(one_photo.read_bytes())
-    frame = pl.DataFrame({"path": paths, "photo_id": photo_id(one_photo)}).with_columns(
-        class_index=pl.lit(0, pl.Int32), class_name=pl.lit("hen"), licence=pl.lit("cc0")
-    )
-    benchmark = Benchmark("same", tmp_path / "source", frame, LabelSpace("benchmark", ("hen",), (8,)))
-    export(benchmark, tmp_path / "out", formats=["counteranimal"])
-    assert len(list(tmp_path.glob("out/8 hen/*.jpg"))) == 4
-    assert [entry.name for entry in (tmp_path / "out").iterdir() if entry.is_dir()] == ["8 hen"]

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import shutil
-import tarfile
 from dataclasses import replace
 
-import numpy as np
 import polars as pl
 import pytest
-from PIL import Image
 
 from counterground.construction.exports import FORMATS, _layout, export
 from counterground.errors import CounterGroundError, UsageError
@@ -118,16 +114,6 @@ def test_masks_survive_in_folders_of_their_own(masked, form, tmp_path, tree):
             assert back.photo_path(new).read_bytes() == masked.photo_path(old).read_bytes()
 
 
-@pytest.mark.parametrize("name", ["hen.json", f"hen.{'z' * 120}"])
-def test_a_mask_is_an_image_in_a_shard_whatever_its_name(masked, name, tmp_path):
-    masked.photo_path(masked.photos["mask"][0]).rename(masked.root / name)
-    odd = replace(masked, photos=masked.photos.head(1).with_columns(mask=pl.lit(name)))
-    export(odd, tmp_path / "out", formats=["webdataset"])
-    with tarfile.open(tmp_path / "out" / "masked-000000.tar") as tar:
-        assert tar.getnames() == ["0000000.jpg", "0000000.json", "0000000.mask.png"]
-    assert read_benchmark(tmp_path / "out").photos["mask"].to_list() == [name]
-
-
 def test_masks_are_left_behind_by_the_layout_and_that_is_said(masked, tmp_path):
     report = export(masked, tmp_path / "out", formats=["counteranimal"])
     assert report.notes == ("Left out 5 masks: this layout cannot hold them.",)
@@ -162,25 +148,6 @@ def test_shards_keep_to_their_size_and_order(grouped, form, tmp_path, monkeypatc
     }
     assert shards == expected[form]
     assert_same(read_benchmark(tmp_path / "out"), grouped)
-
-
-def test_a_photo_larger_than_a_shard_gets_one_of_its_own(tmp_path, grouped, monkeypatch):
-    monkeypatch.setattr(_layout, "SHARD_MEGABYTES", 1)
-    root = tmp_path / "large"
-    root.mkdir()
-    for number in range(3):
-        out = io.BytesIO()
-        noise = np.random.default_rng(number).integers(0, 256, (700, 700, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(out, "PNG")  # 1.5 MB
-        (root / f"{number}.png").write_bytes(out.getvalue())
-    frame = grouped.photos.head(3).with_columns(
-        path=pl.Series([f"{number}.png" for number in range(3)]),
-        photo_id=pl.Series([photo_id(root / f"{number}.png") for number in range(3)]),
-    )
-    large = replace(grouped, root=root, photos=frame)
-    export(large, tmp_path / "out", formats=["webdataset"])
-    assert len(list((tmp_path / "out").glob("*.tar"))) == 3
-    assert_same(read_benchmark(tmp_path / "out"), large)
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -8,8 +8,6 @@ import subprocess
 import sys
 
 import datasets
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from dataset_hub import Hub
 from PIL import Image
@@ -177,17 +175,6 @@ def test_rows_without_a_readable_image_are_listed(tmp_path, files):
         ("all, row 2", "truncated"),
         ("all, row 3", "the source has no data for it"),
     ]
-
-
-def test_a_place_longer_than_any_name_is_no_file(tmp_path, files):
-    rows = {"image": [{"bytes": None, "path": "a" * 300}, {"bytes": files[0].read_bytes(), "path": None}]}
-    table = pa.table(rows).replace_schema_metadata(
-        datasets.Features({"image": datasets.Image()}).arrow_schema.metadata
-    )
-    (tmp_path / "parquet").mkdir()
-    pq.write_table(table, tmp_path / "parquet" / "train.parquet")
-    report = import_photos(tmp_path / "pool", f"hf:{tmp_path / 'parquet'}", ImportOptions(class_name="zebra"))
-    assert (report.added, [one.reason for one in report.rejected]) == (1, ["the source has no data for it"])
 
 
 def test_what_cannot_be_loaded_is_one_line(tmp_path):

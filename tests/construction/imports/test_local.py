@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import shutil
 import signal
@@ -521,17 +520,6 @@ def test_kill_at_any_moment_loses_nothing(tmp_path):
     assert len(photos) == len(decisions) == 300
     assert verdicts["label"].value_counts().sort("label").rows() == [("grass", 150), ("road", 150)]
     assert len([file for file in files.iterdir() if not file.name.startswith(".")]) == 300
-
-
-def test_a_photo_too_strange_for_its_suffix_gets_the_right_one(tmp_path):
-    out = io.BytesIO()
-    Image.new("RGB", (30, 20), "red").save(out, "PNG")
-    (tmp_path / "trip").mkdir()
-    (tmp_path / "trip" / "a.jpg").write_bytes(out.getvalue())
-    import_photos(tmp_path / "pool", tmp_path / "trip", ImportOptions(class_name="zebra"))
-    photos = everything(tmp_path / "pool")[0]
-    assert photos["path"][0].endswith(".png")
-    assert (tmp_path / "pool" / photos["path"][0]).read_bytes() == out.getvalue()
 
 
 def test_names_do_not_speak_to_the_terminal(tmp_path, capsys, monkeypatch):

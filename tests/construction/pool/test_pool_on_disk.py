@@ -26,18 +26,6 @@ def test_other_folders_are_no_pools(tmp_path):
         open_pool(tmp_path)
 
 
-def test_a_pool_that_another_process_makes_meanwhile_is_opened(tmp_path, monkeypatch):
-    """Between the look for a pool and the look for other files; only in there does its order show."""
-
-    def meanwhile(root):
-        monkeypatch.undo()
-        open_pool(root, create=True).close()
-
-    monkeypatch.setattr("counterground.construction.pool._store.check_writable", meanwhile)
-    with open_pool(tmp_path, create=True) as pool:
-        assert pool.photos().is_empty()
-
-
 def test_another_programs_database_is_refused(tmp_path):
     with sqlite3.connect(tmp_path / "decisions.sqlite") as raw:
         raw.execute("CREATE TABLE bookmarks (url)")
@@ -48,22 +36,6 @@ def test_another_programs_database_is_refused(tmp_path):
 
     with sqlite3.connect(tmp_path / "decisions.sqlite") as raw:
         assert raw.execute("PRAGMA journal_mode").fetchone() == ("delete",)
-
-
-@pytest.mark.parametrize("sql", ["DROP TABLE signal", "ALTER TABLE photo DROP COLUMN mask"])
-def test_what_a_pool_lacks_is_one_line(pool, sql):
-    pool.close()
-    with sqlite3.connect(pool.root / "decisions.sqlite") as raw:
-        raw.execute(sql)
-    with pytest.raises(CounterGroundError, match=r"decisions\.sqlite: it is damaged"):
-        read_all(pool.root)
-
-
-def read_all(root):
-    changed = open_pool(root)
-    changed.background_labels()
-    changed.signals()
-    changed.freeze()
 
 
 @pytest.mark.parametrize("copied", [False, True])
