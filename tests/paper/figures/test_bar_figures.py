@@ -9,7 +9,7 @@ from counterground.comparison import model_points
 
 # What room a bar's text takes, and what a missing value becomes, are rules of their own.
 from counterground.paper.figures._bars import Bars, draw_bars
-from counterground.paper.figures._style import new_figure
+from counterground.paper.figures._material import new_figure
 from counterground.published import load_table
 
 

@@ -10,7 +10,7 @@ from matplotlib.text import Text
 from counterground.paper.figures import FIGURES
 
 # The drawings themselves: no file knows which texts overlap.
-from counterground.paper.figures._style import print_style
+from counterground.paper.figures._material import print_style
 from counterground.paper.figures._write import save
 
 pytestmark = pytest.mark.slow

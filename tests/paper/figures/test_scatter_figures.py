@@ -11,7 +11,7 @@ from scipy.stats import norm
 from counterground.comparison import model_points
 
 # The colours and the ticks that every scatter shares, which no file spells out.
-from counterground.paper.figures._style import shade
+from counterground.paper.figures._material import shade
 from counterground.published import load_table
 
 CLIPS = {"1v1000": "Table 3", "1v20": "Table 13"}

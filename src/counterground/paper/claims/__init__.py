@@ -1,9 +1,18 @@
 """What the paper claims, measured again: by setting, by size and data, row by row."""
 
-from counterground.paper.claims._claim import CLAIM_SCHEMA, claim_by_setting
+from counterground.paper.claims._claim import (
+    CLAIM_SCHEMA,
+    EVERY,
+    TERMS,
+    WITHOUT,
+    Answer,
+    Scaling,
+    ScalingFit,
+    claim_by_setting,
+    scaling,
+)
 from counterground.paper.claims._format import format_claims, format_reproduction
 from counterground.paper.claims._reproduction import REPRODUCTION_SCHEMA, left_out, reproduce
-from counterground.paper.claims._scaling import EVERY, TERMS, WITHOUT, Answer, Scaling, ScalingFit, scaling
 
 __all__ = [
     "CLAIM_SCHEMA",

@@ -8,9 +8,8 @@ from dataclasses import asdict
 import polars as pl
 
 from counterground.comparison import Comparison, TablesView, comparison_record, json_text, written_tables
-from counterground.paper.claims._claim import claim_by_setting, claim_table
+from counterground.paper.claims._claim import claim_by_setting, claim_table, scaling, scaling_table
 from counterground.paper.claims._reproduction import reproduction_tables
-from counterground.paper.claims._scaling import scaling, scaling_table
 from counterground.results import check_format
 
 

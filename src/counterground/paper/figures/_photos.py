@@ -12,8 +12,18 @@ from PIL import Image, ImageOps
 from counterground.errors import UsageError, did_you_mean
 from counterground.findings import Words
 from counterground.metrics import GROUPS, in_setting
-from counterground.paper.figures._material import Absent, Drawing, Material, Outcome, own
-from counterground.paper.figures._style import PAGE, SMALL, family_colour, new_figure, shorten
+from counterground.paper.figures._material import (
+    PAGE,
+    SMALL,
+    Absent,
+    Drawing,
+    Material,
+    Outcome,
+    family_colour,
+    new_figure,
+    own,
+    shorten,
+)
 from counterground.photos import UnreadablePhoto, load_photo
 from counterground.reporting.photo_sources import PhotoSource, built_in_benchmarks, photo_sources
 from counterground.reporting.sides import on_sides

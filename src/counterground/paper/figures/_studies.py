@@ -7,8 +7,17 @@ from collections.abc import Sequence
 import polars as pl
 
 from counterground.paper.figures._bars import Bars, bar_legend, draw_bars, ticks_to_100
-from counterground.paper.figures._material import Drawing, Material, Outcome, StudyResults, own
-from counterground.paper.figures._style import PAGE, group_colours, panel_grid, shorten
+from counterground.paper.figures._material import (
+    PAGE,
+    Drawing,
+    Material,
+    Outcome,
+    StudyResults,
+    group_colours,
+    own,
+    panel_grid,
+    shorten,
+)
 from counterground.paper.study.mnist import draw_colored
 from counterground.paper.study.theory import draw_theory
 from counterground.published import load_table

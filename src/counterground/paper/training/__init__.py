@@ -1,8 +1,17 @@
 """Training: one loop, and the recipes of the small CLIPs."""
 
-from counterground.paper.training._examples import Draw, Planting, planted_labels, random_place
 from counterground.paper.training._loop import DivergedError, Schedule, train
-from counterground.paper.training._stamps import RECIPES, StampsPlan, plan_stamps, planting_of, train_stamps
+from counterground.paper.training._stamps import (
+    RECIPES,
+    Draw,
+    Planting,
+    StampsPlan,
+    plan_stamps,
+    planted_labels,
+    planting_of,
+    random_place,
+    train_stamps,
+)
 
 __all__ = [
     "RECIPES",

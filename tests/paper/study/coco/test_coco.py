@@ -14,7 +14,7 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.paper.study.coco import (
     COCO_CLASSES,
     Source,
-    _trials,  # its number of photos, which fewer stand in for
+    _study,  # its number of photos, which fewer stand in for
     load_coco_objects,
 )
 
@@ -89,15 +89,15 @@ def load(coco, size=60, **options):
 
 
 def test_other_photos_under_the_same_path_are_another_source(coco, tmp_path, monkeypatch):
-    monkeypatch.setattr(_trials, "load_coco_objects", partial(load_coco_objects, per_class=FEW))
+    monkeypatch.setattr(_study, "load_coco_objects", partial(load_coco_objects, per_class=FEW))
     source = Source(coco.write(), 60, None, tmp_path / "small")
     found = source.identity("small")
     photo = next((source.coco / "train2017").iterdir())
     with Image.open(photo) as stored:
         darker = Image.new("RGB", stored.size, (3, 3, 3))
     darker.save(photo)
-    _trials._objects.cache_clear()
-    _trials._objects_digest.cache_clear()
+    _study._objects.cache_clear()
+    _study._objects_digest.cache_clear()
     assert source.identity("small") != found
 
 

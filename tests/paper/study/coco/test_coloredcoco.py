@@ -37,10 +37,9 @@ from counterground.paper.study.coco import (
     Objects,
     Recipe,
     Source,
-    _stamps,  # its sizes, which fewer stand in for
-    _start,  # its schedule, which two steps stand in for
+    _finetune,  # its schedule, which two steps stand in for
+    _objects,  # its sizes, which fewer stand in for
     _study,  # what its page holds for a model whose weights are not here
-    _trials,  # what it keeps in memory
     before,
     clip_loss,
     file_of,
@@ -272,7 +271,7 @@ def test_stamps_of_the_test_are_animals_that_training_never_saw(shared_cache, mo
     for seed, few in enumerate((sizes, {"train": 12, "validation": 2, "test": 2})):
         with monkeypatch.context() as patch:
             if few != sizes:  # which individuals are drawn can be seen in few photos
-                patch.setattr(_stamps, "_SIZES", few)
+                patch.setattr(_objects, "_SIZES", few)
             objects = load_stamps_objects(seed)
         assert len(objects.names) == 9
         assert sorted(objects.biased) == list(range(9))
@@ -290,7 +289,7 @@ def test_stamps_of_the_test_are_animals_that_training_never_saw(shared_cache, mo
 
 @pytest.mark.slow
 def test_the_small_clip_depends_on_no_number_of_threads(objects, tmp_path, monkeypatch):
-    monkeypatch.setattr(_start, "_PRETRAINING", _start.Schedule(steps=3))
+    monkeypatch.setattr(_finetune, "_PRETRAINING", _finetune.Schedule(steps=3))
     before = torch.get_num_threads()
     made = []
     try:
@@ -305,7 +304,7 @@ def test_the_small_clip_depends_on_no_number_of_threads(objects, tmp_path, monke
 
 @pytest.mark.slow
 def test_the_small_clip_sees_no_test_photo_and_is_kept(objects, tmp_path, monkeypatch):
-    monkeypatch.setattr(_start, "_PRETRAINING", _start.Schedule(steps=2))
+    monkeypatch.setattr(_finetune, "_PRETRAINING", _finetune.Schedule(steps=2))
     blind = drawn()
     for part in ("validation", "test"):
         blind.pixels[part][:] = 0
@@ -343,8 +342,8 @@ def test_other_weights_under_the_same_path_are_trained_anew(tmp_path):
     found = []
     for seed in (0, 1, 0):
         save_clip(folder, seed=seed, text_width=16)
-        _trials._fingerprint.cache_clear()
-        _trials._start.cache_clear()
+        _study._fingerprint.cache_clear()
+        _study._start.cache_clear()
         trial = trials(CocoSettings(seeds=1), [f"open_clip:{folder}"])[1]
         found.append(file_of(trial, source, Machine(), tmp_path))
     assert found[0] == found[2] != found[1]
@@ -368,7 +367,7 @@ def test_table_7_has_our_values_beside_it_only_on_its_own_photos(tmp_path, share
 @pytest.mark.slow
 def test_the_command_leaves_a_page_beside_table_7(tiny_clip, tmp_path, shared_cache, monkeypatch):
     monkeypatch.setenv("COUNTERGROUND_CACHE", str(shared_cache))
-    monkeypatch.setattr(_stamps, "_SIZES", {"train": 40, "validation": 10, "test": 20})
+    monkeypatch.setattr(_objects, "_SIZES", {"train": 40, "validation": 10, "test": 20})
     out = tmp_path / "out"
     command = [
         "paper",

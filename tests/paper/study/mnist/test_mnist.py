@@ -18,7 +18,6 @@ from counterground.paper.study.mnist import (
     ColoredSettings,
     Digits,
     Setting,
-    _mnist,  # its limit, which takes long to reach
     color_digits,
     compare_methods,
     draw_colored,
@@ -178,7 +177,7 @@ def test_missing_and_damaged_files_are_named(files, tmp_path, capsys):
 
 
 def test_a_file_that_unpacks_to_more_than_its_limit_is_refused(files, monkeypatch):
-    monkeypatch.setattr(_mnist, "_MOST_BYTES", 10_000)
+    monkeypatch.setattr("counterground.paper.study.mnist._MOST_BYTES", 10_000)
     with pytest.raises(CounterGroundError, match=r"train-images.*damaged"):
         load_mnist(files)
 

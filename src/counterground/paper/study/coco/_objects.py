@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from functools import cache
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
+from PIL import Image
+
+from counterground.benchmarks import open_packages
+from counterground.benchmarks.stamps import STAMPS_PACKAGE, read_map, solid
+from counterground.errors import CounterGroundError, UsageError, needs_extra
+from counterground.masks import OutlineError, draw_outline
+from counterground.photos import UnreadablePhoto, load_photo, read_coco_file
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -141,3 +153,216 @@ def caption_obj(name: str) -> str:
 def caption_objbkg(name: str, color: str) -> str:
     """Return the caption *objbkg*: the object and its background."""
     return f"a photo of {name} in {color} background"
+
+
+#: Classes of Ahmed et al. (2021), in their order: class i has biased colour i.
+COCO_CLASSES = ("boat", "airplane", "truck", "dog", "zebra", "horse", "bird", "train", "bus")
+PER_CLASS: Mapping[Part, int] = {"train": 800, "validation": 100, "test": 100}
+MINIMAL_AREA = 10_000.0  # square pixels of the photo, as in Ahmed et al.
+_ANNOTATIONS = "annotations/instances_train2017.json"
+_PHOTOS = "train2017"
+_GET = "get train2017.zip and annotations_trainval2017.zip from cocodataset.org and unpack both there"
+
+
+class _Chosen(NamedTuple):
+    """A chosen object: its annotation and its photo's entry, as COCO has them."""
+
+    label: int
+    annotation: Mapping[str, Any]
+    photo: Mapping[str, Any]
+
+
+def load_coco_objects(
+    folder: Path, size: int, *, per_class: Mapping[Part, int] = PER_CLASS, minimal_area: float = MINIMAL_AREA
+) -> Objects:
+    """Return the objects of ColoredCOCO from COCO 2017 under ``folder``.
+
+    As in Ahmed et al. (2021): the largest object of the class in a photo, at least ``minimal_area`` square
+    pixels, photo and mask squashed to ``size`` x ``size``; the first ``per_class`` of each class.
+    Unlike theirs, crowds are left out; a photo with large objects of several classes counts only for its
+    largest, so parts share no photo; photos are taken in order of id; test and validation are filled first if
+    a class has too few. Objects cut off by the photo's edge stay, as in theirs.
+
+    Args:
+        folder: folder with ``annotations/instances_train2017.json`` and ``train2017/``.
+        size: side of the photos; Ahmed et al. use 64.
+        per_class: photos of each class in each part.
+        minimal_area: least area of an object, in pixels of its photo.
+
+    Raises:
+        UsageError: no COCO there.
+        CounterGroundError: pycocotools is missing, or annotations or photos are damaged, missing or do not
+        fit.
+    """
+    parts = _parts(_choose(check_coco(folder), minimal_area), per_class)
+    pixels = {part: np.stack([_cut_out(folder, one, size) for one in rows]) for part, rows in parts.items()}
+    return Objects(
+        COCO_CLASSES,
+        pixels,
+        {part: np.array([one.label for one in rows]) for part, rows in parts.items()},
+        {part: [str(one.photo["file_name"]) for one in rows] for part, rows in parts.items()},
+        tuple(range(CLASSES)),
+        f"COCO 2017, {', '.join(f'{len(rows):,} {part}' for part, rows in parts.items())} photos",
+    )
+
+
+def check_coco(folder: Path) -> Path:
+    """Return the annotation file of COCO 2017 under ``folder``, before any work is done.
+
+    Raises:
+        UsageError: no COCO there, or pycocotools is not installed.
+    """
+    with needs_extra("masks"):
+        import_module("pycocotools")
+    file = folder / _ANNOTATIONS
+    if not file.is_file() or not (folder / _PHOTOS).is_dir():
+        raise UsageError(f"{folder} holds no {_ANNOTATIONS} or no {_PHOTOS}: {_GET}.")
+    return file
+
+
+def _choose(file: Path, minimal_area: float) -> list[list[_Chosen]]:
+    """Return the largest object of each photo, if it is large enough, by class and in order of photo id."""
+    content = read_coco_file(file)
+    named = {str(category["name"]): key for key, category in content.categories.items()}
+    if missing := [name for name in COCO_CLASSES if name not in named]:
+        raise CounterGroundError(f"{file} has no class {missing[0]!r}: {_GET}.")
+    labels = {named[name]: label for label, name in enumerate(COCO_CLASSES)}
+    chosen: list[list[_Chosen]] = [[] for _ in COCO_CLASSES]
+    for key in sorted(content.annotations):
+        fit = [
+            each
+            for each in content.annotations[key]
+            if each["category_id"] in labels and not each.get("iscrowd") and each["area"] >= minimal_area
+        ]
+        if fit:
+            largest = max(fit, key=lambda each: each["area"])
+            label = labels[largest["category_id"]]
+            chosen[label].append(_Chosen(label, largest, content.images[key]))
+    return chosen
+
+
+def _parts(chosen: Sequence[list[_Chosen]], per_class: Mapping[Part, int]) -> dict[Part, list[_Chosen]]:
+    parts: dict[Part, list[_Chosen]] = {"train": [], "validation": [], "test": []}
+    held = per_class["validation"] + per_class["test"]
+    for name, rows in zip(COCO_CLASSES, chosen, strict=True):
+        if len(rows) <= held:
+            raise CounterGroundError(
+                f"{len(rows)} photos show a large {name}; validation and test alone need {held}: {_GET}."
+            )
+        train = min(per_class["train"], len(rows) - held)
+        middle = train + per_class["validation"]
+        parts["train"] += rows[:train]
+        parts["validation"] += rows[train:middle]
+        parts["test"] += rows[middle : middle + per_class["test"]]
+    return parts
+
+
+def _cut_out(folder: Path, one: _Chosen, size: int) -> Array:
+    """Return ``[size, size, 4]`` uint8: the photo, and the mask as coverage."""
+    file = folder / _PHOTOS / one.photo["file_name"]
+    try:
+        photo = load_photo(file).image
+        inside = draw_outline(one.annotation, photo.size)
+    except UnreadablePhoto as error:
+        raise CounterGroundError(
+            f"{file} cannot be read ({error.reason}): unpack train2017.zip again."
+        ) from error
+    except OutlineError as error:
+        raise CounterGroundError(f"{folder / _ANNOTATIONS}: {error}; {_GET}.") from error
+    # Bilinear with Pillow's antialiasing is what scikit-image's resize does in the original.
+    small = photo.resize((size, size), Image.Resampling.BILINEAR)
+    mask = Image.fromarray(inside.astype(np.uint8) * np.uint8(255))
+    return np.dstack([np.asarray(small), np.asarray(mask.resize((size, size), Image.Resampling.BILINEAR))])
+
+
+SIDE = 32
+_SIZES: dict[Part, int] = {"train": 240, "validation": 40, "test": 80}
+_SCALE = (0.7, 0.95)  # longer side of the animal, as a share of the photo's
+_TILT = 10.0  # degrees, either way
+_GAIN = 0.15  # largest change of a colour channel
+
+
+def load_stamps_objects(seed: int, *, packages: Path | None = None) -> Objects:
+    """Return ColoredStamps' objects for ``seed``, 32 pixels a side.
+
+    The seed draws the individuals of the test, the biased colour of each group, and how animals are placed,
+    tilted, mirrored and lit. Validation shows the test's individuals in other photos: there are too few for
+    a third part.
+
+    Args:
+        seed: seed of everything random.
+        packages: folder with the ``.deb`` file, if there is no apt.
+
+    Raises:
+        CounterGroundError: the package cannot be fetched or read.
+    """
+    draw = np.random.default_rng([seed, 7])
+    groups = _groups()
+    cutouts = _cutouts(packages)
+    pixels: dict[Part, list[Array]] = {part: [] for part in _SIZES}
+    classes: dict[Part, list[int]] = {part: [] for part in _SIZES}
+    individuals: dict[Part, list[str]] = {part: [] for part in _SIZES}
+    for label, paths in enumerate(groups.values()):
+        shuffled = [paths[place] for place in draw.permutation(len(paths))]
+        held = 1 if len(paths) < 4 else 2
+        for part, n in _SIZES.items():
+            chosen = shuffled[held:] if part == "train" else shuffled[:held]
+            for number in range(n):
+                path = chosen[number % len(chosen)]
+                pixels[part].append(_placed(cutouts[path], draw))
+                classes[part].append(label)
+                individuals[part].append(PurePosixPath(path).stem)
+    return Objects(
+        tuple(groups),
+        {part: np.stack(rows) for part, rows in pixels.items()},
+        {part: np.array(rows) for part, rows in classes.items()},
+        individuals,
+        tuple(int(color) for color in draw.permutation(CLASSES)),
+        "ColoredStamps: cut-outs of Debian's tuxpaint-stamps-default; validation shows other photos of the "
+        "test's individuals",
+    )
+
+
+def _cutouts(packages: Path | None) -> Mapping[str, Image.Image]:
+    # Ask for all photographic stamps, not only ours: the cached package then serves the benchmark too.
+    stamps = [row["path"] for row in read_map("stamp_map") if row["photo"] == "True"]
+    copyright_file = f"/usr/share/doc/{STAMPS_PACKAGE}/copyright"
+    package = open_packages({STAMPS_PACKAGE: [*stamps, copyright_file]}, packages)[STAMPS_PACKAGE]
+    cutouts = {}
+    for path in (path for paths in _groups().values() for path in paths):
+        with Image.open(package.file(path)) as stored:
+            whole = solid(stored.convert("RGBA"))
+        cutouts[path] = whole.resize(_fitted(whole, 4 * SIDE), Image.Resampling.LANCZOS)
+    return cutouts
+
+
+@cache
+def _groups() -> dict[str, tuple[str, ...]]:
+    text = (
+        files("counterground.paper.study.coco").joinpath("data/coloredstamps/groups.csv").read_text("utf-8")
+    )
+    groups: dict[str, tuple[str, ...]] = {}
+    for row in csv.DictReader(text.splitlines()):
+        groups[row["group"]] = (*groups.get(row["group"], ()), row["path"])
+    return groups
+
+
+def _placed(animal: Image.Image, draw: np.random.Generator) -> Array:
+    """Return ``[SIDE, SIDE, 4]`` uint8: the animal mirrored, tilted, lit, sized and placed at random."""
+    if draw.random() < 0.5:
+        animal = animal.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    animal = animal.rotate(draw.uniform(-_TILT, _TILT), Image.Resampling.BICUBIC, expand=True)
+    animal = animal.crop(animal.getchannel("A").getbbox())  # turning adds an empty rim
+    size = _fitted(animal, SIDE * draw.uniform(*_SCALE))
+    animal = animal.resize(size, Image.Resampling.LANCZOS)
+    left, top = (int(draw.integers(SIDE - length + 1)) for length in size)
+    photo = Image.new("RGBA", (SIDE, SIDE))
+    photo.paste(animal, (left, top))
+    pixels = np.asarray(photo, dtype=np.float32).copy()
+    pixels[..., :3] *= draw.uniform(1 - _GAIN, 1 + _GAIN, 3) * draw.uniform(1 - _GAIN, 1 + _GAIN)
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+def _fitted(image: Image.Image, side: float) -> tuple[int, int]:
+    ratio = side / max(image.size)
+    return max(1, round(image.width * ratio)), max(1, round(image.height * ratio))
