@@ -60,6 +60,9 @@ for words in json.loads(sys.argv[1]):
 CLIP = "counterground:stamps-biased"
 RUN = ["-m", CLIP, "--label-space", "benchmark"]
 WORKING = {
+    "import": ["data", "import", "new", "photos"],
+    "pool": ["data", "pool", "pool"],
+    "export a pool": ["data", "export", "pool", "--format", "parquet", "--private", "--out", "pool-out"],
     "scores": ["scores", "run"],
     "compare": ["compare", "run", "--published"],
     "check": ["check", "run", "--min-accuracy", "0"],
@@ -93,7 +96,6 @@ REFUSED = {
     ),
     "study coloredcoco": ("paper", ["paper", "study", "coloredcoco", "--quick", "--out", "coco"]),
     "collect": ("data", ["data", "collect", "new", "-c", "zebra"]),
-    "import": ("data", ["data", "import", "new", "photos"]),
     "curate": ("data", ["data", "curate", "pool"]),
     "swap": ("masks", ["swap", "photos", *RUN, "--out", "swapped"]),
     "masks": ("masks", ["data", "masks", "photos", "--from", "grabcut", "--inset", "10", "--out", "masks"]),
@@ -112,13 +114,8 @@ REFUSED = {
         ],
     ),
     "label": ("data", ["data", "label", "pool", "--annotator", "ann", "--no-open"]),
-    "pool": ("data", ["data", "pool", "pool"]),
     "benchmarks get": ("web", ["benchmarks", "get", "counteranimal"]),
-    "a pool that is exported": (
-        "data",
-        ["data", "export", "pool", "--format", "parquet", "--out", "from-pool"],
-    ),
-    "a pool that is evaluated": ("data", ["evaluate", "pool", "-m", CLIP, "--out", "from-pool"]),
+    "a pool that is evaluated": ("models", ["evaluate", "pool", "-m", CLIP, "--out", "from-pool"]),
     "EfficientNet-Lite": ("lite", ["evaluate", "photos", "-m", "efficientnet-lite0", "--out", "lite"]),
     "transformers": ("hf", ["evaluate", "photos", "-m", "hf:nobody/nothing", "--out", "hf"]),
     "a cluster": ("ray", ["evaluate", "photos", *RUN, "--engine", "ray", "--out", "ray"]),

@@ -43,7 +43,7 @@ from counterground.construction.pool import (
     is_pool,
     open_pool,
 )
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, needs_extra
 from counterground.files import cache_dir, file_lock
 from counterground.http import Budget, DownloadSettings, Waiting, refuse_long_wait
 from counterground.progress import ProgressBar, progress_bar
@@ -198,7 +198,7 @@ class Session:
 @contextmanager
 def open_session(options: CollectOptions) -> Iterator[Session]:
     """Yield the service that ``options`` name, and close it at the end."""
-    with progress_bar("", shown=options.show_progress) as bar:
+    with needs_extra("data"), progress_bar("", shown=options.show_progress) as bar:
         budget = open_budget(options)
         api = INaturalist(options, budget, bar.note)
         try:
