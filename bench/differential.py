@@ -36,7 +36,18 @@ CLIP_LOOPS = {"clip-benchmark": "CLIP_benchmark 1.6.2", "openclip": "OpenCLIP's 
 def ours(folder: Path, photos: Path, spec: str, runtime: str, *options: str) -> dict[str, tuple[int, str]]:
     """Return the predicted index and name of each file."""
     out = folder / "run"
-    command = ["evaluate", photos, "-m", spec, "--runtime", runtime, "--out", out, "--overwrite", "--quiet"]
+    command = [
+        "evaluate",
+        photos,
+        "-m",
+        spec,
+        "-X",
+        f"runtime={runtime}",
+        "--out",
+        out,
+        "--overwrite",
+        "--quiet",
+    ]
     subprocess.run(
         [sys.executable, "-m", "counterground", *command, "--no-photos", *options],
         check=True,

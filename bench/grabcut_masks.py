@@ -16,8 +16,9 @@ import polars as pl
 from PIL import Image, ImageDraw
 
 import counterground as cg
-from counterground.masks import Masks, MaskSettings, make_masks
+from counterground.masks import Masks, make_masks
 from counterground.photos import BOX, Benchmark, sample_photos
+from counterground.settings import MaskSettings
 
 WAYS = {
     "true box": MaskSettings(refine="none"),

@@ -67,8 +67,9 @@ def evaluate(manifest: Path, out: Path) -> None:
     """Evaluate the photos of a manifest and print the peak memory in MB and the seconds."""
     import torch
 
-    from counterground.inference import Settings, evaluate_models
+    from counterground.inference import evaluate_models
     from counterground.photos import read_benchmark
+    from counterground.settings import Settings
 
     torch.set_num_threads(1)
     start = time.perf_counter()

@@ -19,8 +19,9 @@ os.environ["OMP_NUM_THREADS"] = "1"  # for this process, and so for each worker
 
 from _pairs import Run, here, paired, publish
 from counterground.benchmarks import open_benchmark
-from counterground.inference import Settings, evaluate_models
+from counterground.inference import evaluate_models
 from counterground.photos import Benchmark, sample_photos
+from counterground.settings import Settings
 
 PHOTOS = int(sys.argv[1]) if len(sys.argv) > 1 else 1024
 MODEL = "efficientnet-lite0"

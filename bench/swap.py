@@ -93,8 +93,9 @@ def average_colour() -> tuple:
 
 def plan(manifest: Path, per_label: int):
     """Return the composites: every object on photos of every label."""
-    from counterground.composites import SwapSettings, plan_swap
+    from counterground.composites import plan_swap
     from counterground.photos import read_benchmark
+    from counterground.settings import SwapSettings
 
     settings = SwapSettings(kinds=("same", "other"), backgrounds_per_label=per_label)
     return plan_swap(read_benchmark(manifest), settings).benchmark
@@ -104,8 +105,9 @@ def stream(manifest: Path, per_label: int) -> None:
     """Print the number of composites, and the MB that a run over them adds to the peak of some photos."""
     import torch
 
-    from counterground.inference import Settings, evaluate_models
+    from counterground.inference import evaluate_models
     from counterground.photos import read_benchmark, sample_photos
+    from counterground.settings import Settings
 
     torch.set_num_threads(1)
     settings = Settings(label_space="benchmark")

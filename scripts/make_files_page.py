@@ -212,7 +212,7 @@ RECORDS = {
     "referee": "model that chose the pairs of backgrounds, or the names of several; null: people chose them",
     "split": "`half`: pairs were chosen on photos other than these; `none`: on the same photos; `swap`: each "
     "half of the photos is in pairs that the other half chose",
-    "min_drop": "points by which the accuracy of a class had to differ between backgrounds",
+    "min_drop": "fraction by which the accuracy of a class had to differ between backgrounds",
     "discovered_from": "`name@version` of the benchmark that was searched",
     "origin": "name of the benchmark before any discovery",
     "earlier_referees": "models that had chosen pairs before, first to last",

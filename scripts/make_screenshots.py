@@ -85,7 +85,7 @@ def make_report(folder: Path) -> Path:
                 picture = draw(animal, place, number).resize((400, 300))
                 picture.save(target / f"{number:02d}.jpg", quality=88)
     run = cg.evaluate(root, MODELS, out=folder / "run")
-    return cg.write_report([run], folder / "report.html", benchmarks=[open_benchmark(root)])
+    return cg.report([run], folder / "report.html", benchmarks=[open_benchmark(root)])
 
 
 @contextmanager

@@ -281,8 +281,8 @@ def test_a_loop_of_links_is_one_line(tmp_path, capsys):
     for arguments in (
         ["evaluate", tmp_path / "loop", "-m", "efficientnet-lite0", "--out", tmp_path / "run"],
         ["evaluate", tmp_path / "photos", "-m", "efficientnet-lite0", "--out", tmp_path / "loop/run"],
-        ["data", "import", tmp_path / "pool", tmp_path / "loop"],
-        ["data", "import", tmp_path / "loop/pool", tmp_path / "photos"],
+        ["data", "import", tmp_path / "loop", "-o", tmp_path / "pool"],
+        ["data", "import", tmp_path / "photos", "-o", tmp_path / "loop/pool"],
         ["scores", tmp_path / "loop"],
     ):
         assert main([str(argument) for argument in arguments]) in (1, 2)

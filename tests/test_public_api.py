@@ -18,6 +18,7 @@ import counterground as cg
 from counterground import construction, paper
 from counterground.errors import CounterGroundError, UsageError
 from counterground.results import repeat_command, scores_of
+from counterground.settings import EvaluateSettings, MitigateSettings, SwapSettings
 
 
 def test_what_is_public_is_listed_and_there():
@@ -47,12 +48,16 @@ def test_every_argument_has_a_name_and_a_type(name):
         ),
         (lambda: cg.format_scores(pd.DataFrame({"model": ["a"]})), r"\(DataFrame\) is not a run: .*Polars"),
         (lambda: cg.compare(pl.DataFrame({"model": ["a"]})), r"\(DataFrame\) is not a run"),
-        (lambda: cg.evaluate("stamps", "efficientnet-lite0", out=None), "^out .*, not None"),
         (
             lambda: cg.evaluate("stamps", "efficientnet-lite0", out="x", limit="many"),
             "^limit must be ",
         ),
-        (lambda: cg.evaluate("stamps", "efficientnet-lite0", out="x", precision=16), "^precision"),
+        (
+            lambda: cg.evaluate(
+                "stamps", "efficientnet-lite0", out="x", settings=EvaluateSettings(precision=16)
+            ),
+            "^precision",
+        ),
         (
             lambda: cg.evaluate("stamps", "efficientnet-lite0", out="x", device=None),
             "^device must be ",
@@ -64,22 +69,30 @@ def test_every_argument_has_a_name_and_a_type(name):
             "kinds takes one text or several",
         ),
         (lambda: cg.scores("run", by=pd.Series(["background"])), "by is one name, not Series"),
-        (lambda: cg.format_scores("run", by_class=None), "^by_class must be "),
-        (lambda: cg.plan(drop="much"), "^drop must be "),
-        (lambda: cg.check("run", max_drop=5, models=3), "models takes one text or several"),
+        (lambda: cg.plan(drop="much"), "^drop is written 10% or 0.1"),
+        (lambda: cg.check("run", max_drop=0.05, models=3), "models takes one text or several"),
         (lambda: cg.open_run(None), "its folder, not as NoneType"),
-        (lambda: cg.Settings(batch_size="many"), "^batch_size must be "),
         # an unknown precision is refused before the benchmark is opened
-        (lambda: cg.evaluate("nowhere", "efficientnet-lite0", out="x", precision="fp8"), "^precision"),
-        (lambda: cg.mitigate("nowhere", "efficientnet-lite0", "all", out="x", precision=8), "^precision"),
-        (lambda: cg.with_masks("stamps", "alpha"), r"an opened benchmark, not str: give open_benchmark\("),
         (
-            lambda: cg.swap("nowhere", "x", out="x", mask_settings=cg.MaskSettings(several="largest")),
-            "mask_settings say how masks are read or made: name their source",
+            lambda: cg.evaluate(
+                "nowhere", "efficientnet-lite0", out="x", settings=EvaluateSettings(precision="fp8")
+            ),
+            "^precision",
         ),
-        (lambda: cg.swap("nowhere", "x", out="x", accept_licences="mit"), "name the model with --masks"),
         (
-            lambda: cg.mitigate("nowhere", "x", "all", out="x", accept_licences=["mit"]),
+            lambda: cg.mitigate(
+                "nowhere", "efficientnet-lite0", "all", out="x", settings=MitigateSettings(precision=8)
+            ),
+            "^precision",
+        ),
+        (
+            lambda: cg.swap("nowhere", "x", out="x", settings=SwapSettings(accept_licences="mit")),
+            "name the model with --masks",
+        ),
+        (
+            lambda: cg.mitigate(
+                "nowhere", "x", "all", out="x", settings=MitigateSettings(accept_licences=["mit"])
+            ),
             "name the model with --masks",
         ),
     ],
@@ -99,7 +112,7 @@ A_CARD = construction.CardFacts()
         (lambda: cg.compare([A_CARD]), "as a Run or its folder, not as CardFacts"),
         (lambda: paper.reproduce(A_CARD), "as runs or their folders, not as CardFacts"),
         (lambda: cg.bibliography(A_CARD), "as runs or their folders, not as CardFacts"),
-        (lambda: cg.write_report(A_CARD, "x.html"), "as runs or their folders, not as CardFacts"),
+        (lambda: cg.report(A_CARD, "x.html"), "as runs or their folders, not as CardFacts"),
         (lambda: paper.write_figures(A_CARD, out="x"), "as runs or their folders, not as CardFacts"),
         (lambda: paper.write_figures(out="x", photos=cg.compare()), "A benchmark is .*, not Comparison"),
         (lambda: cg.open_benchmark(A_CARD), "A benchmark is .*, not CardFacts"),
@@ -148,13 +161,16 @@ def evaluate(photos, tmp_path):
         (lambda run, _: cg.scores([3]), "not as int"),
         (lambda run, _: cg.scores([run, run.path]), "is given twice"),
         (lambda run, _: paper.write_figures([run, run.path], out="x"), "is given twice"),
-        (lambda run, _: cg.write_report(run, "x.html", benchmarks=run), "A benchmark is .*, not Run"),
-        (lambda run, other: cg.check([run, other], max_drop=5), "about one run, not 2"),
-        (lambda run, other: cg.plan([run, other], drop=5), "about one run, not 2"),
-        (lambda run, _: cg.check(run, max_drop=5, models="turn"), "has the model 'turn'"),
-        (lambda run, _: cg.check(run, max_drop=5, margin=1), "--margin is what --not-worse-than allows"),
+        (lambda run, _: cg.report(run, "x.html", benchmarks=run), "A benchmark is .*, not Run"),
+        (lambda run, other: cg.check([run, other], max_drop=0.05), "about one run, not 2"),
+        (lambda run, other: cg.plan([run, other], drop=0.05), "about one run, not 2"),
+        (lambda run, _: cg.check(run, max_drop=0.05, models="turn"), "has the model 'turn'"),
         (
-            lambda run, _: cg.plan(run, drop=5, icc=0.3),
+            lambda run, _: cg.check(run, max_drop=0.05, margin=0.01),
+            "--margin is what --baseline allows",
+        ),
+        (
+            lambda run, _: cg.plan(run, drop=0.05, icc=0.3),
             "icc is for planning without a run, and .* has its own value",
         ),
     ],
@@ -167,12 +183,12 @@ def test_arguments_that_would_be_ignored_or_fail_later_are_refused(call, said, e
 
 def test_one_of_several_needs_no_list(evaluate, photos, tmp_path):
     run = evaluate()
-    assert {finding.model for finding in cg.check(run, max_drop=5, models="turn1").findings} == {"turn1"}
-    assert len({finding.model for finding in cg.check(run, max_drop=5, models=iter(())).findings}) == 2
-    assert cg.write_report(run, tmp_path / "page.html", benchmarks=photos).is_file()
+    assert {finding.model for finding in cg.check(run, max_drop=0.05, models="turn1").findings} == {"turn1"}
+    assert len({finding.model for finding in cg.check(run, max_drop=0.05, models=iter(())).findings}) == 2
+    assert cg.report(run, tmp_path / "page.html", benchmarks=photos).is_file()
     written = paper.write_figures(out=tmp_path / "figures", only="2a", formats="svg")
     assert [file.name for file in written.files] == ["figure-2a.svg", "captions.md"]
-    assert construction.LabelSettings("ann").annotators == ("ann",)
+    assert construction.LabelSettings(annotators="ann").annotators == ("ann",)
     assert construction.CollectOptions(licences="cc0").licences == ("cc0",)
 
 
@@ -217,7 +233,7 @@ def test_equal_runs_are_equal_wherever_they_are(evaluate, tmp_path):
 
 def test_results_with_tables_can_be_compared(evaluate):
     run = evaluate()
-    for make in (cg.compare, lambda run: cg.plan(run, drop=5), cg.format_scores):
+    for make in (cg.compare, lambda run: cg.plan(run, drop=0.05), cg.format_scores):
         result = make(run)
         assert result == result
         assert result != make(run)
@@ -249,7 +265,7 @@ def test_a_tilde_is_the_home_folder_as_pages_write_it(tmp_path, monkeypatch):
     assert sorted(each.name for each in tmp_path.iterdir()) == ["home"]
     assert cg.open_run("~/run") == cg.open_run(tmp_path / "home/run")
     assert cg.scores(["~/run", "~/again"])["run"].n_unique() == 2
-    cg.write_report("~/run", "~/page.html")
+    cg.report("~/run", "~/page.html")
     assert (tmp_path / "home/page.html").is_file()
 
 

@@ -30,9 +30,10 @@ from PIL import Image
 from sklearn.linear_model import RidgeClassifier
 
 import counterground as cg
-from counterground.composites import SwapSettings, plan_swap
+from counterground.composites import plan_swap
 from counterground.models import load_model
 from counterground.photos import Benchmark, load_photo
+from counterground.settings import SwapSettings
 
 DOSES = (0, 25, 50, 75, 95)
 LABELS = ("grass", "sky", "water")
@@ -178,7 +179,7 @@ def main() -> None:
             kinds=kinds,
             foregrounds=foregrounds,
             label_space="benchmark",
-            runtime="eager",
+            settings=SwapSettings(runtime="eager"),
             report=False,
         )
         effects, predictions = run.effects(by_class=False), run.predictions

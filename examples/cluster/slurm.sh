@@ -12,4 +12,4 @@ ray get-auth-token --generate > /dev/null
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 export RAY_ADDRESS="$head:6379"
 srun ray symmetric-run --address "$RAY_ADDRESS" --min-nodes "$SLURM_JOB_NUM_NODES" \
-  --num-cpus "$SLURM_CPUS_PER_TASK" -- counterground evaluate "$@" --engine ray
+  --num-cpus "$SLURM_CPUS_PER_TASK" -- counterground evaluate "$@" -X engine=ray

@@ -17,4 +17,4 @@ ray start --block --address="127.0.0.1:$port" --num-cpus=1 > "$logs/node" 2>&1 &
 nodes+=($!)
 until grep -q 'runtime started' "$logs/node"; do sleep 1; done
 
-RAY_ADDRESS="127.0.0.1:$port" counterground evaluate "$@" --engine ray
+RAY_ADDRESS="127.0.0.1:$port" counterground evaluate "$@" -X engine=ray

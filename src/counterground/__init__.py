@@ -1,9 +1,10 @@
-"""CounterGround measures how much a vision model relies on the background rather than the object.
+"""CounterGround measures how much worse a vision model gets when the background changes.
 
-Each command has a function of the same name: ``counterground compare`` is ``compare``. If the name is a
-room, the function is named after what it does: ``write_report``, ``list_models``, ``list_benchmarks``,
-``make_masks``. Those of ``counterground data`` are in ``counterground.construction``, those of
-``counterground paper`` in ``counterground.paper``.
+Each command has a function of the same name: ``counterground compare`` is ``compare``; tables of what there
+is are ``list_models`` and ``list_benchmarks``. Rarer settings of a command are a record of
+``counterground.settings``. Functions of ``counterground data`` are in ``counterground.construction``, those
+of ``counterground paper`` in ``counterground.paper``; what belongs to one room (masks, mitigation, metrics)
+is imported from there.
 """
 
 import os as _os
@@ -23,22 +24,19 @@ if _TYPE_CHECKING:
         discover,
         evaluate,
         format_scores,
-        make_masks,
         mitigate,
         plan,
+        report,
         scores,
         swap,
-        write_report,
     )
     from counterground.benchmarks import get_benchmark, list_benchmarks, open_benchmark
     from counterground.comparison import Comparison
     from counterground.decision import Check, Plan
     from counterground.discovery import Discovery
-    from counterground.inference import Settings
-    from counterground.masks import MaskLimits, Masks, MaskSettings, read_masks, with_masks
-    from counterground.mitigation import Mitigated, list_mitigations, read_head
+    from counterground.mitigation import Mitigated
     from counterground.models import list_models
-    from counterground.photos import Benchmark, LabelSpace
+    from counterground.photos import Benchmark
     from counterground.results import Run, bibliography, open_run
 
 _ROOMS = {
@@ -46,14 +44,9 @@ _ROOMS = {
     "Check": "decision",
     "Comparison": "comparison",
     "Discovery": "discovery",
-    "LabelSpace": "photos",
     "Mitigated": "mitigation",
     "Plan": "decision",
-    "MaskLimits": "masks",
-    "MaskSettings": "masks",
-    "Masks": "masks",
     "Run": "results",
-    "Settings": "inference",
     "bibliography": "results",
     "check": "api",
     "compare": "api",
@@ -62,19 +55,14 @@ _ROOMS = {
     "format_scores": "api",
     "get_benchmark": "benchmarks",
     "list_benchmarks": "benchmarks",
-    "list_mitigations": "mitigation",
     "list_models": "models",
-    "make_masks": "api",
     "mitigate": "api",
     "open_benchmark": "benchmarks",
     "open_run": "results",
     "plan": "api",
-    "read_masks": "masks",
-    "read_head": "mitigation",
+    "report": "api",
     "scores": "api",
     "swap": "api",
-    "with_masks": "masks",
-    "write_report": "api",
 }
 
 __all__ = [
@@ -82,14 +70,9 @@ __all__ = [
     "Check",
     "Comparison",
     "Discovery",
-    "LabelSpace",
-    "MaskLimits",
-    "MaskSettings",
-    "Masks",
     "Mitigated",
     "Plan",
     "Run",
-    "Settings",
     "__version__",
     "bibliography",
     "check",
@@ -99,19 +82,14 @@ __all__ = [
     "format_scores",
     "get_benchmark",
     "list_benchmarks",
-    "list_mitigations",
     "list_models",
-    "make_masks",
     "mitigate",
     "open_benchmark",
     "open_run",
     "plan",
-    "read_head",
-    "read_masks",
+    "report",
     "scores",
     "swap",
-    "with_masks",
-    "write_report",
 ]
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
-from counterground.arguments import Positive, Whole, checked, texts
 from counterground.benchmarks import open_apart, open_benchmark
 from counterground.comparison import (
     Comparison,
@@ -17,24 +18,16 @@ from counterground.comparison import (
     full_comparison,
     measured_referees,
 )
-from counterground.composites import KINDS, SwapSettings, swap_backgrounds
+from counterground.composites import swap_backgrounds
 from counterground.decision import Assumptions, Check, Costs, Limits, Plan, check_run, plan_photos
 from counterground.discovery import Discovery, discover_pairs, read_discovery
 from counterground.errors import UsageError
-from counterground.http import obeys_offline
-from counterground.inference import Engine, Settings, evaluate_models
-from counterground.masks import Masks, MaskSettings, with_masks
-from counterground.masks import make_masks as make_masks_of
+from counterground.files import given_path
+from counterground.http import offline
+from counterground.inference import evaluate_models
+from counterground.masks import with_masks
 from counterground.metrics import SCORES_SCHEMA, Contrast, Scale
-from counterground.models import (
-    AnyModel,
-    AnyModels,
-    Precision,
-    Protocol,
-    RuntimeChoice,
-    check_specs,
-    named_models,
-)
+from counterground.models import AnyModel, AnyModels, check_specs, named_models
 from counterground.photos import Benchmark, sample_photos
 from counterground.published import SettingName
 from counterground.results import (
@@ -46,6 +39,18 @@ from counterground.results import (
     scores_of,
     select_models,
 )
+from counterground.settings import (
+    KINDS,
+    CheckSettings,
+    CompareSettings,
+    DiscoverSettings,
+    EvaluateSettings,
+    MaskSettings,
+    MitigateSettings,
+    PlanSettings,
+    ReportSettings,
+    SwapSettings,
+)
 
 if TYPE_CHECKING:
     from counterground.mitigation import Mitigated, Mitigation
@@ -54,171 +59,124 @@ AnyBenchmark = Benchmark | Path | str
 """An opened benchmark, a built-in name, a folder, a manifest, or a pool."""
 
 _SCORE_COLUMNS = tuple(SCORES_SCHEMA)
-# Those that a pilot run replaces, with their defaults.
-_ASSUMED = {"classes": 20, "photos": 20, "cluster_size": 1.0, "accuracy": 80.0, "icc": 0.1}
-_MARGIN = 2.0
 
 
-@checked
-@obeys_offline
+def _folder(out: Path | str | None) -> Path:
+    """Return the folder of results: a new temporary one if none is given."""
+    return Path(mkdtemp(prefix="counterground-")) if out is None else given_path(os.fspath(out))
+
+
 def evaluate(
-    benchmark: AnyBenchmark,
+    data: AnyBenchmark,
     models: AnyModels,
     *,
-    out: Path | str,
+    out: Path | str | None = None,
     label_space: str | None = None,
     referee: str | None = None,
     names: str = "openai",
     prompts: str = "simple",
-    protocol: Protocol | None = None,
-    loss: Literal["mean", "sum"] = "mean",
-    article: Literal["a", "correct"] = "a",
-    aliases: str | None = None,
-    options: int = 4,
-    device: str = "auto",
-    precision: Precision = "fp32",
-    batch_size: int = 32,
-    runtime: RuntimeChoice = "auto",
-    offline: bool = False,
-    show_progress: bool = False,
-    report: bool = True,
-    photos: bool = True,
     limit: int | None = None,
     train: AnyBenchmark | None = None,
-    engine: Engine = "local",
-    workers: int | None = None,
-    gpus_per_worker: float | None = None,
+    device: str = "auto",
+    batch_size: int = 32,
+    report: bool = True,
     overwrite: bool = False,
+    show_progress: bool = False,
+    settings: EvaluateSettings | None = None,
 ) -> Run:
     """Evaluate one or more models on a benchmark and write the run, with its report, into a folder.
 
     An interrupted run resumes: features and answers are kept in the cache.
 
     Args:
-        benchmark: a built-in name, a folder, a manifest, a pool, or an opened benchmark.
+        data: a built-in name, a folder, a manifest, a pool, or an opened benchmark.
         models: one model, several, or a dict of names to models. A model is a specification
             (``"torchvision:resnet50"``, or with a name ``"mine=torchvision:resnet50"``), a network in memory
             with its preprocessing, ``(network, preprocess)``, ``(network, preprocess, class_names)``,
             ``(network, preprocess, HeadSpec)`` or ``(clip, preprocess, tokenizer)``, a `Classifier`,
             `DualEncoder`, `ImageEncoder` or `Generative` (see ``counterground.models``), or a function
             without arguments that returns one of these. Networks are left unchanged.
-        out: the folder of the run.
+        out: the folder of the run; None for a new temporary one (``run.path``).
         label_space: ``benchmark``, ``imagenet``, ``confusable`` or a file; None for ``imagenet`` if every
             class has an ImageNet index, else ``benchmark``.
         referee: the model that chooses the confusable names.
         names: how ImageNet classes are written in prompts: ``openai``, ``wordnet`` or a file.
         prompts: ``simple`` ("A photo of {}."), ``openai`` (80 templates) or a file.
-        protocol: how generative models are asked; None for ``answer-loss``, or ``free-form`` if a model gives
-            no losses; for a benchmark with its own questions, ``multiple-choice``.
-        loss: mean or sum over the tokens of an answer.
-        article: ``a`` before every name, as in the paper, or the ``correct`` one.
-        aliases: a JSON file of other class names, for generative models.
-        options: how many options a question has under multiple choice, if the benchmark has none.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        precision: ``fp32``, ``bf16`` or ``fp16``, for the image side.
-        batch_size: photos per forward pass.
-        runtime: what runs image encoders: ``eager`` PyTorch, ``onnx``, ``compile``, or ``auto`` (on a CPU and
-            for many photos ONNX Runtime, if it gives eager PyTorch's numbers).
-        offline: never use the network, nor let other threads use it meanwhile.
-        show_progress: show bars on standard error.
-        report: write ``report.html``.
-        photos: include small copies of photos in the report; False for a page to be shared without them.
         limit: cap on the number of photos, spread over classes and backgrounds, for a quick trial.
         train: the labelled photos that heads are fitted on (``?head=knn``), except those that are evaluated;
-            None for the benchmark itself, with each photo predicted by a head that saw none of its cluster.
-        engine: ``ray`` encodes photos on the workers of a Ray cluster (that of ``RAY_ADDRESS``, else one
-            started on this machine), with the same results. Generative models run in this process.
-        workers: cap on the number of workers; None for as many as there is room for.
-        gpus_per_worker: GPUs per worker, possibly a fraction; None for one if models run on ``cuda``.
+            None for ``data`` itself, with each photo predicted by a head that saw none of its cluster.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        batch_size: photos per forward pass.
+        report: write ``report.html``.
         overwrite: replace another run in ``out``.
+        show_progress: show bars on standard error.
+        settings: these and rarer settings; an argument that is not at its default replaces what they say.
 
     Raises:
         UsageError: something that is not a model, one name for two models, an unknown name list, prompt file,
-            label space or device, options that do not go together, a value out of range, a model that cannot
+            label space or device, settings that do not go together, a value out of range, a model that cannot
             be asked under the protocol, or an ``out`` that is, lies in or holds the benchmark.
         CounterGroundError: weights that cannot be obtained, photos none of which can be read, or an ``out``
             that cannot be written or holds another run.
     """
-    if referee and label_space != "confusable":
-        raise UsageError(
-            "--referee chooses confusable names: add --label-space confusable, or leave out --referee."
-        )
-    models = _found(models)
-    if isinstance(referee, str):  # anything else is refused by the setting itself
-        check_specs([referee])
-    settings = Settings(
+    chosen = EvaluateSettings.of(
+        settings,
         label_space=label_space,
         referee=referee,
         names=names,
         prompts=prompts,
-        protocol=protocol,
-        loss=loss,
-        article=article,
-        aliases=aliases,
-        options=options,
+        limit=limit,
         device=device,
-        precision=precision,
         batch_size=batch_size,
-        runtime=runtime,
-        offline=offline,
+        report=report,
+        overwrite=overwrite,
         show_progress=show_progress,
-        engine=engine,
-        workers=workers,
-        gpus_per_worker=gpus_per_worker,
     )
-    opened = _opened(benchmark, show_progress, out)
-    if limit is not None:
-        opened = sample_photos(opened, limit)
-    # Read first, so that a damaged record is reported before the models run.
-    discovery = read_discovery(Path(benchmark)) if report and not isinstance(benchmark, Benchmark) else None
-    photos_to_fit_on = None if train is None else _opened(train, show_progress, out)
-    run = evaluate_models(opened, models, settings, Path(out), train=photos_to_fit_on, overwrite=overwrite)
-    if report:
-        write_report(run, run.path / "report.html", discovery=discovery, benchmarks=[opened], photos=photos)
-    return run
-
-
-def _refuse_confusable(label_space: str | None) -> None:
-    """Refuse confusable names where no referee can choose them."""
-    if label_space == "confusable":
-        raise UsageError(
-            "No referee chooses confusable names here: use label_space 'benchmark', 'imagenet' or a file, "
-            "such as the label_space.json of a run of evaluate that chose them."
+    with offline(forbid=chosen.offline):
+        models = _known(models)
+        if chosen.referee:
+            check_specs([chosen.referee])
+        out = _folder(out)
+        opened = _opened(data, out, chosen.show_progress)
+        if chosen.limit is not None:
+            opened = sample_photos(opened, chosen.limit)
+        # Read first, so that a damaged record is reported before the models run.
+        discovery = None if isinstance(data, Benchmark) or not chosen.report else read_discovery(Path(data))
+        fit_on = chosen.train if train is None else train
+        run = evaluate_models(
+            opened,
+            models,
+            chosen,
+            out,
+            train=None if fit_on is None else _opened(fit_on, out, chosen.show_progress),
+            overwrite=chosen.overwrite,
         )
+        if chosen.report:
+            _report(
+                run,
+                run.path / "report.html",
+                discovery=discovery,
+                benchmarks=[opened],
+                photos=chosen.photos,
+            )
+        return run
 
 
-def _refuse_licences(accepted: str | Sequence[str], masks: str | Path | None) -> None:
-    """Refuse accepted licences where no model is named that could need one."""
-    if accepted and masks is None:
-        raise UsageError(
-            "--accept-licence is for the weights of a model that makes masks: name the model with --masks, "
-            "or leave the licence out."
-        )
-
-
-@checked
-@obeys_offline
 def mitigate(
-    benchmark: AnyBenchmark,
+    data: AnyBenchmark,
     model: AnyModel,
     methods: str | Mitigation | Sequence[str | Mitigation],
     *,
-    out: Path | str,
-    masks: str | Path | None = None,
-    accept_licences: str | Sequence[str] = (),
+    out: Path | str | None = None,
+    masks: str | None = None,
     classes: Literal["all", "pairs"] = "all",
-    seed: Whole = 0,
-    limit: int | None = None,
-    overwrite: bool = False,
+    seed: int = 0,
     label_space: str | None = None,
-    names: str = "openai",
-    prompts: str = "simple",
+    limit: int | None = None,
     device: str = "auto",
-    precision: Precision = "fp32",
-    batch_size: int = 32,
-    runtime: RuntimeChoice = "auto",
-    offline: bool = False,
+    overwrite: bool = False,
     show_progress: bool = False,
+    settings: MitigateSettings | None = None,
     warn: Callable[[str], object] = warnings.warn,
 ) -> Mitigated:
     """Make a model rely less on the background, and measure what that costs.
@@ -228,29 +186,23 @@ def mitigate(
     other clusters; those in ``heads/`` are fitted on all photos.
 
     Args:
-        benchmark: photos on both sides of the benchmark's own contrast, by default common and counter; see
+        data: photos on both sides of the benchmark's own contrast, by default common and counter; see
             ``evaluate``.
         model: one dual encoder or classifier; see ``evaluate``.
         methods: one method or several, by name or as a `counterground.mitigation.Mitigation`; ``all`` for
             every one that this model and benchmark support.
-        out: the folder.
+        out: the folder; None for a new temporary one.
         masks: where masks of the objects come from, as in ``swap``; None for the benchmark's own. Some
             methods need one for every photo.
-        accept_licences: licences of a mask model's weights that you accept.
         classes: classes that take part, with photos and names: ``all``, or ``pairs`` for those with photos on
             both sides. Classes with too few clusters are left out either way, and a note says which.
         seed: seed for the three parts of clusters, and for what methods draw.
-        limit: cap on the number of photos, spread over classes and backgrounds, for a quick trial.
-        overwrite: replace another run in ``out``.
         label_space: see ``evaluate``, also for all that follow; ``confusable`` has no referee here.
-        names: how ImageNet classes are written in prompts.
-        prompts: the prompt templates of the unmitigated model.
+        limit: cap on the number of photos.
         device: where the model runs.
-        precision: precision of the image side.
-        batch_size: photos per forward pass.
-        runtime: what runs the image encoder.
-        offline: never use the network, nor let other threads use it meanwhile.
+        overwrite: replace another run in ``out``.
         show_progress: show bars on standard error.
+        settings: these and rarer settings; an argument that is not at its default replaces what they say.
         warn: called with one line for a method that cannot be loaded.
 
     Raises:
@@ -260,66 +212,47 @@ def mitigate(
     """
     from counterground.mitigation import mitigate_model
 
-    _refuse_licences(accept_licences, masks)
-    _refuse_confusable(label_space)
-    _found(model)
-    settings = Settings(
-        label_space=label_space,
-        names=names,
-        prompts=prompts,
-        device=device,
-        precision=precision,
-        batch_size=batch_size,
-        runtime=runtime,
-        offline=offline,
-        show_progress=show_progress,
-    )
-    opened = _opened(benchmark, show_progress, out)
-    # Masks are made of the sample only, and found among all photos: a name may fit several of them.
-    are_made = masks is not None and not Path(masks).exists()
-    if limit is not None and (masks is None or are_made):
-        opened = sample_photos(opened, limit)
-    if masks is not None:
-        opened = with_masks(opened, masks, accept_licences=accept_licences, show_progress=show_progress)
-        if limit is not None and not are_made:
-            opened = sample_photos(opened, limit)
-    return mitigate_model(
-        opened,
-        model,
-        methods,
+    chosen = MitigateSettings.of(
         settings,
-        Path(out),
-        masks=None if masks is None else str(masks),
+        masks=masks,
         classes=classes,
         seed=seed,
+        label_space=label_space,
+        limit=limit,
+        device=device,
         overwrite=overwrite,
-        warn=warn,
+        show_progress=show_progress,
     )
+    _refuse_licences(chosen)
+    with offline(forbid=chosen.offline):
+        _known(model)
+        out = _folder(out)
+        opened = _opened(data, out, chosen.show_progress)
+        # Masks are made of the sample only, and found among all photos: a name may fit several of them.
+        sample_first = chosen.masks is None or not Path(chosen.masks).exists()
+        if chosen.limit is not None and sample_first:
+            opened = sample_photos(opened, chosen.limit)
+        opened = _with_masks(opened, chosen)
+        if chosen.limit is not None and not sample_first:
+            opened = sample_photos(opened, chosen.limit)
+        return mitigate_model(opened, model, methods, chosen, out, warn=warn)
 
 
-@checked
-@obeys_offline
 def discover(
-    benchmark: AnyBenchmark,
+    data: AnyBenchmark,
     referee: AnyModels,
     *,
-    out: Path | str,
-    min_drop: float = 5.0,
-    min_photos: Positive | None = None,
-    split: Literal["half", "swap", "none"] = "half",
-    choose: Literal["best", "shrunken"] = "best",
-    seed: Whole = 0,
+    out: Path | str | None = None,
+    split: Literal["half", "cross", "none"] = "half",
+    min_drop: float = 0.05,
+    min_photos: int | None = None,
+    seed: int = 0,
     write_anyway: bool = False,
-    overwrite: bool = False,
     label_space: str | None = None,
-    names: str = "openai",
-    prompts: str = "simple",
     device: str = "auto",
-    precision: Precision = "fp32",
-    batch_size: int = 32,
-    runtime: RuntimeChoice = "auto",
-    offline: bool = False,
+    overwrite: bool = False,
     show_progress: bool = False,
+    settings: DiscoverSettings | None = None,
 ) -> Discovery:
     """Find each class's best (common) and worst (counter) background for a referee (paper section 2).
 
@@ -327,102 +260,63 @@ def discover(
     see ``exceeds_chance`` and ``sentence``.
 
     Args:
-        benchmark: photos with backgrounds; see ``evaluate``.
+        data: photos with backgrounds; see ``evaluate``.
         referee: the model that decides, or several, whose mean accuracy decides; see ``evaluate``.
-        out: where the benchmark of the pairs is written.
-        min_drop: keep classes whose accuracy differs between backgrounds by more percentage points than this.
+        out: where the benchmark of the pairs is written; None for a new temporary folder.
+        split: ``half`` chooses on one half of the photos and keeps the other; ``cross`` keeps all photos,
+            with each half in the pairs that the other half chose; ``none`` chooses and reports on all of
+            them, which inflates the referee's drop.
+        min_drop: keep classes whose accuracy differs between backgrounds by more than this (a fraction).
         min_photos: photos a background needs, in each half, to be considered; None for half of what the
             median background of a class has, at least 2.
-        split: ``half`` chooses on one half of the photos and keeps the other; ``swap`` keeps all photos, with
-            each half in the pairs that the other half chose; ``none`` chooses and reports on all of them,
-            which inflates the referee's drop.
-        choose: ``best`` by accuracy (the paper's way); ``shrunken`` by the effect of a background on all
-            classes, plus its further effect on one class as far as that is not noise.
         seed: seed for the halves and the permutations.
         write_anyway: write the benchmark even if the pairs are no more than chance.
-        overwrite: replace another discovery in ``out``.
         label_space: see ``evaluate``, also for all that follow.
-        names: how ImageNet classes are written in prompts.
-        prompts: the prompt templates.
         device: where the referee runs.
-        precision: precision of the image side.
-        batch_size: photos per forward pass.
-        runtime: what runs image encoders.
-        offline: never use the network, nor let other threads use it meanwhile.
+        overwrite: replace another discovery in ``out``.
         show_progress: show bars on standard error.
+        settings: these and rarer settings; an argument that is not at its default replaces what they say.
 
     Raises:
-        UsageError: an unknown model, split or way to choose, a drop outside 0 to 100, ``out`` holds something
+        UsageError: an unknown model, split or way to choose, a drop outside 0 to 1, ``out`` holds something
             else, or see ``evaluate``.
         CounterGroundError: photos without backgrounds, no class with enough photos on two, or see
             ``evaluate``.
     """
-    referee = _found(referee)
-    specs = [each.spec for each in named_models(referee) if each.made is None]
-    settings = Settings(
-        label_space=label_space,
-        referee=specs[0] if specs else None,
-        names=names,
-        prompts=prompts,
-        device=device,
-        precision=precision,
-        batch_size=batch_size,
-        runtime=runtime,
-        offline=offline,
-        show_progress=show_progress,
-    )
-    return discover_pairs(
-        _opened(benchmark, show_progress, out),
-        referee,
+    chosen = DiscoverSettings.of(
         settings,
-        Path(out),
+        split=split,
         min_drop=min_drop,
         min_photos=min_photos,
-        split=split,
-        choose=choose,
         seed=seed,
         write_anyway=write_anyway,
+        label_space=label_space,
+        device=device,
         overwrite=overwrite,
+        show_progress=show_progress,
     )
+    with offline(forbid=chosen.offline):
+        referee = _known(referee)
+        out = _folder(out)
+        return discover_pairs(_opened(data, out, chosen.show_progress), referee, chosen, out)
 
 
-@checked
-@obeys_offline
 def swap(
-    benchmark: AnyBenchmark,
+    data: AnyBenchmark,
     models: AnyModels,
     *,
-    out: Path | str,
-    masks: str | Path | None = None,
-    mask_settings: MaskSettings | None = None,
-    accept_licences: str | Sequence[str] = (),
+    out: Path | str | None = None,
+    masks: str | None = None,
     kinds: str | Sequence[str] = KINDS,
-    labels: str | Sequence[str] = (),
     backgrounds_per_label: int = 4,
     foregrounds: int | None = None,
-    placement: Literal["hold", "draw"] = "hold",
-    seed: Whole = 0,
-    examples: Whole = 0,
+    seed: int = 0,
     label_space: str | None = None,
-    names: str = "openai",
-    prompts: str = "simple",
-    protocol: Protocol | None = None,
-    loss: Literal["mean", "sum"] = "mean",
-    article: Literal["a", "correct"] = "a",
-    aliases: str | None = None,
-    options: int = 4,
     device: str = "auto",
-    precision: Precision = "fp32",
-    batch_size: int = 32,
-    runtime: RuntimeChoice = "auto",
-    offline: bool = False,
-    show_progress: bool = False,
     report: bool = True,
-    photos: bool = True,
-    engine: Engine = "local",
-    workers: int | None = None,
-    gpus_per_worker: float | None = None,
     overwrite: bool = False,
+    show_progress: bool = False,
+    settings: SwapSettings | None = None,
 ) -> Run:
     """Evaluate models on composites: the same objects on other backgrounds show what backgrounds cause.
 
@@ -430,41 +324,22 @@ def swap(
     and not kept.
 
     Args:
-        benchmark: photos with masks of their objects and labels of their backgrounds; see ``evaluate``.
+        data: photos with masks of their objects and labels of their backgrounds; see ``evaluate``.
         models: see ``evaluate``.
-        out: the folder of the run.
+        out: the folder of the run; None for a new temporary one.
         masks: where masks come from (`masks.with_masks`): a folder of PNGs or one from ``make_masks``, COCO
             annotations, ``grabcut``, or a model; None for the benchmark's own.
-        mask_settings: how masks are read and made; only with ``masks``.
-        accept_licences: licences of a mask model's weights that you accept.
         kinds: kinds of composites, from ``counterground.composites.KINDS``.
-        labels: backgrounds that objects are put on; empty: all that have enough photos.
         backgrounds_per_label: photos of each label for each object, and number of any other draws.
         foregrounds: number of photos whose objects are used, spread over classes and groups; None for all or,
             if several photos show the same cut-out, for two of each.
-        placement: ``hold`` an object's size and position, or ``draw`` them from photos of its class.
         seed: seed for all draws; the same seed gives the same composites.
-        examples: number of objects, at most 200, whose composites are drawn into ``examples.png``.
         label_space: see ``evaluate``, also for all that follow.
-        names: how ImageNet classes are written in prompts.
-        prompts: the prompt templates.
-        protocol: how generative models are asked.
-        loss: mean or sum over the tokens of an answer.
-        article: article before names.
-        aliases: a JSON file of other class names.
-        options: how many options a question has under multiple choice.
         device: where models run.
-        precision: precision of the image side.
-        batch_size: photos per forward pass.
-        runtime: what runs image encoders.
-        offline: never use the network, nor let other threads use it meanwhile.
-        show_progress: show bars on standard error.
         report: write ``report.html``.
-        photos: include small copies of photos in it.
-        engine: ``local`` or ``ray``.
-        workers: workers of the Ray cluster.
-        gpus_per_worker: GPUs per worker.
         overwrite: replace another run in ``out``.
+        show_progress: show bars on standard error.
+        settings: these and rarer settings; an argument that is not at its default replaces what they say.
 
     Raises:
         MissingExtraError: OpenCV is not installed.
@@ -472,106 +347,46 @@ def swap(
             composites, or see ``evaluate``.
         CounterGroundError: no photo has a usable mask, too few backgrounds, or see ``evaluate``.
     """
-    if mask_settings is not None and masks is None:
-        raise UsageError(
-            "mask_settings say how masks are read or made: name their source with masks ('manifest' for the "
-            "benchmark's own), or leave the settings out."
-        )
-    _refuse_licences(accept_licences, masks)
-    chosen = SwapSettings(
-        kinds=tuple(texts("kinds", kinds)),
-        labels=tuple(texts("labels", labels)),
+    chosen = SwapSettings.of(
+        settings,
+        masks=masks,
+        kinds=kinds,
         backgrounds_per_label=backgrounds_per_label,
         foregrounds=foregrounds,
-        placement=placement,
         seed=seed,
-    )
-    _refuse_confusable(label_space)
-    models = _found(models)
-    settings = Settings(
         label_space=label_space,
-        names=names,
-        prompts=prompts,
-        protocol=protocol,
-        loss=loss,
-        article=article,
-        aliases=aliases,
-        options=options,
         device=device,
-        precision=precision,
-        batch_size=batch_size,
-        runtime=runtime,
-        offline=offline,
+        report=report,
+        overwrite=overwrite,
         show_progress=show_progress,
-        engine=engine,
-        workers=workers,
-        gpus_per_worker=gpus_per_worker,
     )
-    opened = _opened(benchmark, show_progress, out)
-    if masks is not None:
-        opened = with_masks(
-            opened,
-            masks,
-            settings=mask_settings,
-            accept_licences=accept_licences,
-            show_progress=show_progress,
+    _refuse_licences(chosen)
+    with offline(forbid=chosen.offline):
+        models = _known(models)
+        out = _folder(out)
+        opened = _with_masks(_opened(data, out, chosen.show_progress), chosen)
+        run, composites = swap_backgrounds(opened, models, chosen, out)
+        if chosen.report:
+            _report(run, run.path / "report.html", benchmarks=[composites], photos=chosen.photos)
+        return run
+
+
+def _refuse_licences(chosen: SwapSettings | MitigateSettings) -> None:
+    """Refuse accepted licences where no model is named that could need one."""
+    if chosen.accept_licences and chosen.masks is None:
+        raise UsageError(
+            "--accept-licence is for the weights of a model that makes masks: name the model with --masks, "
+            "or leave the licence out."
         )
-    run, composites = swap_backgrounds(
-        opened,
-        models,
-        settings,
-        Path(out),
-        chosen,
-        masks=None if masks is None else str(masks),
-        examples=examples,
-        overwrite=overwrite,
-    )
-    if report:
-        write_report(run, run.path / "report.html", benchmarks=[composites], photos=photos)
-    return run
 
 
-@checked
-def make_masks(
-    benchmark: AnyBenchmark,
-    source: Path | str,
-    *,
-    out: Path | str,
-    settings: MaskSettings | None = None,
-    accept_licences: str | Sequence[str] = (),
-    overwrite: bool = False,
-    show_progress: bool = False,
-) -> Masks:
-    """Read or make a mask for each photo, check it, and write one PNG per photo and a table into a folder.
-
-    Args:
-        benchmark: see ``evaluate``.
-        source: ``manifest`` (masks that the benchmark names), ``alpha`` (of the photos), a folder of PNGs
-            named after the photos, a COCO JSON file (polygons, RLE, panoptic), ``boxes``, ``grabcut``
-            (rough), ``rembg:NAME`` or ``hf:NAME`` (models).
-        out: the folder of the masks; an interrupted call continues there.
-        settings: how masks are read, made and judged; None for the defaults.
-        accept_licences: licences of weights that you accept, by name.
-        overwrite: replace other masks in ``out``.
-        show_progress: show a bar on standard error.
-
-    Raises:
-        UsageError: an unknown source, a licence that is not accepted, or ``out`` holds something else.
-        CounterGroundError: a file of the source is damaged, or weights cannot be obtained.
-        MissingExtraError: a package is not installed.
-    """
-    return make_masks_of(
-        _opened(benchmark, show_progress, out),
-        source,
-        out,
-        settings=settings,
-        accept_licences=accept_licences,
-        overwrite=overwrite,
-        show_progress=show_progress,
-    )
+def _with_masks(opened: Benchmark, chosen: SwapSettings | MitigateSettings) -> Benchmark:
+    if chosen.masks is None:
+        return opened
+    how = MaskSettings(accept_licences=chosen.accept_licences, show_progress=chosen.show_progress)
+    return with_masks(opened, chosen.masks, settings=how)
 
 
-@checked
 def scores(
     runs: AnyRuns,
     *,
@@ -613,7 +428,6 @@ def _refuse_mixed(by: str | None, contrast: str | Contrast | None, *, effects: b
         raise UsageError(f"Contrasts are shown over all classes or by class: leave out by {by}.")
 
 
-@checked
 def format_scores(
     runs: AnyRuns | pl.DataFrame,
     format: Literal["table", "csv", "json", "markdown", "latex"] = "table",  # noqa: A002 - as the option
@@ -650,170 +464,193 @@ def format_scores(
     return format_view(scores_of(opened, by=by, contrast=contrast, named=len(opened) > 1), format)
 
 
-@checked
 def compare(
     runs: AnyRuns = (),
     *,
-    published: bool | None = None,
     against: str | None = None,
+    contrast: str | Contrast | None = None,
+    published: bool = False,
+    setting: SettingName | None = None,
     baseline: Literal["imagenet", "clip", "lvlm", "other"] = "imagenet",
     scale: Scale = "probit",
-    setting: SettingName | None = None,
-    contrast: str | Contrast | None = None,
+    settings: CompareSettings | None = None,
 ) -> Comparison:
     """Compare runs with each other and with the paper: paired tests, ranks, effective robustness, warnings.
 
     Args:
         runs: runs or their folders; none for only the paper's models and their 2025 reproduction.
-        published: include the paper's models; None includes them if there are no runs or a setting is given.
         against: compare every model only with this one.
-        baseline: the family that the line of effective robustness is fitted to.
-        scale: ``probit`` or ``logit``.
+        contrast: what runs are compared on, as in ``scores``; by default the benchmark's own. The paper's
+            numbers are for the drop only.
+        published: include the paper's models, as if there are no runs or a setting is given.
         setting: which tables of the paper: ``one-prompt`` (3 and 4), ``openai-prompts`` (10 and 4),
             ``1-vs-20`` (13 and 14) or ``unbalanced`` (11 and 12); None takes those of 1 vs. 20 for runs with
             20 names, otherwise those of one prompt.
-        contrast: what runs are compared on, as in ``scores``; by default the benchmark's own. The paper's
-            numbers are for the drop only.
+        baseline: the family that the line of effective robustness is fitted to.
+        scale: ``probit`` or ``logit``.
+        settings: all of these; an argument that is not at its default replaces what they say.
 
     Raises:
         UsageError: there is nothing to compare, a run is given twice, a model, family, scale, setting or
-            contrast is unknown, or a setting is given without the paper, or a contrast other than the drop
-            with it.
+            contrast is unknown, or a contrast other than the drop with the paper.
         CounterGroundError: a run cannot be read.
     """
+    chosen = CompareSettings.of(
+        settings, against=against, published=published, setting=setting, baseline=baseline, scale=scale
+    )
     opened = open_runs(runs)
-    beside_paper = (not opened or setting is not None) if published is None else published
     return full_comparison(
         opened,
-        published=beside_paper,
-        against=against,
-        baseline=baseline,
-        scale=scale,
-        setting=setting,
-        contrast=contrast,
+        published=chosen.published or not opened or chosen.setting is not None,
+        against=chosen.against,
+        baseline=chosen.baseline,
+        scale=chosen.scale,
+        setting=chosen.setting,
+        contrast=contrast or chosen.contrast,
     )
 
 
-@checked
 def plan(
     run: Run | Path | str | None = None,
     *,
-    drop: float,
+    drop: float | None = None,
+    contrast: str | Contrast | None = None,
     power: float = 0.8,
-    clusters: int | None = None,
     against: str | None = None,
+    clusters: int | None = None,
     classes: int = 20,
     photos: int = 20,
     cluster_size: float = 1.0,
-    accuracy: float = 80.0,
+    accuracy: float = 0.8,
     icc: float = 0.1,
-    seconds_per_photo: float = 5.0,
-    calls_per_photo: float | None = None,
-    price: float | None = None,
+    settings: PlanSettings | None = None,
 ) -> Plan:
     """Return how many photos are needed to detect a drop, and what the photos at hand can detect.
 
     Args:
-        run: a pilot run or its folder (for composites, the background effect replaces the drop); None to plan
+        run: a pilot run or its folder; None to plan
             from assumptions.
-        drop: the drop to detect, in percentage points.
+        drop: the drop to detect (a fraction); required here or in ``settings``.
+        contrast: what the drop is of, as in ``scores``; by default the first one of the benchmark.
         power: the probability of detecting it, above 0.05 and below 1.
+        against: a model of the run; each other model's drop is then compared with its drop.
         clusters: the number of observers or background photographs, at least 4; None: it grows with the
             photos.
-        against: a model of the run; each other model's drop is then compared with its drop.
         classes: without a run, the number of classes.
         photos: without a run, the number of photos of each class in each group.
         cluster_size: without a run, the number of photos of each cluster.
-        accuracy: without a run, the accuracy on common photos, in percent.
+        accuracy: without a run, the accuracy on common photos (a fraction).
         icc: without a run, the intra-cluster correlation of correctness, from 0 to below 1.
-        seconds_per_photo: seconds that a person takes to label one photo.
-        calls_per_photo: calls per photo of a model behind an HTTP API; None: as in the run.
-        price: price of a call, in any currency; None: as in the model's specification.
+        settings: these and rarer settings; an argument that is not at its default replaces what they say.
 
     Raises:
         UsageError: an impossible value, a run with an assumption, a price without calls, an unknown model,
             several runs, or a run without a drop.
         CounterGroundError: the run cannot be read.
     """
+    assumed = {
+        "classes": classes,
+        "photos": photos,
+        "cluster_size": cluster_size,
+        "accuracy": accuracy,
+        "icc": icc,
+    }
+    chosen = PlanSettings.of(settings, drop=drop, power=power, against=against, clusters=clusters, **assumed)
+    if chosen.drop is None:
+        raise UsageError("Say which drop to detect: --drop 10%.")
     source: Run | Assumptions
     if run is None:
-        source = Assumptions(classes, photos, cluster_size, accuracy / 100, icc)
+        source = Assumptions(**{name: getattr(chosen, name) for name in assumed})
     else:
         source = _one_run(run)
-        given = (classes, photos, cluster_size, accuracy, icc)
-        for (name, default), value in zip(_ASSUMED.items(), given, strict=True):
-            if value != default:
-                raise UsageError(
-                    f"{name} is for planning without a run, and {source.path} has its own value: leave out "
-                    "one."
-                )
-    costs = Costs(seconds_per_photo, calls_per_photo, price)
+        if own := [name for name in assumed if name in chosen.given()]:
+            raise UsageError(
+                f"{own[0]} is for planning without a run, and {source.path} has its own value: leave out one."
+            )
+    costs = Costs(chosen.seconds_per_photo, chosen.calls_per_photo, chosen.price)
     referees = measured_referees(source, str(source.path)) if isinstance(source, Run) else []
     return plan_photos(
-        source, drop / 100, power, clusters=clusters, against=against, costs=costs, referees=referees
+        source,
+        chosen.drop,
+        chosen.power,
+        contrast=contrast or chosen.contrast,
+        clusters=chosen.clusters,
+        against=chosen.against,
+        costs=costs,
+        referees=referees,
     )
 
 
-@checked
 def check(
     run: Run | Path | str,
     *,
     max_drop: float | None = None,
     min_accuracy: float | None = None,
-    not_worse_than: Run | Path | str | None = None,
-    margin: float = _MARGIN,
+    contrast: str | Contrast | None = None,
+    baseline: Run | Path | str | None = None,
+    margin: float = 0.02,
+    undecided: Literal["fail", "pass"] | None = None,
+    detectable: float | None = None,
     models: str | Sequence[str] = (),
+    settings: CheckSettings | None = None,
 ) -> Check:
     """Check the models of a run against limits: pass, fail or undecided.
 
-    For a run on composites, the background effect replaces the drop.
-
     Args:
         run: a run or its folder.
-        max_drop: the largest drop that passes, in percentage points.
-        min_accuracy: the smallest accuracy that passes, averaged over classes, in percent.
-        not_worse_than: a run on the same photos; the drop may exceed that of its model of the same name, or
+        max_drop: the largest drop that passes (a fraction).
+        min_accuracy: the smallest accuracy that passes, averaged over classes (a fraction).
+        contrast: what a drop is of, as in ``scores``; by default the first one of the benchmark.
+        baseline: a run on the same photos; the drop may exceed that of its model of the same name, or
             of its only one, by at most ``margin``.
-        margin: for ``not_worse_than``, in percentage points.
+        margin: for ``baseline`` (a fraction).
+        undecided: what an undecided verdict becomes; ``pass`` needs ``detectable``.
+        detectable: how far beyond a limit would have been found to fail with power 80 % (a fraction).
         models: names or specifications of the models to check; empty: all.
+        settings: all of these; an argument that is not at its default replaces what they say.
 
     Raises:
-        UsageError: no limit, an impossible limit, a margin without ``not_worse_than``, several runs, an
+        UsageError: no limit, an impossible limit, a margin without ``baseline``, several runs, an
             unknown model, no drop, or a base on other photos.
         CounterGroundError: a run cannot be read.
     """
-    limits = Limits(
-        None if max_drop is None else max_drop / 100,
-        None if min_accuracy is None else min_accuracy / 100,
-        margin / 100,
+    chosen = CheckSettings.of(
+        settings,
+        max_drop=max_drop,
+        min_accuracy=min_accuracy,
+        margin=margin,
+        undecided=undecided,
+        detectable=detectable,
+        models=models,
     )
-    if margin != _MARGIN and not_worse_than is None:
-        raise UsageError("--margin is what --not-worse-than allows: add it, or leave out --margin.")
-    chosen = texts("models", models)
+    base = baseline or chosen.baseline
+    if "margin" in chosen.given() and base is None:
+        raise UsageError("--margin is what --baseline allows: add it, or leave out --margin.")
     opened = _one_run(run)
-    if chosen:
-        opened = select_models({opened.path: opened}, chosen)[opened.path]
-    base = None if not_worse_than is None else _one_run(not_worse_than)
+    if chosen.models:
+        opened = select_models({opened.path: opened}, chosen.models)[opened.path]
+    base = None if base is None else _one_run(base)
     return check_run(
         opened,
-        limits,
+        Limits(chosen.max_drop, chosen.min_accuracy, chosen.margin, chosen.undecided, chosen.detectable),
         base,
+        contrast=contrast or chosen.contrast,
         referees=measured_referees(opened, str(opened.path)),
         base_referees=[] if base is None else measured_referees(base, str(base.path)),
         on_these_photos=any(chosen_on_its_photos(each) for each in (opened, base) if each is not None),
     )
 
 
-@checked
-def write_report(
+def report(
     runs: AnyRuns,
     out: Path | str,
     *,
     discovery: Discovery | Path | str | None = None,
     benchmarks: AnyBenchmark | Sequence[AnyBenchmark] = (),
+    contrast: str | Contrast | None = None,
     photos: bool = True,
     photo_budget: float = 15.0,
-    contrast: str | Contrast | None = None,
+    settings: ReportSettings | None = None,
     warn: Callable[[str], object] | None = None,
 ) -> Path:
     """Write one self-contained HTML file about runs and return its path.
@@ -824,9 +661,10 @@ def write_report(
         out: the file, or an existing folder (the file is then ``report.html`` in it).
         discovery: how the benchmark's pairs were chosen, or the folder that ``discover`` wrote.
         benchmarks: one or several that hold the photos of the runs; built-in ones need not be given.
+        contrast: what the page is about, as in ``scores``; by default the first one of each benchmark.
         photos: include small copies of photos.
         photo_budget: megabytes (10^6 bytes of the page) that photos may take.
-        contrast: what the page is about, as in ``scores``; by default the first one of each benchmark.
+        settings: all of these; an argument that is not at its default replaces what they say.
         warn: called with one line for each benchmark whose photos the page should show and cannot.
 
     Raises:
@@ -835,14 +673,13 @@ def write_report(
             of any run, or a benchmark without any photo of the runs.
         CounterGroundError: a run cannot be read, or the file cannot be written.
     """
-    from counterground.reporting import write_report as write_page
+    from counterground.reporting import write_report
 
+    chosen = ReportSettings.of(settings, photos=photos, photo_budget=photo_budget)
     opened = open_runs(runs)
-    if isinstance(benchmarks, Iterable) and not isinstance(benchmarks, str):
-        given = list(benchmarks)
-    else:
-        given = [benchmarks]
-    held = [open_benchmark(benchmark) for benchmark in given]
+    given = benchmarks or chosen.benchmarks
+    listed = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    held = [open_benchmark(each) for each in listed]
     for benchmark in held:
         if not any(
             benchmark.photos["photo_id"].is_in(run.photos["photo_id"].implode()).any() for run in opened
@@ -850,16 +687,19 @@ def write_report(
             raise UsageError(
                 f"{benchmark.root} has no photo of these runs: name the benchmark that was evaluated."
             )
-    return write_page(
+    return write_report(
         opened,
-        Path(out),
-        discovery=_opened_discovery(discovery),
+        given_path(os.fspath(out)),
+        discovery=_opened_discovery(discovery or chosen.discovery),
         benchmarks=held,
-        photos=photos,
-        photo_budget=photo_budget,
-        contrast=contrast,
+        photos=chosen.photos,
+        photo_budget=chosen.photo_budget,
+        contrast=contrast or chosen.contrast,
         warn=warn,
     )
+
+
+_report = report  # which an argument of other functions shadows
 
 
 def _opened_discovery(discovery: Discovery | Path | str | None) -> Discovery | None:
@@ -878,7 +718,7 @@ def _one_run(run: Run | Path | str) -> Run:
     return opened[0]
 
 
-def _found(models: AnyModels) -> AnyModels:
+def _known(models: AnyModels) -> AnyModels:
     """Check that models exist before a benchmark is opened, which may take long; return them.
 
     Raises:
@@ -890,5 +730,5 @@ def _found(models: AnyModels) -> AnyModels:
     return models
 
 
-def _opened(benchmark: AnyBenchmark, show_progress: bool, out: Path | str) -> Benchmark:
+def _opened(benchmark: AnyBenchmark, out: Path, show_progress: bool) -> Benchmark:
     return open_apart(benchmark, out, show_progress=show_progress)

@@ -145,7 +145,9 @@ def bright(tmp_path_factory):
 
 
 def test_a_verdict_remains_if_the_reader_leaves(bright):
-    ran = shell('"$@" | true; exit ${PIPESTATUS[0]}', "check", bright, "--max-drop", 0, PYTHONUNBUFFERED="1")
+    ran = shell(
+        '"$@" | true; exit ${PIPESTATUS[0]}', "check", bright, "--max-drop", "0%", PYTHONUNBUFFERED="1"
+    )
     assert ran.returncode == main(["check", str(bright), "--max-drop", "0"])
     assert ran.returncode in (3, 4)
     assert ran.stderr == ""
@@ -153,8 +155,8 @@ def test_a_verdict_remains_if_the_reader_leaves(bright):
 
 def test_shells_complete_commands_and_options():
     complete = {"_COUNTERGROUND_COMPLETE": "bash_complete"}
-    ran = command(**complete, COMP_WORDS="counterground evaluate --ru", COMP_CWORD="2")
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "plain,--runtime\n", "")
+    ran = command(**complete, COMP_WORDS="counterground evaluate --li", COMP_CWORD="2")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "plain,--limit\n", "")
     assert command(_COUNTERGROUND_COMPLETE="nonsense").returncode == 1
 
 

@@ -67,7 +67,7 @@ WORKING = {
     "compare": ["compare", "run", "--published"],
     "check": ["check", "run", "--min-accuracy", "0"],
     "reproduce": ["paper", "reproduce"],
-    "plan": ["plan", "run", "--drop", "10"],
+    "plan": ["plan", "run", "--drop", "10%"],
     "report": ["report", "run", "--out", "page.html"],
     "cache": ["cache", "info"],
     "models": ["models"],
@@ -98,7 +98,7 @@ REFUSED = {
     "collect": ("data", ["data", "collect", "new", "-c", "zebra"]),
     "curate": ("data", ["data", "curate", "pool"]),
     "swap": ("masks", ["swap", "photos", *RUN, "--out", "swapped"]),
-    "masks": ("masks", ["data", "masks", "photos", "--from", "grabcut", "--inset", "10", "--out", "masks"]),
+    "masks": ("masks", ["data", "masks", "photos", "--from", "grabcut", "-X", "inset=10%", "--out", "masks"]),
     "masks of rembg": (
         "rembg",
         [
@@ -118,7 +118,7 @@ REFUSED = {
     "a pool that is evaluated": ("models", ["evaluate", "pool", "-m", CLIP, "--out", "from-pool"]),
     "EfficientNet-Lite": ("lite", ["evaluate", "photos", "-m", "efficientnet-lite0", "--out", "lite"]),
     "transformers": ("hf", ["evaluate", "photos", "-m", "hf:nobody/nothing", "--out", "hf"]),
-    "a cluster": ("ray", ["evaluate", "photos", *RUN, "--engine", "ray", "--out", "ray"]),
+    "a cluster": ("ray", ["evaluate", "photos", *RUN, "-X", "engine=ray", "--out", "ray"]),
     "photos behind URLs": ("web", ["evaluate", "urls.csv", *RUN, "--out", "urls"]),
     "shards of the web": ("web", ["evaluate", "http://127.0.0.1:9/{0..1}.tar", *RUN, "--out", "tars"]),
     "a data set": ("datasets", ["evaluate", "hf:nobody/nothing", *RUN, "--out", "set"]),

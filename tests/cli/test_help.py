@@ -88,8 +88,8 @@ def test_options_are_spelt_alike_in_all_commands():
 PARSED = {
     "counterground benchmarks get": "fetches Debian packages or an archive of some gigabytes",
     "counterground data collect": "asks iNaturalist; tests/construction/collection has a server like it",
-    "counterground data import my-pool hf:": "loads a data set from a hub",
-    "counterground data import my-pool urls.csv": "downloads; tests/construction/imports has a server",
+    "counterground data import hf:": "loads a data set from a hub",
+    "counterground data import urls.csv": "downloads; tests/construction/imports has a server",
     "counterground data masks my-photos --from rembg": "fetches weights",
     "counterground data label": "serves a page until Ctrl-C; tests/construction/annotate opens it",
     "counterground paper study": "trains for minutes, or needs MNIST or COCO; tests/paper/study runs parts",
@@ -165,7 +165,7 @@ def workplace(tmp_path_factory, tiny_clip):
         cg.evaluate("my-photos", "colour_model:thousand", out="runs/first", report=False)
         for run in ("a", "b"):
             shutil.copytree(root / "runs/first", root / "runs" / run)
-        assert main(["data", "import", "my-pool", "photos", "-q"]) == 0
+        assert main(["data", "import", "photos", "-o", "my-pool", "-q"]) == 0
         cg.discover("my-photos", "colour_model:thousand", out="pairs", write_anyway=True)
         cg.evaluate("pairs", "colour_model:thousand", out="runs/pairs", report=False)
         cg.swap(

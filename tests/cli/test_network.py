@@ -13,6 +13,7 @@ from planted_photos import planted_benchmark
 
 from counterground.construction.imports import import_photos
 from counterground.photos import write_benchmark
+from counterground.settings import DiscoverSettings, EvaluateSettings, MitigateSettings, SwapSettings
 
 # Python tells the hook of every socket and process, whichever library of ours or of others opens it.
 WATCH = """
@@ -47,12 +48,12 @@ LOCAL = (
     "compare run other",
     "report run --out report.html",
     "paper figures run --out figures",
-    "plan run --drop 5",
-    "check run --max-drop 99",
+    "plan run --drop 5%",
+    "check run --max-drop 99%",
     "mitigate planted -m planted_model.py:load --method text-projection --out mitigated",
     "data masks planted --from manifest --out masks",
     "swap planted -m planted_model.py:load --label-space benchmark --out swapped",
-    "data import pool planted",
+    "data import planted -o pool",
     "data curate pool",
     "data pool pool",
     "data export pool --format croissant --private --out exported",
@@ -79,8 +80,8 @@ REMOTE = {
     "benchmarks get stamps": "--offline",
     "benchmarks get counteranimal": "--offline",
     "data collect collected -c zebra --per-class 1": "--offline",
-    "data import imported hf:nobody/no-data": "",
-    "data import fetched urls.csv": "",
+    "data import hf:nobody/no-data -o imported": "",
+    "data import urls.csv -o fetched": "",
     "data curate pool --model open_clip:ViT-B-32/laion2b_s34b_b79k": "--offline",
     "paper study multicoloredmnist --quick --out o": "--offline",
     "paper study coloredcoco --quick --out p": "--offline",
@@ -149,11 +150,19 @@ def test_offline_of_a_function_is_obeyed_by_all_that_it_calls(photos, tmp_path, 
 
     table, out = tmp_path / "urls.csv", tmp_path / "out"
     calls = (
-        lambda: cg.evaluate(table, "colour_model:brightness", out=out, offline=True),
-        lambda: cg.evaluate(photos, "colour_model:brightness", train=table, out=out, offline=True),
-        lambda: cg.discover(table, "colour_model:brightness", out=out, offline=True),
-        lambda: cg.mitigate(table, "colour_model:brightness", "dfr", out=out, offline=True),
-        lambda: cg.swap(table, "colour_model:brightness", out=out, offline=True),
+        lambda: cg.evaluate(
+            table, "colour_model:brightness", out=out, settings=EvaluateSettings(offline=True)
+        ),
+        lambda: cg.evaluate(
+            photos, "colour_model:brightness", train=table, out=out, settings=EvaluateSettings(offline=True)
+        ),
+        lambda: cg.discover(
+            table, "colour_model:brightness", out=out, settings=DiscoverSettings(offline=True)
+        ),
+        lambda: cg.mitigate(
+            table, "colour_model:brightness", "dfr", out=out, settings=MitigateSettings(offline=True)
+        ),
+        lambda: cg.swap(table, "colour_model:brightness", out=out, settings=SwapSettings(offline=True)),
     )
     with Running() as server:
         elsewhere = server.address(1).replace("127.0.0.1", "127.1")

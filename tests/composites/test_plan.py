@@ -13,11 +13,12 @@ from PIL import Image
 
 import counterground as cg
 from counterground import Benchmark, construction
-from counterground.composites import KINDS, SwapSettings, plan_swap
+from counterground.composites import plan_swap
 from counterground.errors import CounterGroundError, UsageError
 from counterground.masks import make_masks
 from counterground.metrics import Design
 from counterground.photos import photo_id, write_benchmark
+from counterground.settings import KINDS, SwapSettings
 
 TWO = SwapSettings(backgrounds_per_label=2)
 

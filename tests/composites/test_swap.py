@@ -28,6 +28,7 @@ from counterground.errors import CounterGroundError, OtherNamesWarning, UsageErr
 from counterground.metrics import swap_effects
 from counterground.photos import Discovered
 from counterground.results import repeat_command
+from counterground.settings import SwapSettings
 
 discs, run = soft_discs, swapped_discs
 
@@ -95,11 +96,9 @@ def test_other_names_than_chose_the_pairs_are_told(discs, tmp_path):
 def test_the_run_says_what_was_swapped(run, discs):
     record = json.loads((run.path / "run.json").read_text())["intervention"]
     assert (record["kind"], record["foregrounds"], record["backgrounds"]) == ("swap", 24, 24)
-    assert record["settings"]["backgrounds_per_label"] == 3
     assert record["source"]["version"] == discs.version
-    assert record["masks"] is None
     assert record["opencv"][0].isdigit()
-    assert cg.open_run(run.path).info.intervention.settings["seed"] == 0
+    assert cg.open_run(run.path).info.settings["backgrounds_per_label"] == 3
 
 
 @pytest.mark.parametrize("kinds", [("other", "background_only"), ("other",), ("pasted", "grey")])
@@ -118,13 +117,10 @@ def test_composites_of_kinds_that_do_not_compare_have_no_drop(discs, tmp_path, k
 
 
 def test_the_command_that_is_stated_makes_the_same_composites(run, discs):
-    from counterground.cli._swap import swap  # what it reads of a command, without running it
-
     words = shlex.split(repeat_command(run))
     assert words[:3] == ["counterground", "swap", "BENCHMARK"]
-    given = swap.make_context("swap", words[2:]).params
-    settings = run.info.intervention.settings
-    assert {name: given[name] for name in settings} == settings
+    assert run.info.settings == {"backgrounds_per_label": 3, "label_space": "benchmark"}
+    assert words[-6:-2] == ["--label-space", "benchmark", "--backgrounds-per-label", "3"]
 
 
 def test_predictions_have_the_columns_of_composites(run):
@@ -155,7 +151,7 @@ def test_examples_are_a_picture_of_each_kind_beside_the_others(run):
 def test_scores_compare_and_report_take_the_run(run, tmp_path):
     assert "background_effect" in cg.scores(run)["metric"].to_list()
     assert set(cg.compare([run]).points["model"]) == set(MODELS)
-    page = cg.write_report([run], tmp_path / "report.html", photos=False)
+    page = cg.report([run], tmp_path / "report.html", photos=False)
     assert "composites" in page.read_text()
 
 
@@ -179,9 +175,9 @@ def test_the_referee_of_counteranimal_chose_its_composites_too(run):
     theirs = replace(run, info=run.info.model_copy(update={"intervention": of}))
     assert not chosen_on_its_photos(run)
     assert chosen_on_its_photos(theirs)
-    verdicts = {each.model: each.verdict for each in cg.check(theirs, max_drop=10).findings}
+    verdicts = {each.model: each.verdict for each in cg.check(theirs, max_drop=0.1).findings}
     assert verdicts["background"] == "undecided"
-    assert cg.check(run, max_drop=10, models="background").verdict == "fail"
+    assert cg.check(run, max_drop=0.1, models="background").verdict == "fail"
 
 
 def test_effects_of_photos_as_they_are_is_refused(discs, tmp_path):
@@ -204,7 +200,7 @@ def test_what_cannot_be_read_later_is_listed_with_its_reason(tmp_path):
         (network, forget, names),
         out=tmp_path / "run",
         kinds=["grey", "original"],
-        batch_size=1,
+        settings=SwapSettings(batch_size=1),
         **QUICK,
     )
     unreadable = pl.read_csv(run.path / "unreadable.csv")
@@ -225,8 +221,8 @@ class SeesTheCorner(models.Generative):
 
 
 def test_generative_models_are_asked_about_composites(discs, tmp_path):
-    settings = {**QUICK, "kinds": ["same", "other"], "foregrounds": 4, "protocol": "free-form"}
-    run = cg.swap(discs, {"talks": SeesTheCorner}, out=tmp_path / "run", **settings)
+    settings = SwapSettings(protocol="free-form", kinds=["same", "other"], foregrounds=4)
+    run = cg.swap(discs, {"talks": SeesTheCorner}, out=tmp_path / "run", settings=settings, **QUICK)
     assert len(run.predictions) == 4 * 6
     by_group = dict(run.predictions.group_by("group").agg(pl.mean("correct")).iter_rows())
     assert by_group == {"common": 1, "counter": 0}
@@ -252,7 +248,7 @@ def test_masks_come_from_a_folder_beside_the_photos(discs, tmp_path):
     run = cg.swap(
         bare, MODELS, out=tmp_path / "run", masks=discs.root / "masks", kinds=["same", "other"], **QUICK
     )
-    assert run.info.intervention.masks == str(discs.root / "masks")
+    assert run.info.settings["masks"] == str(discs.root / "masks")
     effects = swap_effects(run.rows, design=run.design, by_class=False)
     found = effects.filter(pl.col("metric") == "background_effect").select("model", "value")
     assert dict(found.iter_rows())["background"] == 1

@@ -40,7 +40,7 @@ def left_open(folder):
 
 @pytest.fixture
 def root(tmp_path, photos):
-    assert main(["data", "import", str(tmp_path / "pool"), str(photos)]) == 0
+    assert main(["data", "import", str(photos), "-o", str(tmp_path / "pool")]) == 0
     return tmp_path / "pool"
 
 
@@ -76,6 +76,6 @@ def test_commands_close_what_they_open(root, tmp_path, capsys):
     assert main(["data", "curate", str(root)]) == 0
     words = ["--format", "parquet", "--all-licences", "--out", str(tmp_path / "out")]
     assert main(["data", "export", str(root), *words]) == 0
-    assert main(["data", "label", str(root), "--annotator", "ann", "--labels", str(tmp_path / "none")]) == 2
+    assert main(["data", "label", str(root), "--annotator", "ann", "-X", f"labels={tmp_path / 'none'}"]) == 2
     assert "Cannot read the labels" in capsys.readouterr().err
     assert left_open(root) == []

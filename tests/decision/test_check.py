@@ -43,7 +43,7 @@ def drops(run, alpha=ALPHA):
 
 
 def test_a_limit_is_kept_or_broken_by_the_whole_interval(run):
-    found = cg.check(run, max_drop=15)
+    found = cg.check(run, max_drop=0.15)
     assert verdicts(found) == {"sure": "pass", "leans": "fail", "between": "undecided"}
     assert found.verdict == "fail"
     for finding in found.findings:
@@ -52,12 +52,12 @@ def test_a_limit_is_kept_or_broken_by_the_whole_interval(run):
 
 
 def test_intervals_share_the_error_over_models_and_limits(run):
-    for given, statements in (({"max_drop": 15}, 3), ({"max_drop": 15, "min_accuracy": 60}, 6)):
+    for given, statements in (({"max_drop": 0.15}, 3), ({"max_drop": 0.15, "min_accuracy": 0.6}, 6)):
         found = cg.check(run, **given)
         shared = drops(run, ALPHA / statements)
         held = [(each.low, each.high) for each in found.findings if each.check.startswith("drop")]
         assert held == list(shared.select("low", "high").iter_rows())
-    alone = cg.check(run, max_drop=15, models=["between"])
+    alone = cg.check(run, max_drop=0.15, models=["between"])
     (scored,) = drops(run).filter(pl.col("model") == "between").iter_rows(named=True)
     assert (alone.findings[0].low, alone.findings[0].high) == (scored["low"], scored["high"])
 
@@ -68,22 +68,22 @@ def test_intervals_share_the_error_over_models_and_limits(run):
 )
 def test_the_verdict_is_the_exit_status(models, verdict, status, folders, capsys):
     words = [word for model in models for word in ("-m", model)]
-    assert main(["check", str(folders / "all"), "--max-drop", "15", "--json", *words]) == status
+    assert main(["check", str(folders / "all"), "--max-drop", "15%", "--json", *words]) == status
     assert json.loads(capsys.readouterr().out)["verdict"] == verdict
 
 
 def test_undecided_beside_passed_is_undecided(run):
-    assert cg.check(run, max_drop=15, models=["sure", "between"]).verdict == "undecided"
+    assert cg.check(run, max_drop=0.15, models=["sure", "between"]).verdict == "undecided"
 
 
 def test_an_undecided_model_is_told_how_many_photos_would_decide(run):
-    (finding,) = cg.check(run, max_drop=15, models=["between"]).findings
+    (finding,) = cg.check(run, max_drop=0.15, models=["between"]).findings
     assert finding.reasons == ("contains_limit", "more_photos")
     assert finding.needed > finding.photos == 1440
 
 
 def test_accuracy_has_a_limit_too(run):
-    found = cg.check(run, min_accuracy=75)
+    found = cg.check(run, min_accuracy=0.75)
     assert verdicts(found) == {"sure": "pass", "leans": "fail", "between": "pass"}
     assert {(finding.check, finding.limit) for finding in found.findings} == {("accuracy", 0.75)}
 
@@ -93,23 +93,23 @@ def test_without_an_interval_none_is_said_to_contain_the_limit(make_run):
     rows = run.predictions.with_columns(cluster=pl.lit("one"))
     alone = replace(run, predictions=rows)
     for each in (alone, chosen(alone, replace(CHOSEN, referee="a"))):
-        found = cg.check(each, max_drop=15, min_accuracy=60).findings
+        found = cg.check(each, max_drop=0.15, min_accuracy=0.6).findings
         assert [each.low for each in found] == [None, None]
         assert [each.reasons for each in found] == [("no_interval",)] * 2
 
 
 def test_a_model_near_chance_does_not_pass(make_run):
     guesses = make_run({"guesses": (0.02, 0.02)}, per_group=80)
-    (finding,) = cg.check(guesses, max_drop=15).findings
+    (finding,) = cg.check(guesses, max_drop=0.15).findings
     assert finding.high < 0.15
     assert finding.verdict == "undecided"
     assert finding.reasons == ("near_chance",)
 
 
 def test_not_worse_is_a_paired_test_with_a_margin(run, folders):
-    assert cg.check(folders / "sure", not_worse_than=folders / "leans").verdict == "pass"
-    assert cg.check(folders / "leans", not_worse_than=folders / "sure", margin=10).verdict == "fail"
-    same = cg.check(folders / "sure", not_worse_than=folders / "all", margin=2).findings[0]
+    assert cg.check(folders / "sure", baseline=folders / "leans").verdict == "pass"
+    assert cg.check(folders / "leans", baseline=folders / "sure", margin=0.1).verdict == "fail"
+    same = cg.check(folders / "sure", baseline=folders / "all", margin=0.02).findings[0]
     assert (same.value, same.verdict) == (0.0, "pass")
     assert (same.check, same.limit, same.versus) == ("drop", 0.02, f"sure in {folders / 'all'}")
 
@@ -136,18 +136,18 @@ def nearly_equal(make_run):
 def test_a_few_photos_on_which_models_differ_do_not_show_that_none_is_worse(nearly_equal):
     """If 4 of 200 counter photos are expected to be lost, at most 1 is in 9 % of samples."""
     base, worse = nearly_equal
-    (found,) = cg.check(worse[1], not_worse_than=base, margin=2).findings
+    (found,) = cg.check(worse[1], baseline=base, margin=0.02).findings
     assert found.value == pytest.approx(1 / 200)
     assert found.verdict == "undecided"
     assert found.high > 0.02 > 1.98 * found.value  # estimate + t x standard error, which is the estimate
-    assert cg.check(worse[12], not_worse_than=base, margin=2).findings[0].verdict == "fail"
+    assert cg.check(worse[12], baseline=base, margin=0.02).findings[0].verdict == "fail"
 
 
 def test_compare_has_the_interval_that_decides(nearly_equal, tmp_path):
     """With t x standard error it would lie below a margin about which `check` cannot decide."""
     base, worse = nearly_equal
     runs = [replace(run, path=tmp_path / name) for name, run in (("worse", worse[1]), ("base", base))]
-    (found,) = cg.check(runs[0], not_worse_than=runs[1], margin=2).findings
+    (found,) = cg.check(runs[0], baseline=runs[1], margin=0.02).findings
     drop = cg.compare(runs, published=False).tests.row(by_predicate=pl.col("metric") == "drop", named=True)
     assert (drop["source_a"], drop["source_b"]) == ("worse", "base")
     assert (drop["difference"], drop["low"], drop["high"]) == (found.value, found.low, found.high)
@@ -158,14 +158,15 @@ def test_compare_has_the_interval_that_decides(nearly_equal, tmp_path):
 
 def test_advice_counts_what_few_differing_photos_add_to_the_interval(nearly_equal):
     base, worse = nearly_equal
-    (found,) = cg.check(worse[1], not_worse_than=base, margin=2).findings
+    (found,) = cg.check(worse[1], baseline=base, margin=0.02).findings
     advised = found.needed
     # As many photos lose as many answers in proportion: Poisson's exact limit decides with that number.
     assert chi2.ppf(0.975, 2 * (1 * advised / 400 + 1)) / 2 / (advised / 2) < 0.02
 
 
 @pytest.mark.parametrize(
-    ("common", "counter", "limit"), [(0.99, 0.97, 5), (0.99, 0.95, 10), (0.99, 0.9, 5), (0.8, 0.7, 20)]
+    ("common", "counter", "limit"),
+    [(0.99, 0.97, 0.05), (0.99, 0.95, 0.1), (0.99, 0.9, 0.05), (0.8, 0.7, 0.2)],
 )
 def test_as_many_photos_as_advised_decide_as_often_as_promised(common, counter, limit, make_run):
     """Near 100 % too, where intervals of a drop reach farther up than down."""
@@ -183,12 +184,12 @@ def test_as_many_photos_as_advised_decide_as_often_as_promised(common, counter, 
     for _ in range(300):
         correct = rng.random(len(group)) < np.where(group == "common", common, counter)
         drop = drop_interval(correct, class_index, group)
-        decided += drop.high <= limit / 100 or drop.low > limit / 100
+        decided += drop.high <= limit or drop.low > limit
     assert 0.75 < decided / 300 < 0.93
 
 
 def test_a_difference_that_is_the_margin_is_said_to_be_it(folders):
-    (found,) = cg.check(folders / "sure", not_worse_than=folders / "sure", margin=0).findings
+    (found,) = cg.check(folders / "sure", baseline=folders / "sure", margin=0).findings
     assert (found.value, found.verdict) == (0.0, "undecided")
     assert found.reasons == ("contains_limit", "at_limit")
 
@@ -196,7 +197,7 @@ def test_a_difference_that_is_the_margin_is_said_to_be_it(folders):
 def test_a_base_on_other_photos_is_refused(folders, make_run):
     fewer = make_run({"sure": (0.9, 0.85)}, per_group=70)
     with pytest.raises(UsageError, match="first alone saw 180 photos"):
-        cg.check(folders / "sure", not_worse_than=fewer)
+        cg.check(folders / "sure", baseline=fewer)
 
 
 def test_a_base_with_other_names_under_the_same_label_space_is_refused(run):
@@ -204,7 +205,7 @@ def test_a_base_with_other_names_under_the_same_label_space_is_refused(run):
     space = run.info.candidates.model_copy(update={"version": "another"})
     base = replace(run, info=run.info.model_copy(update={"candidates": space}))
     with pytest.raises(UsageError, match="has other names than that of"):
-        cg.check(run, not_worse_than=base)
+        cg.check(run, baseline=base)
 
 
 def test_a_base_with_other_clusters_is_refused(run):
@@ -215,19 +216,19 @@ def test_a_base_with_other_clusters_is_refused(run):
         return replace(run, predictions=rows, info=run.info.model_copy(update={"benchmark": record}))
 
     with pytest.raises(UsageError, match=r"by observer in the design of the first and by cluster in that"):
-        cg.check(by("observer"), not_worse_than=by("cluster"))
+        cg.check(by("observer"), baseline=by("cluster"))
     other = by("observer", rows=rows.with_columns(observer=pl.lit("one")))
     with pytest.raises(UsageError, match="differ in attributes"):
-        cg.check(by("observer"), not_worse_than=other)
+        cg.check(by("observer"), baseline=other)
 
 
 def test_a_base_must_name_the_model_to_compare_with(folders, make_run):
     other = make_run({"new": (0.9, 0.85)}, per_group=80)
     with pytest.raises(UsageError, match=r"it holds sure, leans, between"):
-        cg.check(other, not_worse_than=folders / "all")
+        cg.check(other, baseline=folders / "all")
     elsewhere = make_run({"new": (0.9, 0.85)}, per_group=80, label_space="benchmark")
     with pytest.raises(UsageError, match=r"it holds sure\."):
-        cg.check(elsewhere, not_worse_than=folders / "sure")
+        cg.check(elsewhere, baseline=folders / "sure")
 
 
 @pytest.mark.slow
@@ -242,7 +243,7 @@ def test_the_corrected_verdicts_of_many_models_are_rarely_wrong(make_run):
         drawn = run.predictions.with_columns(
             correct=pl.Series(draw) < level, cluster=pl.lit(None, dtype=pl.String)
         )
-        found = cg.check(replace(run, predictions=drawn), max_drop=10)
+        found = cg.check(replace(run, predictions=drawn), max_drop=0.1)
         wrong += any(finding.verdict != "undecided" for finding in found.findings)
     assert wrong <= 2
 
@@ -257,45 +258,46 @@ def chosen(run, discovery, notes=()):
 
 
 def test_an_inflated_drop_is_no_failure_but_may_pass(run):
-    found = cg.check(chosen(run, CHOSEN), max_drop=15)
+    found = cg.check(chosen(run, CHOSEN), max_drop=0.15)
     assert verdicts(found) == {"sure": "pass", "leans": "undecided", "between": "undecided"}
     assert found.findings[1].reasons == ("inflated",)
     assert (
-        cg.check(chosen(run, replace(CHOSEN, referee="sure")), max_drop=15, models=["sure"]).verdict == "pass"
+        cg.check(chosen(run, replace(CHOSEN, referee="sure")), max_drop=0.15, models=["sure"]).verdict
+        == "pass"
     )
-    held_out = cg.check(chosen(run, replace(CHOSEN, split="half")), max_drop=15)
+    held_out = cg.check(chosen(run, replace(CHOSEN, split="half")), max_drop=0.15)
     assert verdicts(held_out)["leans"] == "fail"
 
 
 def test_no_model_fails_on_the_photos_that_chose_the_pairs(run):
     other = replace(CHOSEN, referee="between")
-    found = cg.check(chosen(run, other), max_drop=15, models=["leans"])
+    found = cg.check(chosen(run, other), max_drop=0.15, models=["leans"])
     assert found.verdict == "undecided"
     assert found.findings[0].reasons == ("chosen_here",)
-    for split in ("half", "swap"):
+    for split in ("half", "cross"):
         assert (
-            cg.check(chosen(run, replace(other, split=split)), max_drop=15, models=["leans"]).verdict
+            cg.check(chosen(run, replace(other, split=split)), max_drop=0.15, models=["leans"]).verdict
             == "fail"
         )
     of_theirs = replace(other, split="half", origin="CounterAnimal")  # whose two backgrounds were chosen
-    assert cg.check(chosen(run, of_theirs), max_drop=15, models=["leans"]).verdict == "undecided"
+    assert cg.check(chosen(run, of_theirs), max_drop=0.15, models=["leans"]).verdict == "undecided"
 
 
 def test_the_interval_of_a_swap_neither_passes_nor_fails_its_referee(run):
     for referee in ("sure", "leans"):
-        swapped = chosen(run, replace(CHOSEN, referee=referee, split="swap"))
-        (finding,) = cg.check(swapped, max_drop=15, models=[referee]).findings
+        swapped = chosen(run, replace(CHOSEN, referee=referee, split="cross"))
+        (finding,) = cg.check(swapped, max_drop=0.15, models=[referee]).findings
         assert finding.verdict == "undecided"
         assert finding.reasons == ("narrow",)
 
 
 def test_a_referee_with_an_inflated_drop_is_no_base_to_pass_against(folders, run):
     base = chosen(cg.open_run(folders / "leans"), CHOSEN)
-    (finding,) = cg.check(folders / "sure", not_worse_than=base).findings
+    (finding,) = cg.check(folders / "sure", baseline=base).findings
     assert finding.verdict == "undecided"
     assert finding.reasons == ("inflated",)
     assert f"leans in {base.path}" in finding.reason
-    of_referee = cg.check(base, not_worse_than=folders / "sure")
+    of_referee = cg.check(base, baseline=folders / "sure")
     assert of_referee.verdict == "undecided"
 
 
@@ -306,24 +308,24 @@ def test_on_photos_that_chose_the_pairs_no_model_passes_or_fails_against_another
     for own, other in (("sure", "leans"), ("leans", "sure")):
         runs = [cg.open_run(folders / name) for name in (own, other)]
         for given in ([chosen(each, discovery) for each in runs], [runs[0], chosen(runs[1], discovery)]):
-            (finding,) = cg.check(given[0], not_worse_than=given[1], margin=10).findings
+            (finding,) = cg.check(given[0], baseline=given[1], margin=0.1).findings
             assert finding.verdict == "undecided"
             assert set(finding.reasons) <= {"chosen_here", "inflated", "contains_limit"}
         held_out = [chosen(each, replace(discovery, split="half")) for each in runs]
-        found = cg.check(held_out[0], not_worse_than=held_out[1], margin=10)
+        found = cg.check(held_out[0], baseline=held_out[1], margin=0.1)
         assert found.verdict == {"sure": "pass", "leans": "fail"}[own]
 
 
 def test_no_model_fails_on_the_papers_photos_which_chose_its_pairs(make_run):
     spec = "open_clip:ViT-B-32-quickgelu/laion400m_e31"
-    assert cg.check(make_run({spec: (0.9, 0.4)}, per_group=40), max_drop=5).verdict == "fail"
+    assert cg.check(make_run({spec: (0.9, 0.4)}, per_group=40), max_drop=0.05).verdict == "fail"
     run = make_run({spec: (0.9, 0.4)}, per_group=40, name="counteranimal")
     weights = {"architecture": "ViT-B-32-quickgelu", "weights": "laion400m_e31"}
     record = run.info.models[0].model_copy(update={"description": weights})
-    (finding,) = cg.check(run, max_drop=5).findings
+    (finding,) = cg.check(run, max_drop=0.05).findings
     assert finding.verdict == "undecided"
     assert finding.reasons == ("chosen_here",)
-    found = cg.check(replace(run, info=run.info.model_copy(update={"models": [record]})), max_drop=5)
+    found = cg.check(replace(run, info=run.info.model_copy(update={"models": [record]})), max_drop=0.05)
     assert found.verdict == "undecided"
     assert found.findings[0].reasons == ("inflated",)
     assert "is the model that chose CounterAnimal's backgrounds" in found.notes[-1]
@@ -331,8 +333,8 @@ def test_no_model_fails_on_the_papers_photos_which_chose_its_pairs(make_run):
 
 def test_photos_that_would_decide_are_for_the_corrected_interval(run):
     """Each of six verdicts needs more photos than one alone."""
-    alone = cg.check(run, max_drop=15, models=["between"]).findings[0]
-    shared = cg.check(run, max_drop=15, min_accuracy=50).findings[4]
+    alone = cg.check(run, max_drop=0.15, models=["between"]).findings[0]
+    shared = cg.check(run, max_drop=0.15, min_accuracy=0.5).findings[4]
     needed = [alone.needed, shared.needed]
     z = [norm.ppf(1 - 0.025 / statements) + norm.ppf(0.8) for statements in (1, 6)]
     assert needed[1] / needed[0] == pytest.approx((z[1] / z[0]) ** 2, rel=0.02)
@@ -367,7 +369,7 @@ def check_schema(element):
 
 def test_junit_is_what_ci_systems_read(folders, tmp_path, capsys):
     path = tmp_path / "check.xml"
-    assert main(["check", str(folders / "all"), "--max-drop", "15", "--junit", str(path)]) == 3
+    assert main(["check", str(folders / "all"), "--max-drop", "15%", "--junit", str(path)]) == 3
     capsys.readouterr()
     root = ElementTree.parse(path).getroot()
     check_schema(root)
@@ -384,7 +386,7 @@ def test_junit_is_what_ci_systems_read(folders, tmp_path, capsys):
 
 def test_names_cannot_break_the_xml(make_run):
     run = make_run({'<x>&"\x07\u202e': (0.9, 0.4)}, per_group=40)
-    root = ElementTree.fromstring(cg.check(run, max_drop=10).junit())
+    root = ElementTree.fromstring(cg.check(run, max_drop=0.1).junit())
     assert root[0][0].get("classname") == '<x>&"'
 
 
@@ -392,9 +394,9 @@ def test_names_cannot_break_the_xml(make_run):
     ("given", "said"),
     [
         ({}, "nothing to check"),
-        ({"max_drop": -1}, "--max-drop"),
-        ({"min_accuracy": 101}, "--min-accuracy"),
-        ({"max_drop": 5, "models": ["x"]}, "No run has the model 'x'"),
+        ({"max_drop": -1}, "max_drop"),
+        ({"min_accuracy": 101}, "min_accuracy"),
+        ({"max_drop": 0.05, "models": ["x"]}, "No run has the model 'x'"),
     ],
 )
 def test_what_cannot_be_checked_is_refused(given, said, run):
@@ -405,5 +407,5 @@ def test_what_cannot_be_checked_is_refused(given, said, run):
 def test_a_run_without_groups_has_no_drop_to_check(make_run):
     run = make_run({"a": (0.9, 0.8)}, groups=False)
     with pytest.raises(UsageError, match="no drop to check"):
-        cg.check(run, max_drop=5)
-    assert cg.check(run, min_accuracy=50).verdict == "pass"
+        cg.check(run, max_drop=0.05)
+    assert cg.check(run, min_accuracy=0.5).verdict == "pass"

@@ -8,27 +8,28 @@ from disc_photos import QUICK, soft_discs, swapped_discs
 import counterground as cg
 from counterground.decision import Pilot
 from counterground.metrics import Stratification, contrast_error, drop_interval, swap_design, swap_effects
+from counterground.settings import PlanSettings, SwapSettings
 
 discs, run = soft_discs, swapped_discs
 
 
 def test_a_limit_is_for_the_background_effect_by_both_ways_of_clusters(run):
-    found = cg.check(run, max_drop=50)
+    found = cg.check(run, max_drop=0.5)
     assert [each.check for each in found.findings] == ["background_effect"] * 3
     effects = swap_effects(run.predictions, by_class=False)
     effects = effects.filter(pl.col("metric") == "background_effect")
     for together, effect in zip(found.findings, effects.iter_rows(named=True), strict=True):
-        (alone,) = cg.check(run, max_drop=50, models=[effect["model"]]).findings
+        (alone,) = cg.check(run, max_drop=0.5, models=[effect["model"]]).findings
         assert (alone.model, alone.value) == (effect["model"], effect["value"])
         assert (alone.low, alone.high) == pytest.approx((effect["low"], effect["high"]))
         assert together.low <= alone.low <= alone.high <= together.high
     # All 12 objects answer alike, which is little: 12 others might not.
     assert {each.model: each.verdict for each in found.findings}["foreground"] == "pass"
-    assert cg.check(run, max_drop=30, models=["background"]).verdict == "fail"
+    assert cg.check(run, max_drop=0.3, models=["background"]).verdict == "fail"
 
 
 def test_a_pilot_of_composites_is_planned_by_both_ways(run):
-    plan = cg.plan(run, drop=20, seconds_per_photo=3600)
+    plan = cg.plan(run, drop=0.2, settings=PlanSettings(seconds_per_photo=3600))
     coin = plan.rows.row(by_predicate=pl.col("model") == "coin", named=True)
     rows = run.predictions.filter(pl.col("model") == "coin", pl.col("swap").is_in(["same", "other"]))
     assert coin["photos_now"] == len(rows)
@@ -40,12 +41,14 @@ def test_a_pilot_of_composites_is_planned_by_both_ways(run):
 
 def test_calls_of_an_endpoint_are_those_for_the_composites_that_count(discs, serve_chat, tmp_path):
     server = serve_chat(lambda call: "yes" if sum(call.photo) % 3 else "no")
-    settings = QUICK | {"backgrounds_per_label": 1, "foregrounds": 4, "protocol": "yes-no"}
-    run = cg.swap(discs, server.spec, out=tmp_path / "run", kinds=["original", "same", "other"], **settings)
+    settings = SwapSettings(**QUICK | {"backgrounds_per_label": 1, "foregrounds": 4, "protocol": "yes-no"})
+    run = cg.swap(
+        discs, server.spec, out=tmp_path / "run", kinds=["original", "same", "other"], settings=settings
+    )
     counted = run.predictions.filter(pl.col("swap") != "original")["path"].n_unique()
     assert counted < run.predictions["path"].n_unique()
     asked = 2 * len(discs.classes)  # two questions about each class
-    rows = cg.plan(run, drop=20).rows
+    rows = cg.plan(run, drop=0.2).rows
     assert rows["photos"].null_count() < len(rows)
     for row in rows.drop_nulls("photos").iter_rows(named=True):
         assert row["calls"] == asked * row["photos"]

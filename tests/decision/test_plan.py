@@ -17,6 +17,7 @@ from counterground.decision import Assumptions, Pilot
 from counterground.errors import UsageError
 from counterground.metrics import Stratification, contrast_error, drop_interval, paired_test
 from counterground.photos import Discovered
+from counterground.settings import EvaluateSettings, PlanSettings
 
 
 def pilot_of(frame, values, **given):
@@ -184,17 +185,17 @@ def drop_of(right):
 
 
 def test_photos_needed_are_those_of_the_textbook():
-    plan = cg.plan(drop=5, classes=50, photos=10)
+    plan = cg.plan(drop=0.05, classes=50, photos=10)
     wanted = (norm.ppf(0.975) + norm.ppf(0.8)) ** 2 * 2 * (0.8 * 0.2 + 0.75 * 0.25) / 0.05**2
     assert plan.rows["photos"][0] == pytest.approx(wanted, rel=0.02)
     assert plan.rows["clusters"][0] == plan.rows["photos"][0]
-    enough = cg.plan(drop=5, classes=1, photos=plan.rows["photos"][0] // 2)
+    enough = cg.plan(drop=0.05, classes=1, photos=plan.rows["photos"][0] // 2)
     assert enough.rows["power_now"][0] == pytest.approx(0.8, abs=0.01)
     assert enough.rows["smallest_drop_now"][0] == pytest.approx(0.05, abs=0.001)
 
 
 def test_a_pilot_run_gives_a_row_for_each_model(four_models):
-    plan = cg.plan(four_models, drop=10, seconds_per_photo=36)
+    plan = cg.plan(four_models, drop=0.1, settings=PlanSettings(seconds_per_photo=36))
     assert plan.rows["model"].to_list() == [model.name for model in four_models.info.models]
     assert plan.rows["photos_now"].unique().to_list() == [360]
     for row in plan.rows.iter_rows(named=True):
@@ -206,24 +207,28 @@ def test_a_pilot_run_gives_a_row_for_each_model(four_models):
 def test_photos_of_further_clusters_are_not_at_hand(make_run):
     """A plan with four times as many clusters needs photos of them, however many there are of these."""
     pilot = make_run({"a": (0.8, 0.6)}, per_group=20)
-    row = cg.plan(pilot, drop=20, clusters=100, seconds_per_photo=3600).rows.row(0, named=True)
+    row = cg.plan(pilot, drop=0.2, clusters=100, settings=PlanSettings(seconds_per_photo=3600)).rows.row(
+        0, named=True
+    )
     assert row["photos"] < row["photos_now"]
     assert row["label_hours"] == pytest.approx(row["photos"] * (1 - row["clusters_now"] / 100))
-    fewer = cg.plan(pilot, drop=30, clusters=row["clusters_now"], seconds_per_photo=3600).rows
+    fewer = cg.plan(
+        pilot, drop=0.3, clusters=row["clusters_now"], settings=PlanSettings(seconds_per_photo=3600)
+    ).rows
     assert fewer["label_hours"].item() == max(0, fewer["photos"].item() - row["photos_now"])
 
 
-@pytest.mark.parametrize(("split", "told"), [("half", False), ("swap", True)])
+@pytest.mark.parametrize(("split", "told"), [("half", False), ("cross", True)])
 def test_a_plan_says_that_a_swap_makes_the_error_of_its_referee_too_small(four_models, split, told):
     found = Discovered("efficientnet-lite0", split, 5.0, "stamps@0", "stamps")
     benchmark = four_models.info.benchmark.model_copy(update=vars(found))
     run = replace(four_models, info=four_models.info.model_copy(update={"benchmark": benchmark}))
     note = "efficientnet-lite0 chose the pairs of each half of these photos on the other half"
-    assert (note in " ".join(cg.plan(run, drop=10).notes)) == told
+    assert (note in " ".join(cg.plan(run, drop=0.1).notes)) == told
 
 
 def test_a_plan_against_a_model_has_a_row_for_each_other(four_models):
-    plan = cg.plan(four_models, drop=10, against="efficientnet-lite0")
+    plan = cg.plan(four_models, drop=0.1, against="efficientnet-lite0")
     assert "To detect a difference in drop of 10 points" in repr(plan)
     assert "the difference in drop has a standard error of" in plan.notes[0]
     assert plan.rows["model"].to_list() == [
@@ -235,12 +240,12 @@ def test_a_plan_against_a_model_has_a_row_for_each_other(four_models):
 def test_a_plan_against_a_model_has_a_row_for_each_prompt(make_run):
     run = make_run({"a": (0.8, 0.6), "b": (0.7, 0.6)})
     twice = pl.concat([run.predictions.with_columns(prompts=pl.lit(name)) for name in ("one", "two")])
-    plan = cg.plan(replace(run, predictions=twice), drop=10, against="a")
+    plan = cg.plan(replace(run, predictions=twice), drop=0.1, against="a")
     assert plan.rows["model"].to_list() == ["b (one) vs. a (one)", "b (two) vs. a (two)"]
 
 
 def test_no_more_clusters_are_at_hand_than_photos():
-    plan = cg.plan(drop=30, classes=2, photos=3, clusters=100).rows
+    plan = cg.plan(drop=0.3, classes=2, photos=3, clusters=100).rows
     assert (plan["photos_now"].item(), plan["clusters_now"].item()) == (12, 12)
 
 
@@ -254,12 +259,12 @@ def test_a_plan_against_one_of_two_models_of_a_specification_asks_which(four_mod
     rows = rows.with_columns(pl.col("model").replace(spec, "first"))
     run = replace(four_models, predictions=rows, info=four_models.info.model_copy(update={"models": models}))
     with pytest.raises(UsageError, match="Several models are 'efficientnet-lite0': name one of first, "):
-        cg.plan(run, drop=10, against=spec)
-    assert cg.plan(run, drop=10, against="first").rows["model"].to_list() == ["efficientnet-lite1 vs. first"]
+        cg.plan(run, drop=0.1, against=spec)
+    assert cg.plan(run, drop=0.1, against="first").rows["model"].to_list() == ["efficientnet-lite1 vs. first"]
 
 
 def test_a_drop_too_small_for_any_number_of_photos_planned_for_is_said():
-    plan = cg.plan(drop=0.01)
+    plan = cg.plan(drop=0.0001)
     assert plan.rows["photos"].to_list() == [None]
     assert (
         "Where no number is given, more than 10,000,000 photos are needed: plan a larger drop." in plan.notes
@@ -267,21 +272,21 @@ def test_a_drop_too_small_for_any_number_of_photos_planned_for_is_said():
 
 
 def test_photos_that_show_no_drop_at_all_are_said_to():
-    few = cg.plan(drop=5, classes=1, photos=2)
+    few = cg.plan(drop=0.05, classes=1, photos=2)
     assert few.rows["smallest_drop_now"].to_list() == [None]
     said = "Where no smallest drop is given, the photos now show none with the required power."
     assert said in few.notes
-    assert said not in cg.plan(drop=5, classes=50, photos=10).notes
+    assert said not in cg.plan(drop=0.05, classes=50, photos=10).notes
 
 
 def test_calls_and_money_are_planned_where_asked_for():
-    free = cg.plan(drop=10)
+    free = cg.plan(drop=0.1)
     assert free.rows["calls"][0] is None
     assert "Calls" not in str(free)
-    plan = cg.plan(drop=10, calls_per_photo=3, price=0.002)
+    plan = cg.plan(drop=0.1, settings=PlanSettings(calls_per_photo=3, price=0.002))
     assert plan.rows["calls"][0] == 3 * plan.rows["photos"][0]
     assert plan.rows["cost"][0] == pytest.approx(0.002 * plan.rows["calls"][0])
-    assert "--price adds" in " ".join(cg.plan(drop=10, calls_per_photo=3).notes)
+    assert "--price adds" in " ".join(cg.plan(drop=0.1, settings=PlanSettings(calls_per_photo=3)).notes)
 
 
 def test_calls_of_an_endpoint_are_those_of_the_pilot(serve_chat, tmp_path):
@@ -289,9 +294,14 @@ def test_calls_of_an_endpoint_are_those_of_the_pilot(serve_chat, tmp_path):
     server = serve_chat(lambda call: "yes" if sum(call.photo) % 3 else "no")
     model = f"{server.spec}?price=0.5"
     run = cg.evaluate(
-        photos, model, out=tmp_path / "run", protocol="yes-no", label_space="benchmark", report=False
+        photos,
+        model,
+        out=tmp_path / "run",
+        settings=EvaluateSettings(protocol="yes-no"),
+        label_space="benchmark",
+        report=False,
     )
-    rows = cg.plan(run, drop=5).rows
+    rows = cg.plan(run, drop=0.05).rows
     asked = len(server.calls) / 24
     assert asked == 6  # two questions about each of three classes
     for row in rows.iter_rows(named=True):
@@ -300,16 +310,16 @@ def test_calls_of_an_endpoint_are_those_of_the_pilot(serve_chat, tmp_path):
 
 
 def test_too_few_clusters_are_said():
-    plan = cg.plan(drop=10, clusters=8, icc=0.3)
+    plan = cg.plan(drop=0.1, clusters=8, icc=0.3)
     assert plan.rows["photos"][0] is None
     assert "No number of photos is enough with 8 clusters" in plan.notes[1]
 
 
 @pytest.mark.parametrize("style", ["table", "csv", "json", "markdown", "latex"])
 def test_every_format_of_the_command_holds_the_plan(style):
-    done = CliRunner().invoke(command, ["plan", "--drop", "10", "--format", style])
+    done = CliRunner().invoke(command, ["plan", "--drop", "10%", "--format", style])
     assert done.exit_code == 0, done.output
-    plan = cg.plan(drop=10)
+    plan = cg.plan(drop=0.1)
     needed = plan.rows["photos"][0]
     assert str(needed) in done.output.replace(",", "") or f"{needed:,}" in done.output
     if style == "json":
@@ -322,22 +332,18 @@ def test_every_format_of_the_command_holds_the_plan(style):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"drop": 0}, "above 0 and below 100"),
-        ({"drop": 10, "power": 80}, "below 1, not 80"),
-        ({"drop": 90}, "cannot drop by 90"),
-        ({"drop": 10, "clusters": 2}, "At least 4 clusters"),
-        ({"drop": 10, "classes": 0}, "^classes must be "),
-        ({"drop": 10, "cluster_size": 1000}, "1 to 400 photos"),
-        ({"drop": 10, "accuracy": 0}, "^accuracy must be "),
-        ({"drop": 10, "icc": 1}, "^icc must be "),
-        ({"drop": 10, "price": -1}, "^price must be "),
-        ({"drop": 10, "price": float("nan")}, "^price must be "),
-        ({"drop": 10, "calls_per_photo": 1e308}, "^calls_per_photo must be "),
-        ({"drop": 10, "seconds_per_photo": 1e307}, "^seconds_per_photo must be "),
-        ({"drop": 10, "clusters": 10**30}, "No more than 10,000,000 clusters can be planned for"),
-        ({"drop": 10, "classes": 10**7}, "No more than 10,000,000 photos can be planned for"),
-        ({"drop": 10, "photos": 10**30}, "No more than 10,000,000 photos can be planned for"),
-        ({"drop": 10, "against": "x"}, "needs a pilot RUN"),
+        ({"drop": 0.0}, "above 0 and below 100"),
+        ({"drop": 10}, "^drop is from 0 to 1"),
+        ({"drop": 0.9}, "cannot drop by 90"),
+        ({"drop": 0.1, "clusters": 2}, "At least 4 clusters"),
+        ({"drop": 0.1, "classes": 0}, "^classes must be "),
+        ({"drop": 0.1, "cluster_size": 1000}, "1 to 400 photos"),
+        ({"drop": 0.1, "accuracy": 0}, "^accuracy must be "),
+        ({"drop": 0.1, "icc": 1}, "^icc must be "),
+        ({"drop": 0.1, "clusters": 10**30}, "No more than 10,000,000 clusters can be planned for"),
+        ({"drop": 0.1, "classes": 10**7}, "No more than 10,000,000 photos can be planned for"),
+        ({"drop": 0.1, "photos": 10**30}, "No more than 10,000,000 photos can be planned for"),
+        ({"drop": 0.1, "against": "x"}, "needs a pilot RUN"),
     ],
 )
 def test_what_cannot_be_planned_is_refused(given, said):
@@ -347,17 +353,17 @@ def test_what_cannot_be_planned_is_refused(given, said):
 
 def test_a_pilot_without_a_drop_or_with_few_clusters_is_refused(make_run):
     with pytest.raises(UsageError, match="no drop to plan for"):
-        cg.plan(make_run({"a": (0.8, 0.6)}, groups=False), drop=10)
+        cg.plan(make_run({"a": (0.8, 0.6)}, groups=False), drop=0.1)
     with pytest.raises(UsageError, match="plan from assumptions"):
-        cg.plan(make_run({"a": (0.8, 0.6)}, classes=["x"], per_group=1), drop=10)
+        cg.plan(make_run({"a": (0.8, 0.6)}, classes=["x"], per_group=1), drop=0.1)
 
 
 @pytest.mark.parametrize(
     ("given", "fewest"),
     [
-        ({"drop": 50, "classes": 20}, 80),
-        ({"drop": 40, "clusters": 30, "accuracy": 99, "classes": 45}, 180),
-        ({"drop": 75, "clusters": 100, "classes": 2, "photos": 100}, 100),
+        ({"drop": 0.5, "classes": 20}, 80),
+        ({"drop": 0.4, "clusters": 30, "accuracy": 0.99, "classes": 45}, 180),
+        ({"drop": 0.75, "clusters": 100, "classes": 2, "photos": 100}, 100),
     ],
 )
 def test_no_fewer_photos_are_planned_than_classes_and_clusters_need(given, fewest):
@@ -367,7 +373,7 @@ def test_no_fewer_photos_are_planned_than_classes_and_clusters_need(given, fewes
 def test_a_pilot_plans_two_photos_of_each_class_and_group(make_run):
     run = make_run({"a": (0.99, 0.05)}, per_group=30)
     alone = replace(run, predictions=run.predictions.with_columns(cluster=pl.lit(None, dtype=pl.String)))
-    assert cg.plan(alone, drop=90).rows["photos"].to_list() == [2 * 2 * 9]
+    assert cg.plan(alone, drop=0.9).rows["photos"].to_list() == [2 * 2 * 9]
 
 
 def test_what_clusters_add_is_a_covariance_or_in_proportion(make_run):
@@ -398,7 +404,7 @@ def right_where(run, **right):
 def test_a_model_without_a_plan_is_named_and_the_others_are_planned(make_run):
     levels = {"right": (0.9, 0.9), "wrong": (0.5, 0.5), "weak": (0.3, 0.2), "good": (0.8, 0.6)}
     run = right_where(make_run(levels), right=pl.lit(value=True), wrong=pl.lit(value=False))
-    plan = cg.plan(run, drop=50)
+    plan = cg.plan(run, drop=0.5)
     assert plan.rows["model"].to_list() == list(levels)
     assert plan.rows["photos"].is_null().to_list() == [True, True, True, False]
     assert plan.rows["power_now"].is_null().to_list() == [True, True, True, False]
@@ -406,13 +412,13 @@ def test_a_model_without_a_plan_is_named_and_the_others_are_planned(make_run):
     assert "right makes no errors: nothing to plan from." in said
     assert "wrong is right on no photo: nothing to plan from." in said
     assert re.search(r"weak has .* so it cannot drop by 50 points", said)
-    assert "No number of photos" not in "\n".join(cg.plan(run, drop=50, clusters=1000).notes)
+    assert "No number of photos" not in "\n".join(cg.plan(run, drop=0.5, clusters=1000).notes)
 
 
 def test_models_right_on_the_same_photos_are_named_in_a_plan_against_one(make_run):
     run = right_where(make_run({"a": (0.8, 0.6), "b": (0.8, 0.6), "c": (0.7, 0.6)}), b=pl.col("path") != "")
     same = right_where(run, a=pl.lit(value=True))
-    plan = cg.plan(same, drop=5, against="a")
+    plan = cg.plan(same, drop=0.05, against="a")
     assert plan.rows["photos"].is_null().to_list() == [True, False]
     assert (
         "b vs. a shows no difference, since both models are right on the same photos: nothing to plan from."
@@ -423,6 +429,6 @@ def test_models_right_on_the_same_photos_are_named_in_a_plan_against_one(make_ru
 def test_a_plan_fails_only_where_no_model_is_left(make_run):
     run = right_where(make_run({"a": (0.8, 0.6), "b": (0.8, 0.6)}), a=pl.lit(value=True))
     with pytest.raises(UsageError, match=r"^a makes no errors: nothing to plan from\. b has .* cannot drop"):
-        cg.plan(run, drop=95)
+        cg.plan(run, drop=0.95)
     with pytest.raises(UsageError, match=r"^Each model has no drop to plan for"):
-        cg.plan(make_run({"a": (0.8, 0.6), "b": (0.8, 0.6)}, groups=False), drop=10)
+        cg.plan(make_run({"a": (0.8, 0.6), "b": (0.8, 0.6)}, groups=False), drop=0.1)

@@ -19,17 +19,17 @@ from counterground.cli import main
 from counterground.construction.pool import open_pool
 from counterground.discovery import discover_pairs, read_discovery
 from counterground.errors import CounterGroundError, OtherNamesWarning, UsageError
-from counterground.inference import Settings
 from counterground.metrics import DROP, Contrast, Design
 from counterground.photos import Discovered, read_benchmark
 from counterground.results import own_referees
+from counterground.settings import DiscoverSettings
 
 REFEREE = "colour_model:brightness"  # of tests/support: right about one time in three
 
 
 def discovered(benchmark, out, model=REFEREE, label_space="benchmark", **changes):
-    options = {"min_drop": 0, "min_photos": 1, "split": "half", "seed": 3, "write_anyway": True, **changes}
-    return discover_pairs(benchmark, model, Settings(label_space=label_space), out, **options)
+    options = {"min_drop": 0, "min_photos": 1, "seed": 3, "write_anyway": True, **changes}
+    return discover_pairs(benchmark, model, DiscoverSettings(label_space=label_space, **options), out)
 
 
 def test_discover_writes_a_benchmark_of_the_other_half(photos, tmp_path):
@@ -142,8 +142,8 @@ def test_without_a_split_the_sentence_says_that_the_drop_is_biased(photos, tmp_p
 
 
 def test_a_swapped_benchmark_says_that_its_interval_is_too_narrow(photos, tmp_path):
-    found = discovered(read_benchmark(photos), tmp_path / "pairs", split="swap")
-    assert found.benchmark.discovery.split == "swap"
+    found = discovered(read_benchmark(photos), tmp_path / "pairs", split="cross")
+    assert found.benchmark.discovery.split == "cross"
     assert set(found.pairs["half"]) == {"first", "second"}
     assert "too narrow for colour_model:brightness" in found.benchmark.notes[-1]
     assert "first half" in repr(found)
@@ -170,7 +170,7 @@ def test_a_swap_of_one_half_alone_is_no_swap(tmp_path):
         ]
         frame = {"path": pixels, "class_name": names, "background": backgrounds}
         made = cg.Benchmark.from_frame(frame, name="photos")
-        found = discovered(made, tmp_path / str(seed), split="swap", min_drop=50)
+        found = discovered(made, tmp_path / str(seed), split="cross", min_drop=0.5)
         if found.pairs["half"].n_unique() == 1:
             break
     assert found.pairs["half"].n_unique() == 1
@@ -180,7 +180,7 @@ def test_a_swap_of_one_half_alone_is_no_swap(tmp_path):
 
 
 def test_a_mitigated_referee_has_the_narrow_interval_of_its_referee(photos, tmp_path):
-    discovered(read_benchmark(photos), tmp_path / "pairs", split="swap")
+    discovered(read_benchmark(photos), tmp_path / "pairs", split="cross")
     run = cg.evaluate(
         tmp_path / "pairs", REFEREE, label_space="benchmark", out=tmp_path / "run", report=False
     )
@@ -221,7 +221,7 @@ def test_nothing_found_is_no_benchmark(photos, tmp_path):
 
 
 def test_no_class_that_varies_enough_is_no_error(photos, tmp_path):
-    found = discovered(read_benchmark(photos), tmp_path / "pairs", min_drop=99)
+    found = discovered(read_benchmark(photos), tmp_path / "pairs", min_drop=0.99)
     assert found.benchmark is None
     assert found.sentence == (
         "No class of photos differs by more than 99 points between backgrounds with at least 1 photo in each "
@@ -233,26 +233,26 @@ def test_no_class_that_varies_enough_is_no_error(photos, tmp_path):
 
 def test_a_discovery_without_a_benchmark_is_replaced_by_another_one_and_nothing_else_is(photos, tmp_path):
     benchmark, out = read_benchmark(photos), tmp_path / "pairs"
-    assert discovered(benchmark, out, min_drop=99).benchmark is None
+    assert discovered(benchmark, out, min_drop=0.99).benchmark is None
     (out / "mine.txt").write_text("a note")
     with pytest.raises(UsageError, match="holds another discovery"):
-        discovered(benchmark, out, min_drop=98)
+        discovered(benchmark, out, min_drop=0.98)
     (out / "mine.txt").unlink()
     fewer = replace(benchmark, photos=benchmark.photos[:-1])
-    assert discovered(fewer, out, min_drop=99).benchmark is None
-    assert discovered(benchmark, out, min_drop=99).benchmark is None
+    assert discovered(fewer, out, min_drop=0.99).benchmark is None
+    assert discovered(benchmark, out, min_drop=0.99).benchmark is None
     thousand = "colour_model:thousand"
     for label_space in ("benchmark", "imagenet"):
-        assert discovered(benchmark, out, thousand, label_space, min_drop=99).benchmark is None
-    assert discovered(benchmark, out, min_drop=98).min_drop == read_discovery(out).min_drop == 98
-    assert discovered(benchmark, out, "colour_model:thousand", min_drop=98).benchmark is None
+        assert discovered(benchmark, out, thousand, label_space, min_drop=0.99).benchmark is None
+    assert discovered(benchmark, out, min_drop=0.98).min_drop == read_discovery(out).min_drop == 0.98
+    assert discovered(benchmark, out, "colour_model:thousand", min_drop=0.98).benchmark is None
     written = discovered(benchmark, out)
     assert len(read_benchmark(out)) == len(written.benchmark)
     with pytest.raises(UsageError, match="holds another discovery"):
-        discovered(benchmark, out, min_drop=1)
+        discovered(benchmark, out, min_drop=0.01)
     (out / "benchmark.json").unlink()  # the photos are still those of a benchmark
     with pytest.raises(UsageError, match="holds another discovery"):
-        discovered(benchmark, out, min_drop=1)
+        discovered(benchmark, out, min_drop=0.01)
 
 
 def test_other_names_than_chose_the_pairs_are_told_before_the_run_and_in_it(
@@ -321,7 +321,7 @@ def test_a_referee_is_told_from_another_file_of_its_name(photos, own_modules, tm
     assert [bool(each) for each in how.fingerprints] == [True, True]
 
 
-@pytest.mark.parametrize("split", ["half", "swap", "none"])
+@pytest.mark.parametrize("split", ["half", "cross", "none"])
 def test_pairs_chosen_on_all_their_photos_are_not_searched_again(photos, tmp_path, split):
     """No half of them is held out: without any effect, each would confirm the choice."""
     discovered(read_benchmark(photos), tmp_path / "pairs", split="none")
@@ -351,10 +351,10 @@ def test_wrong_asks_are_named(photos, tmp_path):
     benchmark = read_benchmark(photos)
 
     def ask(found=benchmark, out=tmp_path / "pairs", **changes):
-        return discovered(found, out, **{"min_drop": 5, "min_photos": 2, **changes})
+        return discovered(found, out, **{"min_drop": 0.05, "min_photos": 2, **changes})
 
-    for drop in (-1, 100, float("nan")):
-        with pytest.raises(UsageError, match="at least 0 and below 100"):
+    for drop in (-1, 5, float("nan")):
+        with pytest.raises(UsageError, match="from 0 to 1"):
             ask(min_drop=drop)
     with pytest.raises(
         CounterGroundError, match="No class of photos has at least 30 photos on two backgrounds, in each half"

@@ -118,7 +118,7 @@ def test_best_is_common_worst_is_counter_and_flat_classes_go():
         }
     )  # fmt: skip
     assert chosen(rows) == [(0, "snow", "sky", pytest.approx(0.7))]
-    assert [row[:3] for row in chosen(rows, min_drop=4)] == [(0, "snow", "sky"), (1, "grass", "snow")]
+    assert [row[:3] for row in chosen(rows, min_drop=0.04)] == [(0, "snow", "sky"), (1, "grass", "snow")]
     assert [row[2] for row in chosen(rows, min_photos=1)] == ["rare"]
     found, _ = find_pairs(rows, split="none", min_photos=2, permutations=19)
     first = found.cells.row(1, named=True)
@@ -158,7 +158,7 @@ def test_a_background_needs_half_of_what_the_median_one_has():
     assert few.photos_needed == 2
 
 
-@pytest.mark.parametrize("split", ["half", "swap", "none"])
+@pytest.mark.parametrize("split", ["half", "cross", "none"])
 @pytest.mark.parametrize("seed", range(4))
 def test_photos_of_one_cluster_cannot_be_halved(split, seed):
     rows = predictions({(c, name): (c, 4) for c in range(3) for name in "ab"}, cluster=pl.lit("ann"))
@@ -290,7 +290,9 @@ def test_one_photograph_a_label_proves_nothing():
 
 def test_a_half_that_keeps_no_pair_has_no_share_in_a_mean_drop():
     found = [
-        find_pairs(draw(seed, classes=2, labels=2, effect=0.3), split="swap", min_drop=40, permutations=9)[0]
+        find_pairs(draw(seed, classes=2, labels=2, effect=0.3), split="cross", min_drop=0.4, permutations=9)[
+            0
+        ]
         for seed in range(30)
     ]
     alone = [each for each in found if each.pairs["half"].n_unique() == 1]
@@ -328,14 +330,16 @@ def test_a_drop_that_narrowly_exceeds_chance_is_said_to_be_inflated_perhaps():
     for p in (0.001, 0.0019, 0.002, 0.03, 0.049, 0.05, 0.5):
         narrow = replace(found, held_out_by_chance=replace(found.held_out_by_chance, p=p))
         assert narrow.may_be_inflated == (p in (0.002, 0.03, 0.049))
-        for split in ("half", "swap", "none"):
+        for split in ("half", "cross", "none"):
             of = replace(narrow, reported_drop=None) if split == "none" else narrow
             said[split, p] = " ".join(_sentences(of, "m", "m drops", split))
             assert ("it may be inflated, too" in said[split, p]) == (
                 narrow.may_be_inflated and split != "none"
             )
     assert "The held-out figure is shown because the pairs exceeded chance (p = 0.030)" in said["half", 0.03]
-    assert "The held-out figure is shown because the pairs exceeded chance (p = 0.049)" in said["swap", 0.049]
+    assert (
+        "The held-out figure is shown because the pairs exceeded chance (p = 0.049)" in said["cross", 0.049]
+    )
 
 
 @pytest.mark.slow
@@ -374,7 +378,7 @@ def test_shrinking_finds_more_where_a_background_affects_all_classes_alike():
 
 def test_halves_are_swapped_and_the_interval_is_that_of_a_half():
     rows = draw(5, effect=0.2, photograph=0.1)
-    swap, groups = find_pairs(rows, split="swap", permutations=19)
+    swap, groups = find_pairs(rows, split="cross", permutations=19)
     half, kept = find_pairs(rows, split="half", permutations=19)
     assert set(swap.pairs["half"]) == {"first", "second"}
     chosen_first = swap.pairs.filter(half="first").drop("half")

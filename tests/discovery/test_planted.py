@@ -11,14 +11,13 @@ import pytest
 import counterground.models
 from counterground.benchmarks import StampsSettings, build_stamps
 from counterground.discovery import discover_pairs
-from counterground.inference import Settings
+from counterground.settings import DiscoverSettings
 
 
 def discover(name: str, out: Path):
-    settings = Settings(label_space="benchmark", device="cpu")
+    settings = DiscoverSettings(min_photos=2, label_space="benchmark", device="cpu")
     benchmark = build_stamps(StampsSettings(placements=1))
-    options = {"min_drop": 5, "min_photos": 2, "split": "half", "seed": 0}
-    return discover_pairs(benchmark, f"counterground:{name}", settings, out, **options)
+    return discover_pairs(benchmark, f"counterground:{name}", settings, out)
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ import importlib.util
 import re
 from pathlib import Path
 
-from counterground.inference import Settings, evaluate_models
+from counterground.inference import evaluate_models
 from counterground.photos import read_benchmark
+from counterground.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "files.md").read_text("utf-8")

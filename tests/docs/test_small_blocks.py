@@ -145,7 +145,7 @@ def test_a_pool_is_labelled_by_a_table_and_by_a_script(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for number, name in enumerate(("zebra", "zebra", "lion", "lion")):
         save_noise(tmp_path / "photos" / name / f"{number}.jpg", number)
-    assert main(["data", "import", "my-pool", "photos"]) == 0
+    assert main(["data", "import", "photos", "-o", "my-pool"]) == 0
     kept = pl.read_parquet("my-pool/photos.parquet").sort("key").select("path", "class_name")
     files = sorted(Path("photos").rglob("*.jpg"))
     paths = [str(files[0]), *("my-pool/" + kept["path"])[1:3]]

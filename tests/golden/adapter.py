@@ -49,7 +49,6 @@ COLUMNS = (
 _ESTIMATE = "value low high p_value p_holm classes_low classes_high n clusters"
 _SETTING = {"names": "openai", "prompts": "simple", "protocol": "classification"}
 _SETTING |= {"answer_score": None, "label_space": "benchmark"}
-_SPLITS = {"half": "half", "cross": "swap", "none": "none"}
 
 
 def scores(table, **asked):
@@ -140,7 +139,7 @@ def claim(scale):
 def pairs(table, split, choose="best", seed=0):
     """Pairs of backgrounds that referees choose, and the evidence that they exceed chance."""
     found, groups = find_pairs(
-        _predictions(table), split=_SPLITS[split], choose=choose, seed=seed, min_drop=5.0, permutations=999
+        _predictions(table), split=split, choose=choose, seed=seed, min_drop=0.05, permutations=999
     )
     about = f"{' and '.join(table['model'].unique().sort())}, {split}, {choose}"
     counts = {name: name for name in ("photos_needed", "classes_seen", "comparable")}
@@ -268,8 +267,9 @@ def mitigation(methods, folder):
 
 def answers(weights: Path, photos: Path, protocol, out: Path):
     """What a generative model answers on photos in folders `CLASS/GROUP-BACKGROUND`."""
-    from counterground.inference import Settings, evaluate_models
+    from counterground.inference import evaluate_models
     from counterground.photos import read_benchmark
+    from counterground.settings import Settings
 
     settings = Settings(label_space="benchmark", protocol=protocol, device="cpu", options=3)
     run = evaluate_models(read_benchmark(photos), [f"hf:{weights}"], settings, out)

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.inference import Settings, candidate_labels, evaluate_models
+from counterground.inference import candidate_labels, evaluate_models
 from counterground.inference.request import match_classes
 from counterground.photos import LabelSpace, imagenet_names, read_benchmark
 from counterground.results import open_run
+from counterground.settings import Settings
 
 
 @pytest.fixture

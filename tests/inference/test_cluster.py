@@ -18,9 +18,9 @@ from colour_model import NAMES, brightness
 from disc_photos import background_only, disc_photos
 from noise_photos import save_animals, save_noise
 
-from counterground.composites import SwapSettings, plan_swap
+from counterground.composites import plan_swap
 from counterground.errors import CounterGroundError, UsageError
-from counterground.inference import Settings, evaluate_models
+from counterground.inference import evaluate_models
 from counterground.inference.cluster._worker import (  # GPUs, which no test has
     Room,
     room,
@@ -28,6 +28,7 @@ from counterground.inference.cluster._worker import (  # GPUs, which no test has
 )
 from counterground.models import Classifier
 from counterground.photos import read_benchmark
+from counterground.settings import Settings, SwapSettings
 
 SETTINGS = {"label_space": "benchmark", "batch_size": 4, "device": "cpu"}
 LOCAL = Settings(**SETTINGS)
@@ -92,7 +93,8 @@ def workers(pids: Path) -> list[int]:
 SCRIPT = """
 import sys
 from pathlib import Path
-from counterground.inference import Settings, evaluate_models
+from counterground.inference import evaluate_models
+from counterground.settings import Settings
 from counterground.photos import read_benchmark
 photos, model, out = sys.argv[1:]
 settings = Settings(label_space="benchmark", batch_size=4, device="cpu", engine="ray", workers=1)

@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from counterground.inference import Settings, evaluate_models
+from counterground.inference import evaluate_models
 from counterground.models import load_model
 from counterground.photos import load_photo, read_benchmark
+from counterground.settings import Settings
 
 NAMES = ["black swan", "flamingo", "ice bear"]
 SETTINGS = Settings(label_space="benchmark", batch_size=8, device="cpu")

@@ -11,13 +11,14 @@ from noise_photos import save_noise
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.inference import Settings, evaluate_models
+from counterground.inference import evaluate_models
 from counterground.photos import (
     imagenet_names,
     prompt_templates,
     read_benchmark,
 )
 from counterground.results import PREDICTIONS_SCHEMA, open_run
+from counterground.settings import Settings
 
 
 def run_on(photos, tiny_clip, out, **settings):

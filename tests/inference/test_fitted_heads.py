@@ -23,11 +23,12 @@ import counterground as cg
 from counterground.benchmarks import StampsSettings, build_stamps
 from counterground.cli import main
 from counterground.errors import UsageError
-from counterground.inference import Settings, encode_photos, evaluate_models
+from counterground.inference import encode_photos, evaluate_models
 from counterground.inference.fitting._fitting import fit_head
 from counterground.metrics import Design
 from counterground.models import HeadSpec, load_model
 from counterground.photos import read_benchmark
+from counterground.settings import EvaluateSettings, Settings
 
 HEADS = {
     "knn&k=3": KNeighborsClassifier(3, metric="cosine", weights=lambda d: np.exp((1 - d) / 0.07)),
@@ -201,7 +202,7 @@ def test_a_photo_that_is_evaluated_trains_no_head_and_is_counted(photos, tiny_cl
         shutil.copy(path, target)
     model = f"open_clip:{tiny_clip}?head=knn&k=1"
     evaluated = read_benchmark(photos)
-    with pytest.raises(UsageError, match="All photos of --train wrong are among those that are evaluated"):
+    with pytest.raises(UsageError, match="All photos of -X train=wrong are among those that are evaluated"):
         evaluate_models(evaluated, model, SETTINGS, tmp_path / "all", train=read_benchmark(wrong))
     for number in range(12):
         save_noise(wrong / list(names)[number % 3] / f"other{number}.jpg", 500 + number)
@@ -271,7 +272,14 @@ def test_a_tower_without_text_stands_beside_its_clip_and_an_imagenet_model(stamp
     group = pl.when(pl.col("background").is_in(("grass", "rock", "sky"))).then(pl.lit("common"))
     few = replace(stamps, photos=stamps.photos.with_columns(group=group.otherwise(pl.lit("counter"))))
     out = tmp_path / "run"
-    cg.evaluate(few, models, out=out, label_space="benchmark", device="cpu", runtime="eager")
+    cg.evaluate(
+        few,
+        models,
+        out=out,
+        label_space="benchmark",
+        device="cpu",
+        settings=EvaluateSettings(runtime="eager"),
+    )
     table = pl.read_parquet(out / "predictions.parquet")
     rows = dict(table.group_by("model").len().iter_rows())
     assert rows == dict.fromkeys([*models[:4], "tower"], 36)
@@ -351,9 +359,9 @@ def test_training_photos_that_cannot_do_are_refused(photos, tiny_clip, tmp_path,
         return " ".join(capsys.readouterr().err.split())
 
     two = of_classes(photos, tmp_path / "two", "ice bear", "flamingo")
-    assert "two has no photo of class 'black swan' to fit a head on." in refused(*model, "--train", two)
+    assert "two has no photo of class 'black swan' to fit a head on." in refused(*model, "-X", f"train={two}")
     shutil.copytree(photos / "black swan", two / "black swan")
-    said = refused(*model, "--train", two)
+    said = refused(*model, "-X", f"train={two}")
     assert "has no photo of class 'black swan', besides those that are evaluated, to fit a head on." in said
     one = of_classes(photos, tmp_path / "one", "ice bear")
     said = refused(*model, benchmark=one)
@@ -375,7 +383,7 @@ def test_a_class_of_one_cluster_cannot_be_cross_fitted(photos, tiny_clip, tmp_pa
     benchmark = clustered(photos)
     swans = pl.when(pl.col("class_name") == "black swan").then(pl.lit("one pond")).otherwise("cluster")
     benchmark = replace(benchmark, photos=benchmark.photos.with_columns(cluster=swans))
-    with pytest.raises(UsageError, match=r"no photo of class 'black swan' is left.*--train BENCHMARK"):
+    with pytest.raises(UsageError, match=r"no photo of class 'black swan' is left.*-X train=BENCHMARK"):
         evaluate_models(benchmark, f"open_clip:{tiny_clip}?head=knn", SETTINGS, tmp_path / "run")
 
 

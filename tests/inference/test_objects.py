@@ -14,10 +14,11 @@ from PIL import Image
 import counterground as cg
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import cache_dir
-from counterground.inference import Settings, evaluate_models
+from counterground.inference import evaluate_models
 from counterground.models import HeadSpec, load_model, named_models
 from counterground.photos import read_benchmark
 from counterground.results import bibliography, open_run, repeat_command, select_models
+from counterground.settings import Settings
 
 NAMES = ["ice bear", "black swan", "flamingo"]
 SEEN = []
@@ -435,7 +436,8 @@ model = (Net(), small, ["ice bear", "black swan", "flamingo"])
 """
 PROGRAM = """
 import sys, pathlib
-from counterground.inference import Settings, evaluate_models
+from counterground.inference import evaluate_models
+from counterground.settings import Settings
 from counterground.photos import read_benchmark
 
 settings = Settings(label_space="benchmark", batch_size=8, device="cpu")
@@ -535,7 +537,7 @@ def test_a_name_goes_wherever_the_model_goes_and_its_specification_repeats_the_r
         ]
         assert set(cg.compare(run, against=model).tests["model_b"]) == {"small clip"}
     assert set(cg.compare(run).models["label"]) == {"small clip", "Mean"}
-    page = cg.write_report(run, run.path / "page.html", photos=False).read_text()
+    page = cg.report(run, run.path / "page.html", photos=False).read_text()
     assert page.count("small clip") > 5
     assert page.count(clip) == 2  # in the command, and as the specification
     assert "MODULE:FUNCTION stands for a function that returns the model" in page

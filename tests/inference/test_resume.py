@@ -8,13 +8,15 @@ from pathlib import Path
 
 import forked
 
-from counterground.inference import Settings, evaluate_models
+from counterground.inference import evaluate_models
 from counterground.photos import read_benchmark
+from counterground.settings import Settings
 
 SCRIPT = """
 import sys
 from pathlib import Path
-from counterground.inference import Settings, evaluate_models
+from counterground.inference import evaluate_models
+from counterground.settings import Settings
 from counterground.photos import read_benchmark
 photos, model, out = sys.argv[1:]
 evaluate_models(read_benchmark(photos), [model], Settings(label_space="benchmark", batch_size=4), Path(out))

@@ -11,13 +11,14 @@ from noise_photos import save_animals
 
 from counterground.benchmarks import StampsSettings, build_stamps
 from counterground.errors import CounterGroundError, UsageError
-from counterground.inference import Settings, choose_runtime, encode_photos, evaluate_models
+from counterground.inference import choose_runtime, encode_photos, evaluate_models
 from counterground.inference.encoding import _try_model as chooser  # its tolerance, and what are many photos
 from counterground.models import Classifier, Generative, LoadOptions, Runtime, load_model
 
 # A network whose runtimes the test makes.
 from counterground.models.classifiers import NetworkClassifier
 from counterground.photos import read_benchmark
+from counterground.settings import Settings
 
 LITE = "efficientnet-lite0"
 SETTINGS = Settings(label_space="benchmark", device="cpu", batch_size=16)
@@ -172,7 +173,7 @@ class TestWanted:
     def test_it_is_refused_where_it_differs_or_fails(self, photos, tmp_path):
         wrong = scaled(0.01, [], "wrong 1")
         with pytest.raises(
-            CounterGroundError, match=r"colours cannot be run by --runtime onnx: differs by 0\.01"
+            CounterGroundError, match=r"colours cannot be run by -X runtime=onnx: differs by 0\.01"
         ):
             evaluate(photos, colours(wrong), tmp_path / "run", runtime="onnx")
 

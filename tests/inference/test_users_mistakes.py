@@ -8,8 +8,9 @@ import pytest
 
 import counterground as cg
 from counterground.errors import CounterGroundError, UsageError
-from counterground.inference import Settings, evaluate_models
+from counterground.inference import evaluate_models
 from counterground.photos import read_benchmark
+from counterground.settings import Settings
 
 MODULE = """
 import types
@@ -155,7 +156,7 @@ MISTAKES = {
     "noisy": "preprocessing the same photo again gave other pixels",
     "seldom": "preprocessing the same photo again gave other pixels",
     "dropping": r"encoding the same photo again gave other features, by .* Turn it off: .* model\.eval\(\)",
-    "centred": r"features of a photo depend on the other photos of its batch, by .*, or --batch-size 1\.",
+    "centred": r"features of a photo depend on the other photos of its batch, by .*, or -X batch-size=1\.",
     "few": "the network has 4 outputs, but 3 names are given",
     "broken": r"AttributeError: 'Tensor' object has no attribute 'lost' \(mine\.py, line \d+\); the network",
     "Ready": r"returned numpy.ndarray \(1, 3\) float32 for 1 photo; expected a torch.Tensor \(1, 3\)",

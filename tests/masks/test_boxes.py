@@ -9,7 +9,8 @@ import pytest
 from masked_photos import SIZE, ellipse, make_benchmark, pixels
 
 from counterground.errors import UsageError
-from counterground.masks import MaskSettings, make_masks
+from counterground.masks import make_masks
+from counterground.settings import MaskSettings
 
 SLOW = pytest.mark.slow  # PyMatting compiles itself for a minute where it never ran
 PLAIN = MaskSettings(refine="none")
@@ -109,7 +110,9 @@ def test_a_large_photo_is_segmented_at_a_smaller_size_and_keeps_its_own(tmp_path
 
 def test_without_a_box_grabcut_must_be_told_what_stands_for_it(tmp_path):
     benchmark = make_benchmark(tmp_path / "photos", {"a.png": ellipse()})
-    with pytest.raises(UsageError, match=r"GrabCut starts from a box, and the photos have none.*--inset 10"):
+    with pytest.raises(
+        UsageError, match=r"GrabCut starts from a box, and the photos have none.*-X inset=10%"
+    ):
         make_masks(benchmark, "grabcut", tmp_path / "masks")
     masks = make_masks(
         benchmark, "grabcut", tmp_path / "masks", settings=MaskSettings(inset=0.1, refine="none")

@@ -13,7 +13,8 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.masks import MaskSettings, OutlineError, draw_outline, make_masks
+from counterground.masks import OutlineError, draw_outline, make_masks
+from counterground.settings import MaskSettings
 
 WIDTH, HEIGHT = SIZE
 POLYGON = [10.5, 5.2, 40.3, 8.9, 35.0, 30.1, 12.7, 25.4]
@@ -235,7 +236,7 @@ def test_panoptic_segments_are_the_colours_of_a_png(tmp_path):
     assert (pixels(tmp_path / "masks/files/a.jpg.png") == expected).all()
     moved = tmp_path / "elsewhere"
     folder.rename(moved)
-    with pytest.raises(UsageError, match="say where, with --segments DIR"):
+    with pytest.raises(UsageError, match="say where, with -X segments=DIR"):
         make_masks(benchmark, file, tmp_path / "again")
     again = make_masks(benchmark, file, tmp_path / "again", settings=MaskSettings(segments=moved))
     assert again.usable == 1
@@ -252,7 +253,7 @@ def test_segments_without_a_number_or_a_file_are_named(tmp_path, number, name):
     file = tmp_path / "panoptic.json"
     file.write_text(json.dumps({"images": images, "annotations": listed, "categories": CATEGORIES}))
     if name != "a.png":
-        with pytest.raises(UsageError, match="say where, with --segments DIR"):
+        with pytest.raises(UsageError, match="say where, with -X segments=DIR"):
             make_masks(benchmark, file, tmp_path / "masks")
         return
     settings = MaskSettings(segments=str(tmp_path / "panoptic"))

@@ -12,10 +12,11 @@ import pytest
 from masked_photos import ellipse, make_benchmark
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.masks import MaskDecisions, MaskLimits, MaskSettings, make_masks, read_masks, with_masks
+from counterground.masks import MaskDecisions, make_masks, read_masks, with_masks
 
 # A description of an earlier version is written by hand.
 from counterground.photos import photo_geometry, read_benchmark, write_benchmark
+from counterground.settings import MaskSettings
 
 BOXES = {"box_x": [15.0] * 3, "box_y": [8.0] * 3, "box_width": [30.0] * 3, "box_height": [24.0] * 3}
 
@@ -57,7 +58,8 @@ def test_an_interrupted_run_continues_and_ends_in_the_same_bytes(benchmark, tmp_
 def test_two_processes_at_once_give_one_whole_set(benchmark, tmp_path):
     folder = write_benchmark(benchmark, tmp_path / "written")
     program = (
-        "import sys; from counterground.masks import MaskSettings, make_masks;"
+        "import sys; from counterground.masks import make_masks;"
+        "from counterground.settings import MaskSettings;"
         "from counterground.photos import read_benchmark;"
         "plain = MaskSettings(refine='none');"
         "make_masks(read_benchmark(sys.argv[1]), 'grabcut', sys.argv[2], settings=plain)"
@@ -140,7 +142,7 @@ def test_corrected_annotations_are_read_again(benchmark, tmp_path, cache):
 def test_masks_that_were_not_all_judged_by_new_limits_are_not_read(benchmark, tmp_path, monkeypatch):
     make_masks(benchmark, "boxes", tmp_path / "masks")
     monkeypatch.setattr("counterground.masks._make.measure", _stop)
-    stricter = MaskSettings(limits=MaskLimits(max_area=0.2))
+    stricter = MaskSettings(max_area=0.2)
     with pytest.raises(KeyboardInterrupt):
         make_masks(benchmark, "boxes", tmp_path / "masks", settings=stricter)
     with pytest.raises(CounterGroundError, match="was interrupted"):

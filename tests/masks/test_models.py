@@ -11,7 +11,8 @@ from masked_photos import SIZE, ellipse, make_benchmark, pixels
 from PIL import Image
 
 from counterground.errors import MissingExtraError, UsageError
-from counterground.masks import MaskSettings, make_masks
+from counterground.masks import make_masks
+from counterground.settings import MaskSettings
 
 LABELS = {0: "rock", 1: "Ice_Bear", 2: "tree", 3: "sky"}
 BOXES = {"box_x": [15.0, None], "box_y": [8.0, None], "box_width": [30.0, None], "box_height": [24.0, None]}

@@ -8,7 +8,8 @@ from masked_photos import SIZE, ellipse, make_benchmark
 from PIL import Image, ImageDraw
 
 from counterground.errors import UsageError
-from counterground.masks import MaskLimits, MaskSettings, make_masks
+from counterground.masks import make_masks
+from counterground.settings import MaskSettings
 
 WIDTH, HEIGHT = SIZE
 
@@ -31,7 +32,7 @@ def judged(tmp_path):
         benchmark = make_benchmark(tmp_path / "photos", {"a.jpg": ellipse()}, **columns)
         (tmp_path / "pngs").mkdir(exist_ok=True)
         mask.save(tmp_path / "pngs/a.png")
-        settings = MaskSettings(limits=limits or MaskLimits())
+        settings = MaskSettings(limits=limits or MaskSettings())
         made = make_masks(benchmark, tmp_path / "pngs", tmp_path / "masks", settings=settings)
         return made.table.row(0, named=True)
 
@@ -64,11 +65,11 @@ def test_measures_of_a_mask_are_counted_by_hand(judged):
     ],
 )
 def test_each_limit_gives_its_reason(judged, mask, limits, reason):
-    assert judged(mask, MaskLimits(**limits))["reason"] == reason
+    assert judged(mask, MaskSettings(**limits))["reason"] == reason
 
 
 def test_specks_are_no_parts(judged):
-    row = judged(rectangles((5, 5, 40, 35), (50, 5, 51, 6), (50, 15, 51, 16)), MaskLimits(max_parts=1))
+    row = judged(rectangles((5, 5, 40, 35), (50, 5, 51, 6), (50, 15, 51, 16)), MaskSettings(max_parts=1))
     assert (row["parts"], row["reason"]) == (1, None)
 
 
@@ -86,7 +87,7 @@ def test_limits_judge_anew_and_make_nothing_anew(judged, tmp_path):
     mask = rectangles((5, 5, 8, 9))
     assert judged(mask)["reason"] == "too small"
     before = (tmp_path / "masks/files/a.jpg.png").stat().st_mtime_ns
-    assert judged(mask, MaskLimits(min_area=0))["reason"] is None
+    assert judged(mask, MaskSettings(min_area=0))["reason"] is None
     assert (tmp_path / "masks/files/a.jpg.png").stat().st_mtime_ns == before
 
 
@@ -102,9 +103,9 @@ def test_limits_judge_anew_and_make_nothing_anew(judged, tmp_path):
 )
 def test_limits_that_make_no_sense_are_refused(limits, said):
     with pytest.raises(UsageError, match=said):
-        MaskLimits(**limits)
+        MaskSettings(**limits)
 
 
 def test_soft_alpha_counts_from_the_middle(judged):
     soft = Image.fromarray(np.where(np.arange(WIDTH) < 30, 127, 128).astype(np.uint8)[None].repeat(HEIGHT, 0))
-    assert judged(soft, MaskLimits(max_edges=4))["area"] == pytest.approx(0.5)
+    assert judged(soft, MaskSettings(max_edges=4))["area"] == pytest.approx(0.5)

@@ -18,7 +18,7 @@ from counterground.cli import main
 from counterground.cli.show import show_mitigated
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics import Contrast, Design, compare_models
-from counterground.mitigation import MitigatedHead, Mitigation
+from counterground.mitigation import MitigatedHead, Mitigation, list_mitigations, read_head
 from counterground.photos import Discovered
 from counterground.results import read_mitigation, repeat_command
 
@@ -217,7 +217,7 @@ def test_the_run_says_how_to_repeat_it(mitigated):
 
 
 def test_a_report_of_the_run_has_every_model(mitigated, tmp_path):
-    cg.write_report(mitigated.run, tmp_path / "report.html", photos=False)
+    cg.report(mitigated.run, tmp_path / "report.html", photos=False)
     page = (tmp_path / "report.html").read_text()
     assert all(each.model in page for each in mitigated.record.methods)
 
@@ -233,7 +233,7 @@ def test_an_exported_head_is_read_by_numpy_alone(mitigated, planted):
     assert len(exported) == 4
     for each in exported:
         file = mitigated.run.path / each.head.file
-        expected = cg.read_head(file).logits(features)
+        expected = read_head(file).logits(features)
         np.testing.assert_allclose(example["load_head"](file)(features), expected, rtol=1e-4, atol=1e-4)
         assert each.head.photos == len(planted)
     assert of(mitigated.record, "sage").not_exported == "it calls a function, which no file of numbers holds"
@@ -257,7 +257,7 @@ def test_a_head_with_every_part_is_exported_whole(planted, tmp_path):
         out=tmp_path / "run",
     )
     features = random.normal(size=(5, Planted.dim)).astype(np.float32)
-    again = cg.read_head(found.run.path / found.record.methods[0].head.file)
+    again = read_head(found.run.path / found.record.methods[0].head.file)
     np.testing.assert_array_equal(again.logits(features), made[-1].logits(features))
 
 
@@ -279,7 +279,7 @@ def test_all_names_what_a_classifier_cannot_have(tmp_path):
     assert {"image-projection", "balanced-prototypes", "dfr"} <= used
     assert "a model with texts, and PlantedClassifier is a classifier" in found.record.left_out["roboshot"]
     assert found.record.left_out["foreground"].endswith(" has none. Name their source with --masks.")
-    assert {each.name for each in cg.list_mitigations()} == used | set(found.record.left_out)
+    assert {each.name for each in list_mitigations()} == used | set(found.record.left_out)
 
 
 def _grey(data):
@@ -474,7 +474,7 @@ def test_a_damaged_file_is_named(planted, tmp_path, name, content):
     file = out / name
     file.write_bytes(file.read_bytes()[:-7] if content is None else content)
     with pytest.raises(CounterGroundError, match=file.name):
-        read_mitigation(out) if name.endswith("json") else cg.read_head(file)
+        read_mitigation(out) if name.endswith("json") else read_head(file)
 
 
 @pytest.mark.parametrize(
@@ -552,7 +552,7 @@ WEIGHT = np.ones((4, 3), np.float32)
 def test_what_is_no_head_is_refused(arrays, normalise, tmp_path):
     file = tmp_path / "head.safetensors"
     save_file({"weight": WEIGHT}, file, {"normalise": "true"})
-    assert cg.read_head(file).normalise is True
+    assert read_head(file).normalise is True
     save_file(arrays, file, {"normalise": normalise})
     with pytest.raises(CounterGroundError, match="is not a head that `counterground mitigate` wrote"):
-        cg.read_head(file)
+        read_head(file)

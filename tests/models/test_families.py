@@ -10,10 +10,11 @@ import pytest
 from other_package import install
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.inference import Settings, evaluate_models
+from counterground.inference import evaluate_models
 from counterground.models import check_specs, expected_kind, list_models, load_model, references_of
 from counterground.photos import read_benchmark
 from counterground.results import bibliography, open_run
+from counterground.settings import Settings
 
 # What another package needs in all: a module and an entry point.
 TINY = '''

@@ -82,7 +82,7 @@ def test_a_comparison_and_a_report_of_a_file_are_those_of_the_rows(made, tmp_pat
     mine, theirs = (cg.compare(run, published=False) for run in (made, opened))
     assert theirs.tests.equals(mine.tests)
     assert theirs.ranks.equals(mine.ranks)
-    pages = [cg.write_report(run, tmp_path / "r.html", photos=False).read_text() for run in (made, opened)]
+    pages = [cg.report(run, tmp_path / "r.html", photos=False).read_text() for run in (made, opened)]
     assert pages[0] == pages[1]
 
 
@@ -148,7 +148,7 @@ def test_what_a_library_says_of_a_model_may_be_of_any_type(key, value, make_run)
     run = replace(made, info=made.info.model_copy(update={"models": [first, second]}))
     assert cg.compare([run, make_run({"a": (0.9, 0.6)}, path="other")], published=False).models.height == 3
     assert cg.bibliography(run)
-    assert len(cg.plan(run, drop=5).rows) == 2
+    assert len(cg.plan(run, drop=0.05).rows) == 2
 
 
 @pytest.mark.parametrize("wrong", ["size", "fewest"])

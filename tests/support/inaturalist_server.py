@@ -356,7 +356,7 @@ def main() -> None:
     given = parser.parse_args()
     with INaturalistServer.from_folder(given.photos, given.port) as server:
         print(
-            f"{len(server.photos)} photos of {len(server.taxa)} taxa: --api-url {server.api_url}", flush=True
+            f"{len(server.photos)} photos of {len(server.taxa)} taxa: -X api-url={server.api_url}", flush=True
         )
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()

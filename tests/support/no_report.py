@@ -2,4 +2,4 @@
 
 import counterground.api
 
-counterground.api.write_report = lambda *_, **__: None
+counterground.api._report = lambda *_, **__: None

@@ -18,18 +18,13 @@ from typing import Any, NoReturn, TextIO
 import click
 
 from counterground._version import __version__
-from counterground.cli._benchmarks import benchmarks
-from counterground.cli._cache import cache
 from counterground.cli._check import check
 from counterground.cli._compare import compare
-from counterground.cli._discover import discover
-from counterground.cli._evaluate import evaluate
-from counterground.cli._mitigate import mitigate
-from counterground.cli._models import models
+from counterground.cli._lists import benchmarks, cache, models
 from counterground.cli._plan import plan
 from counterground.cli._report import report
+from counterground.cli._run import discover, evaluate, mitigate, swap
 from counterground.cli._scores import scores
-from counterground.cli._swap import swap
 from counterground.cli.help import Group, RootGroup, settings, start_page
 from counterground.errors import (
     CounterGroundError,

@@ -4,54 +4,32 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import click
 
 from counterground.cli.help import Command
-from counterground.cli.options import format_option, model_option, refuse_given
+from counterground.cli.options import format_option, settings_option
+from counterground.settings import CheckSettings
 
 
 @click.command(
     cls=Command,
     examples="""
-        counterground check runs/first --max-drop 10
-        counterground check runs/a --max-drop 10 --min-accuracy 80 --junit a.xml
-        counterground check runs/a --not-worse-than runs/b --margin 2
+        counterground check runs/first --max-drop 10%
+        counterground check runs/a --max-drop 10% --min-accuracy 80% --junit a.xml
+        counterground check runs/a --baseline runs/b --margin 2%
     """,
 )
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--max-drop", type=float, metavar="POINTS", help="Largest drop that passes.")
-@click.option(
-    "--min-accuracy",
-    type=float,
-    metavar="PERCENT",
-    help="Smallest accuracy that passes, averaged over classes.",
-)
-@click.option(
-    "--not-worse-than",
-    metavar="BASE",
-    type=click.Path(path_type=Path),
-    help="Run on the same photos; a drop may exceed that of the same model there, or of the only one, by at "
-    "most --margin.",
-)
-@click.option(
-    "--margin",
-    default=2.0,
-    show_default=True,
-    type=float,
-    metavar="POINTS",
-    help="Margin that --not-worse-than allows.",
-)
-@model_option("models", "Check only this model; repeatable.", multiple=True)
 @click.option(
     "--junit",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also write the verdicts as JUnit XML.",
 )
-@format_option(["table", "csv", "json", "markdown", "latex"], "Output format; csv and json hold fractions.")
-def check(run: Path, *, junit: Path | None, style: str, **given: Any) -> None:
+@settings_option(CheckSettings)
+@format_option(help_text="Output format; csv and json hold fractions.")
+def check(run: Path, *, junit: Path | None, style: str, settings: CheckSettings) -> None:
     """Check the models of RUN against limits on drop and accuracy: pass, fail or undecided.
 
     A model passes if its whole 95 % interval is within the limit, fails if the whole interval is beyond it,
@@ -70,9 +48,7 @@ def check(run: Path, *, junit: Path | None, style: str, **given: Any) -> None:
 
     if junit is not None:
         refuse_run_file("--junit", junit)
-    if given["not_worse_than"] is None:
-        refuse_given("margin", because="is what --not-worse-than allows: add it")
-    found = check_models(run, **given)
+    found = check_models(run, settings=settings)
     if junit is not None:
         write_text(junit, found.junit())
     with suppress(BrokenPipeError):  # if the reader has gone (`| grep -q`), the verdict remains

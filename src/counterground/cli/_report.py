@@ -7,13 +7,8 @@ from pathlib import Path
 import click
 
 from counterground.cli.help import Command
-from counterground.cli.options import (
-    contrast_option,
-    out_option,
-    photo_budget_option,
-    photos_option,
-    refuse_given,
-)
+from counterground.cli.options import out_option, settings_option
+from counterground.settings import ReportSettings
 
 
 @click.command(
@@ -26,57 +21,21 @@ from counterground.cli.options import (
     """,
 )
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--discovery",
-    type=click.Path(path_type=Path),
-    help="Benchmark written by discover, on which a run was made; the report shows its photos and how its "
-    "pairs were chosen.",
-)
-@click.option(
-    "--benchmark",
-    "benchmarks",
-    multiple=True,
-    metavar="BENCHMARK",
-    help="Location of the runs' photos: a folder, a manifest or a pool; repeatable. Not needed for built-in "
-    "benchmarks, or with --discovery.",
-)
-@contrast_option("Contrast for the page")
-@photos_option("Include small copies of the photos in the page.")
-@photo_budget_option("page")
 @out_option("HTML file to write.", file=True)
-def report(
-    runs: tuple[Path, ...],
-    out: Path,
-    *,
-    discovery: Path | None,
-    benchmarks: tuple[str, ...],
-    contrast: str | None,
-    photos: bool,
-    photo_budget: float,
-) -> None:
+@settings_option(ReportSettings)
+def report(runs: tuple[Path, ...], out: Path, settings: ReportSettings) -> None:
     """Write one self-contained HTML file about one or more RUN folders.
 
     Together with runs of evaluate on the same photos, runs of swap and mitigate show how much of the drop is
     the background and what would make it smaller.
     """
-    from counterground.api import write_report
+    from counterground.api import report as write_report
     from counterground.cli.show import print_notes
     from counterground.errors import UsageError
 
-    if benchmarks and not photos:
+    if settings.benchmarks and not settings.photos:
         raise UsageError("--benchmark says where photos are and --no-photos leaves them out: use only one.")
-    if not photos:
-        refuse_given("photo_budget", because="limits photos, and --no-photos leaves them out: use only one")
     absent: list[str] = []
-    path = write_report(
-        runs,
-        out,
-        discovery=discovery,
-        benchmarks=benchmarks,
-        photos=photos,
-        photo_budget=photo_budget,
-        contrast=contrast,
-        warn=absent.append,
-    )
+    path = write_report(runs, out, settings=settings, warn=absent.append)
     print_notes(absent)
     click.echo(f"Report: {path}")

@@ -1,176 +1,169 @@
-"""Options that several commands share: one spelling and one meaning each."""
+"""Options of commands: those that follow from a record of settings, and those that several commands share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from counterground.errors import UsageError
-from counterground.http import OFFLINE
+from counterground.cli.help import is_quiet
+from counterground.errors import UsageError, did_you_mean
+from counterground.settings import Record, Setting, find_setting, settings_of
 
 _Command = Callable[..., Any]
-_Value = TypeVar("_Value")
 _Decorator = Callable[[_Command], _Command]
+FORMATS = ("table", "csv", "json", "markdown", "latex")
+CONFIG = "counterground.toml"
+_SHORT = {"models": "-m", "class_name": "-c"}
+_SPELLING = {  # where a repeatable option reads better in the singular
+    "accept_licences": ("--accept-licence", "--accept-license"),
+    "all_licences": ("--all-licences", "--all-licenses"),
+    "annotators": ("--annotator",),
+    "benchmarks": ("--benchmark",),
+    "categories": ("--category",),
+    "class_name": ("--class",),
+    "licence_for_unknown": ("--licence-for-unknown", "--license-for-unknown"),
+    "licences": ("--licence", "--license"),
+    "models": ("--model",),
+    "taxa": ("--taxon",),
+}
 
 
-def device_option(what: str = "models") -> _Decorator:
-    """Add ``--device``."""
+def settings_option(record: type[Record]) -> _Decorator:
+    """Add the usual settings of a record as options, and ``-X`` for all, passed as ``settings``.
+
+    An option goes before ``-X``, this before the environment, and this before ``counterground.toml``.
+    """
+
+    def add(command: _Command) -> _Command:
+        known = {each.name: each for each in settings_of(record)}
+
+        @wraps(command)
+        def with_settings(*given: Any, further: Sequence[str], **options: Any) -> Any:
+            context = click.get_current_context()
+            values = {**_from_file(context, record), **_from_environment(record), **_further(record, further)}
+            for name in record.usual:
+                value = options.pop(name)
+                if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                    values[name] = known[name].checked(value, spellings(known[name])[0])
+            if "show_progress" in known:
+                values["show_progress"] = not is_quiet()
+            return command(*given, settings=record(**values), **options)
+
+        rarer = sum(each.settable for each in known.values()) - len(record.usual)
+        and_more = f" `-X help` lists all, {rarer} more than here." if rarer else ""
+        further = click.option(
+            "-X",
+            "further",
+            multiple=True,
+            metavar="NAME=VALUE",
+            is_eager=True,
+            callback=_listing(record),
+            help=f"Any setting, also those that have no option; repeatable.{and_more}",
+        )
+        return _with_all(with_settings, [*(_option(known[name]) for name in record.usual), further])
+
+    return add
+
+
+def spellings(setting: Setting) -> tuple[str, ...]:
+    """Return how a setting is written as an option."""
+    return _SPELLING.get(setting.name, (setting.option,))
+
+
+def _option(setting: Setting) -> _Decorator:
+    names = spellings(setting)
+    if setting.kind is bool:
+        flags = [f"{name}/--no-{name[2:]}" for name in names] if setting.default else names
+        return click.option(
+            *flags, setting.name, is_flag=True, default=setting.default, help=setting.described
+        )
+    short = [_SHORT[setting.name]] if setting.name in _SHORT else []
     return click.option(
-        "--device",
-        default="auto",
-        show_default=True,
-        metavar="auto|cpu|cuda|mps",
-        help=f"Device to run {what} on.",
+        *short,
+        *names,
+        setting.name,
+        multiple=setting.repeatable and "," not in setting.placeholder,
+        metavar=setting.placeholder,
+        help=setting.described,
     )
 
 
-_RUNNING = (
-    click.option(
-        "--names",
-        default="openai",
-        show_default=True,
-        metavar="openai|wordnet|FILE",
-        help="How to write ImageNet classes in prompts.",
-    ),
-    click.option(
-        "--prompts",
-        default="simple",
-        show_default=True,
-        metavar="simple|openai|FILE",
-        help='Prompt template: "A photo of {}.", the mean of 80 templates, or a file with one per line.',
-    ),
-    device_option(),
-    click.option(
-        "--precision",
-        default="fp32",
-        show_default=True,
-        type=click.Choice(["fp32", "bf16", "fp16"]),
-        help="Precision of the image encoder.",
-    ),
-    click.option(
-        "--batch-size",
-        default=32,
-        show_default=True,
-        type=click.IntRange(min=1),
-        help="Photos per forward pass.",
-    ),
-    click.option(
-        "--runtime",
-        default="auto",
-        show_default=True,
-        type=click.Choice(["auto", "eager", "onnx", "compile"]),
-        help="Runtime for image encoders; auto: for many photos on a CPU onnx, if its numbers are eager's.",
-    ),
-    click.option("--offline", is_flag=True, envvar=OFFLINE, help="Never use the network."),
-)
+def _listing(record: type[Record]) -> Callable[..., Sequence[str]]:
+    """Return what answers ``-X help``: all settings of a record, in the form that ``-X`` takes."""
+
+    def answer(context: click.Context, _option: click.Parameter, words: Sequence[str]) -> Sequence[str]:
+        if "help" in words:
+            formatter = click.HelpFormatter(max_width=80)
+            formatter.write_dl(
+                [
+                    (f"{each.option[2:]}={each.placeholder}", each.described)
+                    for each in settings_of(record)
+                    if each.settable
+                ],
+                col_max=24,
+            )
+            click.echo(formatter.getvalue().rstrip())
+            context.exit()
+        return words
+
+    return answer
 
 
-_GENERATIVE = (
-    click.option(
-        "--protocol",
-        type=click.Choice(
-            ["answer-loss", "describe", "yes-no", "free-form", "multiple-choice", "multiple-choice-loss"]
-        ),
-        metavar="PROTOCOL",
-        help="How generative models answer. answer-loss (the default), describe, yes-no: the answer with the "
-        "lowest loss wins. free-form: generated text is matched to the classes. multiple-choice (the default "
-        "if photos have questions): one of a few options is chosen by letter, in all rotations of them. "
-        "multiple-choice-loss: the option whose text has the lowest loss wins.",
-    ),
-    click.option(
-        "--options",
-        default=4,
-        show_default=True,
-        type=click.IntRange(min=2, max=26),
-        metavar="N",
-        help="Options per multiple-choice question, if photos have no questions of their own: the true class "
-        "and either those closest to it (--label-space confusable) or others drawn for each photo.",
-    ),
-    click.option(
-        "--loss",
-        default="mean",
-        show_default=True,
-        type=click.Choice(["mean", "sum"]),
-        help="How to combine the token losses of an answer; predictions.parquet has both.",
-    ),
-    click.option(
-        "--article",
-        default="a",
-        show_default=True,
-        type=click.Choice(["a", "correct"]),
-        help='Article before class names: "A ox", as in the paper, or "An ox".',
-    ),
-    click.option(
-        "--aliases",
-        metavar="FILE",
-        help='JSON file of other names for classes: {"ice bear": ["polar bear"]}.',
-    ),
-)
+def _further(record: type[Record], words: Sequence[str]) -> dict[str, Any]:
+    """Read ``NAME=VALUE`` words; a name that is given again adds a value, or replaces the only one."""
+    texts: dict[str, list[str]] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise UsageError(f"-X takes NAME=VALUE, not {word!r}; -X help lists the names.")
+        texts.setdefault(find_setting(record, name, "-X").name, []).append(text)
+    known = {each.name: each for each in settings_of(record)}
+    values: dict[str, Any] = {}
+    for name, given in texts.items():
+        several = known[name].repeatable and len(given) > 1
+        values[name] = known[name].checked(given if several else given[-1], f"-X {known[name].option[2:]}")
+    return values
 
 
-_CLUSTER = (
-    click.option(
-        "--engine",
-        default="local",
-        show_default=True,
-        type=click.Choice(["local", "ray"]),
-        help="Where photos are encoded: in this process, or on the workers of a Ray cluster (that of "
-        "RAY_ADDRESS, else one started on this machine). The results are the same. Generative models run in "
-        "this process.",
-    ),
-    click.option(
-        "--workers",
-        type=click.IntRange(min=1),
-        metavar="N",
-        help="Maximum number of workers; each has as many threads as this process (OMP_NUM_THREADS).  "
-        "[default: as many as fit]",
-    ),
-    click.option(
-        "--gpus-per-worker",
-        type=click.FloatRange(min=0, min_open=True),
-        metavar="N",
-        help="GPUs per worker, such as 0.5.  [default: 1 if models run on cuda]",
-    ),
-)
+def _from_environment(record: type[Record]) -> dict[str, Any]:
+    return {
+        each.name: each.checked(os.environ[each.about.env], f"${each.about.env}")
+        for each in settings_of(record)
+        if os.environ.get(each.about.env)
+    }
 
 
-def running_options(*, referee: bool = False) -> _Decorator:
-    """Add the options that become ``Settings``; ``referee``: whether confusable names can be chosen."""
-    confusable = ", 20 per class chosen by --referee" if referee else ""
-    label_space = click.option(
-        "--label-space",
-        metavar="benchmark|imagenet|confusable|FILE" if referee else "benchmark|imagenet|FILE",
-        callback=None if referee else _not_confusable,
-        help="Candidate class names: the benchmark's, ImageNet's 1000 (the default if every class has an "
-        f"ImageNet index){confusable}, or those in a file.",
-    )
-    return lambda command: _with_all(command, (label_space, *_RUNNING))
+def _from_file(context: click.Context, record: type[Record]) -> dict[str, Any]:
+    """Return the defaults of the nearest ``counterground.toml``, in the working folder or above."""
+    folder = Path.cwd()
+    file = next((each / CONFIG for each in (folder, *folder.parents) if (each / CONFIG).is_file()), None)
+    if file is None:
+        return {}
+    import tomllib
 
-
-def cluster_options(command: _Command) -> _Command:
-    """Add the options of ``Settings`` that are about a cluster."""
-    return _with_all(command, _CLUSTER)
-
-
-def generative_options(command: _Command) -> _Command:
-    """Add the options of ``Settings`` that are about generative models."""
-    return _with_all(command, _GENERATIVE)
-
-
-def masks_options(command: _Command) -> _Command:
-    """Add ``--masks``, and ``--accept-licence`` for models that make them."""
-    source = click.option(
-        "--masks",
-        metavar="DIR|COCO.json|grabcut|MODEL",
-        help="Source of the object masks.  [default: the benchmark's own]",
-    )
-    licence = accept_licence_option("Accept the licence of the mask model's weights; repeatable.")
-    return _with_all(command, [source, licence])
+    try:
+        table: Any = tomllib.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file} cannot be read: {error}.") from None
+    root = context.find_root().command
+    assert isinstance(root, click.Group)
+    known = root.list_commands(context)
+    if unknown := [name for name in table if name not in known]:
+        raise UsageError(f"{file}: there is no command {unknown[0]!r}.{did_you_mean(unknown[0], known)}")
+    for name in context.command_path.split()[1:]:
+        table = table.get(name, {}) if isinstance(table, Mapping) else {}
+    where = f"{file}: {context.command_path.partition(' ')[2]}"
+    values = {}
+    for name, value in table.items():
+        found = find_setting(record, name, where)
+        values[found.name] = found.checked(value, f"{where}: {name}")
+    return values
 
 
 def out_option(what: str, *, file: bool = False, **attributes: Any) -> _Decorator:
@@ -184,57 +177,9 @@ def out_option(what: str, *, file: bool = False, **attributes: Any) -> _Decorato
     )
 
 
-def overwrite_option(result: str) -> _Decorator:
-    """Add ``--overwrite``."""
-    return click.option(
-        "--overwrite",
-        is_flag=True,
-        help=f"Replace another {result} already in --out; other files are never replaced.",
-    )
-
-
-def limit_option() -> _Decorator:
-    """Add ``--limit``."""
-    return click.option(
-        "--limit",
-        type=click.IntRange(min=1),
-        metavar="N",
-        help="Use only N photos, spread over classes and backgrounds, for a quick trial.",
-    )
-
-
-def photos_option(help_text: str) -> _Decorator:
-    """Add ``--photos/--no-photos``."""
-    return click.option("--photos/--no-photos", default=True, show_default=True, help=help_text)
-
-
-def photo_budget_option(page: str) -> _Decorator:
-    """Add ``--photo-budget``."""
-    return click.option(
-        "--photo-budget",
-        default=15.0,
-        show_default=True,
-        metavar="MB",
-        type=click.FloatRange(min=0, min_open=True),
-        help=f"Maximum megabytes that photos add to the {page}.",
-    )
-
-
 def model_option(name: str, help_text: str, **attributes: Any) -> _Decorator:
     """Add ``--model``."""
     return click.option("-m", "--model", name, **{"metavar": "MODEL", "help": help_text, **attributes})
-
-
-def accept_licence_option(help_text: str) -> _Decorator:
-    """Add ``--accept-licence``."""
-    return click.option(
-        "--accept-licence",
-        "--accept-license",
-        "accept_licences",
-        multiple=True,
-        metavar="NAME",
-        help=help_text,
-    )
 
 
 def contrast_option(what: str) -> _Decorator:
@@ -247,12 +192,7 @@ def contrast_option(what: str) -> _Decorator:
     )
 
 
-def class_option(name: str, help_text: str, **attributes: Any) -> _Decorator:
-    """Add ``--class``."""
-    return click.option("-c", "--class", name, metavar="CLASS", help=help_text, **attributes)
-
-
-def format_option(choices: Sequence[str], help_text: str = "Output format.") -> _Decorator:
+def format_option(choices: Sequence[str] = FORMATS, help_text: str = "Output format.") -> _Decorator:
     """Add ``--format``, passed as ``style``, with the first of ``choices`` as default, and ``--json``."""
 
     def add(command: _Command) -> _Command:
@@ -287,30 +227,7 @@ def refuse_given(*names: str, because: str) -> None:
             raise UsageError(f"{spelling} {because}.")
 
 
-def each_once(
-    pairs: Iterable[tuple[str, _Value]], option: str, remedy: str = "give one"
-) -> dict[str, _Value]:
-    """Return the values of a repeatable ``NAME=VALUE`` option by name.
-
-    Raises:
-        BadParameter: a name has two different values, of which one would be lost.
-    """
-    found: dict[str, _Value] = {}
-    for name, value in pairs:
-        if found.setdefault(name, value) != value:
-            raise click.BadParameter(f"{name!r} has two values: {remedy}.", param_hint=option)
-    return found
-
-
 def _with_all(command: _Command, options: Sequence[_Decorator]) -> _Command:
     for option in reversed(options):
         command = option(command)
     return command
-
-
-def _not_confusable(_ctx: click.Context, _option: click.Parameter, given: str | None) -> str | None:
-    if given == "confusable":
-        raise click.BadParameter(
-            "there is no referee for confusable names; use benchmark, imagenet or a file."
-        )
-    return given

@@ -1,16 +1,14 @@
 """Composites of photos: the same object on other backgrounds, and what models say about them."""
 
-from counterground.composites._plan import KINDS, SwapPlan, SwapSettings, plan_swap
+from counterground.composites._plan import SwapPlan, plan_swap
 from counterground.composites._recipe import Composite, MaskedPhoto, Placement
 from counterground.composites._swap import swap_backgrounds
 
 __all__ = [
-    "KINDS",
     "Composite",
     "MaskedPhoto",
     "Placement",
     "SwapPlan",
-    "SwapSettings",
     "plan_swap",
     "swap_backgrounds",
 ]

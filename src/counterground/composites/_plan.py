@@ -6,83 +6,25 @@ import hashlib
 import json
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from counterground.arguments import Positive, checked_fields
 from counterground.composites._recipe import VERSION, Composite
 from counterground.composites._usable import NAMED, UsablePhoto, groups_of_labels, usable_photos
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.metrics import GROUPS, swap_design
 from counterground.photos import Benchmark
+from counterground.settings import SwapSettings
 from counterground.text import and_more, counted
 
-KINDS = (
-    "original",
-    "pasted",
-    "refilled",
-    "same",
-    "other",
-    "grey",
-    "background_only",
-    "mixed_same",
-    "mixed_rand",
-    "placed_common",
-    "placed_counter",
-)
-"""What a row of a swap may be; see the README."""
 _OF_LABELS = ("same", "other")
-_PAIRS = (("mixed_same", "mixed_rand"), ("placed_common", "placed_counter"))
 _TEXTS = (
     *("background", "group", "own_group", "background_class", "background_cluster"),
     *("mask", "licence", "attribution"),
 )
 _PER_CUTOUT = 2
-PER_LABEL = 4
-
-
-@checked_fields
-@dataclass(frozen=True)
-class SwapSettings:
-    """Which composites are made.
-
-    Attributes:
-        kinds: which of `KINDS`; both of a pair or none.
-        labels: backgrounds that objects are put on; empty for all that have enough photos.
-        backgrounds_per_label: photos of each label for each object, and number of any other draws.
-        foregrounds: photos whose objects are used, spread over classes, groups and cut-outs; None for all,
-            or, if several photos show the same cut-out, for two of each.
-        placement: ``hold`` an object's size and position, or ``draw`` them from photos of its class.
-        seed: seed for all draws.
-
-    Raises:
-        UsageError: an unknown kind, half a pair, or a number that is not whole, or below 1.
-    """
-
-    kinds: tuple[str, ...] = KINDS
-    labels: tuple[str, ...] = ()
-    backgrounds_per_label: Positive = PER_LABEL
-    foregrounds: Positive | None = None
-    placement: Literal["hold", "draw"] = "hold"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for kind in self.kinds:
-            if kind not in KINDS:
-                raise UsageError(
-                    f"There is no kind {kind!r} of composite.{did_you_mean(kind, KINDS)} There are "
-                    f"{', '.join(KINDS)}."
-                )
-        for pair in _PAIRS:
-            if len(set(pair) & set(self.kinds)) == 1:
-                raise UsageError(f"{' and '.join(pair)} are compared with each other: name both or neither.")
-
-    def record(self) -> dict[str, Any]:
-        """Return the settings as JSON types."""
-        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
 
 
 class SwapPlan(NamedTuple):
@@ -265,7 +207,7 @@ class _Draw:
         if len(kept) < 2 and "other" in self._settings.kinds:
             raise CounterGroundError(
                 f"Fewer than 2 backgrounds have {counted(self._n, 'usable photo')} besides those of one "
-                f"cluster: {counts}. Name more --labels, "
+                f"cluster: {counts}. Name more -X labels, "
                 "lower --backgrounds-per-label, or add photos of other backgrounds and clusters."
             )
         if len(kept) < len(wanted):

@@ -7,14 +7,15 @@ from pathlib import Path
 import polars as pl
 from PIL import Image, ImageDraw
 
-from counterground.composites._plan import KINDS, SwapSettings, plan_swap
+from counterground.composites._plan import plan_swap
 from counterground.composites._recipe import VERSION, check_installed
 from counterground.errors import UsageError
 from counterground.files import atomic_path, check_only
-from counterground.inference import Settings, evaluate_models
+from counterground.inference import evaluate_models
 from counterground.models import AnyModels, check_specs, named_models
 from counterground.photos import Benchmark, UnreadablePhoto, load_photo
 from counterground.results import RUN_FILES, BenchmarkRecord, InterventionRecord, Run
+from counterground.settings import KINDS, SwapSettings
 
 _MOST_EXAMPLES = 200  # foregrounds on a sheet; one of thousands would take gigabytes
 _SIDE, _GAP, _LINE = 224, 6, 14
@@ -24,25 +25,16 @@ _PER_KIND = {"other": 2}
 def swap_backgrounds(
     benchmark: Benchmark,
     models: AnyModels,
-    settings: Settings,
+    settings: SwapSettings,
     out: Path,
-    swap: SwapSettings,
-    *,
-    masks: str | None = None,
-    examples: int = 0,
-    overwrite: bool = False,
 ) -> tuple[Run, Benchmark]:
     """Evaluate models on the composites of a benchmark's photos; return the run, and the composites.
 
     Args:
         benchmark: photos with masks.
-        models: see `evaluate_models`, as for ``settings``, ``out`` and ``overwrite``.
-        settings: how models are run.
+        models: see `evaluate_models`.
+        settings: which composites to make, and how models are run.
         out: the folder of the run.
-        swap: which composites to make.
-        masks: where the masks come from, for the record; None for the manifest.
-        examples: foregrounds whose composites are drawn into ``examples.png``; 0 for none.
-        overwrite: replace another run in ``out``.
 
     Raises:
         MissingExtraError: OpenCV is not installed.
@@ -63,21 +55,22 @@ def swap_backgrounds(
             f"{benchmark.name} has composites already (column 'swap'): give the benchmark that they were "
             "made from."
         )
-    plan = plan_swap(benchmark, swap, show_progress=settings.show_progress)
+    plan = plan_swap(benchmark, settings, show_progress=settings.show_progress)
     record = InterventionRecord(
         kind="swap",
         version=VERSION,
         opencv=opencv,
-        settings=swap.record(),
-        masks=masks,
+        placement=settings.placement,
         source=BenchmarkRecord.of(benchmark),
         foregrounds=plan.foregrounds,
         backgrounds=plan.backgrounds,
     )
 
-    run = evaluate_models(plan.benchmark, models, settings, out, intervention=record, overwrite=overwrite)
-    if examples:
-        _write_examples(plan.benchmark, out / "examples.png", min(examples, _MOST_EXAMPLES))
+    run = evaluate_models(
+        plan.benchmark, models, settings, out, intervention=record, overwrite=settings.overwrite
+    )
+    if settings.examples:
+        _write_examples(plan.benchmark, out / "examples.png", min(settings.examples, _MOST_EXAMPLES))
     return run, plan.benchmark
 
 

@@ -7,26 +7,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from counterground.construction.annotate import (
-        LabelSettings,
-        ServerSettings,
         label_pool,
         review_masks,
     )
-    from counterground.construction.collection import CollectOptions, collect
-    from counterground.construction.curation import CurateSettings, curate
+    from counterground.construction.collection import collect
+    from counterground.construction.curation import curate
     from counterground.construction.exports import CardFacts, export
-    from counterground.construction.imports import ImportOptions, import_photos
+    from counterground.construction.imports import import_photos
     from counterground.construction.pool import POOL_FOLDERS, Pool, open_pool
+    from counterground.construction.settings import (
+        CollectOptions,
+        CurateSettings,
+        ImportOptions,
+        LabelSettings,
+        ServerSettings,
+    )
 
 _PARTS = {
     "POOL_FOLDERS": "pool",
     "CardFacts": "exports",
-    "CollectOptions": "collection",
-    "CurateSettings": "curation",
-    "ImportOptions": "imports",
-    "LabelSettings": "annotate",
+    "CollectOptions": "settings",
+    "CurateSettings": "settings",
+    "ImportOptions": "settings",
+    "LabelSettings": "settings",
     "Pool": "pool",
-    "ServerSettings": "annotate",
+    "ServerSettings": "settings",
     "collect": "collection",
     "curate": "curation",
     "export": "exports",

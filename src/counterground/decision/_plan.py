@@ -246,7 +246,7 @@ def plan_photos(
         named_obstacles = [("Each model", obstacles[0][1])] if alike else obstacles
         raise UsageError(" ".join(f"{name} {obstacle}" for name, obstacle in named_obstacles))
     if costs.price is not None and all(each.calls_per_photo is None for *_, each in named):
-        raise UsageError("--price is the price of a call, but no calls are known: add --calls-per-photo.")
+        raise UsageError("-X price is the price of a call, but no calls are known: add -X calls-per-photo.")
     question = Question(drop, power, clusters)
     rows = [_row(name, each, question, price) for name, each, price in named]
     notes += [f"{name} {obstacle}" for name, obstacle in obstacles]
@@ -398,7 +398,7 @@ def _notes(rows: Sequence[dict[str, Any]], clusters: int | None, costs: Costs) -
     notes = []
     lacking = any(row["photos"] is None and row["power_now"] is not None for row in rows)
     if clusters is None:
-        notes.append("Clusters grow with the photos; --clusters N plans with N of them.")
+        notes.append("Clusters grow with the photos; -X clusters=N plans with N of them.")
     if lacking and clusters is None:
         notes.append(f"Where no number is given, more than {MOST:,} photos are needed: plan a larger drop.")
     elif lacking:
@@ -408,10 +408,10 @@ def _notes(rows: Sequence[dict[str, Any]], clusters: int | None, costs: Costs) -
     if any(row["smallest_drop_now"] is None and row["power_now"] is not None for row in rows):
         notes.append("Where no smallest drop is given, the photos now show none with the required power.")
     notes.append(
-        f"Label hours: {costs.seconds_per_photo:g} s for each photo to be added (--seconds-per-photo)."
+        f"Label hours: {costs.seconds_per_photo:g} s for each photo to be added (-X seconds-per-photo)."
     )
     if any(row["calls"] is not None and row["cost"] is None for row in rows):
-        notes.append("--price adds the cost of the calls.")
+        notes.append("-X price adds the cost of the calls.")
     return notes
 
 

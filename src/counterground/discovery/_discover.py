@@ -17,30 +17,22 @@ from counterground.discovery._discovery import (
     write_discovery,
 )
 from counterground.discovery._finding import Finding, Split, find_pairs
-from counterground.discovery._pairs import Choose
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import check_only
-from counterground.inference import Settings, evaluate_models
+from counterground.inference import evaluate_models
 from counterground.metrics import DROP, Design, Estimate, cluster_columns
 from counterground.models import AnyModels, named_models
 from counterground.photos import Benchmark, Discovered
 from counterground.results import Run
+from counterground.settings import DiscoverSettings
 from counterground.text import bounds, counted, p_equals, percent
 
 
 def discover_pairs(
     benchmark: Benchmark,
     model: AnyModels,
-    settings: Settings,
+    settings: DiscoverSettings,
     out: Path,
-    *,
-    min_drop: float,
-    min_photos: int | None,
-    split: Split,
-    seed: int,
-    choose: Choose = "best",
-    write_anyway: bool = False,
-    overwrite: bool = False,
 ) -> Discovery:
     """Choose common and counter backgrounds with a referee and write the benchmark of the pairs to ``out``.
 
@@ -48,19 +40,17 @@ def discover_pairs(
     than chance explains, or no class varies enough, only the evidence and the referee's run are written;
     ``write_anyway`` also writes pairs that drop by no more than chance.
 
-    ``min_drop`` is in percentage points. With ``split="half"`` the pairs are chosen on one half of the photos
-    (whole clusters together) and the benchmark holds the other half; with ``"swap"`` it holds all photos,
+    With ``split="half"`` the pairs are chosen on one half of the photos
+    (whole clusters together) and the benchmark holds the other half; with ``"cross"`` it holds all photos,
     each in the pairs that the other half chose; with ``"none"`` all photos choose and are kept.
 
     Raises:
-        UsageError: a drop outside 0 to 100, an impossible number of photos or seed, pairs that were chosen on
+        UsageError: an impossible number of photos or seed, pairs that were chosen on
             these same photos, composites, too many backgrounds, a folder that holds other files, or see
             `evaluate_models`.
         CounterGroundError: photos without backgrounds, no class with enough photos on two backgrounds, or see
             `evaluate_models`.
     """
-    if not 0 <= min_drop < 100:
-        raise UsageError(f"The minimum drop is {min_drop:g} points: it must be at least 0 and below 100.")
     _check(benchmark)
     benchmark.check_files("search")
     benchmark.check_backgrounds()
@@ -68,19 +58,23 @@ def discover_pairs(
     asked = {
         "referee": _listed([each.name for each in referees]),
         "referees": {each.name: each.spec for each in referees},
-        "min_drop": min_drop,
-        "min_photos": min_photos,
-        "split": split,
-        "choose": choose,
-        "seed": seed,
+        **{name: getattr(settings, name) for name in ("min_drop", "min_photos", "split", "choose", "seed")},
     }
-    overwrite = _check_free(out, asked, overwrite=overwrite)
-    run = evaluate_models(benchmark, model, settings, out / "referee", overwrite=overwrite)
+    specs = [each.spec for each in referees if each.made is None]
+    running = settings.running(referee=specs[0] if specs else None)
+    overwrite = _check_free(out, asked, overwrite=settings.overwrite)
+    run = evaluate_models(benchmark, model, running, out / "referee", overwrite=overwrite)
     first, *crossed = benchmark.design.clusters
     clusters = cluster_columns(run.predictions, Design(clusters=(first,)))["cluster"]
     answers = run.predictions.with_columns(cluster=pl.Series(clusters, dtype=pl.String, strict=False))
+    split, min_drop = settings.split, settings.min_drop
     finding, groups = find_pairs(
-        answers, min_drop=min_drop, min_photos=min_photos, split=split, choose=choose, seed=seed
+        answers,
+        min_drop=min_drop,
+        min_photos=settings.min_photos,
+        split=split,
+        choose=settings.choose,
+        seed=settings.seed,
     )
     if finding.comparable == 0:
         raise CounterGroundError(
@@ -89,11 +83,11 @@ def discover_pairs(
             f"{' '.join(_left_out(run))}".rstrip()
         )
     # Where one half keeps no pair, nothing was swapped: its photos are held out of the other's choice.
-    used = "half" if split == "swap" and finding.pairs["half"].n_unique() == 1 else split
+    used = "half" if split == "cross" and finding.pairs["half"].n_unique() == 1 else split
     who = str(asked["referee"])
     drops = f"{who} {'drop' if len(referees) > 1 else 'drops'}"
     nothing = "" if finding.exceeds_chance else _nothing(finding, who, benchmark.name, min_drop, split)
-    is_written = not nothing or (write_anyway and len(finding.pairs) > 0)
+    is_written = not nothing or (settings.write_anyway and len(finding.pairs) > 0)
     remarks = (
         _sentences(finding, who, drops, used)
         if is_written
@@ -125,7 +119,7 @@ def discover_pairs(
         referee=str(asked["referee"]),
         min_drop=min_drop,
         split=split,
-        choose=choose,
+        choose=settings.choose,
         sentence=" ".join(sentences),
     )
     write_discovery(discovery, out, asked)
@@ -221,10 +215,10 @@ def _nothing(finding: Finding, referee: str, name: str, min_drop: float, split: 
     """Say in one sentence that the pairs do not exceed chance, or that the photos cannot tell."""
     if finding.pairs.is_empty():
         return (
-            f"No class of {name} differs by more than {min_drop:g} points between backgrounds with at least "
-            f"{counted(finding.photos_needed, 'photo')} in each half. More photos help, a lower --min-photos "
-            "or --min-drop, which also finds more by chance, or a referee that is neither always right nor "
-            "always wrong."
+            f"No class of {name} differs by more than {100 * min_drop:g} points between backgrounds with "
+            f"at least {counted(finding.photos_needed, 'photo')} in each half. More photos help, a lower "
+            "--min-photos or --min-drop, which also finds more by chance, or a referee that is neither "
+            "always right nor always wrong."
         )
     found = finding.decisive
     if split == "none" and found.observed == found.low == found.high == 0:  # no half chose a pair, ever
@@ -247,7 +241,7 @@ def _sentences(finding: Finding, referee: str, drops: str, split: Split) -> list
         figures = (
             f"{referee} chose the pairs on these same photos, with a drop of {chosen}: that figure is "
             "inflated by the selection, and so are those of other models if the same photos are hard "
-            "for them. Only photos that did not choose give a figure without this: --split half or swap."
+            "for them. Only photos that did not choose give a figure without this: --split half or cross."
         )
         return [figures]
     reported = _points(finding.reported_drop)

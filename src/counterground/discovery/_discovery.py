@@ -41,7 +41,7 @@ class Discovery(Finding):
     """What a referee chose, and what chance alone would have given.
 
     ``benchmark`` is None if none was written: nothing exceeded chance, or no class varied enough. ``referee``
-    is the name of the model, or the names of a committee. ``min_drop`` is in points; all drops are fractions.
+    is the name of the model, or the names of a committee. ``min_drop`` and all drops are fractions.
     ``chosen_drop`` is measured on the photos that chose (biased upwards), ``reported_drop`` on held-out ones
     (None without a split; for a swap the mean of both halves, with the mean of their intervals).
     """
@@ -56,18 +56,22 @@ class Discovery(Finding):
     @property
     def table(self) -> Table:
         """The pairs, a row per class; for a swap, a row per class and half."""
-        swap = self.split == "swap"
+        crossed = self.split == "cross"
         drop = (
-            "drop" if self.split == "none" else "drop where chosen" if swap else "drop on the selection half"
+            "drop"
+            if self.split == "none"
+            else "drop where chosen"
+            if crossed
+            else "drop on the selection half"
         )
         rows = [
             [Cell(one_line(row[name])) for name in ("class_name", "common", "counter")]
-            + ([Cell(_CHOSEN_ON[row["half"]])] if swap else [])
+            + ([Cell(_CHOSEN_ON[row["half"]])] if crossed else [])
             + [Cell(f"{100 * row['drop']:.1f}")]
             for row in self.pairs.iter_rows(named=True)
         ]
         columns = [Column("class"), Column("common"), Column("counter")]
-        columns += [Column("chosen on")] if swap else []
+        columns += [Column("chosen on")] if crossed else []
         columns += [Column(drop, True)]
         return Table(columns, rows, title=f"Pairs chosen by {self.referee}", heads=len(columns) - 1)
 
@@ -76,7 +80,7 @@ class Discovery(Finding):
         """What was found, next to what chance alone gives."""
         kept = self.classes_by_chance
         found = Cell(f"{kept.observed:g} of {self.classes_seen}")
-        title = Cell(f"Classes that differ by more than {self.min_drop:g} points")
+        title = Cell(f"Classes that differ by more than {100 * self.min_drop:g} points")
         rows = [[title, found, _classes(kept), Cell(p_value(kept.p))]]
         drops = {
             "Drop where chosen": self.chosen_by_chance,
@@ -96,7 +100,7 @@ class Discovery(Finding):
     @property
     def summary(self) -> str:
         """How many classes have a pair, and how many photos are left."""
-        where = {"half": " on the selection half", "swap": " in one half or both"}.get(self.split, "")
+        where = {"half": " on the selection half", "cross": " in one half or both"}.get(self.split, "")
         holds = (
             "no benchmark was written"
             if self.benchmark is None
@@ -104,7 +108,7 @@ class Discovery(Finding):
         )
         return (
             f"{self.pairs['class_index'].n_unique()} of {counted(self.classes_seen, 'class')} differ by more "
-            f"than {self.min_drop:g} points between backgrounds{where}; {holds}."
+            f"than {100 * self.min_drop:g} points between backgrounds{where}; {holds}."
         )
 
     def __repr__(self) -> str:

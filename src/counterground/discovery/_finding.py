@@ -22,10 +22,10 @@ from counterground.discovery._photos import (
 )
 from counterground.metrics import Estimate, drop_interval
 
-Split = Literal["half", "swap", "none"]
+Split = Literal["half", "cross", "none"]
 HALVES: dict[str, tuple[str, ...]] = {
     "half": ("chooses", "reports"),
-    "swap": ("first", "second"),
+    "cross": ("first", "second"),
     "none": ("chooses",),
 }
 """Names of the halves of a split in files."""
@@ -127,7 +127,7 @@ class Finding:
 def find_pairs(
     predictions: pl.DataFrame,
     *,
-    min_drop: float = 5.0,
+    min_drop: float = 0.05,
     min_photos: int | None = None,
     split: Split = "half",
     choose: Choose = "best",
@@ -140,7 +140,7 @@ def find_pairs(
     Args:
         predictions: rows with the columns of ``predictions.parquet``, of one model or several; photos
             without a background are left out.
-        min_drop: threshold in percentage points; classes whose accuracy differs by more are kept.
+        min_drop: threshold (a fraction); classes whose accuracy differs by more are kept.
         min_photos: photos that a background needs in each half; None for half of what the median
             background of a class has, at least 2.
         split: ``half``, ``swap`` or ``none``.
@@ -164,7 +164,7 @@ def find_pairs(
     observed = photos.count(photos.observed())
     needed = _needed(observed) if min_photos is None else min_photos
     lots = np.random.default_rng(seed).random(observed.photos.shape[2:])
-    how = _How(min_drop / 100, needed, choose, lots, sides=2 if split == "swap" else 1)
+    how = _How(min_drop, needed, choose, lots, sides=2 if split == "cross" else 1)
     choices = how.choices(observed)
     by_chance = _by_chance(how, photos, permutations, seed)
     if split == "none":  # only photos that did not choose can say whether the choice exceeds chance

@@ -9,36 +9,32 @@ from counterground.inference._evaluate import evaluate_models
 from counterground.inference._heads import Head, build_head
 from counterground.inference.encoding import choose_runtime, encode_photos, map_blocks
 from counterground.inference.request import (
-    Article,
     CandidateLabels,
-    Engine,
-    Loss,
-    Settings,
     candidate_labels,
+    default_space,
     listed_classes,
+    load_requested,
 )
 from counterground.inference.store import COMPUTED, CacheEntry, Features, cache_entries, prune_cache
 
 __all__ = [
     "COMPUTED",
-    "Article",
     "CacheEntry",
     "CandidateLabels",
     "EncoderRun",
-    "Engine",
     "Features",
     "Head",
     "HeadOutcome",
-    "Loss",
-    "Settings",
     "build_head",
     "cache_entries",
     "candidate_labels",
     "choose_runtime",
+    "default_space",
     "encode_photos",
     "encoder_run",
     "evaluate_models",
     "listed_classes",
+    "load_requested",
     "map_blocks",
     "prune_cache",
 ]

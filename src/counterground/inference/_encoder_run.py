@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from counterground.inference._ready import ReadyEncoder, make_ready
 from counterground.inference._record import ModelOutcome, check_free, refuse_other_models
 from counterground.inference.encoding import encode_photos
 from counterground.inference.generative import refuse_encoder
-from counterground.inference.request import CandidateLabels, Request, Settings
+from counterground.inference.request import CandidateLabels, Request, load_requested
 from counterground.inference.store import Features
 from counterground.models import (
     AnyModel,
@@ -37,6 +37,7 @@ from counterground.models import (
 )
 from counterground.photos import Benchmark
 from counterground.results import Run
+from counterground.settings import ModelSettings
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ class EncoderRun:
 def encoder_run(
     benchmark: Benchmark,
     model: AnyModel,
-    settings: Settings,
+    settings: ModelSettings,
     out: Path,
     *,
     about: Mapping[str, Any],
@@ -216,7 +217,7 @@ def encoder_run(
     (given,) = named
     if given.made is None:
         check_specs([given.spec])
-    request = make_request(benchmark, named, settings)
+    request = replace(make_request(benchmark, named, settings.running()), asked=settings)
     asked = f"{request.hash()}\n{json.dumps(about, sort_keys=True)}"
     request_hash = hashlib.sha256(asked.encode()).hexdigest()
     check_free(out, request_hash, overwrite=overwrite)
@@ -230,7 +231,7 @@ def encoder_run(
 def _made_ready(given: NamedModel, request: Request) -> Iterator[ReadyEncoder]:
     """Load a model, check that it is an encoder with a head of its own, and encode the photos."""
     with left_unchanged(given.made):
-        loaded = request.settings.load(given)
+        loaded = load_requested(given, request.settings)
         if not isinstance(loaded, Encoder) or loaded.head is not None:
             raise UsageError(
                 f"{given.name} has no head of its own over the names: give a dual encoder (CLIP) or a "

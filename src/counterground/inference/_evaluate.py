@@ -35,9 +35,9 @@ from counterground.inference.generative import check_generative, evaluate_genera
 from counterground.inference.request import (
     CandidateLabels,
     Request,
-    Settings,
     Training,
     chooses_options,
+    load_requested,
     own_options,
     read_aliases,
     requested_labels,
@@ -58,6 +58,7 @@ from counterground.models import (
 )
 from counterground.photos import Benchmark, photo_geometry, prompt_templates
 from counterground.results import InterventionRecord, ModelRecord, Run
+from counterground.settings import ModelSettings, Settings
 
 _Group = list[tuple[NamedModel, ReadyEncoder | ModelOutcome]]
 # Models are loaded and run together until their weights take this much (bytes).
@@ -67,7 +68,7 @@ _WEIGHTS_TOGETHER = 2 * 2**30
 def evaluate_models(
     benchmark: Benchmark,
     models: AnyModels,
-    settings: Settings,
+    settings: ModelSettings,
     out: Path,
     *,
     train: Benchmark | None = None,
@@ -91,6 +92,7 @@ def evaluate_models(
             written or holds another run.
     """
     started = time.monotonic()
+    asked, settings = settings, settings.running()
     if settings.engine == "ray":
         check_ray()
     given = named_models(models)
@@ -99,7 +101,7 @@ def evaluate_models(
     referee = settings.chooser
     check_specs([each.spec for each in given if each.made is None] + ([referee] if referee else []))
     training = Training.of(train, benchmark) if train else None
-    request = replace(make_request(benchmark, given, settings), training=training)
+    request = replace(make_request(benchmark, given, settings), training=training, asked=asked)
     request_hash = request.hash()
     check_free(out, request_hash, overwrite=overwrite)
     if referee:
@@ -160,7 +162,7 @@ def _warnings_of_training(request: Request, outcomes: Sequence[ModelOutcome]) ->
     if not request.training or not any("head" in outcome.record.description for outcome in outcomes):
         return []
     turned = photo_geometry(request.training.photos, cache_dir() / "geometry").turned
-    return [f"--train {request.training.given.name}: {turned}"] if turned else []
+    return [f"-X train={request.training.given.name}: {turned}"] if turned else []
 
 
 def make_request(benchmark: Benchmark, models: tuple[NamedModel, ...], settings: Settings) -> Request:
@@ -179,7 +181,7 @@ def make_request(benchmark: Benchmark, models: tuple[NamedModel, ...], settings:
 def _check_choice_settings(benchmark: Benchmark, settings: Settings) -> None:
     """Refuse settings that would have no effect if models choose among options."""
     if settings.aliases or settings.article != "a":
-        raise UsageError("Options are written as they are: leave out --aliases and --article.")
+        raise UsageError("Options are written as they are: leave out -X aliases and -X article.")
     if benchmark.has_questions and settings.own_names:
         raise UsageError(
             f"The photos of {benchmark.name} have questions with their own options: leave out --label-space "
@@ -211,7 +213,7 @@ def _evaluate_group(request: Request, waiting: deque[NamedModel]) -> list[ModelO
                 break
             given = waiting.popleft()
             borrowed.enter_context(left_unchanged(given.made))
-            started = _start(request, given, request.settings.load(given))
+            started = _start(request, given, load_requested(given, request.settings))
             if isinstance(started, ReadyEncoder):
                 started = started.sharing([each for _, each in group if isinstance(each, ReadyEncoder)])
             group.append((given, started))
@@ -283,7 +285,7 @@ def record_of(given: NamedModel, model: Model, **more: Any) -> ModelRecord:
 
 def _choose_confusable(request: Request, referee: str) -> CandidateLabels:
     with left_unchanged(None):  # a network that a function returns
-        model = request.settings.load(referee)
+        model = load_requested(referee, request.settings)
         if isinstance(model, Generative):
             raise UsageError(
                 f"{referee} is a generative model, which does not score every name; use a CLIP or a "

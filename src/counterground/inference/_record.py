@@ -19,7 +19,7 @@ from counterground._version import __version__
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import check_only, check_writable, write_parquet, write_text
 from counterground.inference.generative import GenerativeOutput
-from counterground.inference.request import CandidateLabels, Request, Settings, other_names
+from counterground.inference.request import CandidateLabels, Request, other_names
 from counterground.inference.store import ReadStatus
 from counterground.metrics import (
     DROP,
@@ -147,6 +147,8 @@ def run_info(
 
     benchmark, settings, candidates = request.benchmark, request.settings, request.candidates
     return RunInfo(
+        command=request.asked.command,
+        settings=request.asked.given(),
         counterground_version=__version__,
         git=_git_hash(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -156,7 +158,6 @@ def run_info(
         device=next((outcome.device for outcome in outcomes if outcome.device != "remote"), "remote"),
         precision=settings.precision,
         batch_size=settings.batch_size,
-        runtime=settings.runtime,
         threads=torch.get_num_threads(),
         benchmark=BenchmarkRecord.of(benchmark),
         candidates=CandidatesRecord(
@@ -175,11 +176,7 @@ def run_info(
         seconds=0.0,
         templates=list(request.templates),
         texts=list(candidates.texts),
-        protocol=settings.protocol,
-        loss=settings.loss,
-        article=settings.article,
         aliases={name: list(words) for name, words in request.aliases.items()},
-        options=settings.options if request.multiple_choice and not benchmark.has_questions else None,
         positions={
             outcome.record.name: list(outcome.generative.positions)
             for outcome in outcomes
@@ -348,9 +345,8 @@ def _unused_settings(request: Request, outcomes: Sequence[ModelOutcome]) -> list
         "names": names,
         "prompts": "dual_encoder" in kinds or names,
     }
-    chosen = {name for name in used if getattr(settings, name, None) != getattr(Settings, name, None)}
-    chosen |= {"train"} if request.training else set()
-    without = [f"--{name}" for name, of_use in used.items() if name in chosen and not of_use]
+    chosen = {*request.asked.given(), *(["train"] if request.training else [])} & used.keys()
+    without = [f"{name}" for name, of_use in used.items() if name in chosen and not of_use]
     return [f"No model of this run uses {', '.join(without)}."] if without else []
 
 

@@ -13,7 +13,6 @@ from counterground.masks._found import NO_OBJECT, REASONS, Weights, read_mask
 from counterground.masks._make import make_masks, with_masks
 from counterground.masks._masks import TABLE_SCHEMA as MASKS_SCHEMA
 from counterground.masks._masks import Masks, is_masks_folder, mask_id, read_masks
-from counterground.masks._settings import MaskLimits, MaskSettings
 
 __all__ = [
     "MASKS_SCHEMA",
@@ -23,8 +22,6 @@ __all__ = [
     "VERDICTS",
     "MaskDecision",
     "MaskDecisions",
-    "MaskLimits",
-    "MaskSettings",
     "Masks",
     "OutlineError",
     "Verdict",

@@ -11,8 +11,8 @@ from PIL import Image
 
 from counterground.errors import UsageError, needs_extra
 from counterground.masks._found import OBJECT, Box, Found, Mask, MaskRequest, MaskSource
-from counterground.masks._settings import MaskSettings
 from counterground.photos import load_photo
+from counterground.settings import MaskSettings
 
 _Inside = npt.NDArray[np.bool_]
 _ITERATIONS = 5
@@ -48,7 +48,7 @@ def grabcut_source(settings: MaskSettings, *, any_box: bool) -> MaskSource:
     if not any_box and settings.inset is None:
         raise UsageError(
             "GrabCut starts from a box, and the photos have none: add columns box_x, box_y, box_width and "
-            "box_height, or use `data masks` with --boxes FILE.json, or with --inset 10: the photo "
+            "box_height, or use `data masks` with --boxes FILE.json, or with -X inset=10%: the photo "
             "without a margin of 10 % is then the box."
         )
     with needs_extra("masks"):

@@ -27,7 +27,6 @@ from counterground.masks._found import (
     of_classes,
     read_image,
 )
-from counterground.masks._settings import MaskSettings
 from counterground.photos import (
     Benchmark,
     CocoFile,
@@ -38,6 +37,7 @@ from counterground.photos import (
     photo_size,
     read_coco_file,
 )
+from counterground.settings import MaskSettings
 from counterground.text import counted
 
 _Inside = npt.NDArray[np.bool_]
@@ -319,7 +319,7 @@ def _segments_folder(path: Path, content: CocoFile, given: Path | None) -> Path:
     for folder in [given] if given else [path.parent / path.stem, path.parent]:
         if is_file(folder / first):
             return folder
-    where = f"in {given}" if given else f"in {path.parent / path.stem}: say where, with --segments DIR"
+    where = f"in {given}" if given else f"in {path.parent / path.stem}: say where, with -X segments=DIR"
     raise UsageError(f"{path} is panoptic, and {first} is not {where}.")
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
@@ -47,9 +47,9 @@ from counterground.masks._masks import (
     write_table,
 )
 from counterground.masks._quality import broken_limits, measure
-from counterground.masks._settings import MaskSettings
 from counterground.photos import BOX, Benchmark, UnreadablePhoto, photo_id, photo_size
 from counterground.progress import progress_bar
+from counterground.settings import MaskSettings
 
 _WORDS = ("manifest", "alpha", "boxes", "grabcut")
 _KNOWN = f"{', '.join(_WORDS)}, a folder of PNGs, a COCO JSON file, rembg:NAME or hf:NAME"
@@ -69,9 +69,6 @@ def with_masks(
     folder: Path | str | None = None,
     *,
     settings: MaskSettings | None = None,
-    accept_licences: str | Sequence[str] = (),
-    overwrite: bool = False,
-    show_progress: bool = False,
 ) -> Benchmark:
     """Return the benchmark with a mask for each photo that has a usable one, and null for the others.
 
@@ -83,9 +80,6 @@ def with_masks(
         folder: where masks are made; None for one in the cache. Not used if ``source`` is already a folder of
             masks.
         settings: see `make_masks`.
-        accept_licences: licences of weights that you accept.
-        overwrite: replace other masks in ``folder``.
-        show_progress: show a bar on standard error.
 
     Raises:
         UsageError: see `make_masks`; a benchmark that is not opened; or settings for masks that exist.
@@ -94,14 +88,13 @@ def with_masks(
     """
     _check_benchmark(benchmark)
     if is_masks_folder(Path(source)):
-        if settings is not None:
+        if settings is not None and settings.given():
             raise UsageError(
                 f"{source} holds masks that are already made: leave out the settings, or make masks with "
                 "them in another folder."
             )
         return read_masks(source).apply(benchmark)
-    making, description = _prepared(benchmark, str(source), folder, settings, accept_licences)
-    return _made(making, description, overwrite=overwrite, show_progress=show_progress).apply(benchmark)
+    return _made(*_prepared(benchmark, str(source), folder, settings or MaskSettings())).apply(benchmark)
 
 
 def make_masks(
@@ -110,9 +103,6 @@ def make_masks(
     folder: Path | str,
     *,
     settings: MaskSettings | None = None,
-    accept_licences: str | Sequence[str] = (),
-    overwrite: bool = False,
-    show_progress: bool = False,
 ) -> Masks:
     """Read or make a mask for each photo, check it, and write one PNG per photo and a table into a folder.
 
@@ -126,9 +116,6 @@ def make_masks(
             (rough), ``rembg:NAME`` or ``hf:NAME`` (models).
         folder: where the masks are written: new, empty, or made by the same call before.
         settings: how they are read, made and judged; None for the defaults.
-        accept_licences: licences of weights that you accept, by name.
-        overwrite: replace other masks in ``folder``.
-        show_progress: show a bar on standard error.
 
     Raises:
         UsageError: an unknown source, a licence that is not accepted, a folder that holds something else, or
@@ -138,8 +125,7 @@ def make_masks(
         MissingExtraError: a package is not installed.
     """
     _check_benchmark(benchmark)
-    making, description = _prepared(benchmark, str(source), folder, settings, accept_licences)
-    return _made(making, description, overwrite=overwrite, show_progress=show_progress)
+    return _made(*_prepared(benchmark, str(source), folder, settings or MaskSettings()))
 
 
 def _check_benchmark(benchmark: object) -> None:
@@ -155,17 +141,14 @@ def _prepared(
     benchmark: Benchmark,
     source: str,
     folder: Path | str | None,
-    settings: MaskSettings | None,
-    accept_licences: str | Sequence[str],
+    settings: MaskSettings,
 ) -> tuple[_Making, dict[str, Any]]:
     """Open a source; return it with the folder of the masks, and the content of ``masks.json``."""
-    settings = settings or MaskSettings()
     benchmark.check_files("make masks of")
     if folder is not None and Path(source).is_dir():
         check_apart(Path(folder), Path(source), "the folder of the masks that are read")
     boxes = _known_boxes(benchmark, settings)
-    accepted = [accept_licences] if isinstance(accept_licences, str) else accept_licences
-    opened = _open_source(source, benchmark, boxes, settings, accepted)
+    opened = _open_source(source, benchmark, boxes, settings)
     description = _description(benchmark, source, opened, boxes, settings)
     folder = _cached(source, description) if folder is None else Path(folder)
     description["photos"] = relative_way(folder, benchmark.root)
@@ -179,10 +162,10 @@ def _cached(source: str, description: dict[str, Any]) -> Path:
     return cache_dir() / "masks" / hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
-def _made(making: _Making, description: dict[str, Any], *, overwrite: bool, show_progress: bool) -> Masks:
-    _claim(making.folder, description, overwrite=overwrite)
+def _made(making: _Making, description: dict[str, Any]) -> Masks:
+    _claim(making.folder, description, overwrite=making.settings.overwrite)
     rows = []
-    with progress_bar("Masks", total=len(making.benchmark), shown=show_progress) as bar:
+    with progress_bar("Masks", total=len(making.benchmark), shown=making.settings.show_progress) as bar:
         for row in making.rows():
             rows.append(row)
             bar.advance()
@@ -204,7 +187,7 @@ def _description(
         "source": source,
         "origin": opened.origin,
         "rough": opened.rough,
-        "settings": settings.record(),
+        "settings": settings.given(),
         "made_by": opened.record or {},
         "weights": weights and {**vars(weights), "accepted": weights.licence},
         "boxes": hashlib.sha256(json.dumps(sorted(boxes.items())).encode()).hexdigest() if boxes else None,
@@ -242,7 +225,7 @@ def _claim(folder: Path, description: dict[str, Any], *, overwrite: bool) -> Non
 def _decides(description: dict[str, Any]) -> dict[str, Any]:
     settings = description.get("settings")
     if isinstance(settings, dict):
-        settings = {name: value for name, value in settings.items() if name != "limits"}
+        settings = {name: value for name, value in settings.items() if not name.startswith(("max_", "min_"))}
     kept = ("format", "benchmark", "made_by", "source_digest", "weights", "boxes")
     return {name: description.get(name) for name in kept} | {
         "settings": settings,
@@ -295,7 +278,7 @@ class _Making:
             return row | {"reason": found.reason}
         _write_mask(target, found.mask, found.detail)
         quality = measure(found.mask, self.boxes.get(path, ()))
-        reasons = [found.reason] if found.reason else broken_limits(quality, self.settings.limits)
+        reasons = [found.reason] if found.reason else broken_limits(quality, self.settings)
         return row | quality._asdict() | {"mask": name, "reason": "; ".join(reasons) or None}
 
     def _request(self, photo: dict[str, Any]) -> MaskRequest:
@@ -335,9 +318,7 @@ def _kept_detail(target: Path) -> str:
         return str(image.info.get(_DETAIL, ""))
 
 
-def _open_source(
-    source: str, benchmark: Benchmark, boxes: Boxes, settings: MaskSettings, accept_licences: Sequence[str]
-) -> MaskSource:
+def _open_source(source: str, benchmark: Benchmark, boxes: Boxes, settings: MaskSettings) -> MaskSource:
     """Return the source that a text names (see `make_masks`).
 
     Raises:
@@ -349,12 +330,12 @@ def _open_source(
     if source.startswith("rembg:"):
         from counterground.masks.models import rembg_source
 
-        return rembg_source(source, accept_licences)
+        return rembg_source(source, settings.accept_licences)
     if source.startswith("hf:"):
         from counterground.masks.models import hf_source
 
         classes = benchmark.photos["class_name"].unique().sort().to_list()
-        return hf_source(source, classes, settings, accept_licences, any_box=bool(boxes))
+        return hf_source(source, classes, settings, settings.accept_licences, any_box=bool(boxes))
     if source in _WORDS:
         return _named(source, benchmark, boxes, settings)
     if path.is_dir():

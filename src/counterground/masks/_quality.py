@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from counterground.masks._found import OBJECT, Box, Mask
-from counterground.masks._settings import MaskLimits
+from counterground.settings import MaskSettings
 
 _SPECK = 0.02  # parts below this share of the object are noise of its edge
 
@@ -53,7 +53,7 @@ def measure(mask: Mask, boxes: Sequence[Box] = ()) -> Quality:
     )
 
 
-def broken_limits(quality: Quality, limits: MaskLimits) -> list[str]:
+def broken_limits(quality: Quality, limits: MaskSettings) -> list[str]:
     """Return the reasons (keys of ``REASONS``) for which a mask is not usable, none if it is."""
     if not quality.area:
         return ["empty"]

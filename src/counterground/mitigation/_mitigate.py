@@ -5,27 +5,28 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import polars as pl
 
 from counterground.comparison import COUNTERANIMAL, REFEREE
 from counterground.errors import UsageError
 from counterground.files import write_parquet, write_text
-from counterground.inference import Settings, encoder_run
+from counterground.inference import default_space, encoder_run
 from counterground.metrics import SCORES_METADATA, SETTING
 from counterground.mitigation._bench import Bench, mask_contents, why_no_parts
 from counterground.mitigation._method import MitigatedHead, Mitigation, write_head
 from counterground.mitigation._record import record_of
-from counterground.mitigation._split import PARTS, Classes, Divided, divide
+from counterground.mitigation._split import PARTS, Divided, divide
 from counterground.mitigation._trial import Tried, outcome_of, try_method
 from counterground.mitigation.methods import ALL, find_mitigations
 from counterground.models import AnyModel
 from counterground.photos import Benchmark
 from counterground.progress import progress_bar
 from counterground.results import MITIGATION_FILE, ExportedHead, MitigationRecord, Run
+from counterground.settings import MitigateSettings
 from counterground.text import and_more, counted
 
 _NAMED = 3
@@ -55,13 +56,9 @@ def mitigate_model(
     benchmark: Benchmark,
     model: AnyModel,
     methods: str | Mitigation | Sequence[str | Mitigation],
-    settings: Settings,
+    settings: MitigateSettings,
     out: Path,
     *,
-    masks: str | None = None,
-    classes: Classes = "all",
-    seed: int = 0,
-    overwrite: bool = False,
     warn: Callable[[str], object] = warnings.warn,
 ) -> Mitigated:
     """Mitigate one model by several methods, and write the run, ``mitigation.json`` and the mitigated heads.
@@ -74,34 +71,31 @@ def mitigate_model(
         benchmark: benchmark with photos on both sides of its own contrast.
         model: a dual encoder or a classifier.
         methods: names, ``all``, or methods.
-        settings: how the model is run.
+        settings: which classes take part, the seed, and how the model is run. Classes with too few clusters
+            are left out, and noted.
         out: the folder.
-        masks: where the masks come from, for the record; None for the manifest.
-        classes: which classes take part: ``all``, or ``pairs``, those with photos on both sides. Those with
-            too few clusters are left out either way, and noted.
-        seed: seed for the parts, and for what methods draw.
-        overwrite: replace another run in ``out``.
         warn: called with one line for each method of another package that cannot be loaded.
 
     Raises:
-        UsageError: an unknown method, or one that this model or benchmark cannot use; an unknown value of
-            ``classes``; no photos to compare; too few clusters, or too many backgrounds.
+        UsageError: an unknown method, or one that this model or benchmark cannot use; no photos to compare;
+            too few clusters, or too many backgrounds.
         CounterGroundError: see `evaluate_models`; a method fails.
     """
-    if classes not in get_args(Classes):
-        raise UsageError(f"Classes that take part are 'all' or 'pairs', not {classes!r}.")
+    classes, seed, masks = settings.classes, settings.seed, settings.masks
     benchmark.check_backgrounds()
     named = [methods] if isinstance(methods, str | Mitigation) else list(methods)
     chosen = find_mitigations(named, warn)
     divided = divide(benchmark, classes, seed)
     if divided.notes:  # as if all classes had stayed
-        settings = settings.resolved(benchmark)
+        settings = replace(settings, label_space=settings.label_space or default_space(benchmark))
     about = {"methods": [each.name for each in chosen], "seed": seed}
     about |= {} if classes == "all" else {"classes": classes}
     about |= {} if masks is None else {"masks": masks}
     separate = any("masks" in each.needs for each in chosen) and not why_no_parts(divided.benchmark)
     about |= {"mask_contents": mask_contents(divided.benchmark)} if separate else {}
-    with encoder_run(divided.benchmark, model, settings, out, about=about, overwrite=overwrite) as run:
+    with encoder_run(
+        divided.benchmark, model, settings, out, about=about, overwrite=settings.overwrite
+    ) as run:
         bench = Bench(run, divided, seed, separate, classes, masks)
         tried, left_out = _try_all(chosen, bench, named)
         notes = [*divided.notes, *_notes(divided)]

@@ -8,7 +8,6 @@ from counterground.models._base import (
     Generative,
     ImageEncoder,
     Model,
-    Protocol,
 )
 from counterground.models._family import Family, LoadOptions, ModelInfo, Tower
 from counterground.models._fingerprint import (
@@ -28,9 +27,7 @@ from counterground.models._registry import (
 )
 from counterground.models.custom import left_unchanged, wrap_model
 from counterground.models.execution import (
-    Precision,
     Runtime,
-    RuntimeChoice,
     SplitTransform,
     autocast,
     check_precision,
@@ -58,10 +55,7 @@ __all__ = [
     "ModelInfo",
     "ModelSet",
     "NamedModel",
-    "Precision",
-    "Protocol",
     "Runtime",
-    "RuntimeChoice",
     "SplitTransform",
     "Tower",
     "autocast",

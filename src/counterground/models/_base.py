@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from counterground.errors import UsageError
-from counterground.models.execution import Runtime, RuntimeChoice, SplitTransform
+from counterground.models.execution import Runtime, SplitTransform
 from counterground.models.specs import HeadSpec
+from counterground.settings import Protocol, RuntimeChoice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Kind = Literal["dual_encoder", "classifier", "image_encoder", "generative"]
-Protocol = Literal[
-    "answer-loss", "describe", "yes-no", "free-form", "multiple-choice", "multiple-choice-loss"
-]
 NEED_LOSSES: frozenset[Protocol] = frozenset({"answer-loss", "describe", "multiple-choice-loss"})
 """Protocols that need a model with losses."""
 
@@ -181,7 +179,7 @@ class Generative(Model):
             UsageError: the model generates text only.
         """
         del image, questions, answers
-        raise UsageError(f"{self.spec} gives no losses; use --protocol free-form or yes-no.")
+        raise UsageError(f"{self.spec} gives no losses; use -X protocol=free-form or yes-no.")
 
     def batch_losses(
         self,

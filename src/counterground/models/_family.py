@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 from counterground.errors import UsageError, did_you_mean
 from counterground.models._base import Kind, Model
-from counterground.models.execution import Precision
+from counterground.settings import Precision
 
 
 @dataclass(frozen=True)

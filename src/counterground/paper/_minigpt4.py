@@ -21,12 +21,12 @@ from counterground.models import (
     LoadOptions,
     ModelInfo,
     ModelSet,
-    Protocol,
     combine,
     library_versions,
     plain_repr,
     tensor_digests,
 )
+from counterground.settings import Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

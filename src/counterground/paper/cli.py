@@ -8,17 +8,9 @@ from typing import Any
 import click
 
 from counterground.cli.help import Command, Group, is_quiet, settings
-from counterground.cli.options import (
-    class_option,
-    contrast_option,
-    device_option,
-    format_option,
-    model_option,
-    out_option,
-)
-from counterground.http import OFFLINE
-
-_FORMATS = ["table", "csv", "json", "markdown", "latex"]
+from counterground.cli.options import contrast_option, format_option, model_option, out_option
+from counterground.errors import UsageError
+from counterground.settings import fraction
 
 
 @click.command(
@@ -37,7 +29,7 @@ _FORMATS = ["table", "csv", "json", "markdown", "latex"]
     type=click.Choice(["probit", "logit"]),
     help="Transform of the accuracies before fitting the line.",
 )
-@format_option(_FORMATS, "Output format; csv has the claim alone, in fractions; json has everything.")
+@format_option(help_text="Output format; csv has the claim alone, in fractions; json has everything.")
 def compare(runs: tuple[Path, ...], *, scale: str, style: str) -> None:
     """Show whether the paper's claim holds in each of its settings, and what size and data change.
 
@@ -59,7 +51,7 @@ def compare(runs: tuple[Path, ...], *, scale: str, style: str) -> None:
     """,
 )
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
-@format_option(_FORMATS, "Output format; csv and json have the rows alone, in fractions.")
+@format_option(help_text="Output format; csv and json have the rows alone, in fractions.")
 def reproduce(runs: tuple[Path, ...], *, style: str) -> None:
     """Show the paper's rows next to our values: printed, ours, difference, notes.
 
@@ -121,7 +113,13 @@ def reproduce(runs: tuple[Path, ...], *, style: str) -> None:
     help="Benchmark with the photos of figure 1.",
 )
 @contrast_option("Contrast for figures of RUNS")
-@class_option("class_name", "Class to show in figure 1.  [default: the one with the largest drop]")
+@click.option(
+    "-c",
+    "--class",
+    "class_name",
+    metavar="CLASS",
+    help="Class to show in figure 1.  [default: the one with the largest drop]",
+)
 @out_option("Output folder for figures, tables and captions.md.")
 def figures(runs: tuple[Path, ...], published: bool, **options: Any) -> None:
     """Draw the paper's figures for print: from its own numbers, and from RUN folders and studies."""
@@ -222,8 +220,8 @@ def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out
     "--strength",
     "strengths",
     multiple=True,
-    type=click.FloatRange(0, 100),
-    help="Percent of photos on the colour of their class; repeatable.",
+    metavar="80%",
+    help="Share of photos on the colour of their class; repeatable.",
 )
 @click.option("--control/--no-control", default=None, help="Also train on uninformative colours.")
 @click.option(
@@ -243,7 +241,7 @@ def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out
     type=click.IntRange(min=16),
     help="Side length of COCO's photos, in pixels.",
 )
-@device_option()
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps", help="Device.")
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "bf16", "fp16"]),
@@ -257,7 +255,6 @@ def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out
 @click.option(
     "--packages", type=click.Path(path_type=Path), help="Folder with the .deb file, if there is no apt."
 )
-@click.option("--offline", is_flag=True, envvar=OFFLINE, help="Never use the network.")
 @out_option("Output folder for the results, figures and page; a killed study resumes from there.")
 def coloredcoco(*, quick: bool, grid: str | None, out: Path, coco: Path | None, **options: Any) -> None:
     """Fine-tune CLIPs on objects whose background colour predicts their class (Table 7)."""
@@ -270,7 +267,10 @@ def coloredcoco(*, quick: bool, grid: str | None, out: Path, coco: Path | None, 
         name: options.pop(name)
         for name in ("strengths", "control", "objectives", "seeds", "epochs", "batch_size")
     }
-    given["strengths"] = tuple(percent / 100 for percent in given["strengths"])
+    try:
+        given["strengths"] = tuple(map(fraction, given["strengths"]))
+    except ValueError as error:
+        raise UsageError(f"--strength {error}.") from None
     settings = replace(settings, **{name: value for name, value in given.items() if value not in (None, ())})
     if grid is not None or quick:
         chosen = TABLE_7 if grid == "paper" else QUICK_COLOREDCOCO

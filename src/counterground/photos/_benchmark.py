@@ -39,7 +39,7 @@ class Discovered:
         referee: specification of the model; for several models, a text that names them all.
         split: ``half`` if the pairs were chosen on photos other than those of the benchmark, ``none`` if on
             the same photos, ``swap`` if each half of its photos is in pairs that the other half chose.
-        min_drop: percentage points by which a class had to vary.
+        min_drop: how much the accuracy of a class had to vary (a fraction).
         discovered_from: name and first eight digits of the version of the benchmark that was searched,
             ``name@version``; for readers, not to be parsed.
         origin: name of the benchmark before any discovery.

@@ -49,7 +49,7 @@ def own_referees(run: Run, name: str) -> list[MeasuredReferee]:
             f"In {name} the pairs of backgrounds are those where {referee} itself{others} does best and "
             "worst: they reflect its weaknesses; other models may have others."
         )
-        if chose and discovery.split == "swap":
+        if chose and discovery.split == "cross":
             narrow = (
                 f"In {name} {referee} chose the pairs of each half of the photos on the other half, so its "
                 "interval is too narrow: report the one in the notes of the benchmark."
@@ -57,7 +57,7 @@ def own_referees(run: Run, name: str) -> list[MeasuredReferee]:
             found.append(MeasuredReferee(referee, (conditional, narrow), "narrow"))
         else:
             found.append(MeasuredReferee(referee, (conditional,)))
-    if discovery.split == "swap":
+    if discovery.split == "cross":
         found += [
             MeasuredReferee(
                 record.name, (f"In {name} {record.name} is a mitigated referee: {_NARROW}",), "narrow"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Any
@@ -11,7 +10,8 @@ from typing import Any
 from counterground.benchmarks import benchmark_names
 from counterground.photos import LABEL_SPACE_FILE
 from counterground.results._run import Run
-from counterground.results._schema import BenchmarkRecord, InterventionRecord
+from counterground.results._schema import BenchmarkRecord
+from counterground.settings import RECORDS, find_setting
 from counterground.text import count
 
 _LABEL_SPACES = ("benchmark", "imagenet")
@@ -116,66 +116,38 @@ def repeat_command(run: Run, only: str | None = None) -> str:
     info = run.info
     benchmark = info.source.name if _is_built_in(info.source.name) else "BENCHMARK"
     mitigated = [model for model in info.models if model.stated("mitigation", dict)]
-    words = [
-        "counterground",
-        "mitigate" if mitigated else "swap" if info.intervention else "evaluate",
-        benchmark,
-    ]
+    words = ["counterground", info.command, benchmark]
     models = [model for model in info.models if only in (None, model.name) and model not in mitigated]
     if mitigated:
         models = models or info.models[:1]
     for model in models:
         spec = "MODULE:FUNCTION" if model.in_memory else model.spec
         words += ["-m", spec if model.name == model.spec else f"{model.name}={spec}"]
-    if mitigated:
-        words += _mitigation_options([model.stated("mitigation", dict) or {} for model in mitigated])
-    elif info.intervention:
-        words += _swap_options(info.intervention)
+    for model in mitigated:
+        words += ["--method", str((model.stated("mitigation", dict) or {}).get("method", "METHOD"))]
     if info.benchmark.sampled:
         words += ["--limit", str(info.benchmark.sampled)]
-    words += _candidate_options(run)
-    words += ["--names", info.names, "--prompts", info.prompts]
-    device = "auto" if info.device == "remote" else info.device
-    words += ["--device", device, "--precision", info.precision, "--batch-size", str(info.batch_size)]
-    if info.runtime != "auto":
-        words += ["--runtime", info.runtime]
+    words += _settings(run)
     if info.train:
-        words += ["--train", info.train.name if _is_built_in(info.train.name) else "TRAINING"]
-    if any(model.kind == "generative" for model in models):
-        words += ["--protocol", info.protocol] if info.protocol else []
-        words += ["--loss", info.loss, "--article", info.article]
-        words += ["--aliases", "aliases.json"] if info.aliases else []
-        words += ["--options", str(info.options)] if info.options else []
+        words += ["-X", f"train={info.train.name if _is_built_in(info.train.name) else 'TRAINING'}"]
     return shlex.join([*words, "--out", run.path.name or "run"])
 
 
-def _candidate_options(run: Run) -> list[str]:
-    space = run.info.candidates
+def _settings(run: Run) -> list[str]:
+    """The settings that the command was given, as options or after ``-X``."""
+    info = run.info
+    record, given = RECORDS[info.command], dict(info.settings)
+    given.pop("referee", None)
     # What a referee or a file chose is kept in the run and can be passed as it is. A file that another run
     # saved has the name of that run's label space.
+    space = info.candidates
     if space.name not in (*_LABEL_SPACES, "options") or space.source.endswith(".json"):
-        return ["--label-space", f"{run.path.name or '.'}/{LABEL_SPACE_FILE}"]
-    return ["--label-space", space.name] if space.name in _LABEL_SPACES else []  # options come with questions
-
-
-def _mitigation_options(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The options of ``counterground mitigate`` that decide which methods there are, and how they differ."""
-    words = [word for record in records for word in ("--method", str(record.get("method", "METHOD")))]
-    for name in ("masks", "seed", "classes"):
-        if value := records[0].get(name):
-            words += [f"--{name}", str(value)]
-    return words
-
-
-def _swap_options(record: InterventionRecord) -> list[str]:
-    """The options of ``counterground swap`` that decide which composites there are."""
-    words = ["--masks", record.masks] if record.masks else []
-    for name, value in record.settings.items():
-        option = f"--{name.replace('_', '-')}"
-        if value is True:
-            words.append(option)
-        elif value is not None and value is not False and value != []:
-            words += [option, ",".join(value) if isinstance(value, list) else str(value)]
+        given["label_space"] = f"{run.path.name or '.'}/{LABEL_SPACE_FILE}"
+    words = []
+    for name, value in given.items():
+        setting = find_setting(record, name, "run.json")
+        text = setting.written(value)
+        words += [setting.option, text] if name in record.usual else ["-X", f"{setting.option[2:]}={text}"]
     return words
 
 

@@ -245,15 +245,13 @@ class InterventionRecord(_Record):
     """How the composites of a run were made; ``kind`` is ``swap``, ``version`` that of the compositing.
 
     ``opencv`` is the version of the library that made them: another may round differently. ``source`` are the
-    photos, of which ``foregrounds`` and ``backgrounds`` were used; ``masks`` is where masks come from, None
-    for the manifest. ``settings`` are those of `intervention.SwapSettings`.
+    photos, of which ``foregrounds`` and ``backgrounds`` were used; ``placement`` says where objects stand.
     """
 
     kind: Literal["swap"]
     version: int
     opencv: str
-    settings: dict[str, Any]
-    masks: str | None
+    placement: Literal["hold", "draw"]
     source: BenchmarkRecord
     foregrounds: _Count
     backgrounds: _Count
@@ -263,16 +261,17 @@ class RunInfo(_Record):
     """``run.json``: everything needed to repeat the run.
 
     ``templates`` are the prompts, ``texts`` the class names as written in them; ``request`` is a hash of
-    everything requested: runs with the same hash may replace each other. ``protocol`` (None: each model's
-    own), ``loss``, ``article``, ``aliases`` and ``options`` (under multiple choice without questions of the
-    benchmark's own) say how generative models were asked; ``positions`` says by model what the order of
-    options did. ``warnings`` concern the whole run, ``model_warnings`` one model each (by its name).
-    ``runtime`` is what was requested; each model's description says what ran it. ``train`` are the photos
+    everything requested: runs with the same hash may replace each other. ``settings`` are those of
+    ``command`` that were not at their default. ``aliases`` are other names of classes; ``positions`` says by
+    model what the order of options did. ``warnings`` concern the whole run, ``model_warnings`` one model each
+    (by its name). Each model's description says what ran it. ``train`` are the photos
     that heads were fitted on, None for parts of the benchmark itself; each model's description, under
     ``head``, says how. ``intervention`` is set if the photos are composites. ``seconds`` is how long the run
     took. ``recorded``: whether the run has a record, or is a table by whoever wrote it.
     """
 
+    command: str = "evaluate"
+    settings: dict[str, Any] = {}
     counterground_version: str = ""
     git: str | None = None
     created: str = ""
@@ -295,13 +294,8 @@ class RunInfo(_Record):
     templates: list[str] = []
     texts: list[str] = []
     request: str = ""
-    protocol: str | None = None
-    loss: str = "mean"
-    article: str = "a"
     aliases: dict[str, list[str]] = {}
     model_warnings: dict[str, list[str]] = {}
-    runtime: str = "auto"
-    options: _Number | None = None
     positions: dict[str, list[PositionsRecord]] = {}
     train: BenchmarkRecord | None = None
     intervention: InterventionRecord | None = None

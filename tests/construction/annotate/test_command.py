@@ -44,7 +44,7 @@ def test_bad_input_gets_one_line(tmp_path, pool):
     pool.decide(pool.photos()["path"][0], annotator="ben", task="review", labels=["keep"])
     assert "decisions by 'ben': use that name" in str(refusal(root, "--annotator", "Ben"))
     assert "Cannot read the labels" in str(
-        refusal(root, "--annotator", "ann", "--labels", str(tmp_path / "none"))
+        refusal(root, "--annotator", "ann", "-X", f"labels={tmp_path / 'none'}")
     )
     assert "Unknown" in str(refusal(root, "--annotator", "ann", "--suggest", "nothing:like-this"))
     empty = open_pool(tmp_path / "empty", create=True)
@@ -72,7 +72,7 @@ def visit(host, path):
     os.kill(os.getpid(), signal.SIGINT)
 
 async def cell():
-    return construction.label_pool(sys.argv[1], construction.LabelSettings(["ann"]), say=say)
+    return construction.label_pool(sys.argv[1], construction.LabelSettings(annotators=["ann"]), say=say)
 
 print(asyncio.new_event_loop().run_until_complete(cell()).decisions)
 """
@@ -107,11 +107,11 @@ def test_wrong_usage_ends_with_two(pool, capsys):
 def test_labels_of_a_file_take_the_place_of_the_pools(pool, serve, tmp_path):
     file = tmp_path / "labels.txt"
     file.write_text("# of plants\nsoil\n\n concrete \n")
-    serve(pool, "--labels", file).stop()
+    serve(pool, "-X", f"labels={file}").stop()
     assert pool.background_labels() == ["soil", "concrete"]
     pool.decide(pool.photos()["path"][0], annotator="ann", task="background", labels=["soil"])
     file.write_text("earth\nconcrete\n")
-    error = refusal(pool.root, "--annotator", "ann", "--labels", str(file))
+    error = refusal(pool.root, "--annotator", "ann", "-X", f"labels={file}")
     assert "can be neither renamed nor removed: ['soil']" in str(error)
     assert pool.background_labels() == ["soil", "concrete"]
 

@@ -6,8 +6,9 @@ import pytest
 from inaturalist_server import INaturalistServer
 from photo_server import photo_bytes
 
-from counterground.construction.collection import CollectOptions, collect
+from counterground.construction.collection import collect
 from counterground.construction.pool import open_pool
+from counterground.construction.settings import CollectOptions
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import pytest
 import tenacity
 
 from counterground import __version__
-from counterground.construction.collection import CollectOptions
 
 # Collections go through this client; alone, its requests can be counted one by one.
 from counterground.construction.collection._api import (
@@ -23,6 +22,7 @@ from counterground.construction.collection._api import (
 )
 from counterground.construction.collection._collect import open_budget
 from counterground.construction.collection._taxa import Choice, Taxon
+from counterground.construction.settings import CollectOptions
 from counterground.errors import CounterGroundError
 from counterground.http import DAY, Budget, Limit
 

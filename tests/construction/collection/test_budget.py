@@ -2,10 +2,9 @@
 
 import pytest
 
-from counterground.construction.collection import CollectOptions
-
 # Parts of a collection that a whole one shows only over hours.
 from counterground.construction.collection._collect import BytePacer, open_budget
+from counterground.construction.settings import CollectOptions
 from counterground.http import DAY, HOUR, Budget, Limit
 
 

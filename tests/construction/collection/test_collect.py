@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from counterground.construction.collection import CollectOptions, collect, plan_collection
+from counterground.construction.collection import collect, plan_collection
 from counterground.construction.pool import is_pool, open_pool
+from counterground.construction.settings import CollectOptions
 from counterground.errors import CounterGroundError
 from counterground.files import temporary_name
 from counterground.http import DAY, Limit

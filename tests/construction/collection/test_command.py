@@ -14,7 +14,15 @@ def command(server, tmp_path, capsys):
     """Run the command against the test's server; its status, and the lines it printed."""
 
     def run(*words, per_class=2):
-        given = ["data", "collect", tmp_path / "pool", "--api-url", server.api_url, "--per-class", per_class]
+        given = [
+            "data",
+            "collect",
+            tmp_path / "pool",
+            "-X",
+            f"api-url={server.api_url}",
+            "--per-class",
+            per_class,
+        ]
         status = main([str(word) for word in (*given, *words)])
         printed = capsys.readouterr()
         return status, printed.out, printed.err.strip().splitlines()
@@ -54,13 +62,15 @@ def test_options_reach_the_query(command, zebras, server, tmp_path):
         "-c",
         "zebra",
         "--licence",
-        "CC0, cc-by",
+        "cc0",
+        "--licence",
+        "cc-by",
         "--since",
         "2020-01-01",
-        "--quality",
-        "research",
-        "--jobs",
-        "1",
+        "-X",
+        "quality=research",
+        "-X",
+        "jobs=1",
     )
     assert status == 0
     asked = next(query for path, query in server.queries if path == "/v1/observations")
@@ -81,8 +91,8 @@ def test_options_reach_the_query(command, zebras, server, tmp_path):
             2,
             "'zebra' has two values: write both ids in one",
         ),
-        (("-c", "zebra", "--jobs", "99"), 2, "jobs"),
-        (("-c", "zebra", "--quality", "best"), 2, "Unknown quality grade 'best'"),
+        (("-c", "zebra", "-X", "jobs=99"), 2, "jobs"),
+        (("-c", "zebra", "-X", "quality=best"), 2, "quality must be"),
         (("-c", "zebra", "--classes", "counteranimals"), 2, "Did you mean 'counteranimal'"),
         (("-c", "polar bear", "-c", "ice bear"), 1, "are the same class"),
         (("-c", "zebra", "--taxon", f"zebra={'9' * 5000}"), 2, "is not CLASS=ID"),

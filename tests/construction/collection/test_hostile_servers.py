@@ -11,7 +11,8 @@ from hostile_server import TRICKS, RawServer, reply
 # One process for all tricks: it asks the API as collect does, with a deadline that a test can wait for.
 ASK = """
 import json, resource, sys
-from counterground.construction.collection import CollectOptions, _api
+from counterground.construction.collection import _api
+from counterground.construction.settings import CollectOptions
 from counterground.errors import CounterGroundError
 from counterground.http import Budget, Limit, RequestLimits, _client
 from pathlib import Path

@@ -23,10 +23,10 @@ def start(server, pool, per_class, *more):
         "zebra",
         "--per-class",
         per_class,
-        "--jobs",
-        JOBS,
-        "--api-url",
-        server.api_url,
+        "-X",
+        f"jobs={JOBS}",
+        "-X",
+        f"api-url={server.api_url}",
     ]
     given += more
     command = [sys.executable, "-m", "counterground", *map(str, given)]

@@ -2,10 +2,10 @@
 
 import pytest
 
-from counterground.construction.collection import CollectOptions, plan_collection
-from counterground.construction.collection._options import PUBLISHED_LIMITS
+from counterground.construction.collection import plan_collection
 from counterground.construction.imports import import_photos
 from counterground.construction.pool import open_pool
+from counterground.construction.settings import PUBLISHED_LIMITS, CollectOptions
 from counterground.errors import CounterGroundError, UsageError
 
 

@@ -15,6 +15,6 @@ def run(*words):
 def test_mistakes_reach_the_one_line_of_the_command(tmp_path, make_pool, animals):
     assert isinstance(run(tmp_path / "nowhere").exception, UsageError)
     pool = make_pool({"zebra/good.jpg": animals["bison"]})
-    wrong = run(pool.root, "--threshold", "sharpness=1")
+    wrong = run(pool.root, "-X", "sharpness=1")
     assert isinstance(wrong.exception, UsageError)
     assert "min_sharpness" in str(wrong.exception)

@@ -197,22 +197,3 @@ def test_no_pool_and_no_photos(tmp_path):
     open_pool(tmp_path / "empty", create=True)
     with pytest.raises(CounterGroundError, match="no photos yet"):
         curate(tmp_path / "empty")
-
-
-def test_limits_from_words():
-    limits = CurateSettings.with_limits(["hash_radius=4", "min_area=0.1"])
-    assert limits == CurateSettings(hash_radius=4, min_area=0.1)
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["sharpnes=1"], "Did you mean 'min_sharpness'"),
-        (["min_side"], "NAME=VALUE"),
-        (["min_side=big"], "must be a number"),
-        (["hash_radius=2.5"], "must be a number"),
-    ],
-)
-def test_wrong_limits_are_named(words, said):
-    with pytest.raises(UsageError, match=said):
-        CurateSettings.with_limits(words)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from PIL import ImageDraw, ImageOps
 
-from counterground.construction.curation import CurateSettings, curate
+from counterground.construction.curation import curate
+from counterground.construction.settings import CurateSettings
 
 
 @pytest.fixture

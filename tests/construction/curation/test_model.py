@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 from PIL import Image, ImageOps
 
-from counterground.construction.curation import CurateSettings, curate
+from counterground.construction.curation import curate
+from counterground.construction.settings import CurateSettings
 from counterground.errors import CounterGroundError, UsageError
-from counterground.inference import Settings
 
 MODULE = """
 import torch
@@ -217,7 +217,7 @@ def test_models_that_cannot_judge_are_refused_before_any_photo_is_measured(paint
 def test_one_name_cannot_be_ranked(make_pool, colours):
     pool = make_pool({"red/1.png": plain(250, 20, 20)})
     with pytest.raises(UsageError, match="at least two names"):
-        curate(pool.root, model="my_colours:colours", running=Settings(label_space="benchmark"))
+        curate(pool.root, CurateSettings(label_space="benchmark"), model="my_colours:colours")
 
 
 def test_a_pool_of_unreadable_photos_is_still_curated(make_pool, colours):

@@ -10,10 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from counterground.construction.curation import CurateSettings
-
 # Properties of each figure over many made-up photos; a pool of each would take long.
 from counterground.construction.curation._measures import measure, perceptual_hash, sharpness
+from counterground.construction.settings import CurateSettings
 
 LIMITS = CurateSettings()
 

@@ -30,7 +30,7 @@ def test_a_benchmark_is_exported_and_evaluated_from_there(run, grouped, tmp_path
     write_benchmark(grouped, tmp_path / "written")
     result = run(
         *("written", "--format", "webdataset", "--format", "huggingface", "--out", "shared"),
-        *("--title", "Three animals", "--creator", "Zoë"),
+        *("-X", "title=Three animals", "-X", "creators=Zoë"),
     )
     assert result.exit_code == 0
     assert "48 photos exported.\n" in result.output

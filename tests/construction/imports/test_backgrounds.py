@@ -5,11 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 import made_pools
 import pytest
 
-from counterground.construction.imports import ImportOptions, import_photos
+from counterground.construction.imports import import_photos
 
 # Two imports meet at the one moment that matters only if it is called directly.
 from counterground.construction.imports._items import Backgrounds
 from counterground.construction.pool import BACKGROUND_LABELS, open_pool
+from counterground.construction.settings import ImportOptions
 from counterground.errors import UsageError
 
 

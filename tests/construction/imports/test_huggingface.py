@@ -13,8 +13,9 @@ from dataset_hub import Hub
 from PIL import Image
 
 from counterground.cli import main
-from counterground.construction.imports import ImportOptions, import_photos
+from counterground.construction.imports import import_photos
 from counterground.construction.pool import open_pool
+from counterground.construction.settings import ImportOptions
 from counterground.errors import CounterGroundError, UsageError
 
 
@@ -134,7 +135,7 @@ def test_columns_are_found_or_asked_for(tmp_path, files):
     source = str(tmp_path / "saved")
     with pytest.raises(
         UsageError,
-        match=r"column of the image is not clear: name it with --image-column; candidates are front, back",
+        match=r"column of the image is not clear: name it with -X image-column; candidates are front, back",
     ):
         import_photos(tmp_path / "pool", source)
     with pytest.raises(
@@ -149,10 +150,11 @@ def test_columns_are_found_or_asked_for(tmp_path, files):
     words = [
         "data",
         "import",
-        str(tmp_path / "pool"),
         source,
-        "--image-column",
-        "back",
+        "-o",
+        str(tmp_path / "pool"),
+        "-X",
+        "image-column=back",
         "--class-column",
         "animal",
     ]
@@ -200,7 +202,7 @@ def test_offline_reads_what_the_hub_gave_earlier(tmp_path, files):
 
     def import_into(pool, url, *options):
         environment = {**os.environ, "HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "home"), "NO_PROXY": "*"}
-        words = [*options, "data", "import", str(tmp_path / pool), "hf:some/birds:test", "--quiet"]
+        words = [*options, "data", "import", "hf:some/birds:test", "-o", str(tmp_path / pool), "--quiet"]
         return subprocess.run(
             [sys.executable, "-m", "counterground", *words],
             capture_output=True, text=True, env=environment, check=False,

@@ -19,8 +19,9 @@ import pytest
 from PIL import Image
 
 from counterground.cli import main
-from counterground.construction.imports import ImportOptions, import_photos
+from counterground.construction.imports import import_photos
 from counterground.construction.pool import BACKGROUND_LABELS, open_pool
+from counterground.construction.settings import ImportOptions
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics import Design
 from counterground.photos import Benchmark, LabelSpace, photo_id, read_benchmark, write_benchmark
@@ -531,12 +532,12 @@ def test_names_do_not_speak_to_the_terminal(tmp_path, capsys, monkeypatch):
     pool = str(tmp_path / "pool")
     source = str(tmp_path / "made")
     for words in (
-        ["data", "import", pool, source],
+        ["data", "import", source, "-o", pool],
         ["data", "curate", pool],
         ["data", "pool", pool],
         ["data", "export", pool, "--format", "parquet", "--private", "--out", str(tmp_path / "out")],
-        ["data", "import", pool, source, "--rename", f"yeti{title}=yéti", "--annotator", "ann"],
-        ["data", "import", pool, source, "--rename", f"{title}=x"],
+        ["data", "import", source, "-o", pool, "--rename", f"yeti{title}=yéti", "-X", "annotator=ann"],
+        ["data", "import", source, "-o", pool, "--rename", f"{title}=x"],
     ):
         main(words)
         printed = capsys.readouterr()

@@ -13,8 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from counterground.construction.cli import import_
-from counterground.construction.imports import ImportOptions, import_photos
+from counterground.construction.imports import import_photos
 from counterground.construction.pool import open_pool
+from counterground.construction.settings import ImportOptions
 from counterground.errors import CounterGroundError, UsageError
 
 QUICK = ImportOptions(first_pause=0.01)
@@ -131,7 +132,8 @@ def test_offline_gives_up_no_row(tmp_path, photo_server, monkeypatch):
 
 IMPORT = """
 import sys
-from counterground.construction.imports import ImportOptions, import_photos
+from counterground.construction.imports import import_photos
+from counterground.construction.settings import ImportOptions
 import_photos(sys.argv[1], sys.argv[2], ImportOptions(jobs=3))
 """
 
@@ -199,7 +201,7 @@ def test_tables_that_are_none_are_one_line(tmp_path, content, message):
 def test_the_command_prints_counts_and_where_the_list_is(tmp_path, photo_server):
     photo_server.script = {"/1.jpg": [404]}
     source = table(tmp_path / "t.csv", rows_of(photo_server, range(3)))
-    result = CliRunner().invoke(import_, [str(tmp_path / "pool"), str(source), "--jobs", "2"])
+    result = CliRunner().invoke(import_, [str(source), "-o", str(tmp_path / "pool"), "-X", "jobs=2"])
     assert result.exit_code == 0
     assert "      2  zebra" in result.output
     assert "2 photos added, 0 already present, 1 rejected." in result.output
@@ -210,9 +212,9 @@ def test_the_command_prints_counts_and_where_the_list_is(tmp_path, photo_server)
 def test_the_command_fails_where_nothing_came(tmp_path, photo_server):
     photo_server.script = {"/0.jpg": [404]}
     source = table(tmp_path / "t.csv", rows_of(photo_server, [0]))
-    result = CliRunner().invoke(import_, [str(tmp_path / "pool"), str(source)])
+    result = CliRunner().invoke(import_, [str(source), "-o", str(tmp_path / "pool")])
     assert isinstance(result.exception, CounterGroundError)
-    assert CliRunner().invoke(import_, [str(tmp_path / "pool"), "x", "--rename", "a"]).exit_code == 2
+    assert CliRunner().invoke(import_, ["x", "-o", str(tmp_path / "pool"), "--rename", "a"]).exit_code == 2
 
 
 def test_observers_are_clusters_unless_the_table_has_some(tmp_path, photo_server):
@@ -274,7 +276,7 @@ def test_what_an_address_may_hide_is_neither_printed_nor_listed(tmp_path, photo_
     rows.append({"url": f"ftp://example.org/3.jpg{key}", "class_name": "zebra"})
     source = table(tmp_path / "t.csv", rows)
     for _ in range(2):
-        result = CliRunner().invoke(import_, [str(tmp_path / "pool"), str(source)])
+        result = CliRunner().invoke(import_, [str(source), "-o", str(tmp_path / "pool")])
         (listed,) = (tmp_path / "pool" / "imports").iterdir()
         for text in (result.output, listed.read_text()):
             assert "abcdefgh" not in text

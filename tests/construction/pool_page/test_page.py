@@ -15,7 +15,7 @@ from counterground.construction.pool_page import summarise_pool, write_pool_repo
 from counterground.construction.pool_page._page import background_counts, discard_counts, referee_accuracy
 from counterground.discovery import discover_pairs
 from counterground.errors import UsageError
-from counterground.inference import Settings
+from counterground.settings import DiscoverSettings
 from counterground.text import bounds, percent
 
 
@@ -111,9 +111,8 @@ def test_the_command_with_a_real_discovery(tmp_path, monkeypatch, make_pool):
         "    return network, lambda image: pil_to_tensor(image).float() / 255, NAMES\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    settings = Settings(label_space="benchmark")
-    options = {"min_drop": 0, "min_photos": 1, "split": "half", "seed": 0}
-    found = discover_pairs(frozen, "colours:classifier", settings, tmp_path / "pairs", **options)
+    settings = DiscoverSettings(label_space="benchmark", min_drop=0, min_photos=1)
+    found = discover_pairs(frozen, "colours:classifier", settings, tmp_path / "pairs")
     ran = CliRunner().invoke(
         command,
         [str(pool.root), "--discovery", str(tmp_path / "pairs"), "--out", str(tmp_path / "pool.html")],
@@ -132,9 +131,10 @@ def test_a_discovery_of_another_pool_is_named(tmp_path, make_pool):
     pool = make_pool(tmp_path / "pool", {"ice bear": 8, "flamingo": 8})
     for k, path in enumerate(pool.photos()["path"]):
         pool.decide(path, annotator="ann", task="background", labels=[("snow", "grass")[k % 2]])
-    options = {"min_drop": 0, "min_photos": 1, "split": "none", "seed": 0, "write_anyway": True}
-    settings = Settings(label_space="benchmark")
-    discover_pairs(pool.freeze(), "colour_model:brightness", settings, tmp_path / "pairs", **options)
+    settings = DiscoverSettings(
+        label_space="benchmark", min_drop=0, min_photos=1, split="none", write_anyway=True
+    )
+    discover_pairs(pool.freeze(), "colour_model:brightness", settings, tmp_path / "pairs")
     words = ["--discovery", str(tmp_path / "pairs")]
     assert CliRunner().invoke(command, [str(pool.root), *words]).exit_code == 0
     shutil.copytree(pool.root, tmp_path / "other")

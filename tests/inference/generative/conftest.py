@@ -7,13 +7,15 @@ import forked
 import pytest
 import tiny_lvlm
 
-from counterground.inference import Settings, evaluate_models
+from counterground.inference import evaluate_models
 from counterground.photos import read_benchmark
+from counterground.settings import Settings
 
 _SCRIPT = """
 import json, sys, torch
 from pathlib import Path
-from counterground.inference import Settings, evaluate_models
+from counterground.inference import evaluate_models
+from counterground.settings import Settings
 from counterground.photos import read_benchmark
 torch.set_num_threads(1)
 photos, model, out, settings = sys.argv[1:]

@@ -15,12 +15,13 @@ import pytest
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.inference import Settings, evaluate_models
+from counterground.inference import evaluate_models
 
 # The rule that reads answers and the articles of prompts have many cases, each of which would be a run.
 from counterground.inference.generative._free_form import Matcher, says_yes
 from counterground.inference.request import PromptSpec, takes_an
 from counterground.photos import imagenet_names, read_benchmark
+from counterground.settings import Settings
 
 SURFACE_FORMS = (
     ("ice bear", "polar bear"),
@@ -223,7 +224,8 @@ def test_a_run_that_failed_does_not_pay_twice(photos, serve_chat, tmp_path):
 SCRIPT = """
 import sys
 from pathlib import Path
-from counterground.inference import Settings, evaluate_models
+from counterground.inference import evaluate_models
+from counterground.settings import Settings
 from counterground.photos import read_benchmark
 photos, model, out = sys.argv[1:]
 evaluate_models(read_benchmark(photos), [model], Settings(label_space="benchmark"), Path(out))
@@ -299,7 +301,7 @@ def test_a_photo_that_the_server_rejects_is_named(photos, serve_chat, tmp_path):
 
 def test_losses_cannot_be_asked_of_an_endpoint(photos, serve_chat, tmp_path):
     server = serve_chat(lambda *_: "a flamingo")
-    with pytest.raises(UsageError, match="use --protocol yes-no or free-form"):
+    with pytest.raises(UsageError, match="use -X protocol=yes-no or free-form"):
         run_on(photos, server.spec, tmp_path / "run", protocol="answer-loss")
     assert not server.answered
 

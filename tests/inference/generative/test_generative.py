@@ -14,9 +14,10 @@ from safetensors.numpy import load_file
 
 import counterground as cg
 from counterground.errors import CounterGroundError, UsageError
-from counterground.inference import Settings, evaluate_models
+from counterground.inference import evaluate_models
 from counterground.models import load_model
 from counterground.photos import read_benchmark
+from counterground.settings import Settings
 
 QUESTION = "What is the main object in the image?"
 CLASSIFIER = """
@@ -68,7 +69,7 @@ def test_three_kinds_give_one_predictions_file_and_one_report(few, tiny_clip, cl
     assert {len(names) for names in candidates.values()} == {20}
     allowed = {run.info.texts[index] for names in candidates.values() for index in names}
     assert set(generated["predicted_name"]) <= allowed
-    report = cg.write_report([run], tmp_path / "report.html").read_text()
+    report = cg.report([run], tmp_path / "report.html").read_text()
     assert all(spec.rpartition("/")[2] in report for spec in specs)
     assert "answer-loss" in report
     scores = cg.scores(tmp_path / "run")
@@ -123,7 +124,7 @@ def test_sums_are_another_setting_and_score_nothing_again(few, llava, tmp_path, 
     assert set(total.predictions["answer_score"]) == set(total.estimates()["answer_score"]) == {"sum"}
     assert set(mean.predictions["answer_score"]) == {"mean"}
     assert set(total.predictions["protocol"]) == set(mean.predictions["protocol"]) == {"answer-loss"}
-    assert total.info.loss == "sum"
+    assert total.info.settings["loss"] == "sum"
     assert (total.predictions["loss_sum"] <= mean.predictions["loss_sum"] + 1e-6).all()
     with pytest.raises(CounterGroundError, match="holds another run"):
         run_on(few, f"hf:{llava}", tmp_path / "sum")
@@ -150,7 +151,7 @@ def test_yes_no_asks_both_questions_of_the_paper(few, llava, tmp_path):
 def test_describe_asks_for_details(few, llava, tmp_path):
     run = run_on(few, f"hf:{llava}", tmp_path / "run", protocol="describe", article="correct")
     assert set(run.predictions["prompts"]) == {"Describe this image in detail. A(n) {}"}
-    assert run.info.protocol == "describe"
+    assert run.info.settings["protocol"] == "describe"
 
 
 def test_aliases_compete_for_their_class(few, llava, tmp_path):
@@ -220,7 +221,7 @@ def test_free_form_answers_are_written_and_unmatched_ones_counted(few, llava, tm
     image = Image.open(few / first["path"]).convert("RGB")
     assert first["answer"] == model.generate(image, QUESTION, max_new_tokens=64)
     assert run.estimates().filter(pl.col("metric") == "top5_accuracy")["value"].null_count() == 3
-    assert cg.write_report([run], tmp_path / "report.html").exists()
+    assert cg.report([run], tmp_path / "report.html").exists()
     run_on(few, f"hf:{llava}", tmp_path / "run", protocol="free-form")
 
 
@@ -233,4 +234,4 @@ def test_wrong_settings_are_refused_and_useless_ones_get_a_warning(few, tiny_cli
         Settings(loss="median")
     run = run_on(few, f"open_clip:{tiny_clip}", tmp_path / "b", protocol="yes-no")
     (unused,) = [warning for warning in run.info.warnings if "No model of this run uses" in warning]
-    assert "--protocol" in unused
+    assert "protocol" in unused

@@ -15,10 +15,11 @@ from PIL import Image
 
 import counterground as cg
 from counterground.errors import CounterGroundError, UsageError
-from counterground.inference import Settings, evaluate_models
+from counterground.inference import evaluate_models
 from counterground.models import Generative, load_model
 from counterground.photos import read_benchmark
 from counterground.results import repeat_command
+from counterground.settings import EvaluateSettings, Settings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -115,7 +116,7 @@ def test_letters_are_scored_in_all_rotations_as_by_the_library(asked, llava, tmp
         answers = each.options * each.asked
         assert each.chosen == [seen[each.options, place] / answers for place in range(each.options)]
     assert max(max(each.chosen) for each in found) > 0.5, "a model without a bias would test nothing"
-    page = cg.write_report([run], tmp_path / "report.html").read_text()
+    page = cg.report([run], tmp_path / "report.html").read_text()
     assert "Positions chosen, all rotations of the options" in page
     assert "--label-space" not in repeat_command(run)
 
@@ -305,7 +306,7 @@ def test_options_are_drawn_from_the_label_space_by_photo(few, llava, tmp_path):
     again = run_on(few, f"hf:{llava}", tmp_path / "b", protocol="multiple-choice", label_space="imagenet")
     assert run.predictions.equals(again.predictions)
     assert set(run.predictions["label_space"]) == {"imagenet, 4 options"}
-    assert run.info.candidates.fewest == run.info.options == 4
+    assert run.info.candidates.fewest == 4
     assert run.info.candidates.chance == 0.25
     assert run.predictions["predicted_index"].n_unique() > 4, "options differ by photo"
     true = run.predictions.group_by("class_name").agg(pl.col("true_index").unique())
@@ -327,8 +328,7 @@ def test_options_are_drawn_from_the_label_space_by_photo(few, llava, tmp_path):
         Settings(options=27)
     command = repeat_command(run)
     assert "--label-space imagenet" in command
-    assert "--protocol multiple-choice" in command
-    assert "--options 4" in command
+    assert "-X protocol=multiple-choice" in command
 
 
 def test_the_nearest_names_are_options_where_a_referee_chose_them(few, tiny_clip, llava, tmp_path):
@@ -336,10 +336,9 @@ def test_the_nearest_names_are_options_where_a_referee_chose_them(few, tiny_clip
         few,
         f"hf:{llava}",
         out=tmp_path / "run",
-        protocol="multiple-choice",
+        settings=EvaluateSettings(protocol="multiple-choice", options=3),
         label_space="confusable",
         referee=f"open_clip:{tiny_clip}",
-        options=3,
     )
     space = json.loads((tmp_path / "run" / "label_space.json").read_text())
     for row in run.predictions.to_dicts():
@@ -379,14 +378,14 @@ def test_what_makes_no_sense_is_refused_in_one_line(asked, few, tiny_clip, llava
     for given, said in (
         ({"label_space": "imagenet"}, "questions with their own options: leave out --label-space"),
         ({"names": "no such file"}, "leave out --label-space and --names"),
-        ({"aliases": "a.json"}, "leave out --aliases and --article"),
-        ({"article": "correct"}, "leave out --aliases and --article"),
+        ({"aliases": "a.json"}, "leave out -X aliases and --article"),
+        ({"article": "correct"}, "leave out -X aliases and --article"),
     ):
         with pytest.raises(UsageError, match=said):
             run_on(asked, model, tmp_path / "run", **given)
     with pytest.raises(UsageError, match="the benchmark has questions, and only generative models"):
         run_on(asked, [model, f"open_clip:{tiny_clip}"], tmp_path / "run")
-    with pytest.raises(UsageError, match="--protocol asks questions, and only generative models"):
+    with pytest.raises(UsageError, match="-X protocol asks questions, and only generative models"):
         run_on(few, f"open_clip:{tiny_clip}", tmp_path / "run", protocol="multiple-choice")
     with pytest.raises(UsageError, match="gives no losses, which multiple-choice-loss needs"):
         run_on(asked, "http://localhost:9/v1#m", tmp_path / "run", protocol="multiple-choice-loss")

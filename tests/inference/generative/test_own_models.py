@@ -9,9 +9,10 @@ import polars as pl
 import pytest
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.inference import Settings, evaluate_models
+from counterground.inference import evaluate_models
 from counterground.models import load_model
 from counterground.photos import read_benchmark
+from counterground.settings import Settings
 
 MODULE = """
 from pathlib import Path
@@ -177,7 +178,7 @@ def test_a_method_that_answers_is_enough(own, photos, tmp_path):
     assert len(asked) == 2 * 48, "answers that are kept are asked for again"
     both = run_on(photos, "Words", tmp_path / "yes-no", protocol="yes-no")
     assert both.predictions.height == 96
-    with pytest.raises(UsageError, match=r"gives no losses.*--protocol yes-no or free-form"):
+    with pytest.raises(UsageError, match=r"gives no losses.*-X protocol=yes-no or free-form"):
         run_on(photos, "Words", tmp_path / "loss", protocol="answer-loss")
 
 
@@ -247,7 +248,7 @@ def test_what_the_author_said_holds(own):
 def test_a_protocol_that_was_left_out_is_not_asked(own, photos, tmp_path):
     run = run_on(photos, "OnlyYes", tmp_path / "run")
     assert set(run.predictions["protocol"]) == {"yes-no"}
-    with pytest.raises(UsageError, match="cannot be asked under free-form; use --protocol yes-no"):
+    with pytest.raises(UsageError, match="cannot be asked under free-form; use -X protocol=yes-no"):
         run_on(photos, "OnlyYes", tmp_path / "other", protocol="free-form")
 
 

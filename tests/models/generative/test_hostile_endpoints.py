@@ -84,8 +84,8 @@ def test_a_key_that_is_repeated_is_on_no_screen_and_in_no_file(
         server.spec,
         "--label-space",
         "benchmark",
-        "--protocol",
-        "free-form",
+        "-X",
+        "protocol=free-form",
     ]
     assert main([*words, "--limit", "6", "--out", str(out)]) == 0
     assert main(["report", str(out), "--out", str(tmp_path / "report.html")]) == 0
@@ -120,7 +120,7 @@ def test_a_key_that_is_repeated_in_an_error_is_masked(
         "benchmark",
         "--debug",
     ]
-    assert main([*words, "--protocol", "free-form", "--out", str(tmp_path / "run")]) == 1
+    assert main([*words, "-X", "protocol=free-form", "--out", str(tmp_path / "run")]) == 1
     assert KEY not in "".join(capsys.readouterr())
 
 

@@ -35,7 +35,7 @@ def test_predictions_are_those_of_the_librarys_own_forward(family, uneven, tmp_p
     from transformers import AutoModel, AutoProcessor
 
     folder, out = build(family, tmp_path / family), tmp_path / "run"
-    asked = ["evaluate", uneven, "-m", f"hf:{folder}", "--label-space", "benchmark", "--batch-size", 4]
+    asked = ["evaluate", uneven, "-m", f"hf:{folder}", "--label-space", "benchmark", "-X", f"batch-size={4}"]
     assert main([*map(str, asked), "--out", str(out)]) == 0
     assert "1 of 8 photos could not be read" in " ".join(capsys.readouterr().out.split())
     assert pl.read_csv(out / "unreadable.csv")["path"].to_list() == ["flamingo/counter-sky/2.jpg"]

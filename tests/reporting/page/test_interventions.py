@@ -127,7 +127,7 @@ def test_an_effect_of_more_classes_than_the_drop_is_said_to_be(tmp_path):
     page = words(write_report([run], tmp_path / "report.html", photos=False).read_text())
     own = figures(run, "coin", "background_effect", "background_part", "observed_drop", "rest")
     assert own["background_effect"]["value"] != own["background_part"]["value"]
-    (checked,) = cg.check(run, max_drop=5).findings
+    (checked,) = cg.check(run, max_drop=0.05).findings
     assert checked.value == own["background_effect"]["value"]
     assert said(own["background_part"]).replace(" points", "") in page
     assert "Background effect, of all classes" in page
@@ -153,7 +153,7 @@ def test_report_and_plan_agree_about_composites(made, tmp_path):
     # It guesses, of which nothing is said: right on the common side, half of the time on the other.
     rows = coin.predictions.with_columns(correct=pl.col("correct") | pl.col("group").eq_missing("common"))
     coin = replace(coin, predictions=rows)
-    plan = cg.plan(coin, drop=5).rows.row(0, named=True)
+    plan = cg.plan(coin, drop=0.05).rows.row(0, named=True)
     found = told(write_report([coin], tmp_path / "report.html", photos=False))
     needed = f"about {plan['photos']:,} are needed"
     assert needed in found["photos_needed"]

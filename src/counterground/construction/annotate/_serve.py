@@ -24,13 +24,14 @@ from counterground.construction.annotate._web import (
     AnnotatorServer,
     AuthRoutes,
     Events,
-    ServerSettings,
+    check_names,
     error_answer,
     html,
     page_not_found,
     picture,
 )
 from counterground.construction.pool import TASKS, Pool, Queue, check_annotators, open_pool
+from counterground.construction.settings import LabelSettings
 from counterground.errors import CounterGroundError
 from counterground.photos import UnreadablePhoto
 from counterground.text import counted
@@ -94,25 +95,6 @@ def _guide(state: AppState, request: Request) -> Response:
 
 
 @dataclass(frozen=True)
-class LabelSettings(ServerSettings):
-    """Settings of a labelling session, besides those of every server.
-
-    Attributes:
-        task: task of the first page, "review" or "background".
-        second: share (fraction) of the photos that two annotators decide on, once two take part.
-        order: order of reviews, "blind" or "ranked" (what curation flagged comes first).
-        suggest: a dual encoder that suggests backgrounds; None suggests nothing.
-        labels: a file with the background labels, one per line; None keeps those of the pool.
-    """
-
-    task: str = "background"
-    second: float = 0.1
-    order: str = "blind"
-    suggest: str | None = None
-    labels: Path | None = None
-
-
-@dataclass(frozen=True)
 class SessionSummary:
     """The result of a session: how many decisions each annotator made, and the snapshot of the pool."""
 
@@ -134,7 +116,7 @@ def label_pool(
         UsageError: there is no pool, or a name, label or model that cannot be used.
         CounterGroundError: the pool has no photo, cannot be written, or the port is taken.
     """
-    settings.check()
+    check_names(settings)
     with open_pool(path) as pool:
         check_annotators(pool, settings.annotators)
         with AnnotatorServer(settings, pool, say) as server:
@@ -149,7 +131,7 @@ def label_pool(
 
 
 def _open_state(pool: Pool, named: str, settings: LabelSettings, server: AnnotatorServer) -> AppState:
-    queue = Queue(pool, second=settings.second, order=settings.order, annotators=settings.annotators)  # type: ignore[arg-type]
+    queue = Queue(pool, second=settings.second, order=settings.order, annotators=settings.annotators)
     if settings.labels is not None:
         listed = read_labels(settings.labels)
         with pool.connect() as connection:

@@ -13,7 +13,6 @@ import threading
 import webbrowser
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from io import BytesIO
@@ -37,8 +36,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from counterground._version import __version__
-from counterground.arguments import texts
 from counterground.construction.pool import IMPORTED
+from counterground.construction.settings import ServerSettings
 from counterground.errors import CounterGroundError, UsageError, first_problem
 from counterground.photos import UnreadablePhoto, image_type, load_photo, name_key
 from counterground.text import duration
@@ -47,36 +46,18 @@ LOOPBACK = "127.0.0.1"
 _PORTS = "label_ports"
 
 
-@dataclass(frozen=True)
-class ServerSettings:
-    """Who takes part, and where the pages are.
+def check_names(settings: ServerSettings) -> None:
+    """Refuse annotators whose names cannot be used or distinguished.
 
-    Attributes:
-        annotators: their names; each gets a link.
-        port: the port; 0 takes the one these annotators had before, else a free one.
-        open_browser: open the first link.
+    Raises:
+        UsageError: there are some, or there is nobody.
     """
-
-    annotators: Sequence[str]
-    port: int = 0
-    open_browser: bool = False
-
-    def __post_init__(self) -> None:
-        names = texts("annotators", self.annotators)
-        object.__setattr__(self, "annotators", tuple(name.strip() for name in names))
-
-    def check(self) -> None:
-        """Check the names.
-
-        Raises:
-            UsageError: names that cannot be used or distinguished.
-        """
-        keys = {name_key(name) for name in self.annotators if name.isprintable()} - {"", IMPORTED}
-        if not keys or len(keys) < len(self.annotators):
-            raise UsageError(
-                f"Annotators need different names, and {IMPORTED!r} is the annotator of imported labels: "
-                f"choose others than {', '.join(map(repr, self.annotators))}."
-            )
+    keys = {name_key(name) for name in settings.annotators if name.isprintable()} - {"", IMPORTED}
+    if not keys or len(keys) < len(settings.annotators):
+        raise UsageError(
+            f"Annotators need different names, and {IMPORTED!r} is the annotator of imported labels: "
+            f"choose others than {', '.join(map(repr, settings.annotators))}."
+        )
 
 
 class Sessions:

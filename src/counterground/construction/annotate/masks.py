@@ -29,10 +29,10 @@ from counterground.construction.annotate._web import (
     Body,
     Events,
     Sent,
-    ServerSettings,
     Sessions,
     Text,
     Token,
+    check_names,
     error_answer,
     html,
     picture_as_stored,
@@ -40,6 +40,7 @@ from counterground.construction.annotate._web import (
     render,
 )
 from counterground.construction.pool import leads_out
+from counterground.construction.settings import ServerSettings
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import is_folder
 from counterground.masks import (
@@ -421,7 +422,7 @@ def review_masks(
         UsageError: there are no masks, or a name or host cannot be used.
         CounterGroundError: a file is damaged, the photos are gone, or the port is taken.
     """
-    settings.check()
+    check_names(settings)
     masks = read_masks(folder, reviewed=False)
     queue = MaskQueue(masks, _photos_root(masks))
     decisions = MaskDecisions(masks.folder)

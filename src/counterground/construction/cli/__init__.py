@@ -3,13 +3,8 @@
 import click
 
 from counterground.cli.help import Group, settings
-from counterground.construction.cli._collect import collect
-from counterground.construction.cli._curate import curate
-from counterground.construction.cli._export import export
-from counterground.construction.cli._import import import_
-from counterground.construction.cli._label import label
-from counterground.construction.cli._masks import masks
-from counterground.construction.cli._pool import pool
+from counterground.construction.cli._decide import curate, label, masks
+from counterground.construction.cli._photos import collect, export, import_, pool
 
 __all__ = ["data"]
 

@@ -8,13 +8,12 @@ from counterground.construction.collection._collect import (
     collect,
     plan_collection,
 )
-from counterground.construction.collection._options import CollectOptions, WantedClass, read_classes
+from counterground.construction.collection._options import WantedClass, read_classes
 from counterground.construction.collection._taxa import UnclearClasses
 
 __all__ = [
     "ClassPlan",
     "ClassReport",
-    "CollectOptions",
     "CollectReport",
     "CollectionPlan",
     "UnclearClasses",

@@ -15,9 +15,9 @@ from urllib.parse import urlencode
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
-from counterground.construction.collection._options import ALL_RIGHTS_RESERVED, INATURALIST, CollectOptions
 from counterground.construction.collection._taxa import Choice, Taxon
 from counterground.construction.pool import PhotoKey
+from counterground.construction.settings import ALL_RIGHTS_RESERVED, INATURALIST, CollectOptions
 from counterground.errors import CounterGroundError, first_problem
 from counterground.files import atomic_path, cache_dir
 from counterground.http import Answer, Budget, Client, FetchError, PatientClient, RequestLimits, Waiting

@@ -23,13 +23,7 @@ from counterground.construction.collection._api import (
     make_query,
     state_for,
 )
-from counterground.construction.collection._options import (
-    ALL_RIGHTS_RESERVED,
-    INATURALIST,
-    CollectOptions,
-    WantedClass,
-    wanted_classes,
-)
+from counterground.construction.collection._options import WantedClass, wanted_classes
 from counterground.construction.collection._taxa import Choice, Resolution, resolve_classes
 from counterground.construction.download import (
     DownloadReport,
@@ -43,6 +37,7 @@ from counterground.construction.pool import (
     is_pool,
     open_pool,
 )
+from counterground.construction.settings import ALL_RIGHTS_RESERVED, INATURALIST, CollectOptions
 from counterground.errors import CounterGroundError, needs_extra
 from counterground.files import cache_dir, file_lock
 from counterground.http import Budget, DownloadSettings, Waiting, refuse_long_wait

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,14 +20,14 @@ from counterground.construction.curation._signals import (
     DUPLICATE_SIGNALS,
     NOISE_SIGNALS,
     OBJECT_SIGNALS,
-    CurateSettings,
     duplicate_signals,
     feature_noise,
     object_signals,
 )
 from counterground.construction.pool import SIGNAL_SCHEMA, Pool, open_pool, review_queue
+from counterground.construction.settings import CurateSettings
 from counterground.errors import CounterGroundError
-from counterground.inference import Settings
+from counterground.http import offline
 
 STATE_KEY = "curate"
 
@@ -63,8 +63,6 @@ def curate(
     settings: CurateSettings | None = None,
     *,
     model: str | None = None,
-    running: Settings | None = None,
-    show_progress: bool = False,
 ) -> CurateReport:
     """Write signals for the paper's four reasons to discard, and for duplicates, into the pool (section 2).
 
@@ -73,28 +71,26 @@ def curate(
 
     Args:
         pool_path: the pool's folder.
-        settings: limits of the signals; None for the defaults.
+        settings: limits of the signals, how the model is run, and the candidate names; None for the defaults.
         model: spec of the model that judges labels, ambiguity, clarity and similarity; None for none.
-        running: how the model is run, and the candidate names.
-        show_progress: show a bar on standard error.
 
     Raises:
         UsageError: there is no pool, or a model or name cannot be used.
         CounterGroundError: the pool has no photos or is damaged, or weights cannot be loaded.
     """
     limits = settings or CurateSettings()
-    with open_pool(pool_path) as pool:
-        return _curate(pool, limits, model, replace(running or Settings(), show_progress=show_progress))
+    with open_pool(pool_path) as pool, offline(forbid=limits.offline):
+        return _curate(pool, limits, model)
 
 
-def _curate(pool: Pool, limits: CurateSettings, model: str | None, running: Settings) -> CurateReport:
+def _curate(pool: Pool, limits: CurateSettings, model: str | None) -> CurateReport:
     photos = pool.photos()
     if photos.is_empty():
         raise CounterGroundError(
             f"The pool {pool.root} has no photos yet: add some with `counterground data collect` or `import`."
         )
-    referee = load_referee(model, pool, photos, running) if model is not None else None
-    measured = measure_photos(pool, photos, show_progress=running.show_progress)
+    referee = load_referee(model, pool, photos, limits.running()) if model is not None else None
+    measured = measure_photos(pool, photos, show_progress=limits.show_progress)
     objects = object_signals(pool, photos, limits)
     signals = [
         feature_noise(measured.frame, limits),
@@ -111,7 +107,7 @@ def _curate(pool: Pool, limits: CurateSettings, model: str | None, running: Sett
         notes.append(f"The signals that need a model are from an earlier run of {earlier}.")
     at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     made_by = referee.spec if referee else earlier
-    pool.set_setting(STATE_KEY, {"limits": asdict(limits), "at": at, "model": made_by})
+    pool.set_setting(STATE_KEY, {"limits": limits.given(), "at": at, "model": made_by})
     return _report(pool, photos, measured.fresh, notes)
 
 

@@ -12,7 +12,6 @@ import polars as pl
 
 from counterground.construction.curation._signals import (
     SIMILARITY,
-    CurateSettings,
     Flags,
     Floats,
     Ints,
@@ -22,19 +21,21 @@ from counterground.construction.curation._signals import (
     similarity_signals,
 )
 from counterground.construction.pool import Pool
+from counterground.construction.settings import CurateSettings
 from counterground.errors import UsageError
 from counterground.files import cache_dir
 from counterground.inference import (
     Head,
-    Settings,
     build_head,
     candidate_labels,
     choose_runtime,
     encode_photos,
     listed_classes,
+    load_requested,
 )
 from counterground.models import Classifier, Encoder, check_specs, expand_specs
 from counterground.photos import Benchmark, LabelSpace, assign_classes, imagenet_classes, prompt_templates
+from counterground.settings import Settings
 
 if TYPE_CHECKING:
     import torch
@@ -139,7 +140,7 @@ def load_referee(spec: str, pool: Pool, photos: pl.DataFrame, running: Settings)
     """
     specs = expand_specs([spec])
     check_specs(specs)
-    model = running.load(specs[0]) if len(specs) == 1 else None
+    model = load_requested(specs[0], running) if len(specs) == 1 else None
     if not isinstance(model, Encoder):
         raise UsageError(f"curate needs one CLIP or classifier, and {spec} is something else.")
     classes = _class_space(model, photos["class_name"].unique().sort().to_list(), running)

@@ -1,6 +1,6 @@
 """Import photos that you have, as files or URLs, into a pool. See README.md."""
 
 from counterground.construction.imports._import import import_photos
-from counterground.construction.imports._items import ImportOptions, ImportReport, RejectedItem
+from counterground.construction.imports._items import ImportReport, RejectedItem
 
-__all__ = ["ImportOptions", "ImportReport", "RejectedItem", "import_photos"]
+__all__ = ["ImportReport", "RejectedItem", "import_photos"]

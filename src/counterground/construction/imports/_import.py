@@ -14,7 +14,6 @@ from counterground.construction.download import download_photos
 from counterground.construction.imports._items import (
     Backgrounds,
     Details,
-    ImportOptions,
     ImportReport,
     RejectedItem,
     add_items,
@@ -29,6 +28,7 @@ from counterground.construction.imports._readers import (
     read_local,
 )
 from counterground.construction.pool import check_annotators, check_class_names, open_pool
+from counterground.construction.settings import ImportOptions
 from counterground.errors import UsageError
 from counterground.files import is_file, is_folder, write_text
 from counterground.http import DownloadSettings

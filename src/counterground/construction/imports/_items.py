@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from counterground.construction.download import KeptPhoto, cluster_of, discarded_paths, file_stem, keep_photo
-from counterground.construction.pool import IMPORTED, PHOTO_DETAILS, spelling_of
+from counterground.construction.pool import PHOTO_DETAILS, spelling_of
+from counterground.construction.settings import ImportOptions
 from counterground.errors import UsageError, did_you_mean
 from counterground.files import open_regular
 from counterground.http import without_query
@@ -28,35 +29,6 @@ from counterground.text import and_more, counted
 
 if TYPE_CHECKING:
     from counterground.construction.pool import Pool
-
-
-@dataclass(frozen=True)
-class ImportOptions:
-    """How a source is read.
-
-    Attributes:
-        class_name: class of all photos, for a flat folder or a table without a column of classes.
-        rename: new class names, by name in the source.
-        annotator: the annotator recorded for the backgrounds of the source.
-        url_column: the column of addresses.
-        class_column: the column of class names; None: "class_name", or in a data set its only class label.
-        background_column: the column of backgrounds; None: "background", if there is one.
-        image_column: the column of images in a data set; None: its only one.
-        jobs: photos read or fetched at the same time.
-        first_pause: seconds before the first retry of an address, doubled before each further one.
-        show_progress: show a bar.
-    """
-
-    class_name: str | None = None
-    rename: Mapping[str, str] = field(default_factory=dict)
-    annotator: str = IMPORTED
-    url_column: str = "url"
-    class_column: str | None = None
-    background_column: str | None = None
-    image_column: str | None = None
-    jobs: int = 4
-    first_pause: float = 2.0
-    show_progress: bool = False
 
 
 def resolve_class_names(written: Iterable[str], options: ImportOptions) -> dict[str, str]:

@@ -13,7 +13,6 @@ import polars as pl
 from counterground.benchmarks import open_benchmark
 from counterground.construction.imports._items import (
     CLUSTERED,
-    ImportOptions,
     Item,
     RejectedItem,
     assumed_details,
@@ -23,6 +22,7 @@ from counterground.construction.imports._items import (
     unused_note,
 )
 from counterground.construction.pool import PhotoKey, is_pool
+from counterground.construction.settings import ImportOptions
 from counterground.errors import CounterGroundError, UsageError, needs_extra
 from counterground.files import is_file, is_folder
 from counterground.http import check_online, without_query

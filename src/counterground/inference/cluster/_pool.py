@@ -25,9 +25,9 @@ from counterground.inference.cluster._worker import (
     versions,
 )
 from counterground.inference.encoding import EncodingJob, PhotoFile, missing_blocks
-from counterground.inference.request import Settings
 from counterground.models import Encoder, NamedModel
 from counterground.photos import is_intact
+from counterground.settings import Settings
 
 # How often a block is tried if workers die on it.
 _ATTEMPTS = 3
@@ -133,7 +133,7 @@ class WorkerPool:
             raise error
         raise CounterGroundError(
             f"{_ATTEMPTS} workers died while they encoded {task.photos[0][1]} or the photos after it. If "
-            "they lacked memory, use a smaller --batch-size or fewer --workers."
+            "they lacked memory, use a smaller -X batch-size or fewer -X workers."
         ) from error
 
 
@@ -196,7 +196,7 @@ def _recipe(ray: Any, given: NamedModel, model: Encoder) -> Recipe:
     except Exception as error:
         raise UsageError(
             f"{given.name} cannot be sent to other processes ({type(error).__name__}: {error}): give it as "
-            "FILE.py:FUNCTION, or leave out --engine ray."
+            "FILE.py:FUNCTION, or leave out -X engine=ray."
         ) from error
     return Recipe(given.name, sent, model.description["runtime"], model.fingerprint)
 
@@ -214,7 +214,7 @@ def _gpus(settings: Settings) -> float:
         return settings.gpus_per_worker or 1.0
     if settings.gpus_per_worker:
         raise UsageError(
-            f"Models run on {settings.device}: leave out --gpus-per-worker, or add --device cuda."
+            f"Models run on {settings.device}: leave out -X gpus-per-worker, or add --device cuda."
         )
     return 0.0
 

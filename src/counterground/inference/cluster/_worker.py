@@ -30,9 +30,10 @@ from counterground.errors import (
 )
 from counterground.http import check_online, is_local, offline
 from counterground.inference.encoding import EncodeFn, PhotoFile, decode_photo, encode_block, encode_fn
-from counterground.inference.request import Settings
+from counterground.inference.request import load_requested
 from counterground.inference.store import Block
 from counterground.models import Encoder, NamedModel, freed_memory_kept
+from counterground.settings import Settings
 from counterground.text import counted
 
 # How long an address may take to answer.
@@ -143,7 +144,7 @@ def room(nodes: Sequence[dict[str, Any]], threads: int, gpus: float) -> Room:
         return Room(workers, threads, gpus)
     have = "; ".join(f"{counted(cpus, 'processor')}, {gpus:g} GPUs" for cpus, gpus in sizes)
     wanted = (
-        f"{gpus:g} GPUs: lower --gpus-per-worker" if gpus else f"{threads} threads: lower OMP_NUM_THREADS"
+        f"{gpus:g} GPUs: lower -X gpus-per-worker" if gpus else f"{threads} threads: lower OMP_NUM_THREADS"
     )
     raise UsageError(f"No node of the Ray cluster ({have}) has room for a worker of {wanted}.")
 
@@ -277,7 +278,7 @@ class Worker:
         if differing := _differences(versions(), self._plan.versions):
             raise CounterGroundError(f"{self._node} has {differing}: install the same versions on all nodes.")
         try:
-            model = self._plan.settings.load(_received(recipe))
+            model = load_requested(_received(recipe), self._plan.settings)
         except CounterGroundError as error:
             raise CounterGroundError(f"{self._node}: {error}") from error
         assert isinstance(model, Encoder)

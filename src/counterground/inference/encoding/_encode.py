@@ -277,7 +277,7 @@ def _forward(model: Encoder, batch_size: int, block: Sequence[Any]) -> np.ndarra
     except CounterGroundError:
         raise
     except (Exception, SystemExit) as error:
-        hint = " Use a smaller --batch-size." if out_of_memory(error) else ""
+        hint = " Use a smaller -X batch-size." if out_of_memory(error) else ""
         own = (type(model).__module__.partition(".")[0],)
         raise CounterGroundError(
             f"{model.display_name}: encoding photos failed: {error_summary(error, own)}; the network was "
@@ -310,7 +310,7 @@ def _stacked(model: Encoder, photos: Sequence[torch.Tensor]) -> torch.Tensor:
         name = model.display_name
         if out_of_memory(error):
             raise CounterGroundError(
-                f"{name}: a batch of {len(photos):,} does not fit into memory. Use a smaller --batch-size."
+                f"{name}: a batch of {len(photos):,} does not fit into memory. Use a smaller -X batch-size."
             ) from error
         raise CounterGroundError(
             f"{name}: {counted(len(photos), 'photo')} of {_described(photos[0])} make no batch "

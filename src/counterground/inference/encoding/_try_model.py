@@ -27,7 +27,8 @@ from counterground.photos import Benchmark
 if TYPE_CHECKING:
     from PIL import Image
 
-    from counterground.models import Encoder, Runtime, RuntimeChoice
+    from counterground.models import Encoder, Runtime
+    from counterground.settings import RuntimeChoice
 
 
 TOLERANCE = {"fp32": 1e-5, "fp16": 2e-3, "bf16": 2e-2}
@@ -74,7 +75,7 @@ def choose_runtime(
     if choice != model.runs_by and (wanted != "auto" or photos >= ENOUGH):
         runtime = next((each for each in model.runtimes if each.choice == choice), None)
         if runtime is None and wanted in _NEEDS:
-            raise UsageError(f"{model.display_name} cannot be run by --runtime {wanted}: {_NEEDS[wanted]}.")
+            raise UsageError(f"{model.display_name} cannot be run by -X runtime={wanted}: {_NEEDS[wanted]}.")
     if runtime is not None:
         model.run_by(runtime)
         refused = _refused(model, runtime) if is_needed() else None
@@ -84,7 +85,7 @@ def choose_runtime(
             described["runtime_refused"] = f"{runtime.name}: {refused}"
         else:
             raise CounterGroundError(
-                f"{model.display_name} cannot be run by --runtime {wanted}: {refused}. Use --runtime auto."
+                f"{model.display_name} cannot be run by -X runtime={wanted}: {refused}. Use -X runtime=auto."
             )
     model.description = {**model.description, **described}
 
@@ -229,7 +230,7 @@ def _refuse_other_features(model: Encoder, photo: Decoded, size: int) -> None:
         raise CounterGroundError(
             f"{function.model}: features of a photo depend on the other photos of its batch, by {found:.2g} "
             "of the largest number, as with statistics or 8-bit scales of the batch. Use stored ones "
-            "(model.eval() for every part), or --batch-size 1."
+            "(model.eval() for every part), or -X batch-size=1."
         )
 
 

@@ -248,7 +248,8 @@ class Fitting:
             listed = listed_classes([self.space.names[at] for at in lacking])
             raise UsageError(
                 f"{self.name}: a head is fitted without the clusters that it predicts, and then no photo of "
-                f"{listed} is left: add photos of more clusters, or other training photos: --train BENCHMARK."
+                f"{listed} is left: add photos of more clusters, or other training photos: "
+                "-X train=BENCHMARK."
             )
         if self.head.kind == "knn" and (self.head.value or 0) > len(training):
             raise UsageError(
@@ -379,7 +380,7 @@ def _check_classes(name: str, request: Request, source: Benchmark, present: set[
         raise UsageError(
             f"{name}: all photos that a head can be fitted on are of "
             f"{listed_classes([space.names[at] for at in present])}; it needs two classes: add photos of "
-            "another class, or give other photos with --train BENCHMARK."
+            "another class, or give other photos with -X train=BENCHMARK."
         )
 
 

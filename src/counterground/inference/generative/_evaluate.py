@@ -24,7 +24,7 @@ from counterground.inference.generative._multiple_choice import (
     choice_protocol,
     choice_questions,
 )
-from counterground.inference.request import PromptSpec, Request, gives_losses, prompt_specs
+from counterground.inference.request import PromptSpec, Request, gives_losses, load_requested, prompt_specs
 from counterground.inference.store import ReadStatus
 from counterground.models import Generative, expected_kind
 
@@ -49,7 +49,7 @@ def check_generative(request: Request) -> None:
             if given.spec.startswith("hf:"):  # those of packages may have a protocol without candidates
                 _check_candidate_count(request, given.name)
             continue
-        model = request.settings.load(given)
+        model = load_requested(given, request.settings)
         assert isinstance(model, Generative)
         _print_calls(request, model)
 
@@ -64,7 +64,7 @@ def refuse_encoder(request: Request, name: str) -> None:
         reason, remedy = (
             ("the benchmark has questions", "leave it out")
             if request.benchmark.has_questions
-            else ("--protocol asks questions", "leave it out, or evaluate it without --protocol")
+            else ("-X protocol asks questions", "leave it out, or evaluate it without -X protocol")
         )
         raise UsageError(
             f"{name} cannot be evaluated here: {reason}, and only generative models answer them. So {remedy}."

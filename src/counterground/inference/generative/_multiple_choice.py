@@ -25,7 +25,8 @@ from counterground.inference.store import ReadStatus
 from counterground.results import PositionsRecord
 
 if TYPE_CHECKING:
-    from counterground.models import Generative, Protocol
+    from counterground.models import Generative
+    from counterground.settings import Protocol
 
 
 def choice_protocol(request: Request, model: Generative) -> Protocol:

@@ -6,6 +6,7 @@ from counterground.inference.request._candidates import (
     BUILT_IN_NAMES,
     CandidateLabels,
     candidate_labels,
+    default_space,
     listed_classes,
     match_classes,
     other_names,
@@ -14,36 +15,30 @@ from counterground.inference.request._candidates import (
     requested_labels,
     with_confusable,
 )
-from counterground.inference.request._request import Request, Training, chooses_options
-from counterground.inference.request._settings import (
+from counterground.inference.request._prompt_specs import (
     MAIN_OBJECT,
-    Article,
-    Engine,
-    Loss,
     PromptSpec,
-    Settings,
     check_protocol,
     gives_losses,
     prompt_specs,
     takes_an,
 )
+from counterground.inference.request._request import Request, Training, chooses_options, load_requested
 
 __all__ = [
     "BUILT_IN_NAMES",
     "MAIN_OBJECT",
-    "Article",
     "CandidateLabels",
-    "Engine",
-    "Loss",
     "PromptSpec",
     "Request",
-    "Settings",
     "Training",
     "candidate_labels",
     "check_protocol",
     "chooses_options",
+    "default_space",
     "gives_losses",
     "listed_classes",
+    "load_requested",
     "match_classes",
     "other_names",
     "own_options",

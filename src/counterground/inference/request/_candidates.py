@@ -12,7 +12,6 @@ import numpy as np
 
 from counterground.errors import OtherNamesWarning, UsageError, did_you_mean
 from counterground.files import given_path, is_file, read_json
-from counterground.inference.request._settings import Settings, default_space
 from counterground.photos import (
     LABEL_SPACE_FILE,
     Benchmark,
@@ -23,6 +22,7 @@ from counterground.photos import (
     name_key,
     read_class_names,
 )
+from counterground.settings import Settings
 from counterground.text import and_more
 
 CONFUSABLE = 20
@@ -77,6 +77,12 @@ class CandidateLabels:
         if true is None or true not in self.space.candidates:
             raise UsageError(_without_candidates(self.source, f"the class with index {class_index}"))
         return np.array(self.space.candidates[true])
+
+
+def default_space(benchmark: Benchmark) -> str:
+    """Return ``imagenet`` if each class of the benchmark is one or more of ImageNet's, else ``benchmark``."""
+    space = benchmark.classes
+    return "benchmark" if None in space.imagenet and space.members is None else "imagenet"
 
 
 def requested_labels(benchmark: Benchmark, settings: Settings) -> CandidateLabels:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,14 @@ from counterground.inference.request._candidates import (
     named_by_content,
     short_hash,
 )
-from counterground.inference.request._settings import MULTIPLE_CHOICE, PromptSpec, Settings
+from counterground.inference.request._prompt_specs import PromptSpec
 from counterground.metrics import CLASSIFICATION, COMPETING, DESIGN, FITTED_HEAD
-from counterground.models import HeadSpec, NamedModel, Protocol
+from counterground.models import Generative, HeadSpec, Model, NamedModel, load_model
 from counterground.photos import Benchmark
+from counterground.settings import Protocol, Record, Settings
 from counterground.text import counted
+
+MULTIPLE_CHOICE: tuple[Protocol, ...] = ("multiple-choice", "multiple-choice-loss")
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Training:
         kept = given.photos.filter(~pl.col("photo_id").is_in(evaluated.photos["photo_id"].implode()))
         if kept.is_empty():
             raise UsageError(
-                f"All photos of --train {given.name} are among those that are evaluated. Leave it out: each "
+                f"All photos of -X train={given.name} are among those that are evaluated. Leave it out: each "
                 "photo then gets a head that was fitted without its cluster."
             )
         sides = (given, kept), (evaluated, evaluated.photos)
@@ -73,6 +76,27 @@ class Training:
         return found
 
 
+def load_requested(model: str | NamedModel, settings: Settings) -> Model:
+    """Load one model as the settings say.
+
+    Raises:
+        UsageError: see `load_model`; or a generative model with a runtime for encoders.
+        CounterGroundError: see `load_model`.
+    """
+    loaded = load_model(
+        model,
+        device=settings.device,
+        precision=settings.precision,
+        offline=settings.offline,
+        fitted_head=True,
+    )
+    if isinstance(loaded, Generative) and settings.runtime in ("onnx", "compile"):
+        raise UsageError(
+            f"{loaded.display_name} cannot be run by -X runtime={settings.runtime}: it is a generative model."
+        )
+    return loaded
+
+
 def chooses_options(benchmark: Benchmark, settings: Settings) -> bool:
     """Whether models choose among options: as requested, or because the benchmark has its own questions."""
     return settings.protocol in MULTIPLE_CHOICE or (settings.protocol is None and benchmark.has_questions)
@@ -83,7 +107,8 @@ class Request:
     """All that decides the predictions of an evaluation, files by their content.
 
     ``aliases`` are other words for classes, for generative models; ``training``: what heads are fitted on,
-    None for parts of the benchmark itself.
+    None for parts of the benchmark itself. ``asked`` are the settings of the command, for the record of the
+    run.
     """
 
     benchmark: Benchmark
@@ -93,6 +118,7 @@ class Request:
     templates: tuple[str, ...]
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     training: Training | None = None
+    asked: Record = field(default_factory=Settings)
 
     @property
     def multiple_choice(self) -> bool:
@@ -101,12 +127,9 @@ class Request:
 
     def hash(self) -> str:
         """Return a hash of the request; two requests with the same hash give the same run."""
-        chosen = asdict(replace(self.settings, show_progress=False, offline=False))
-        chosen["aliases"] = self._aliases_hash()
-        for elsewhere in ("engine", "workers", "gpus_per_worker"):
-            del chosen[elsewhere]
+        chosen = {**self.settings.given(), "aliases": self._aliases_hash()}
         if not self.multiple_choice or self.benchmark.has_questions:
-            del chosen["options"]
+            chosen.pop("options", None)
         if self.benchmark.design != DESIGN:
             chosen["design"] = self.benchmark.design.to_json()
         if self.training:

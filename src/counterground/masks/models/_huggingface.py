@@ -14,7 +14,6 @@ from counterground.errors import UsageError, needs_extra
 from counterground.files import file_sha256
 from counterground.http import is_offline
 from counterground.masks._found import Found, MaskRequest, MaskSource, Weights, of_classes
-from counterground.masks._settings import MaskSettings
 from counterground.masks.models._rembg import UNVERIFIED, check_accepted, known_weights
 from counterground.models import resolve_device
 from counterground.models.huggingface import (
@@ -27,6 +26,7 @@ from counterground.models.huggingface import (
     reading,
 )
 from counterground.photos import load_photo
+from counterground.settings import MaskSettings
 from counterground.text import counted
 
 

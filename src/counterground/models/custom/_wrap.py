@@ -22,14 +22,12 @@ from counterground.models._base import (
     Generative,
     ImageEncoder,
     Model,
-    Protocol,
 )
 from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import combine, library_versions, plain_repr, tensor_digests
 from counterground.models._labels import Labels, imagenet_order, match_list, names_of
 from counterground.models.classifiers import NetworkClassifier, NetworkTower, final_linear
 from counterground.models.execution import (
-    Precision,
     for_inference,
     out_of_memory,
     own_arithmetic,
@@ -43,6 +41,7 @@ from counterground.models.networks import (
     image_tower,
 )
 from counterground.models.specs import HeadSpec
+from counterground.settings import Precision, Protocol
 
 if TYPE_CHECKING:
     import torch

@@ -1,7 +1,6 @@
 """Where and how a network runs: device, precision, runtime, and the two halves of its preprocessing."""
 
 from counterground.models.execution._device import (
-    Precision,
     autocast,
     check_precision,
     for_inference,
@@ -10,14 +9,12 @@ from counterground.models.execution._device import (
     own_arithmetic,
     resolve_device,
 )
-from counterground.models.execution._runtime import Forward, Runtime, RuntimeChoice, own_layers, runtimes_for
+from counterground.models.execution._runtime import Forward, Runtime, own_layers, runtimes_for
 from counterground.models.execution._split import SplitTransform, split_transform
 
 __all__ = [
     "Forward",
-    "Precision",
     "Runtime",
-    "RuntimeChoice",
     "SplitTransform",
     "autocast",
     "check_precision",

@@ -8,9 +8,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from counterground.errors import UsageError, did_you_mean
+from counterground.settings import Precision
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -2, -3, -4  # options of mallopt(3)
 DEVICES = ("auto", "cpu", "cuda", "mps")
 _ALL_DIGITS = ("none", "ieee")
-Precision = Literal["fp32", "bf16", "fp16"]
 
 
 def resolve_device(device: str) -> str:

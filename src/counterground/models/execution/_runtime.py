@@ -12,16 +12,16 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError, is_installed
+from counterground.settings import RuntimeChoice
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx
     import torch
 
-RuntimeChoice = Literal["auto", "eager", "onnx", "compile"]
 Forward = Callable[["torch.Tensor"], Any]
 
 _OPSET = 17
@@ -35,7 +35,7 @@ class Runtime:
         name: name of the runtime, with all that decides its numbers; part of the model's fingerprint.
         start: returns the forward pass, given a network and a batch like those it will get. May raise
             anything.
-        choice: the ``--runtime`` that selects it.
+        choice: the ``-X runtime`` that selects it.
     """
 
     name: str

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from counterground.errors import CounterGroundError, error_message
-from counterground.models._base import Generative, Protocol
+from counterground.models._base import Generative
 from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import combine, library_versions, tensor_digests
-from counterground.models.execution import Precision, out_of_memory
+from counterground.models.execution import out_of_memory
 from counterground.models.generative import (
     Candidate,
     Conversation,
@@ -31,6 +31,7 @@ from counterground.models.huggingface._loading import (
     quiet,
     read_network,
 )
+from counterground.settings import Precision, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -224,7 +224,7 @@ def cause_findings(causes: Sequence[Causes], lead: str | None) -> list[Finding]:
 
 
 def _about(record: InterventionRecord) -> str:
-    hold = record.settings.get("placement") == "hold"
+    hold = record.placement == "hold"
     placed = "at their own sizes and positions" if hold else "at sizes and positions drawn from their class"
     objects, backgrounds = (counted(each, "photo") for each in (record.foregrounds, record.backgrounds))
     return f"The objects of {objects}, {placed}, on the backgrounds of {backgrounds} of {record.source.name}."

@@ -1,20 +1,95 @@
-"""``counterground cache``."""
+"""``counterground models``, ``benchmarks`` and ``cache``: what there is."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import click
 
-from counterground.cli.help import Group
+from counterground.cli.help import Command, Group, is_quiet
 from counterground.cli.options import format_option
-
-if TYPE_CHECKING:
-    from counterground.inference import CacheEntry
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def _warn(line: str) -> None:
+    click.echo(f"Warning: {line}", err=True)
+
+
+@click.command(
+    cls=Command,
+    examples="""
+        counterground models 'open_clip:ViT-B-32*'
+        counterground models 'efficientnet*' --json
+    """,
+)
+@click.argument("pattern", required=False)
+@format_option(["table", "json"])
+def models(pattern: str | None, style: str) -> None:
+    """List models that can be evaluated, with parameters and training data.
+
+    PATTERN narrows the list; quote it, so that the shell leaves `*` alone.
+    """
+    from counterground.cli.show import show_models
+    from counterground.models import list_models
+
+    show_models(list_models(pattern, warn=_warn), as_json=style == "json")
+
+
+@click.group(
+    cls=Group,
+    invoke_without_command=True,
+    examples="""
+        counterground benchmarks
+        counterground benchmarks get stamps
+    """,
+)
+@format_option(["table", "json"])
+@click.pass_context
+def benchmarks(context: click.Context, style: str) -> None:
+    """List the built-in benchmarks, or get one."""
+    if context.invoked_subcommand is None:
+        from counterground.benchmarks import list_benchmarks
+        from counterground.cli.show import show_benchmarks
+
+        listed = list_benchmarks(warn=_warn)
+        show_benchmarks(listed, as_json=style == "json")
+    elif style == "json":
+        raise click.UsageError(f"{context.invoked_subcommand} writes no JSON: leave out the format.")
+
+
+@benchmarks.command(
+    examples="""
+        counterground benchmarks get stamps
+        counterground benchmarks get counteranimal --from archive.zip
+        counterground benchmarks get 'waterbirds?split=val' --from FOLDER
+    """,
+)
+@click.argument("name")
+@click.option(
+    "--from",
+    "archive",
+    type=click.Path(path_type=Path),
+    help="Archive or folder that you already have.",
+)
+@click.option(
+    "--packages",
+    type=click.Path(path_type=Path),
+    help="Folder with the .deb files of stamps, if there is no apt.",
+)
+def get(name: str, archive: Path | None, packages: Path | None) -> None:
+    """Fetch, read or build a built-in benchmark, check it, and list differences from what was published."""
+    from counterground.benchmarks import benchmark_folder, get_benchmark
+    from counterground.cli.show import print_notes
+
+    benchmark = get_benchmark(name, archive=archive, packages=packages, show_progress=not is_quiet())
+    print_notes(benchmark.notes)
+    classes = benchmark.photos["class_index"].n_unique()
+    click.echo(f"{benchmark.name}: {len(benchmark.photos):,} photos of {classes} classes")
+    click.echo(f"Benchmark: {benchmark_folder(name)}")
 
 
 class _Measure(click.ParamType[Any]):
@@ -90,21 +165,16 @@ def prune(older_than: float | None, max_size: float | None, what: tuple[str, ...
     The other parts (generated answers, which may have cost money, and photos) are removed only if --what
     names them. Commands that are running continue: they recompute what they lose.
     """
+    from counterground.cli.show import show_cache_rows, size_text
     from counterground.inference import prune_cache
+    from counterground.text import counted
 
     if older_than is None and max_size is None and not what:
         raise click.UsageError("Say what to remove: --older-than, --max-size or --what.")
     size = None if max_size is None else int(max_size)
     removed = prune_cache(what, older_than=older_than, max_size=size, dry_run=dry_run)
-    _show_removed(removed, dry_run=dry_run)
-
-
-def _show_removed(removed: list[CacheEntry], *, dry_run: bool) -> None:
-    from counterground.cli.show import show_cache_rows, size_text
-    from counterground.text import counted
-
     if removed:
         show_cache_rows(removed)
-    files, size = sum(entry.files for entry in removed), sum(entry.size for entry in removed)
+    files, freed = sum(entry.files for entry in removed), sum(entry.size for entry in removed)
     done = "Would remove" if dry_run else "Removed"
-    click.echo(f"{done} {counted(files, 'file')}, {size_text(size)}.")
+    click.echo(f"{done} {counted(files, 'file')}, {size_text(freed)}.")
