@@ -26,12 +26,12 @@ demo: $(INSTALLED)  ## discover -> evaluate -> report on the built-in photos; wr
 	@echo '=== 2a. Both on pairs that stamps-biased chose.'
 	$(BIN)/counterground discover stamps --referee counterground:stamps-biased \
 	  --write-anyway --out demo/pairs-of-biased --quiet
-	$(BIN)/counterground evaluate demo/pairs-of-biased --out demo/run-biased --quiet --no-photos \
+	$(BIN)/counterground evaluate demo/pairs-of-biased --out demo/run-biased --quiet -X photos=no \
 	  -m counterground:stamps-biased -m counterground:stamps-balanced
 	@echo '=== 2b. Both on pairs that stamps-balanced chose: nothing, or no more than chance.'
 	$(BIN)/counterground discover stamps --referee counterground:stamps-balanced \
 	  --write-anyway --out demo/pairs-of-balanced --quiet
-	$(BIN)/counterground evaluate demo/pairs-of-balanced --out demo/run-balanced --quiet --no-photos \
+	$(BIN)/counterground evaluate demo/pairs-of-balanced --out demo/run-balanced --quiet -X photos=no \
 	  -m counterground:stamps-balanced -m counterground:stamps-biased
 	@echo '=== 3. The report of the first run: open demo/report.html.'
 	$(BIN)/counterground report demo/run --discovery demo/pairs --out demo/report.html

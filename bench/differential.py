@@ -49,7 +49,7 @@ def ours(folder: Path, photos: Path, spec: str, runtime: str, *options: str) -> 
         "--quiet",
     ]
     subprocess.run(
-        [sys.executable, "-m", "counterground", *command, "--no-photos", *options],
+        [sys.executable, "-m", "counterground", *command, "-X", "photos=no", *options],
         check=True,
         env={**os.environ, "COUNTERGROUND_CACHE": str(folder / "cache" / runtime)},
         stdout=subprocess.DEVNULL,

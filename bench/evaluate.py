@@ -49,7 +49,7 @@ def evaluate(
     """Run ``counterground evaluate`` with an empty cache into a new folder; our page holds no photos."""
     out = Path(tempfile.mkdtemp(dir=folder))
     if source == ROOT / "src":
-        options = (*options, "--no-photos")
+        options = (*options, "-X", "photos=no")
     command = [sys.executable, "-m", "counterground", "evaluate", photos, "--out", out / "run", *options]
     run = process(
         [*command, *(word for model in models for word in ("-m", model))], {"PYTHONPATH": str(source)}

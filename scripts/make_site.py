@@ -25,6 +25,7 @@ from latex2mathml.converter import convert
 
 import counterground as package
 from counterground.cli import counterground
+from counterground.settings import settings_of
 
 ROOT = Path(__file__).parents[1]
 PAGES = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
@@ -159,6 +160,14 @@ def _described(command: click.Command, context: click.Context, level: int) -> li
         lines += ["| option | meaning |", "|---|---|"]
         lines += [
             f"| {_code(option)} | {_escaped(' '.join(meaning.split()))} |" for option, meaning in records
+        ]
+        lines.append("")
+    if further := getattr(command.callback, "settings", None):
+        lines += ["| `-X` | meaning |", "|---|---|"]
+        lines += [
+            f"| {_code(f'{each.option[2:]}={each.placeholder}')} | {_escaped(each.described)} |"
+            for each in settings_of(further)
+            if each.settable and each.name not in further.usual
         ]
         lines.append("")
     if examples := getattr(command, "examples", ""):

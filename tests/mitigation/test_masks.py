@@ -10,7 +10,7 @@ from planted_photos import Planted, planted_benchmark
 
 import counterground as cg
 from counterground.errors import CounterGroundError
-from counterground.masks import with_masks
+from counterground.masks import make_masks, with_masks
 from counterground.mitigation import MitigatedHead, Mitigation
 from counterground.results import read_mitigation, repeat_command
 
@@ -38,7 +38,7 @@ def test_masks_may_lie_elsewhere_than_the_photos(tmp_path):
 
 def test_masks_of_a_folder_give_what_the_benchmarks_own_give(tmp_path):
     own = planted_benchmark(masks=tmp_path)
-    cg.make_masks(own, "manifest", out=tmp_path / "masks")
+    make_masks(own, "manifest", tmp_path / "masks")
     bare = cg.Benchmark(
         own.name, own.root, own.photos.with_columns(mask=pl.lit(None, pl.String)), own.classes
     )

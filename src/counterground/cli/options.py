@@ -55,6 +55,7 @@ def settings_option(record: type[Record]) -> _Decorator:
                 values["show_progress"] = not is_quiet()
             return command(*given, settings=record(**values), **options)
 
+        with_settings.settings = record  # type: ignore[attr-defined] # for the reference
         rarer = sum(each.settable for each in known.values()) - len(record.usual)
         and_more = f" `-X help` lists all, {rarer} more than here." if rarer else ""
         further = click.option(

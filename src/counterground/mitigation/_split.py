@@ -284,7 +284,7 @@ def _sides(benchmark: Benchmark) -> tuple[Contrast, np.ndarray]:
         raise UsageError(
             f"{benchmark.name} has no class with photos on both sides of {contrast}, so there is no drop "
             "to make smaller. To choose common and counter backgrounds: counterground discover BENCHMARK "
-            "--referee MODEL --split swap --out PAIRS"
+            "--referee MODEL --split cross --out PAIRS"
         )
     return contrast, side
 

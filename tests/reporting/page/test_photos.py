@@ -328,7 +328,7 @@ def test_the_command_takes_a_benchmark_and_says_no_to_contradictions(photos, tmp
     asked = ["evaluate", str(photos), "-m", f"open_clip:{tiny_clip}", "--out", str(run)]
     assert main(asked) == 0
     assert len(pictures_of((run / "report.html").read_text())) == 48
-    assert main([*asked, "--no-photos"]) == 0
+    assert main([*asked, "-X", "photos=no"]) == 0
     assert "data:image" not in (run / "report.html").read_text()
     assert open_run(run).predictions.height == 48
     out = tmp_path / "page.html"
