@@ -334,7 +334,7 @@ def test_unknown_kinds_labels_and_half_pairs_are_refused(discs):
     for numbers in ({"backgrounds_per_label": 0}, {"foregrounds": 2.5}, {"seed": "a"}):
         with pytest.raises(UsageError, match=r"^(backgrounds_per_label|foregrounds|seed) must be "):
             SwapSettings(**numbers)
-    with pytest.raises(CounterGroundError, match="Name more --labels"):
+    with pytest.raises(CounterGroundError, match="Name more -X labels"):
         plan_swap(discs, SwapSettings(labels=("grass",)))
 
 

@@ -286,7 +286,7 @@ def test_calls_and_money_are_planned_where_asked_for():
     plan = cg.plan(drop=0.1, settings=PlanSettings(calls_per_photo=3, price=0.002))
     assert plan.rows["calls"][0] == 3 * plan.rows["photos"][0]
     assert plan.rows["cost"][0] == pytest.approx(0.002 * plan.rows["calls"][0])
-    assert "--price adds" in " ".join(cg.plan(drop=0.1, settings=PlanSettings(calls_per_photo=3)).notes)
+    assert "-X price adds" in " ".join(cg.plan(drop=0.1, settings=PlanSettings(calls_per_photo=3)).notes)
 
 
 def test_calls_of_an_endpoint_are_those_of_the_pilot(serve_chat, tmp_path):

@@ -32,7 +32,7 @@ def judged(tmp_path):
         benchmark = make_benchmark(tmp_path / "photos", {"a.jpg": ellipse()}, **columns)
         (tmp_path / "pngs").mkdir(exist_ok=True)
         mask.save(tmp_path / "pngs/a.png")
-        settings = MaskSettings(limits=limits or MaskSettings())
+        settings = limits or MaskSettings()
         made = make_masks(benchmark, tmp_path / "pngs", tmp_path / "masks", settings=settings)
         return made.table.row(0, named=True)
 
@@ -95,10 +95,10 @@ def test_limits_judge_anew_and_make_nothing_anew(judged, tmp_path):
     ("limits", "said"),
     [
         ({"min_area": 0.5, "max_area": 0.5}, "limits of a mask's area are 0.5 and 0.5"),
-        ({"max_area": 2}, "^max_area must be"),
+        ({"max_area": 2}, "^max_area is from 0 to 1"),
         ({"max_edges": 5}, "^max_edges must be"),
         ({"max_parts": 0}, "^max_parts must be"),
-        ({"max_holes": -1}, "^max_holes must be"),
+        ({"max_holes": -1}, "^max_holes is from 0 to 1"),
     ],
 )
 def test_limits_that_make_no_sense_are_refused(limits, said):
