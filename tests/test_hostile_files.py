@@ -168,7 +168,7 @@ def test_a_pipe_in_the_place_of_a_file_is_refused_at_once(name, tmp_path, cache)
     one_line(error)
 
 
-@pytest.mark.parametrize("name", ["predictions.parquet", "scores.parquet"])
+@pytest.mark.parametrize("name", ["predictions.parquet"])
 def test_a_pipe_in_a_run_is_refused_at_once(name, tmp_path):
     run_with_a_pipe(tmp_path / "run", name, fresh_run({"a": (0.8, 0.5)}, classes=["ox"], per_group=4))
     with pytest.raises(CounterGroundError, match="damaged"):

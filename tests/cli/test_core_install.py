@@ -60,7 +60,7 @@ for words in json.loads(sys.argv[1]):
 CLIP = "counterground:stamps-biased"
 RUN = ["-m", CLIP, "--label-space", "benchmark"]
 WORKING = {
-    "import": ["data", "import", "new", "photos"],
+    "import": ["data", "import", "photos", "-o", "new"],
     "pool": ["data", "pool", "pool"],
     "export a pool": ["data", "export", "pool", "--format", "parquet", "--private", "--out", "pool-out"],
     "scores": ["scores", "run"],

@@ -293,7 +293,7 @@ def test_a_worker_has_the_threads_of_the_driver_or_a_share_of_a_gpu_node():
     assert room(nodes, 16, 1) == Room(workers=4 + 2, threads=2, gpus=1)
     assert room(nodes, 16, 0.5) == Room(workers=8 + 4, threads=1, gpus=0.5)
     with pytest.raises(
-        UsageError, match=r"16 processors, 4 GPUs; .* room for a worker of 8 GPUs: lower --gpus"
+        UsageError, match=r"16 processors, 4 GPUs; .* room for a worker of 8 GPUs: lower -X gpus"
     ):
         room(nodes, 16, 8)
 

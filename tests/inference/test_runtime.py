@@ -106,7 +106,7 @@ def failing(network, batch):
 
 def evaluate(photos, model, out, **more):
     run = evaluate_models(read_benchmark(photos), {"colours": model}, replace(SETTINGS, **more), out)
-    return (out / "predictions.parquet").read_bytes(), run.info.models[0]
+    return run.predictions.write_csv(), run.info.models[0]
 
 
 @pytest.mark.usefixtures("these_are_many")

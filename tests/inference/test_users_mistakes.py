@@ -265,6 +265,6 @@ def test_a_batch_that_does_not_fit_into_memory_says_so(own, photos, tmp_path, mo
 
     monkeypatch.setattr(torch, "stack", lacking)
     with pytest.raises(
-        CounterGroundError, match=r"a batch of 1 does not fit into memory\. Use a smaller --batch"
+        CounterGroundError, match=r"a batch of 1 does not fit into memory\. Use a smaller -X batch"
     ):
         run_on(photos, "plain", tmp_path / "run", runtime="eager")

@@ -481,7 +481,7 @@ def test_a_damaged_file_is_named(planted, tmp_path, name, content):
     ("split", "told"),
     [
         ("none", "on these very photos"),
-        ("swap", "intervals of a referee, with any head, are too narrow"),
+        ("cross", "intervals of a referee, with any head, are too narrow"),
         ("half", ""),
     ],
 )

@@ -45,7 +45,7 @@ def test_a_table_of_predictions_alone_is_a_run(make_run, tmp_path, capsys):
     assert alone.estimates().equals(run.estimates())
     same = run.info.model_copy(update={"created": "", "seconds": 0.0})
     assert (alone.info, alone.info.recorded) == (same, True)
-    for command in (["scores"], ["check", "--max-drop", "90"], ["compare"]):
+    for command in (["scores"], ["check", "--max-drop", "90%"], ["compare"]):
         assert main([command[0], str(alone.path), *command[1:]]) == 0, capsys.readouterr().err
 
 

@@ -201,7 +201,7 @@ def _notes(divided: Divided) -> list[str]:
             "chance inflates its drop, so a change to the model may look like a gain without being one. "
             f"{elsewhere}"
         )
-    if discovery is not None and discovery.split == "swap":
+    if discovery is not None and discovery.split == "cross":
         notes.append(
             "The pairs of each half of these photos were chosen on the other half, so the errors of the two "
             f"halves are correlated: intervals of {discovery.referee}, with any head, are too narrow, and "

@@ -378,8 +378,8 @@ def test_what_makes_no_sense_is_refused_in_one_line(asked, few, tiny_clip, llava
     for given, said in (
         ({"label_space": "imagenet"}, "questions with their own options: leave out --label-space"),
         ({"names": "no such file"}, "leave out --label-space and --names"),
-        ({"aliases": "a.json"}, "leave out -X aliases and --article"),
-        ({"article": "correct"}, "leave out -X aliases and --article"),
+        ({"aliases": "a.json"}, "leave out -X aliases and -X article"),
+        ({"article": "correct"}, "leave out -X aliases and -X article"),
     ):
         with pytest.raises(UsageError, match=said):
             run_on(asked, model, tmp_path / "run", **given)

@@ -62,8 +62,8 @@ def chosen(run, referee, split):
     [
         ("a", "none", "not_established", {"chose_here", "chosen_here", "biased_ranking"}),
         ("b", "none", "not_established", {"chose_here", "chosen_here", "ranking_uncertain"}),
-        ("a", "swap", "not_established", {"chose_other_half", "chose_pairs", "biased_ranking"}),
-        ("b", "swap", "loses_most", {"chose_other_half", "chose_pairs"}),
+        ("a", "cross", "not_established", {"chose_other_half", "chose_pairs", "biased_ranking"}),
+        ("b", "cross", "loses_most", {"chose_other_half", "chose_pairs"}),
         ("a", "half", "loses_most", {"chose_pairs"}),
     ],
 )
