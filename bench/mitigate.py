@@ -23,7 +23,8 @@ import polars as pl
 from rich.console import Console
 
 import counterground as cg
-from counterground.results import Figure, MitigationRecord, read_mitigation
+from counterground.metrics import Estimate
+from counterground.results import MitigationRecord, read_mitigation
 
 SHIPPED = {"stamps-balanced": "17", "stamps-biased": "95"}
 """Doses in percent; the six backgrounds of a balanced caption are equally likely."""
@@ -49,7 +50,7 @@ def mend(
     """Run the methods and return their record; ``timed``: after a run of two methods stored all features."""
     spec = f"counterground:{model}" if model in SHIPPED else f"open_clip:{model}"
     benchmark = planted_benchmark(model)
-    options |= {"label_space": "benchmark", "overwrite": True, "figure": timed}
+    options |= {"label_space": "benchmark", "overwrite": True}
     if timed:
         cg.mitigate(benchmark, spec, ["image-projection", "foreground"], out=out / "first", **options)
     wall, processor = time.perf_counter(), time.process_time()
@@ -84,8 +85,8 @@ def dose_table(records: dict[str, MitigationRecord]) -> str:
     return "\n".join(lines)
 
 
-def _shown(figure: Figure) -> str:
-    return f"{figure.estimate.text} {figure.estimate.interval}"
+def _shown(figure: Estimate) -> str:
+    return f"{figure.text} {figure.interval}"
 
 
 def main() -> None:

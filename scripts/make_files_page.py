@@ -168,6 +168,8 @@ OF_TABLE = {
     "unreadable": {"reason": "why the photo could not be read; it is left out for all models"},
 }
 RECORDS = {
+    "command": "the command that made the run",
+    "settings": "its settings that differ from the defaults; see [python.md](python.md)",
     "counterground_version": "version of CounterGround",
     "git": "commit of the checkout; null for an installed package",
     "created": "ISO time, UTC",

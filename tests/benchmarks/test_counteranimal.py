@@ -13,7 +13,7 @@ from PIL import Image
 
 # Where an unpacking is cut off, and how often a download is tried, are not for users to set.
 from counterground.benchmarks import (
-    _archive,
+    _fetch,
     benchmark_folder,
     get_benchmark,
     list_benchmarks,
@@ -134,7 +134,7 @@ def test_a_folder_already_unpacked_is_read_where_it_lies(tmp_path, own_cache):
 
 def test_an_interrupted_unpacking_is_no_benchmark_and_goes_on(tmp_path, own_cache, monkeypatch):
     archive = _release(tmp_path / "a.zip", _paper())
-    extract, left = _archive._extract, iter(range(40))
+    extract, left = _fetch._extract, iter(range(40))
 
     def interrupted(*arguments):
         if next(left, None) is None:
@@ -142,7 +142,7 @@ def test_an_interrupted_unpacking_is_no_benchmark_and_goes_on(tmp_path, own_cach
         extract(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_archive, "_extract", interrupted)
+        patch.setattr(_fetch, "_extract", interrupted)
         with pytest.raises(KeyboardInterrupt):
             get_benchmark("counteranimal", archive=archive)
     assert not _available()

@@ -53,7 +53,7 @@ def test_the_names_of_the_list_can_be_copied(capsys):
 
 @pytest.mark.parametrize(
     ("given", "missing"),
-    [([], "BENCHMARK"), (["stamps"], "--model"), (["stamps", "-m", "x"], "--out")],
+    [([], "DATA"), (["stamps"], "--model"), (["stamps", "-m", "x"], "--out")],
 )
 def test_what_is_missing_is_named(given, missing, capsys):
     assert main(["mitigate", *given]) == 2

@@ -162,7 +162,7 @@ def test_the_line_runs_with_a_server(line, workplace, names_lead_to_tiny_models,
         assert main(words[1:]) == 0, capsys.readouterr().err
         server.shutdown()
     predictions = pl.read_parquet(workplace / words[-1] / "predictions.parquet")
-    assert predictions.height == (12 if "yes-no" in words else 6)
+    assert predictions.height == (12 if "protocol=yes-no" in words else 6)
     assert "calls to make" in capsys.readouterr().err
 
 

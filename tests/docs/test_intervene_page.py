@@ -55,7 +55,7 @@ def test_own_photos_on_the_command_line_and_in_python(workplace, capsys):
 
 def test_every_option_of_its_own_is_explained():
     options = {long for option in counterground.commands["swap"].params for long in option.opts}
-    own = {"--masks", "--kinds", "--labels", "--backgrounds-per-label", "--foregrounds", "--placement"}
+    own = {"--masks", "--kinds", "--backgrounds-per-label", "--foregrounds"}
     own |= {"--examples"}
     assert own <= options
     for option in own:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -22,6 +23,8 @@ BOXES = {"box_x": [15.0] * 3, "box_y": [8.0] * 3, "box_width": [30.0] * 3, "box_
 
 
 PLAIN = MaskSettings(refine="none")  # PyMatting compiles itself for a minute where it never ran
+
+AGAIN = MaskSettings(overwrite=True)
 
 
 @pytest.fixture
@@ -75,7 +78,7 @@ def test_other_masks_are_replaced_only_on_request(benchmark, tmp_path):
     make_masks(benchmark, "boxes", tmp_path / "masks")
     with pytest.raises(UsageError, match=r"holds other masks.*--overwrite"):
         make_masks(benchmark, "grabcut", tmp_path / "masks", settings=PLAIN)
-    made = make_masks(benchmark, "grabcut", tmp_path / "masks", settings=PLAIN, overwrite=True)
+    made = make_masks(benchmark, "grabcut", tmp_path / "masks", settings=replace(PLAIN, overwrite=True))
     assert set(made.table["origin"]) == {"grabcut"}
 
 
@@ -83,7 +86,7 @@ def test_a_folder_of_other_files_is_refused(benchmark, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full/thesis.txt").write_text("mine")
     with pytest.raises(UsageError, match="holds files that are not masks"):
-        make_masks(benchmark, "boxes", tmp_path / "full", overwrite=True)
+        make_masks(benchmark, "boxes", tmp_path / "full", settings=AGAIN)
     with pytest.raises(UsageError, match="is not a folder of masks"):
         read_masks(tmp_path / "full")
 
@@ -173,7 +176,7 @@ def test_a_rejected_mask_is_given_to_nobody_and_a_changed_one_is_judged_again(be
     decisions.decide("a.png", "rejected", annotator="Ada", token="t1", judged=judged)
     assert read_masks(folder).table["reason"].to_list() == ["rejected", None, None]
     assert with_masks(benchmark, folder).photos["mask"].null_count() == 1
-    make_masks(benchmark, "grabcut", folder, settings=PLAIN, overwrite=True)
+    make_masks(benchmark, "grabcut", folder, settings=replace(PLAIN, overwrite=True))
     again = read_masks(folder)
     assert again.table["reason"].to_list() == [None] * 3
     assert any("left out" in note for note in again.notes)
@@ -217,4 +220,4 @@ def test_masks_of_settings_that_are_none_are_other_masks(benchmark, tmp_path, se
     (tmp_path / "made/masks.json").write_text(json.dumps({"settings": settings}))
     with pytest.raises(UsageError, match="holds other masks"):
         make_masks(benchmark, "boxes", tmp_path / "made")
-    assert make_masks(benchmark, "boxes", tmp_path / "made", overwrite=True).usable == 3
+    assert make_masks(benchmark, "boxes", tmp_path / "made", settings=AGAIN).usable == 3

@@ -85,13 +85,15 @@ def sam(tmp_path):
     return folder
 
 
+def accepting(*licences):
+    return MaskSettings(accept_licences=licences)
+
+
 def test_a_model_that_names_its_segments_gives_what_transformers_gives(benchmark, segformer, tmp_path):
     from transformers import pipeline
 
-    settings = MaskSettings(device="cpu")
-    masks = make_masks(
-        benchmark, f"hf:{segformer}", tmp_path / "masks", settings=settings, accept_licences=["unverified"]
-    )
+    settings = MaskSettings(device="cpu", accept_licences=("unverified",))
+    masks = make_masks(benchmark, f"hf:{segformer}", tmp_path / "masks", settings=settings)
     shown = pipeline("image-segmentation", model=str(segformer))(Image.open(tmp_path / "photos/a.png"))
     expected = [each["mask"] for each in shown if each["label"] == "Ice_Bear"]
     row = masks.table.row(0, named=True)
@@ -112,8 +114,7 @@ def test_what_a_model_does_not_find_is_named(benchmark, segformer, tmp_path):
         benchmark,
         f"hf:{segformer}",
         tmp_path / "masks",
-        accept_licences=["unverified"],
-        settings=MaskSettings(categories={"ice bear": "sky"}, device="cpu"),
+        settings=MaskSettings(categories={"ice bear": "sky"}, device="cpu", accept_licences=("unverified",)),
     )
     row = masks.table.row(0, named=True)
     assert (row["reason"], row["detail"]) == ("other category", f"found: {', '.join(sorted(labels))}")
@@ -127,8 +128,7 @@ def test_a_model_that_is_asked_by_boxes_gives_what_transformers_gives(sam, tmp_p
         benchmark,
         f"hf:{sam}",
         tmp_path / "masks",
-        settings=MaskSettings(device="cpu"),
-        accept_licences=["tiny-1.0"],
+        settings=MaskSettings(device="cpu", accept_licences=("tiny-1.0",)),
     )
     model, processor = SamModel.from_pretrained(sam).eval(), SamProcessor.from_pretrained(sam)
     photo = Image.open(tmp_path / "photos/a.png").convert("RGB")
@@ -148,7 +148,7 @@ def test_a_model_that_is_asked_by_boxes_gives_what_transformers_gives(sam, tmp_p
 
 def test_a_model_that_is_asked_by_boxes_needs_one(benchmark, sam, tmp_path):
     with pytest.raises(UsageError, match="segments what is in a box, and the photos have none"):
-        make_masks(benchmark, f"hf:{sam}", tmp_path / "masks", accept_licences=["tiny-1.0"])
+        make_masks(benchmark, f"hf:{sam}", tmp_path / "masks", settings=accepting("tiny-1.0"))
 
 
 def test_a_classifier_segments_nothing(benchmark, tmp_path):
@@ -156,13 +156,18 @@ def test_a_classifier_segments_nothing(benchmark, tmp_path):
 
     folder = tiny_hf.build("vit", tmp_path / "vit")
     with pytest.raises(UsageError, match="ViTForImageClassification does not segment photos"):
-        make_masks(benchmark, f"hf:{folder}", tmp_path / "masks", accept_licences=["unverified"])
+        make_masks(
+            benchmark,
+            f"hf:{folder}",
+            tmp_path / "masks",
+            settings=accepting("unverified"),
+        )
 
 
 def test_licences_are_accepted_by_name_before_anything_is_made(benchmark, sam, tmp_path):
-    for accepted in ([], ["mit"]):
+    for accepted in ((), ("mit",)):
         with pytest.raises(UsageError, match=r"licence 'tiny-1.0'.*add --accept-licence tiny-1.0"):
-            make_masks(benchmark, f"hf:{sam}", tmp_path / "masks", accept_licences=accepted)
+            make_masks(benchmark, f"hf:{sam}", tmp_path / "masks", settings=accepting(*accepted))
     with pytest.raises(UsageError, match=r"rembg:bria-rmbg have the licence 'bria-rmbg-2.0'.*paid agreement"):
         make_masks(benchmark, "rembg:bria-rmbg", tmp_path / "masks")
     with pytest.raises(UsageError, match=r"'unverified'.*This was not verified.*--accept-licence unverified"):
@@ -180,7 +185,12 @@ def test_an_accepted_licence_leads_to_the_package(benchmark, tmp_path, monkeypat
 
     monkeypatch.setattr(builtins, "__import__", without_rembg)
     with pytest.raises(MissingExtraError, match=r"rembg is not installed: run .*\[rembg\]"):
-        make_masks(benchmark, "rembg:u2net", tmp_path / "masks", accept_licences=["Apache-2.0"])
+        make_masks(
+            benchmark,
+            "rembg:u2net",
+            tmp_path / "masks",
+            settings=accepting("Apache-2.0"),
+        )
 
 
 def test_unknown_models_of_rembg_are_named(benchmark, tmp_path):

@@ -10,8 +10,11 @@ from PIL import Image
 from counterground.errors import CounterGroundError, UsageError
 from counterground.masks import MaskDecisions, make_masks, mask_id, read_masks, standing
 from counterground.photos import photo_id, read_benchmark
+from counterground.settings import MaskSettings
 
 A, B, C, D, E = (f"ox/grass/{name}.png" for name in "abcde")
+
+AGAIN = MaskSettings(overwrite=True)
 
 
 @pytest.fixture
@@ -158,13 +161,13 @@ def test_a_drawing_does_not_pass_to_another_photo_of_the_same_path(folder, decis
     for name in (A, B):  # other photos; the mask of B is the same file
         Image.new("RGB", SIZE, (9, 9, 200)).save(photos / name)
     disc((60, 50, 90, 80)).save(tmp_path / "drawn" / A)
-    after = make_masks(read_benchmark(photos), str(tmp_path / "drawn"), folder, overwrite=True)
+    after = make_masks(read_benchmark(photos), str(tmp_path / "drawn"), folder, settings=AGAIN)
     rows = {row["path"]: row for row in after.table.to_dicts()}
     assert (rows[A]["mask"], rows[A]["origin"], rows[B]["reason"]) == (f"files/{A}.png", "folder", None)
     assert any("2 decisions of the review left out" in note for note in after.notes)
     for name, content in before.items():  # the first photos are back, and so is what was decided on them
         (photos / name).write_bytes(content)
-    back = make_masks(read_benchmark(photos), str(tmp_path / "drawn"), folder, overwrite=True)
+    back = make_masks(read_benchmark(photos), str(tmp_path / "drawn"), folder, settings=AGAIN)
     assert back.reasons() == {"missing": 1, "rejected": 1, "too large": 1}
     assert back.table["origin"][0] == "redrawn"
 

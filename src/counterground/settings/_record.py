@@ -288,5 +288,7 @@ def _usage_error(error: Any, where: str) -> UsageError:
     known = re.findall(r"'([^']*)'", problem["msg"]) if problem["type"] == "literal_error" else ()
     given = problem["input"]
     says = problem["msg"].replace("Input should be", f"{where} must be").replace("Input", where)
+    if where not in says:
+        says = f"{where}: {says[0].lower()}{says[1:]}"
     shown = repr(given) if isinstance(given, str | int | float | None) else type(given).__name__
     return UsageError(f"{says}, not {shown:.60}.{did_you_mean(str(given), known)}")

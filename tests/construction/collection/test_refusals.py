@@ -12,12 +12,12 @@ from counterground.errors import CounterGroundError, UsageError
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"quality": "reserch"}, "Unknown quality grade 'reserch'.*Did you mean 'research'"),
-        ({"licences": ("cc-by-nx",)}, "Unknown licence"),
-        ({"size": "huge"}, "Unknown size"),
+        ({"quality": "reserch"}, "quality must be .*, not 'reserch'. Did you mean 'research'"),
+        ({"licences": ("cc-by-nx",)}, "licences must be .*, not 'cc-by-nx'"),
+        ({"size": "huge"}, "size must be .*, not 'huge'"),
         ({"since": "05/31/2024"}, "is not a date for --since"),
-        ({"per_class": 0}, "per_class must be 1 or more"),
-        ({"jobs": 0}, "jobs must be 1 or more"),
+        ({"per_class": 0}, "per_class must be greater than or equal to 1, not 0"),
+        ({"jobs": 0}, "jobs must be greater than or equal to 1, not 0"),
     ],
 )
 def test_values_that_cannot_be_are_refused(given, said):

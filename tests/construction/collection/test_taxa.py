@@ -3,12 +3,12 @@
 import pytest
 
 from counterground.construction.collection import (
-    CollectOptions,
     UnclearClasses,
     WantedClass,
     collect,
 )
 from counterground.construction.pool import open_pool
+from counterground.construction.settings import CollectOptions
 from counterground.errors import CounterGroundError, UsageError
 
 

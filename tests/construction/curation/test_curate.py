@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from counterground.construction.curation import (
-    CurateSettings,
     _measures,  # to count the photos that are decoded
     curate,
 )
 from counterground.construction.pool import REVIEW_LABELS, SIGNAL_SCHEMA, open_pool
+from counterground.construction.settings import CurateSettings
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import DamagedCacheWarning
 

@@ -234,7 +234,7 @@ def read_addresses(source: Path, options: ImportOptions) -> AddressTable:
     """
     frame = read_table(source)
     checked_column(
-        frame.columns, options.url_column, str(source), "--url-column, or call a column of files 'path'"
+        frame.columns, options.url_column, str(source), "-X url-column, or call a column of files 'path'"
     )
     class_column = find_class_column(frame, options, source)
     background = options.background_column or "background"
@@ -252,7 +252,7 @@ def read_addresses(source: Path, options: ImportOptions) -> AddressTable:
     if not rows:
         raise CounterGroundError(
             f"{source}: no row can be fetched; {rejected[0].item}: {rejected[0].reason}. Files on this disk "
-            "need a column 'path', and no --url-column."
+            "need a column 'path', and no -X url-column."
         )
     classes = resolve_class_names((name for _, _, name, _ in rows), options)
     used = {options.url_column, class_column, background, "cluster", *_CANDIDATE}
@@ -415,7 +415,7 @@ def _columns(data: Any, options: ImportOptions) -> _Columns:
     features = data.features
     images = [name for name, kind in features.items() if isinstance(kind, Image)]
     labels = [name for name, kind in features.items() if isinstance(kind, ClassLabel)]
-    image = _pick(features, options.image_column, images, "image", "--image-column")
+    image = _pick(features, options.image_column, images, "image", "-X image-column")
     background = options.background_column or ("background" if "background" in features else None)
     if background is not None:
         _pick(features, background, [], "background", "--background-column")
