@@ -300,7 +300,7 @@ def test_a_worker_has_the_threads_of_the_driver_or_a_share_of_a_gpu_node():
 
 @pytest.mark.slow
 def test_a_worker_that_fits_on_no_node_is_refused(cluster, photos, tmp_path):
-    with pytest.raises(UsageError, match="Models run on cpu: leave out --gpus-per-worker"):
+    with pytest.raises(UsageError, match="Models run on cpu: leave out -X gpus-per-worker"):
         evaluate_models(
             read_benchmark(photos),
             "colour_model:brightness",
