@@ -376,7 +376,7 @@ def test_the_command_leaves_a_page_beside_table_7(tiny_clip, tmp_path, shared_ca
         "--model",
         f"open_clip:{tiny_clip}",
         "--strength",
-        "80",
+        "80%",
         "--no-control",
     ]
     command += [
