@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 import traceback
 
@@ -15,10 +14,13 @@ from PIL import Image
 
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
-from counterground.models import check_specs, load_model
+from counterground.inference import evaluate_models
+from counterground.models import Generative, check_specs, load_model
 
 # How long a call waits before the second try is not for users to set.
 from counterground.models.generative import _endpoint
+from counterground.photos import read_benchmark
+from counterground.settings import Settings
 
 KEY = "sk-Zq8-very-secret-key-4711"
 _TRICKS = sorted(set(TRICKS) - {"pixel bomb"})
@@ -167,29 +169,13 @@ def test_addresses_of_services_are_no_keys(address):
     check_specs([f"{address}#m"])
 
 
-def test_a_photo_is_named_without_the_folders_above_it(photos, tmp_path, monkeypatch):
-    from counterground.inference.generative import _generation  # with a model that no specification names
-    from counterground.models import Generative
-    from counterground.photos import photo_id
-
+def test_a_photo_is_named_without_the_folders_above_it(photos, tmp_path):
     class Broken(Generative):
-        spec, fingerprint, concurrency = "broken", "0" * 64, 1
-        protocols = frozenset({"free-form"})
-        device, dtype, description = "cpu", "fp32", {}
-
         def generate(self, image, question, *, max_new_tokens):
             raise ValueError("no")
 
-    file = next(photos.rglob("*.jpg"))
-    with pytest.raises(CounterGroundError, match=re.escape(f"about {file.name} failed: ValueError: no")):
-        _generation.generate_all(
-            Broken(),
-            {photo_id(file): file},
-            {photo_id(file): ["What?"]},
-            tmp_path / "answers.sqlite",
-            total=1,
-            show_progress=False,
-        )
+    with pytest.raises(CounterGroundError, match=r"about \d+\.jpg failed: ValueError: no"):
+        evaluate_models(read_benchmark(photos), Broken(), Settings(label_space="benchmark"), tmp_path / "run")
 
 
 def test_a_short_key_of_a_local_server_is_no_secret(serve_chat, monkeypatch):

@@ -357,8 +357,8 @@ def _in_order(job: EncodingJob) -> Features:
     assert len(stored) == len(job.blocks), "every block is either stored or encoded"
     place = {photo: place for place, photo in enumerate(photo for block in job.blocks for photo in block)}
     places = np.array([place[photo] for photo in job.photo_ids], dtype=np.int64)
-    readable = np.concatenate([status.readable for status in stored])
-    assert len(readable) == len(place), "every photo arrives exactly once"
+    converted = np.concatenate([status.converted for status in stored])
+    assert len(converted) == len(place), "every photo arrives exactly once"
     size = len(job.blocks[0])
     reasons = {
         number * size + row: why
@@ -366,8 +366,7 @@ def _in_order(job: EncodingJob) -> Features:
         for row, why in status.reasons.items()
     }
     return Features(
-        readable=readable[places],
-        converted=np.concatenate([status.converted for status in stored])[places],
+        converted=converted[places],
         reasons={row: reasons[at] for row, at in enumerate(places.tolist()) if at in reasons},
         dim=job.function.dim,
         block_size=size,

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError, error_summary
-from counterground.files import check_writable
+from counterground.files import cache_dir, check_writable
+from counterground.inference.encoding import PhotoSources, require_readable
+from counterground.inference.request import Request
 from counterground.inference.store import ReadStatus
 from counterground.models import own_arithmetic
 from counterground.photos import AnyPhoto, UnreadablePhoto, load_photo
@@ -23,6 +27,9 @@ from counterground.results import PositionsRecord
 
 if TYPE_CHECKING:
     from counterground.models import Generative
+
+Questions = Mapping[str, list[str]]
+"""The questions about each photo, by content."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,10 @@ class Answer:
     converted: bool
 
 
+Answers = dict[tuple[str, str], Answer]
+"""Answers by the content of the photo and the question."""
+
+
 class AnswerStore:
     """Answers of one model on disk, by the content of the photo and the question.
 
@@ -78,21 +89,20 @@ class AnswerStore:
         CounterGroundError: the file cannot be written or is damaged.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._lock = path, threading.Lock()
-        check_writable(path.parent)
+    def __init__(self, model: Generative) -> None:
+        key = f"{model.fingerprint}\n{model.device}\n{model.convert_rgb_first}\n{MAX_NEW_TOKENS}"
+        self._path = cache_dir() / "answers" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.sqlite"
+        check_writable(self._path.parent)
+        self._lock = threading.Lock()
+        self._connection = sqlite3.connect(
+            self._path, timeout=60, isolation_level=None, check_same_thread=False
+        )
         try:
-            self._connection = sqlite3.connect(
-                path, timeout=60, isolation_level=None, check_same_thread=False
-            )
-        except sqlite3.Error as error:
-            raise self._failed(error) from error
-        try:
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.execute(_SCHEMA)
-        except (sqlite3.Error, UnicodeDecodeError) as error:
-            self._connection.close()  # this releases the lock
-            raise self._failed(error) from error
+            self._run("PRAGMA synchronous = FULL")
+            self._run(_SCHEMA)
+        except CounterGroundError:
+            self.close()  # this releases the lock
+            raise
 
     def close(self) -> None:
         """Close the file."""
@@ -100,71 +110,64 @@ class AnswerStore:
 
     def get(self, photo_id: str, question: str) -> Answer | None:
         """Return a stored answer."""
-        with self._lock:
-            try:
-                row = self._connection.execute(
-                    "SELECT answer, converted FROM answers WHERE photo_id = ? AND question = ?",
-                    (photo_id, question),
-                ).fetchone()
-            except sqlite3.Error as error:
-                raise self._failed(error) from error
+        statement = "SELECT answer, converted FROM answers WHERE photo_id = ? AND question = ?"
+        row = self._run(statement, photo_id, question)
         return None if row is None else Answer(row[0], bool(row[1]))
 
     def put(self, photo_id: str, question: str, answer: Answer) -> Answer:
         """Store an answer and return the one that counts: the first."""
-        with self._lock:
-            try:
-                values = (photo_id, question, answer.text, int(answer.converted))
-                self._connection.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?)", values)
-            except sqlite3.Error as error:
-                raise self._failed(error) from error
+        values = (photo_id, question, answer.text, int(answer.converted))
+        self._run("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?)", *values)
         return self.get(photo_id, question) or answer
 
-    def _failed(self, error: Exception) -> CounterGroundError:
-        return CounterGroundError(
-            f"The answers in {self._path} cannot be read or written ({error}). Free some space, or move that "
-            "file away to generate them again."
-        )
+    def look_up(self, questions: Questions) -> tuple[Answers, dict[str, list[str]]]:
+        """Return the answers that are stored, and the questions about each photo without an answer."""
+        answers: Answers = {}
+        missing: dict[str, list[str]] = {}
+        for photo, about in questions.items():
+            for question in about:
+                if known := self.get(photo, question):
+                    answers[photo, question] = known
+                else:
+                    missing.setdefault(photo, []).append(question)
+        return answers, missing
+
+    def _run(self, statement: str, *values: Any) -> Any:
+        with self._lock:
+            try:
+                return self._connection.execute(statement, values).fetchone()
+            except (sqlite3.Error, UnicodeDecodeError) as error:
+                raise CounterGroundError(
+                    f"The answers in {self._path} cannot be read or written ({error}). Free some space, or "
+                    "move that file away to generate them again."
+                ) from error
 
 
-def count_missing(store: Path, questions: Mapping[str, Iterable[str]]) -> int:
-    """Return how many answers to these questions, by photo, are not stored yet."""
-    with closing(AnswerStore(store)) as answers:
-        return sum(len(missing) for missing in _look_up(answers, questions)[1].values())
+def count_calls(model: Generative, questions: Questions) -> tuple[int, int]:
+    """Return how many answers to these questions are still to be generated, and how many are stored."""
+    with closing(AnswerStore(model)) as kept:
+        answers, missing = kept.look_up(questions)
+    return sum(map(len, missing.values())), len(answers)
 
 
-def generate_all(
-    model: Generative,
-    sources: Mapping[str, AnyPhoto],
-    questions: Mapping[str, Iterable[str]],
-    store: Path,
-    *,
-    total: int,
-    show_progress: bool,
-) -> tuple[dict[tuple[str, str], Answer], dict[str, str]]:
+def generate_answers(request: Request, model: Generative, questions: Questions) -> tuple[Answers, ReadStatus]:
     """Generate the answers that are not stored yet, about as many photos at once as the model allows.
 
     After an interrupt or a failed call, calls in flight finish and their answers are stored.
 
-    Args:
-        model: the model to ask.
-        sources: what each photo is read from, by content.
-        questions: the questions about each photo, by content.
-        store: the file of answers.
-        total: how many photos the progress bar counts, copies included.
-        show_progress: show a progress bar.
-
     Returns:
-        the answers by content and question, and why photos could not be read, by content.
+        the answers by content and question, and which photos were read.
 
     Raises:
-        CounterGroundError: the model fails, or the answers cannot be stored.
+        CounterGroundError: the model fails, the answers cannot be stored, or no photo can be read.
     """
-    reasons: dict[str, str] = {}
-    with closing(AnswerStore(store)) as kept:
-        answers, missing = _look_up(kept, questions)
+    photos, settings = request.benchmark.photos, request.settings
+    sources, total = PhotoSources(request.benchmark, photos), photos.height
+    failed: dict[str, str] = {}
+    with closing(AnswerStore(model)) as kept:
+        answers, missing = kept.look_up(questions)
         pool = ThreadPoolExecutor(max(1, model.concurrency), thread_name_prefix="ask")
-        shown, done = show_progress and len(missing) > 0, total - len(missing)
+        shown, done = settings.show_progress and len(missing) > 0, total - len(missing)
         try:
             with progress_bar(model.display_name, total=total, done=done, shown=shown, keep=True) as bar:
                 asked = {
@@ -172,44 +175,34 @@ def generate_all(
                     for photo, about in missing.items()
                 }
                 for future in as_completed(asked):
-                    given = future.result()
-                    if isinstance(given, str):
-                        reasons[asked[future]] = given
-                    else:
-                        answers.update(given)
+                    try:
+                        answers.update(future.result())
+                    except UnreadablePhoto as error:
+                        failed[asked[future]] = error.reason
                     bar.advance()
         except BaseException:
             model.stop()
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-    return answers, reasons
+    contents = photos["photo_id"].to_list()
+    # The first answer about each photo says if it was converted to RGB.
+    first = [answers.get((photo, questions[photo][0])) for photo in contents]
+    reasons = {row: failed[photo] for row, photo in enumerate(contents) if photo in failed}
+    read = ReadStatus(np.array([answer is not None and answer.converted for answer in first]), reasons)
+    require_readable(read)
+    return answers, read
 
 
-def _look_up(
-    kept: AnswerStore, questions: Mapping[str, Iterable[str]]
-) -> tuple[dict[tuple[str, str], Answer], dict[str, list[str]]]:
-    """Return the answers that are stored, and the questions about each photo without an answer."""
-    answers: dict[tuple[str, str], Answer] = {}
-    missing: dict[str, list[str]] = {}
-    for photo, about in questions.items():
-        for question in about:
-            known = kept.get(photo, question)
-            if known is None:
-                missing.setdefault(photo, []).append(question)
-            else:
-                answers[photo, question] = known
-    return answers, missing
+def _ask(model: Generative, kept: AnswerStore, content: str, path: AnyPhoto, questions: list[str]) -> Answers:
+    """Return the answers about one photo.
 
-
-def _ask(
-    model: Generative, kept: AnswerStore, content: str, path: AnyPhoto, questions: list[str]
-) -> dict[tuple[str, str], Answer] | str:
-    """Return the answers about one photo, or why it cannot be read."""
-    try:
-        photo = load_photo(path, rgb=model.convert_rgb_first, expect_id=content)
-    except UnreadablePhoto as error:
-        return error.reason
+    Raises:
+        UnreadablePhoto: it cannot be read.
+        CounterGroundError: the model fails.
+    """
+    photo = load_photo(path, rgb=model.convert_rgb_first, expect_id=content)
+    called = path.name if isinstance(path, Path) else str(path)  # without the user's own folders above it
     answers = {}
     for question in questions:
         try:
@@ -219,14 +212,14 @@ def _ask(
         except UsageError:
             raise
         except CounterGroundError as error:
-            raise CounterGroundError(f"{error} It was asked about {_called(path)}.") from error
+            raise CounterGroundError(f"{error} It was asked about {called}.") from error
         except (Exception, SystemExit) as error:
             raise CounterGroundError(
-                f"{model.spec}: asking about {_called(path)} failed: {error_summary(error)}."
+                f"{model.spec}: asking about {called} failed: {error_summary(error)}."
             ) from error
         if not isinstance(text, str):
             raise CounterGroundError(
-                f"{model.spec} answered {type(text).__name__}, not text, about {_called(path)}."
+                f"{model.spec} answered {type(text).__name__}, not text, about {called}."
             )
         answers[content, question] = kept.put(content, question, Answer(_writable(text), photo.converted))
     return answers
@@ -236,24 +229,16 @@ def prompt_of(model: Generative, question: str, answer: str | None = None) -> st
     """Return the text that a model gets for a question and the answer to be scored, for ``run.json``.
 
     Raises:
-        CounterGroundError: the model's own code fails, or returns something else.
+        CounterGroundError: the model's own code fails.
     """
     try:
-        text = model.prompt(question, answer)
+        return _writable(model.prompt(question, answer))
     except CounterGroundError:
         raise
     except (Exception, SystemExit) as error:
         raise CounterGroundError(f"{model.spec}: prompt() failed: {error_summary(error)}.") from error
-    if not isinstance(text, str):
-        raise CounterGroundError(f"{model.spec}: prompt() returned {type(text).__name__}, not text.")
-    return _writable(text)
 
 
 def _writable(text: str) -> str:
     """Replace half a surrogate pair, as a server may send alone: it cannot be written to a file."""
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _called(photo: AnyPhoto) -> str:
-    """Return what an error calls a photo: without the folders above it, which are the user's own."""
-    return photo.name if isinstance(photo, Path) else str(photo)

@@ -20,7 +20,6 @@ from counterground.inference.request._candidates import (
     named_by_content,
     short_hash,
 )
-from counterground.inference.request._prompt_specs import PromptSpec
 from counterground.metrics import CLASSIFICATION, COMPETING, DESIGN, FITTED_HEAD
 from counterground.models import Generative, HeadSpec, Model, NamedModel, load_model
 from counterground.photos import Benchmark
@@ -161,29 +160,15 @@ class Request:
             COMPETING: self.candidates.space.name,
         }
 
-    def answer_labels(self, name: str, prompt: PromptSpec) -> dict[str, Any]:
-        """Return the same columns for a generative model and one prompt."""
-        written = self.labels(name)["names"]
+    def asked_labels(self, name: str, protocol: Protocol, prompts: str, *, scored: bool) -> dict[str, Any]:
+        """Return the same columns for a generative model; ``scored``: by losses, not by generated text."""
+        labels = self.labels(name)
         if self.settings.aliases and self.aliases:
-            written += f" + {Path(self.settings.aliases).name}@{self._aliases_hash()}"
-        return {
-            **self.labels(name),
-            "names": written,
-            "prompts": prompt.label,
-            "protocol": prompt.protocol,
-            "answer_score": None if prompt.answer is None else self.settings.loss,
-        }
-
-    def choice_labels(self, name: str, prompts: str, protocol: Protocol, *, scored: bool) -> dict[str, Any]:
-        """Return the same columns for multiple choice; ``scored``: by losses, not by generated text."""
-        space = self.candidates.space.name
-        return {
-            **self.labels(name),
-            "prompts": prompts,
-            "protocol": protocol,
-            "answer_score": self.settings.loss if scored else None,
-            COMPETING: space if self.benchmark.has_questions else f"{space}, {self._drawn_options()} options",
-        }
+            labels["names"] += f" + {Path(self.settings.aliases).name}@{self._aliases_hash()}"
+        if self.multiple_choice and not self.benchmark.has_questions:
+            labels[COMPETING] += f", {self._drawn_options()} options"
+        score = self.settings.loss if scored else None
+        return {**labels, "prompts": prompts, "protocol": protocol, "answer_score": score}
 
     def _drawn_options(self) -> int:
         """Return how many options a question gets that has none: fewer than chosen if fewer names compete."""

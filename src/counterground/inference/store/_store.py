@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +49,18 @@ _OBJECTS = 4_000
 class ReadStatus:
     """Which of ``n`` photos could be read.
 
-    ``readable`` and ``converted`` (to RGB) are ``[n]``; ``reasons`` says by row why a photo is unreadable.
+    ``converted`` (to RGB) is ``[n]``; ``reasons`` says by row why a photo is unreadable.
     """
 
-    readable: np.ndarray
     converted: np.ndarray
     reasons: dict[int, str]
+
+    @cached_property
+    def readable(self) -> np.ndarray:
+        """``[n]``: whether each could be read."""
+        readable = np.ones(len(self.converted), dtype=bool)
+        readable[list(self.reasons)] = False
+        return readable
 
 
 @dataclass(frozen=True)
@@ -68,8 +75,7 @@ class Block:
     def status(self) -> ReadStatus:
         """The same without the features; it keeps no file open."""
         reasons = {row: reason for row, reason in enumerate(self.reasons) if reason is not None}
-        readable = np.array([reason is None for reason in self.reasons], dtype=bool)
-        return ReadStatus(readable, self.converted.copy(), reasons)
+        return ReadStatus(self.converted.copy(), reasons)
 
 
 class _Recent:
@@ -336,7 +342,7 @@ class Features(ReadStatus):
     @property
     def status(self) -> ReadStatus:
         """Which photos could be read; it does not keep the model in memory."""
-        return ReadStatus(self.readable, self.converted, self.reasons)
+        return ReadStatus(self.converted, self.reasons)
 
     @property
     def matrix(self) -> np.ndarray:
