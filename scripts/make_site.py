@@ -45,7 +45,7 @@ class Site:
         self.folder, self._done = folder, set[str]()
         self._waiting = [
             *PAGES,
-            *(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")),
+            *(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
         ]
 
     def write(self) -> None:

@@ -6,7 +6,7 @@ python bench/experiments/doses.py DIR                 # with the two shipped mod
 python bench/experiments/doses.py DIR --figure docs/images/doses.png
 
 The dose is the percentage of training photos on the background planted on their caption's class. Nothing is
-planted in stamps-balanced: its dose is what chance gives, one in six. Docs: docs/doses.md.
+planted in stamps-balanced: its dose is what chance gives, one in six. Docs: docs/research/doses.md.
 """
 
 import argparse

@@ -4,7 +4,7 @@ python bench/experiments/regression_to_the_mean.py [REPLICATIONS]  # simulation,
 python bench/experiments/regression_to_the_mean.py --run RUN       # two models of a run: BASE, then METHOD
 
 The method has the base model's accuracy in every class and background, but redraws its answers on a share of
-the photos. Its true gain is 0 by construction. Docs: docs/regression-to-the-mean.md.
+the photos. Its true gain is 0 by construction. Docs: docs/research/worst-classes.md.
 """
 
 import argparse

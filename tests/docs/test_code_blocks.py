@@ -44,7 +44,7 @@ REASONS = {
 PAGES = [
     "README.md",
     "CONTRIBUTING.md",
-    *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+    *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
 ]
 _BLOCK = re.compile(r"(?:<!-- ([^\n]+) -->\n)?^( *)```(\w*)\n(.*?)^\2```", re.DOTALL | re.MULTILINE)
 _PROMPT = "$ "

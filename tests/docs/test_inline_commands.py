@@ -13,7 +13,7 @@ from counterground.cli import main
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     page.relative_to(ROOT).as_posix()
-    for pattern in ("README.md", "docs/*.md", "src/**/README.md")
+    for pattern in ("README.md", "docs/**/*.md", "src/**/README.md")
     for page in ROOT.glob(pattern)
 )
 ANYWHERE = {"--help", "--debug", "--offline"}
@@ -47,7 +47,7 @@ def test_commands_about_the_papers_numbers_run(capsys):
     """They need neither photos nor weights."""
     commands = [
         words
-        for words in inline("docs/reproduce-the-paper.md")
+        for words in inline("docs/research/reproduction.md")
         if (words[0] in ("models", "compare") or words[:2] == ["paper", "reproduce"])
         and not any(word.startswith("runs/") for word in words)
     ]

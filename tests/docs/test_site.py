@@ -34,7 +34,7 @@ def leaves(entry):
 def test_every_page_and_every_command_is_in_the_navigation():
     listed = leaves(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])
     assert len(listed) == len(set(listed))
-    written = {path.name for path in (ROOT / "docs").glob("*.md")}
+    written = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
     assert written == {page for page in listed if not page.startswith(GENERATED)}, (
         "add the page to nav in mkdocs.yml"
     )

@@ -2,7 +2,7 @@
 
 ``z = (z_inv, z_spu)`` with ``z_inv ~ N(mu_inv y, s_inv^2)`` and ``z_spu ~ N(mu_spu a, s_spu^2)``; ``y`` is
 uniform in {-1, 1} and ``Pr(a = y) = p_spu``. Image and text are ``x = D z + noise``, ``D`` with orthonormal
-columns and noise ``N(0, s_xi^2 / d I)``. Derivations are in ``docs/theory.md``.
+columns and noise ``N(0, s_xi^2 / d I)``. Derivations are in ``docs/research/theory.md``.
 """
 
 from __future__ import annotations
