@@ -88,7 +88,7 @@ def test_options_are_spelt_alike_in_all_commands():
 PARSED = {
     "counterground benchmarks get": "fetches Debian packages or an archive of some gigabytes",
     "counterground data collect": "asks iNaturalist; tests/construction/collection has a server like it",
-    "counterground data import hf:": "loads a data set from a hub",
+    "counterground data import 'hf:": "loads a data set from a hub",
     "counterground data import urls.csv": "downloads; tests/construction/imports has a server",
     "counterground data masks my-photos --from rembg": "fetches weights",
     "counterground data label": "serves a page until Ctrl-C; tests/construction/annotate opens it",

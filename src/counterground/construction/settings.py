@@ -136,33 +136,19 @@ class CollectOptions(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions(Record):
-    """Settings of ``data import``.
-
-    ``first_pause`` are the seconds before the first retry of an address, doubled before each further one.
-    """
+    """Settings of ``data import``."""
 
     command: ClassVar[str] = "data import"
-    usual: ClassVar[tuple[str, ...]] = ("class_name", "rename", "class_column", "background_column")
+    usual: ClassVar[tuple[str, ...]] = ("class_name", "rename")
 
     class_name: Annotated[
-        str | None, Help("Class of all photos, if the source has no classes.", metavar="CLASS")
+        str | None, Help("Class of all photos of a folder without class folders.", metavar="CLASS")
     ] = None
     rename: Annotated[Mapping[str, str], Help("Rename a class; repeatable.", metavar="OLD=NEW")] = field(
         default_factory=dict
     )
-    class_column: Annotated[
-        str | None, Help("Column with classes.  [default: class_name, or the only class label]")
-    ] = None
-    background_column: Annotated[
-        str | None, Help("Column with backgrounds.  [default: background, if there is one]")
-    ] = None
-    url_column: Annotated[str, Help("Column with URLs.")] = "url"
-    image_column: Annotated[
-        str | None, Help("Column with images in a data set.  [default: the only one]")
-    ] = None
     annotator: Annotated[str, Help("Annotator to record for the backgrounds.")] = "imported"
-    jobs: Annotated[int, Help("Parallel reads or downloads.", least=1, most=64)] = 4
-    first_pause: float = 2.0
+    jobs: Annotated[int, Help("Parallel reads.", least=1, most=64)] = 4
     show_progress: bool = False
 
 

@@ -138,7 +138,7 @@ def _megabytes(size: int) -> str:
         counterground data import photos -o my-pool
         counterground data import zebras --class zebra -o my-pool
         counterground data import urls.csv -o my-pool
-        counterground data import hf:my-data-set:train -o my-pool
+        counterground data import 'hf:my-data-set?split=train&label=animal' -o my-pool
     """,
 )
 @click.argument("source")
@@ -149,7 +149,8 @@ def import_(source: str, out: Path, settings: ImportOptions) -> None:
 
     SOURCE is a folder (<class>/*.jpg, <class>/<background>/*.jpg, the CounterAnimal layout), a benchmark, a
     .csv, .tsv, .jsonl or .parquet table with the columns path (or url) and class_name, or
-    hf:NAME[@CONFIG][:SPLIT].
+    hf:NAME?split=SPLIT. Columns with other names follow a question mark:
+    'photos.csv?image=file&label=species&background=scene'.
     """
     from counterground.construction.imports import import_photos
 
