@@ -50,7 +50,7 @@ def all_examples() -> list[str]:
 def test_help_loads_nothing_heavy():
     code = (
         "import sys, counterground, counterground.cli as c\n"
-        "heavy = 'torch transformers open_clip timm polars scipy starlette'.split()\n"
+        "heavy = 'torch transformers open_clip timm polars scipy jinja2'.split()\n"
         "try: c.main(['--help'])\n"
         "finally: print([m for m in heavy if m in sys.modules])"
     )

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from counterground.construction.pool import open_pool
-from counterground.construction.pool_page import write_pool_report
+from counterground.construction.pool_page import summarise_pool, write_pool_report
 from counterground.photos import photo_id
 
 
@@ -44,7 +44,7 @@ def test_every_reader_can_use_a_pools_page(chromium, complaints, tmp_path, schem
             pool.decide(path, annotator=name, task="background", labels=[label])
     context = chromium.new_context(color_scheme=scheme, bypass_csp=True)
     tab = context.new_page()
-    tab.goto(write_pool_report(pool, tmp_path / "pool.html", photos=pool).as_uri())
+    tab.goto(write_pool_report(summarise_pool(pool), tmp_path / "pool.html").as_uri())
     tab.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")
     assert complaints(tab) == []
     context.close()

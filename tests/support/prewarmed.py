@@ -7,7 +7,7 @@ gc.disable()  # what is imported stays
 for module in (
     "counterground.api",
     "counterground.cli",
-    "counterground.construction.annotate.masks",
+    "counterground.construction.annotate",
     "forked",
     "matplotlib.figure",
     "open_clip",

@@ -220,7 +220,7 @@ class ServerSettings(Record):
 class LabelSettings(ServerSettings):
     """Settings of ``data label``."""
 
-    usual: ClassVar[tuple[str, ...]] = ("annotators", "task", "port", "second", "order", "suggest")
+    usual: ClassVar[tuple[str, ...]] = ("annotators", "task", "port", "second", "order")
 
     task: Annotated[
         Literal["review", "background"],
@@ -231,13 +231,6 @@ class LabelSettings(ServerSettings):
         Literal["blind", "ranked"],
         Help("ranked: start with the photos that `curate` flagged, and show why, so reviews are not blind."),
     ] = "blind"
-    suggest: Annotated[
-        str | None,
-        Help(
-            "Highlight the background that this CLIP predicts; it biases annotators, so decisions record it.",
-            metavar="MODEL",
-        ),
-    ] = None
     labels: Annotated[
         Path | None, Help("Background labels, one per line, instead of the pool's.", metavar="FILE")
     ] = None
@@ -273,23 +266,3 @@ class ExportSettings(Record):
     version: Annotated[str, Help("Version of the collection.", metavar="X.Y.Z")] = "1.0.0"
     overwrite: Annotated[bool, Help("Replace another export already in --out.", recorded=False)] = False
     show_progress: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class PoolSettings(Record):
-    """Settings of ``data pool``."""
-
-    command: ClassVar[str] = "data pool"
-    usual: ClassVar[tuple[str, ...]] = ("discovery", "photos", "photo_budget")
-
-    discovery: Annotated[
-        Path | None,
-        Help(
-            "Benchmark written by discover; the file shows its referee's accuracy per class and background.",
-            metavar="DIR",
-        ),
-    ] = None
-    photos: Annotated[bool, Help("Include small copies of a few photos per class in the HTML file.")] = True
-    photo_budget: Annotated[
-        float, Help("Maximum megabytes that photos add to the HTML file.", metavar="MB", above=0)
-    ] = 15.0

@@ -1,7 +1,5 @@
 """Labelling as an annotator does it: keys, clicks, second thoughts."""
 
-import json
-
 import polars as pl
 
 
@@ -22,7 +20,6 @@ def test_a_key_decides_and_the_next_photo_comes(pool, serve, visit):
     ann.saved()
     assert [labels for _, labels in standing(pool)] == [["water"], ["ground"], ["sand"]]
     assert pool.decisions()["seconds"].min() >= 0
-    assert pool.decisions()["suggestion"].null_count() == 3
     assert len({path for path, _ in standing(pool)}) == 3
 
 
@@ -131,44 +128,3 @@ def test_blind_pages_show_nothing_that_others_or_models_found(pool, serve, visit
     ranked.press("k")
     ranked.saved()
     assert standing(pool, "review")[-1] == (worst, ["keep"])
-
-
-def test_suggestions_are_marked_and_recorded(pool, serve, visit, tiny_clip):
-    server = serve(pool, "--suggest", f"open_clip:{tiny_clip}")
-    ann = visit(server.links["ann"])
-    ann.see()
-    guess = ann.page.get_attribute(".choice.guess", "data-label")
-    assert "Suggestions bias annotators" in ann.page.inner_text(".panel")
-    ann.press("w")
-    ann.saved()
-    shown = json.loads(pool.decisions()["suggestion"][0])
-    assert shown == {"label": guess, "model": f"open_clip:{tiny_clip}"}
-
-
-def test_labels_and_guidance_are_edited(pool, serve, visit):
-    pool.decide(pool.photos()["path"][0], annotator="ann", task="background", labels=["water"])
-    ann = visit(serve(pool).links["ann"])
-    ann.page.goto(ann.page.url.replace("label/background", "labels"))
-    water = ann.page.locator(".line", has=ann.page.locator("input[value=water]"))
-    assert water.locator(".remove").is_disabled()
-    assert water.locator(".name").get_attribute("readonly") is not None
-    water.locator(".up").click()
-    ann.page.get_by_role("button", name="Remove earth").click()
-    ann.page.get_by_role("button", name="Add a label").click()
-    ann.page.keyboard.type("moss")
-    with ann.page.expect_navigation():
-        ann.page.get_by_role("button", name="Save the labels").click()
-    labels = pool.background_labels()
-    assert labels[:3] == ["water", "ground", "sand"]
-    assert labels[-1] == "moss"
-    assert ann.page.locator(".line kbd").last.inner_text().lower() == "m"
-    ann.page.locator("textarea").first.fill("Wet sand is water.")
-    ann.page.get_by_role("button", name="Save", exact=True).click()
-    ann.page.get_by_text("Saved.").wait_for()
-    assert pool.setting("guidance") == {"flamingo": "Wet sand is water."}
-    ann.page.goto(ann.page.url.replace("labels", "label/background"))
-    ann.see()
-    assert ann.page.inner_text("#guidance") == "Wet sand is water."
-    ann.press("m")
-    ann.saved()
-    assert standing(pool)[-1][1] == ["moss"]

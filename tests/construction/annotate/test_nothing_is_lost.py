@@ -1,14 +1,10 @@
 """Servers that are killed, answers that are lost, annotators side by side: every decision is there once."""
 
-import json
 import re
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
 import pytest
-from raw_client import RawClient
 
 DRIVER = Path(__file__).with_name("driver.js").read_text()
 
@@ -207,31 +203,6 @@ def test_what_others_decided_while_a_page_slept_is_put_aside(pool, serve, visit)
     ann.page.wait_for_selector("#end:not([hidden])")
     ann.saved()
     assert pool.verdicts("background")["annotators"].to_list() == [1] * 8
-
-
-@pytest.mark.parametrize(
-    ("asked", "setting", "others"),
-    [
-        ("labels", "background_labels", ["moss", "lichen"]),
-        ("guidance", "guidance", {"flamingo": "All of it."}),
-    ],
-)
-def test_what_another_process_changes_meanwhile_is_not_replaced(pool, serve, asked, setting, others):
-    server = serve(pool)
-    client = RawClient(server)
-    client.enter(server.links["ann"])
-    before = pool.background_labels()
-    body = {
-        "labels": {"before": before, "labels": [*before, "fog"], "meanings": {}},
-        "guidance": {"class_name": "flamingo", "before": "", "text": "Its legs."},
-    }[asked]
-    with ThreadPoolExecutor() as threads:
-        with pool.connect() as connection:
-            pool.set_setting(setting, others, within=connection)
-            answer = threads.submit(client.post, f"/api/{asked}", body)
-            time.sleep(0.5)  # the server has read what it can, and waits for its turn to write
-        assert "Somebody else has changed" in json.dumps(json.loads(answer.result().text))
-    assert pool.setting(setting) == others
 
 
 def test_an_undo_that_waits_is_of_what_was_decided_before_it(pool, serve, visit):

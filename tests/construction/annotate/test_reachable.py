@@ -1,18 +1,14 @@
 """Usable with a keyboard, a screen reader, a thumb, in light and in dark."""
 
 import pytest
-from PIL import Image
 
-PAGES = ("label/background", "label/review", "disagreements/background", "progress", "labels")
+PAGES = ("label/background", "label/review", "disagreements/background", "progress")
 
 
 @pytest.fixture
 def busy(pool):
     """A pool in which there is something to see on every page."""
     paths = pool.photos()["path"].to_list()
-    pool.set_setting("guidance", {"flamingo": "The ground below it, not the sky behind it."})
-    (pool.root / "guide" / "flamingo").mkdir(parents=True)
-    Image.new("RGB", (90, 60), "pink").save(pool.root / "guide" / "flamingo" / "one.png")
     for path, labels in zip(paths, (["water", "sand"], ["sand", "sand"]), strict=False):
         for name, label in zip(("ben", "cyd"), labels, strict=True):
             pool.decide(path, annotator=name, task="background", labels=[label], seconds=1.5)

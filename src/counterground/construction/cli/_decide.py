@@ -95,8 +95,8 @@ def _show_queue(report: CurateReport, top: int) -> None:
 def label(folder: Path, *, open_browser: bool, settings: LabelSettings) -> None:
     """Review photos of a pool and label their backgrounds in a browser, with one keypress per photo.
 
-    In a folder of masks (masks.json), accept, reject or redraw them; --task, --second, --order, --suggest and
-    -X labels are for pools.
+    In a folder of masks (masks.json), accept, reject or redraw them; --task, --second, --order and -X labels
+    are for pools.
 
     Each annotator gets a link for a browser on this machine. Decisions are on disk as soon as the page says
     so. Those that could not be sent wait in the browser.
@@ -107,7 +107,7 @@ def label(folder: Path, *, open_browser: bool, settings: LabelSettings) -> None:
     if is_masks_folder(folder):
         from counterground.construction.annotate import review_masks
 
-        of_pools = ("task", "second", "order", "suggest")
+        of_pools = ("task", "second", "order")
         refuse_given(*of_pools, because="is for a pool, and this is a folder of masks: leave it out")
         server = ServerSettings(annotators=settings.annotators, port=settings.port, open_browser=open_browser)
         reviewed = review_masks(folder, server, say=click.echo)

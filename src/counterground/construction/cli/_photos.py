@@ -10,10 +10,10 @@ import click
 
 from counterground.cli.help import Command
 from counterground.cli.options import out_option, settings_option
-from counterground.cli.show import print_notes, print_table, print_text
-from counterground.construction.settings import CollectOptions, ExportSettings, ImportOptions, PoolSettings
+from counterground.cli.show import print_notes, print_table
+from counterground.construction.settings import CollectOptions, ExportSettings, ImportOptions
 from counterground.errors import CounterGroundError
-from counterground.text import counted, one_line
+from counterground.text import counted, decimal, one_line
 
 if TYPE_CHECKING:
     from counterground.construction.collection import (
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         WantedClass,
     )
     from counterground.construction.imports import ImportReport
+    from counterground.construction.pool_page import PoolSummary
 
 
 @click.command(
@@ -179,40 +180,50 @@ def _show_imported(report: ImportReport, pool: Path) -> None:
     cls=Command,
     examples="""
         counterground data pool my-pool
-        counterground data pool my-pool --discovery pairs -o pool.html
+        counterground data pool my-pool -o pool.html
     """,
 )
 @click.argument("pool", type=click.Path(path_type=Path))
 @out_option("Also write one self-contained HTML file.", file=True, required=False)
-@settings_option(PoolSettings)
-def pool(pool: Path, out: Path | None, settings: PoolSettings) -> None:
+def pool(pool: Path, out: Path | None) -> None:
     """Show the photos of POOL, the decisions by annotator, and how much annotators agree."""
-    from counterground.construction.pool import is_pool, open_pool
-    from counterground.construction.pool_page import PoolView, summarise_pool, write_pool_report
-    from counterground.discovery import read_discovery
-    from counterground.errors import UsageError
+    from counterground.construction.pool import open_pool
+    from counterground.construction.pool_page import summarise_pool, write_pool_report
 
-    discovery = settings.discovery
-    found = read_discovery(discovery) if discovery else None
-    if discovery and found is None:
-        raise UsageError(f"{discovery} was not written by discover: discovery.json is missing.")
-    made_from = found.benchmark.root if found and found.benchmark else pool
-    if is_pool(made_from) and made_from.resolve() != pool.resolve():
-        raise UsageError(f"{discovery} was made from another pool, {made_from}: give a discovery of {pool}.")
-    cells, referee = (found.cells, found.referee) if found else (None, "")
     with open_pool(pool) as opened:
         summary = summarise_pool(opened)
-        print_text(PoolView(summary))
-        if out:
-            page = write_pool_report(
-                summary,
-                out,
-                photos=opened if settings.photos else None,
-                photo_budget=settings.photo_budget,
-                cells=cells,
-                referee=referee,
-            )
-            click.echo(f"Report: {page}")
+    _show_pool(summary)
+    if out:
+        click.echo(f"Report: {write_pool_report(summary, out)}")
+
+
+def _show_pool(summary: PoolSummary) -> None:
+    from counterground.construction.pool_page import agreement_words, whole_pool
+
+    click.echo(f"{one_line(summary.name)}: {summary.sentence()}")
+    counts = ("photos", "kept", "discarded", "disagreed", "undecided", "unlabelled")
+    rows = [
+        (row["class_name"], *(f"{row[name]:,}" for name in counts))
+        for row in [
+            *summary.classes.to_dicts(),
+            {"class_name": "all"} | {n: summary.total(n) for n in counts},
+        ]
+    ]
+    print_table(("class", *counts), rows, numeric=counts, title="Photos per class")
+    if made := summary.annotators.to_dicts():
+        numbers = ("decisions", "photos", "postponed", "undone")
+        rows = [
+            (row["annotator"], row["task"], *(f"{row[n]:,}" for n in numbers), decimal(row["seconds"], 1))
+            for row in made
+        ]
+        columns = ("annotator", "task", *numbers, "median s")
+        print_table(columns, rows, numeric=columns[2:], title="Decisions and pace per annotator")
+    if whole := whole_pool(summary.agreement):
+        figures = ("photos", "agree %", "kappa", "alpha", "95 %")
+        rows = [(row["task"], *agreement_words(row)) for row in whole]
+        print_table(("task", *figures), rows, numeric=figures, title="Agreement of annotators")
+    for sentence in summary.warnings:
+        click.echo(f"Warning: {sentence}")
 
 
 @click.command(

@@ -57,7 +57,7 @@ _TABLES = f"""
     CREATE TABLE decision (
       id INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL REFERENCES photo (path),
       annotator TEXT NOT NULL, task TEXT NOT NULL, labels TEXT NOT NULL,
-      adjudicates BOOLEAN NOT NULL, seconds FLOAT, suggestion TEXT,
+      adjudicates BOOLEAN NOT NULL, seconds FLOAT,
       at TEXT NOT NULL, token TEXT NOT NULL UNIQUE, undoes INTEGER UNIQUE REFERENCES decision (id)
     );
     CREATE INDEX decision_photo ON decision (task, path, annotator);

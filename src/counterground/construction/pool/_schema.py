@@ -131,7 +131,6 @@ DECISION_SCHEMA: dict[str, pl.DataType] = {
     "labels": pl.List(pl.String()),  # the first is the primary one; empty in an undo
     "adjudicates": pl.Boolean(),  # ends a disagreement between annotators
     "seconds": pl.Float64(),  # how long the photo was looked at
-    "suggestion": pl.String(),  # JSON of what a model suggested on screen; null: nothing was shown
     "at": pl.String(),  # ISO, UTC
     "token": pl.String(),  # the same token twice is the same decision
     "undoes": pl.Int64(),  # id of the decision that this event takes back

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import sqlite3
 import uuid
 from collections import Counter
@@ -190,7 +189,6 @@ class Pool:
         labels: Sequence[str],
         adjudicates: bool = False,
         seconds: float | None = None,
-        suggestion: str | None = None,
         token: str | None = None,
         within: sqlite3.Connection | None = None,
     ) -> int:
@@ -203,7 +201,6 @@ class Pool:
             labels: the primary one first; ``("later",)`` postpones the photo.
             adjudicates: whether this ends a disagreement; it then outranks what annotators decided.
             seconds: how long the photo was looked at.
-            suggestion: JSON of what a model suggested on screen.
             token: makes resending harmless: the second time writes nothing and returns the first id.
             within: a transaction of ``connect`` that this joins.
 
@@ -218,8 +215,8 @@ class Pool:
             _check(connection, annotator, task, labels)
             if connection.execute("SELECT 1 FROM photo WHERE path = ?", (path,)).fetchone() is None:
                 raise UsageError(f"The pool has no photo {path!r}.")
-            shown = {"seconds": seconds, "suggestion": suggestion}
-            return _write(connection, token, event | shown | {"labels": json.dumps(list(labels))})
+            made = {"seconds": seconds, "labels": json.dumps(list(labels))}
+            return _write(connection, token, event | made)
 
     def decide_all(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Record decisions in one transaction, all or none; the keys are the arguments of ``decide``.
@@ -331,13 +328,6 @@ class Pool:
             ways = spelling_of(known)
             if new := [label for name, label in spelling_of(labels).items() if name not in ways]:
                 self.set_setting("background_labels", [*known, *new], within=connection)
-
-    def key(self) -> str:
-        """Return a name that no other pool has, made on first use."""
-        with self.connect() as connection:
-            fresh = ("pool_key", json.dumps(secrets.token_hex(8)))
-            connection.execute("INSERT OR IGNORE INTO setting VALUES (?, ?)", fresh)
-            return str(read_setting(connection, "pool_key"))
 
     # Benchmark and snapshot
 

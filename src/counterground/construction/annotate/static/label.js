@@ -50,10 +50,9 @@ async function show(photo, saying = "") {
   $("end").hidden = true;
   $("main").dataset.over = "false";
   $("class").textContent = photo.class_name;
-  text("guidance", photo.guidance);
   text("before", photo.chosen ? `Before: ${photo.chosen.join(", ")}. Choose again, or press Enter to keep it.` : "");
   drawFlags(photo.flags ?? []);
-  drawGuide(photo);
+  releaseCompare();
   drawVotes(photo.votes ?? []);
   marked = [];
   drawChoices();
@@ -92,16 +91,6 @@ function releaseCompare() {
   for (const button of document.querySelectorAll(".compare")) button.setAttribute("aria-pressed", "false");
 }
 
-// Classes come one after the other, so the pictures mostly stay: only another class fetches others.
-function drawGuide({ class_name, guide = [] }) {
-  $("guide").hidden = !guide.length;
-  releaseCompare();
-  if ($("guide").dataset.class === class_name) return;
-  $("guide").dataset.class = class_name;
-  const named = guide.map((src, place) => compareButton(src, `picture ${place + 1} of ${class_name}`));
-  $("guide").replaceChildren(...named);
-}
-
 // Answers have keys that no label has, and no names: who gave them plays no part.
 function drawVotes(votes) {
   $("votes")?.replaceChildren(
@@ -120,8 +109,6 @@ function drawVotes(votes) {
   );
 }
 
-const isGuess = (button) => deck.current?.suggestion?.label === button.dataset.label;
-
 function drawChoices() {
   const photo = deck.current;
   const voted = new Set((photo?.votes ?? []).flat());
@@ -131,9 +118,6 @@ function drawChoices() {
     button.disabled = !photo;
     button.setAttribute("aria-pressed", String(place >= 0));
     button.dataset.place = place >= 0 && marked.length > 1 ? String(place + 1) : "";
-    const guess = isGuess(button);
-    button.classList.toggle("guess", guess);
-    button.setAttribute("aria-description", guess ? "suggested" : "");
     button.classList.toggle("was", Boolean(photo?.chosen?.includes(label)) || voted.has(label));
   }
   for (const id of ["later", "several"]) $(id).disabled = !photo;
@@ -174,8 +158,6 @@ function decide(labels) {
     path: photo.path,
     labels,
     seconds: clock.stop(),
-    // The labels may have changed since this page was opened: only what it showed was suggested.
-    suggestion: buttons.some(isGuess) ? photo.suggestion : null,
     adjudicates: adjudicating,
   };
   delete photo.chosen;
@@ -191,7 +173,7 @@ async function advance(saying = "") {
   const photo = await deck.next((failure) => {
     zoom.show(null);
     $("class").textContent = "…";
-    for (const id of ["guidance", "guide", "before", "flags"]) $(id).hidden = true;
+    for (const id of ["before", "flags"]) $(id).hidden = true;
     drawVotes([]);
     drawChoices();
     notice(failure.message);
@@ -205,7 +187,7 @@ async function end() {
   notice("");
   $("main").dataset.over = "true";
   $("class").textContent = adjudicating ? "Nothing left" : "All done";
-  for (const id of ["guidance", "guide", "before", "flags"]) $(id).hidden = true;
+  for (const id of ["before", "flags"]) $(id).hidden = true;
   drawVotes([]);
   drawChoices();
   await finish(adjudicating, task, counter, say, () => advance());
