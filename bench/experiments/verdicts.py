@@ -2,9 +2,10 @@
 
     python bench/experiments/verdicts.py OLD_CHECKOUT [--runs 500]
 
-Random runs (one to five models, guessing ones, few clusters, pairs chosen here, elsewhere or by nobody) are
-judged by both: the old page in a process that imports OLD_CHECKOUT. Counts claims that are stronger now
-and hedges that are missing; both must be 0.
+Random runs (photos, or composites with the background effect or BG-Gap; one to five models, some or all of
+them guessing; few clusters; pairs chosen here, elsewhere or by nobody) are judged by both: the old page in a
+process that imports OLD_CHECKOUT. Counts claims that are stronger now and hedges that are missing; both must
+be 0.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 HERE = Path(__file__).resolve().parents[2]
 STRENGTH = {"none": 0, "unclear": 1, "doubted": 2, "clear": 3}
@@ -37,33 +40,74 @@ HEDGES = {  # the start of an answer of the old verdict: codes, one of which mus
     "There is no interval": {"no_interval"},
     "Too few to be sure.": {"photos_needed", "no_plan"},
     "if these classes are a random": {"other_classes"},
+    "No significant part.": {"not_caused"},
+    "None.": {"not_caused"},
+    "Placebos beyond": {"placebo_large"},
+    "do not show how much models rely": {"no_effect"},
 }
 
 
 def sections(runs: int) -> Any:
     """Yield the section of each random run, in the package that this process imports."""
-    from made_runs import fresh_run
+    from made_runs import fresh_run, of_composites
 
     from counterground.comparison import full_comparison
+    from counterground.metrics import BACKGROUND_EFFECT, BG_GAP, Design
     from counterground.photos import Discovered
     from counterground.reporting.page._gallery import Gallery
     from counterground.reporting.page._section import make_section
 
     page = SimpleNamespace(gallery=Gallery(requested=False))
+    crossed = "cross" if find_spec("counterground.findings") else "swap"  # what the old package calls it
     for seed in range(runs):
         rng = np.random.default_rng(seed)
-        levels = {}
+        levels, guess = {}, rng.choice([0.15, 1], p=[0.95, 0.05])
         for place in range(rng.integers(1, 6)):
-            common = 0.0 if rng.random() < 0.15 else rng.uniform(0.3, 0.98)
+            common = 0.0 if rng.random() < guess else rng.uniform(0.3, 0.98)
             drop = rng.choice([0.0, 0.05, 0.3]) * rng.choice([1, 1, -1])
             levels[f"m{place}"] = (common, float(np.clip(common - drop, 0, 0.98)))
         classes = [f"class {k}" for k in range(rng.integers(2, 6))]
         run = fresh_run(levels, classes=classes, per_group=int(rng.choice([3, 10, 40])), path=f"run{seed}")
-        if (split := rng.choice(["", "none", "half", "swap"])) != "":
+        if (split := rng.choice(["", "none", "half", crossed])) != "":
             how = Discovered(str(rng.choice(list(levels))), str(split), 5.0, "stamps@0", "stamps")
             record = run.info.benchmark.model_copy(update=vars(how))
             run = replace(run, info=run.info.model_copy(update={"benchmark": record}))
-        yield make_section(1, [run], full_comparison([run]), lambda *_, **__: page)
+        if rng.random() < 0.2:
+            few = pl.format("c{}", pl.col("path").hash() % int(rng.integers(1, 7)))
+            run = scored(run, run.info, run.predictions.with_columns(cluster=few))
+        if composites := rng.random() < 0.4:
+            contrast = BACKGROUND_EFFECT if rng.random() < 0.6 else BG_GAP
+            run = composed(of_composites(run, run), contrast, Design)
+        about = full_comparison([run], published=not composites, contrast=contrast if composites else None)
+        yield make_section(1, [run], about, lambda *_, **__: page, swapped=[run] if composites else [])
+
+
+def composed(run: Any, contrast: Any, design: Any) -> Any:
+    """Return a run as if its photos were composites of two kinds, or both on the same objects."""
+    of = {"background_effect": ("same", "other"), "bg_gap": ("mixed_same", "mixed_rand")}[contrast.name]
+    kind = pl.when(pl.col("group") == "common").then(pl.lit(of[0])).otherwise(pl.lit(of[1]))
+    number = pl.col("path").str.extract(r"(\d+)\.jpg$")
+    rows = run.predictions.with_columns(
+        swap=kind,
+        foreground=pl.format("{}/{}", "class_index", number),
+        background_class=pl.col("class_name"),
+        background_cluster=pl.col("cluster"),
+        cluster=pl.format("{}-{}", "class_index", number),
+    )
+    shown = design(("class_name", "swap"), (contrast,), clusters=("cluster", "background_cluster"))
+    record = run.info.benchmark.model_copy(update={"design": shown.to_json()})
+    info = run.info.model_copy(update={"benchmark": record})
+    return scored(run, info, rows)
+
+
+def scored(run: Any, info: Any, rows: pl.DataFrame) -> Any:
+    """Return a run with other predictions; the old one keeps its scores beside them."""
+    from counterground.metrics import score_predictions
+
+    if not any(each.name == "scores" for each in fields(run)):
+        return replace(run, info=info, predictions=rows)
+    scores = score_predictions(rows, design=info.benchmark.scored)
+    return replace(run, info=info, predictions=rows, scores=scores)
 
 
 def told(runs: int) -> None:
@@ -75,7 +119,7 @@ def told(runs: int) -> None:
             kinds = {"Yes.": "clear", "The other": "clear", "Not est": "doubted", "Not certain": "doubted"}
             claim = next((kind for start, kind in kinds.items() if first.startswith(start)), "unclear")
             claim = claim if section.verdict.lead is not None else "none"
-            print(json.dumps({"claim": claim, "said": answers}))
+            print(json.dumps({"claim": claim, "said": [section.verdict.sentence, *answers]}))
         else:
             codes = [each.code for each in section.findings]
             kinds = dict.fromkeys(("loses", "loses_most", "reversed"), "clear")

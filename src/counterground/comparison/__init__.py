@@ -34,7 +34,7 @@ from counterground.comparison._robustness import (
     numbers_of_photos,
 )
 from counterground.comparison._run_points import identity_of, is_counteranimal, why_not_paper
-from counterground.comparison._tables import UNLIKELY
+from counterground.comparison._tables import UNLIKELY, tests_table
 
 __all__ = [
     "AGREEMENT_OF_DROPS_SCHEMA",
@@ -69,6 +69,7 @@ __all__ = [
     "reproduction_rows",
     "run_names",
     "runs_left_out",
+    "tests_table",
     "titles",
     "why_not_paper",
     "written_tables",

@@ -2,16 +2,19 @@
 
 from counterground.findings._catalogue import CATALOGUE, Severity
 from counterground.findings._finding import Finding
-from counterground.findings._rules import RULES, Facts, PairTest, judge
+from counterground.findings._rules import PLACEBO, RULES, Composites, Facts, Mitigation, PairTest, judge
 from counterground.findings._selection import Selection, selection_of
 from counterground.findings._words import DROP_WORDS, Words, breakable
 
 __all__ = [
     "CATALOGUE",
     "DROP_WORDS",
+    "PLACEBO",
     "RULES",
+    "Composites",
     "Facts",
     "Finding",
+    "Mitigation",
     "PairTest",
     "Selection",
     "Severity",

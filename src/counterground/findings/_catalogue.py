@@ -62,6 +62,13 @@ CATALOGUE: dict[str, tuple[Severity, str]] = {
             " the {noun} is inflated."
         ),
     ),
+    "exploratory": (
+        "warning",
+        (
+            "Nobody knows of how many contrasts this one was picked, so its {noun} is not corrected: test it"
+            " on new photos."
+        ),
+    ),
     # What else limits a figure.
     "near_chance": (
         "warning",
@@ -81,8 +88,8 @@ CATALOGUE: dict[str, tuple[Severity, str]] = {
     "corrected": (
         "note",
         (
-            "Interval and p ({p}) of {subject} are corrected for {models} models (Holm); the largest "
-            "{noun} of several is somewhat inflated."
+            "Interval and p ({p}) of {subject} are corrected for {tests} tests (Holm); the largest {noun} of "
+            "several is somewhat inflated."
         ),
     ),
     "confounded": (

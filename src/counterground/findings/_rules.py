@@ -11,11 +11,13 @@ from counterground.findings._finding import Finding, ordered
 from counterground.findings._selection import Selection
 from counterground.findings._words import DROP_WORDS, Words
 from counterground.metrics import SIGNIFICANT, Estimate
-from counterground.results import NO_GROUPS, ModelScores, corrected_drops, near_chance
+from counterground.results import NO_GROUPS, MethodRecord, MitigationRecord, ModelScores, near_chance
 from counterground.text import p_equals
 
 FEW_CLUSTERS = 10
 """With fewer, intervals are rough."""
+PLACEBO = 0.02
+"""Cost of editing alone (fraction) from which effects of backgrounds are uncertain."""
 _NO_SIDES = "no stratum has photos on both sides"
 
 
@@ -24,6 +26,37 @@ class PairTest(NamedTuple):
 
     p_corrected: float
     tests: int
+
+
+class Composites(NamedTuple):
+    """What composites show of a model: the effect of the background, and what editing alone costs.
+
+    ``effect`` is corrected together with all others of the page; ``chose_pairs`` says whether the pairs were
+    chosen on the photos of the objects.
+    """
+
+    model: str
+    effect: Estimate
+    cost: float = 0.0
+    chose_pairs: bool = False
+
+
+class Mitigation(NamedTuple):
+    """What methods did to a model.
+
+    ``chose_pairs`` says whether the pairs were chosen on the photos that judged it; ``other_photos`` whether
+    these are not those of the models.
+    """
+
+    record: MitigationRecord
+    chose_pairs: bool = False
+    other_photos: bool = False
+
+    @property
+    def mended(self) -> list[MethodRecord]:
+        """The methods that help without reversing the difference, and not mostly by loss."""
+        helping = [method for method in self.record.methods if method.helps]
+        return [method for method in helping if not (method.loses or method.reverses)]
 
 
 @dataclass(frozen=True)
@@ -37,8 +70,11 @@ class Facts:
         selection: who chose the pairs of backgrounds.
         tests: of the difference of two models' drops, by the two labels.
         of_composites: whether the photos are composites.
-        corrected: the largest difference again, with the interval of the level that it is tested at.
-        further: findings about the lead that need more than its scores: photos, composites, mitigations.
+        corrected: the differences of the judged models (``metrics.corrected_differences``), by label; they
+            have no corrected p-value if nobody knows of how many contrasts this one was picked.
+        composites: what composites show of these models.
+        mitigations: what methods did to them.
+        photos: whether there are enough photos.
         generative: models without a head that could be mitigated.
     """
 
@@ -48,8 +84,10 @@ class Facts:
     selection: Selection = field(default_factory=Selection)
     tests: Mapping[frozenset[str], PairTest] = field(default_factory=dict)
     of_composites: bool = False
-    corrected: Estimate | None = None
-    further: Sequence[Finding] = ()
+    corrected: Mapping[str, Estimate] = field(default_factory=dict)
+    composites: Sequence[Composites] = ()
+    mitigations: Sequence[Mitigation] = ()
+    photos: Finding | None = None
     generative: frozenset[str] = frozenset()
 
     @cached_property
@@ -76,37 +114,29 @@ class Facts:
             return None
         return max(self.judged, key=self.words.size, default=None)
 
-    @cached_property
-    def p_value(self) -> float | None:
-        """Of the lead's difference, corrected for the number of models that it is the largest of."""
-        lead = self.lead
-        return None if lead is None else corrected_drops(self.judged, self.words.contrast)[lead.label]
-
     @property
     def size(self) -> Estimate:
-        """The lead's difference, with the interval that agrees with its test."""
-        return self.corrected or self.words.difference(self.lead) if self.lead else Estimate()
+        """The lead's difference, with the interval that agrees with its corrected test."""
+        return self.corrected.get(self.lead.label, Estimate()) if self.lead else Estimate()
 
     @property
     def is_clear(self) -> bool:
         """Whether the lead's difference is above 0 and significant."""
-        return self._is_significant and (self.size.value or 0.0) > 0
+        return is_clear(self.size) and (self.size.value or 0.0) > 0
 
     @property
     def is_reversed(self) -> bool:
         """Whether it is below 0 and significant."""
-        return self._is_significant and (self.size.value or 0.0) < 0
-
-    @property
-    def _is_significant(self) -> bool:
-        found = self.size
-        off = found.low is not None and found.high is not None and not found.low <= 0 <= found.high
-        return off and self.p_value is not None and self.p_value < SIGNIFICANT
+        return is_clear(self.size) and (self.size.value or 0.0) < 0
 
     @property
     def doubts(self) -> list[Finding]:
-        """Why a clear difference of the lead is not established, because of how the pairs were chosen."""
-        if self.lead is None or not self.is_clear or not self.words.about_backgrounds:
+        """Why a clear difference of the lead is not established: how it, or the pairs, were chosen."""
+        if self.lead is None or not is_clear(self.size):
+            return []
+        if self.size.p_corrected is None:
+            return [Finding("exploratory", "", {"noun": self.words.noun})]
+        if not self.words.about_backgrounds or self.is_reversed:
             return []
         return self.selection.doubts(self.lead.label, self.words.noun)
 
@@ -123,6 +153,12 @@ class Facts:
         return smaller, tied, untested, max((test.tests for test in tests.values() if test), default=0)
 
 
+def is_clear(difference: Estimate) -> bool:
+    """Whether an interval excludes 0, and a corrected test, if there is one, agrees."""
+    low, high, p = difference.low, difference.high, difference.p_corrected
+    return low is not None and high is not None and not low <= 0 <= high and (p is None or p < SIGNIFICANT)
+
+
 Rule = Callable[[Facts], Iterator[Finding]]
 
 
@@ -137,14 +173,14 @@ def _claim(facts: Facts) -> Iterator[Finding]:
         best = max(facts.models, key=lambda model: model.get("plain_accuracy").value or 0.0)
         reason = NO_GROUPS if words.is_drop else _NO_SIDES
         yield Finding.of("no_sides", best.label, best.get("plain_accuracy"), noun=words.noun, reason=reason)
+    elif facts.doubts:
+        yield Finding.of("not_established", lead.label, size, noun=words.noun)
     elif facts.is_reversed:
         yield Finding.of(
             "reversed", lead.label, size, noun=words.noun, left=words.on_left, right=words.on_right
         )
     elif not facts.is_clear:
         yield Finding.of("not_clear", lead.label, size, noun=words.noun)
-    elif facts.doubts:
-        yield Finding.of("not_established", lead.label, size, noun=words.noun)
     else:
         code = "loses_most" if len(facts.judged) > 1 else "loses"
         number = {"models": len(facts.judged), "noun": words.noun} if len(facts.judged) > 1 else {}
@@ -152,7 +188,9 @@ def _claim(facts: Facts) -> Iterator[Finding]:
 
 
 def _selected(facts: Facts) -> Iterator[Finding]:
-    """Who chose the pairs, for contrasts that are about backgrounds."""
+    """Who chose the contrast or, if it is about backgrounds, the pairs."""
+    if any(doubt.code == "exploratory" for doubt in facts.doubts):
+        yield from facts.doubts
     if facts.words.about_backgrounds and any(map(facts.words.knows, facts.models)):
         yield from facts.doubts
         yield from facts.selection.findings(facts.words.noun)
@@ -178,12 +216,12 @@ def _interval(facts: Facts) -> Iterator[Finding]:
         return
     if own.clusters is not None and own.clusters < FEW_CLUSTERS:
         yield Finding("few_clusters", "", {"clusters": own.clusters})
-    if len(facts.judged) > 1:
-        numbers = {"p": p_equals(facts.p_value), "models": len(facts.judged), "noun": words.noun}
+    if (size.family or 1) > 1:
+        numbers = {"p": p_equals(size.p_corrected), "tests": size.family, "noun": words.noun}
         yield Finding("corrected", lead.label, numbers)
     if facts.is_clear and not words.is_effect:
         yield Finding("confounded", "", {"noun": words.noun})
-    if size.classes_low is not None or own.classes_low is not None:
+    if own.classes_low is not None:
         yield Finding("other_classes", lead.label, {"interval": own.classes_interval})
 
 
@@ -205,6 +243,52 @@ def _ranking(facts: Facts) -> Iterator[Finding]:
         yield Finding("tied", lead.label, {**numbers, "others": tied})
     if untested:
         yield Finding("untested", lead.label, {"others": untested})
+
+
+def _caused(facts: Facts) -> Iterator[Finding]:
+    """How much of the drop is the background, for the lead or else the model with the largest effect."""
+    measured = [each for each in facts.composites if each.effect.value is not None]
+    if facts.composites and not measured:
+        yield Finding("no_effect")
+    if not measured:
+        return
+    lead = facts.lead.label if facts.lead else None
+    # A run without the effect, such as one for the BG-Gap, says nothing against another that measures it.
+    of_lead = [each for each in measured if each.model == lead]
+    found = of_lead[0] if of_lead else max(measured, key=lambda each: each.effect.value or 0.0)
+    code = "caused" if is_clear(found.effect) and (found.effect.value or 0.0) > 0 else "not_caused"
+    numbers = {"p": p_equals(found.effect.p_corrected), "effects": len(measured)}
+    yield Finding.of(code, found.model, found.effect, **numbers)
+    if found.chose_pairs:
+        yield Finding("inflated_too", "", {"what": "the effect, too, where a label has few photographs"})
+    if abs(found.cost) > PLACEBO:
+        yield Finding("placebo_large", found.model, {"cost": found.cost})
+
+
+def _mended(facts: Facts) -> Iterator[Finding]:
+    """Which mitigations make the difference significantly smaller, at what cost."""
+    known = [each for each in facts.mitigations if each.record.contrast == str(facts.words.contrast)]
+    if not known:
+        return
+    lead = facts.lead.label if facts.lead else None
+    found = max(  # of several runs, the first that helps most
+        [each for each in known if each.record.model == lead] or known,
+        key=lambda each: 2 if each.mended else any(method.helps for method in each.record.methods),
+    )
+    record, mended = found.record, found.mended
+    about, drop = {"noun": record.noun}, record.unmitigated.drop
+    if drop.value is not None and drop.value <= 0:
+        yield Finding.of("nothing_to_mend", record.model, drop, **about)
+    elif not mended:
+        yield Finding("not_mended", record.model, about)
+    else:  # the gain on counter photos decides: a drop may shrink because common ones are lost
+        best = max(mended, key=lambda method: (method.gain.value or 0.0) - (method.cost.value or 0.0))
+        about |= {"method": best.name, "left": record.sides[0]}
+        yield Finding.of("mended", record.model, best.gain, cost=best.cost.value, **about)
+        if found.chose_pairs:
+            yield Finding("inflated_too", "", {"what": "a gain, merely because answers change"})
+        if found.other_photos:
+            yield Finding("mended_elsewhere", record.model, {"benchmark": record.benchmark})
 
 
 def _classes(facts: Facts) -> Iterator[Finding]:
@@ -230,18 +314,18 @@ def _step(facts: Facts) -> Iterator[Finding]:
     elif facts.is_reversed:
         yield Finding("do_check_sides")
     elif not facts.is_clear:
-        enough = any(each.code == "photos_enough" for each in facts.further)
+        enough = facts.photos is not None and facts.photos.code == "photos_enough"
         yield Finding("do_nothing" if enough else "do_add_photos")
     else:
-        codes = {each.code for each in facts.further}
+        causes, mends = {each.code for each in _caused(facts)}, {each.code for each in _mended(facts)}
         _, tied, untested, _ = facts.others
         if tied or untested:
             yield Finding("do_other_grounds", "", {"noun": words.noun})
         else:
             yield Finding("do_compare", "", {"noun": words.noun, "right": words.on_right})
-        if words.is_drop and not codes & {"caused", "not_caused"}:
+        if words.is_drop and not causes & {"caused", "not_caused"}:
             yield Finding("do_swap")
-        if words.about_backgrounds and lead.label not in facts.generative and not codes & _MENDED:
+        if words.about_backgrounds and lead.label not in facts.generative and not mends:
             yield Finding("do_mitigate", "", {"noun": words.noun})
 
 
@@ -250,14 +334,15 @@ def _is_guessing(facts: Facts) -> bool:
     return known or all(model.label in facts.guessing for model in facts.models)
 
 
-_MENDED = {"mended", "not_mended", "nothing_to_mend"}
 RULES: tuple[Rule, ...] = (
     _claim,
     _selected,
     _guessing,
     _interval,
     _ranking,
-    lambda facts: iter(facts.further),
+    _caused,
+    _mended,
+    lambda facts: iter([facts.photos] if facts.photos else []),
     _classes,
     _step,
 )

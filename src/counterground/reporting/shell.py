@@ -22,8 +22,6 @@ from counterground.text import bounds, count, counted, legible, p_equals, percen
 
 _PACKAGE = "counterground.reporting"
 _NO_SCRIPT = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-# What readers call the halves of a discovery's photos.
-_HALVES = {"chooses": "selection", "reports": "held-out", "first": "first", "second": "second", None: ""}
 # Inside a script element the parser looks only for these; JSON may write them as escapes.
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
@@ -105,11 +103,12 @@ def _environment(package: str = _PACKAGE) -> Environment:
         p_equals=p_equals,
         breakable=_breakable,
         unbroken=_unbroken,
-        sides=lambda sentence, words: words.marked(sentence),
+        sides=lambda sentence, words: words.marked(sentence) if words else sentence,
+        parts=_parts,
         name=breakable,
     )
     colours = {"light": FAMILY_COLOURS, "dark": FAMILY_COLOURS_DARK}
-    environment.globals.update(bounds=bounds, colours=colours, grounds=GROUNDS, halves=_HALVES)
+    environment.globals.update(bounds=bounds, colours=colours, grounds=GROUNDS)
     return environment
 
 
@@ -121,6 +120,17 @@ def _breakable(label: str) -> Markup:
 
 def _finalize(value: object) -> object:
     return value if hasattr(value, "__html__") else legible(value)
+
+
+def _parts(text: str, most: int = 40) -> list[str]:
+    """Break a text after sentences, so that no paragraph has more words than can be read at a glance."""
+    parts: list[str] = []
+    for sentence in re.split(r"(?<=[.!?]) (?=[^a-z])", text):
+        if parts and len(f"{parts[-1]} {sentence}".split()) <= most:
+            parts[-1] += f" {sentence}"
+        else:
+            parts.append(sentence)
+    return parts
 
 
 def _unbroken(sentence: str) -> str:

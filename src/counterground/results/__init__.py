@@ -41,7 +41,13 @@ from counterground.results._schema import (
     PositionsRecord,
     RunInfo,
 )
-from counterground.results._scores import has_unpaired_backgrounds, one_contrast, scores_of, strata_notes
+from counterground.results._scores import (
+    has_unpaired_backgrounds,
+    one_contrast,
+    picked_from,
+    scores_of,
+    strata_notes,
+)
 from counterground.results._scores_table import (
     EFFECTS,
     PICTURE,
@@ -134,6 +140,7 @@ __all__ = [
     "open_run",
     "open_runs",
     "own_referees",
+    "picked_from",
     "picture_column",
     "plain_text",
     "read_mitigation",

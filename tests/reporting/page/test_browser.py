@@ -39,6 +39,17 @@ def test_nothing_overflows(visit, report, cells_page, which, widths):
         assert wide == [], width
 
 
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+def test_what_was_found_and_what_to_do_next_are_on_the_first_screen(
+    visit, four_models, cells_page, tmp_path, width, height
+):
+    for page in (write_report([four_models], tmp_path / "page.html"), cells_page):
+        tab = visit(page, width=width)
+        assert tab.locator(".verdict .findings li").count() == 3
+        assert tab.locator(".verdict table.beside").is_visible()
+        assert tab.locator(".verdict .step").evaluate("e => e.getBoundingClientRect().bottom") <= height
+
+
 @pytest.mark.parametrize(("scheme", "dark"), [("light", False), ("dark", True)])
 def test_the_theme_follows_the_reader_and_so_does_the_chart(visit, report, tmp_path, scheme, dark):
     tab = visit(report, color_scheme=scheme)

@@ -6,11 +6,13 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
+from counterground import metrics
 from counterground.comparison import full_comparison
 from counterground.decision import plan_photos
-from counterground.metrics import score_predictions
+from counterground.metrics import Contrast, score_predictions
 from counterground.photos import Discovered
 from counterground.results import regroup
+from counterground.text import bounds, p_value, signed
 
 
 def models_of(run):
@@ -101,8 +103,22 @@ def test_the_largest_of_many_drops_is_corrected_for_their_number(make_run, found
     assert "corrected" not in told
     told = found(many)
     assert told["not_clear"].subject == "a"
-    assert told["corrected"].numbers["models"] == 12
+    assert told["corrected"].numbers["tests"] == 12
     assert told["not_clear"].numbers["low"] <= 0 < drop.low
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "family"),
+    [("background=snow", "background=sky", 10), ("group=common", "group=counter & background=sky", None)],
+)
+def test_a_contrast_picked_after_looking_is_corrected_for_what_it_could_have_been(
+    make_run, section_of, left, right, family
+):
+    run = make_run({"a": (0.9, 0.2)}, per_group=60)
+    compared = full_comparison([run], published=False, contrast=Contrast("picked", left, right, ()))
+    told = {each.code: each for each in section_of(run, comparison=compared).findings}
+    assert ({"exploratory", "not_established"} <= set(told)) == (family is None)
+    assert family is None or told["corrected"].numbers["tests"] == family
 
 
 def test_the_drop_over_other_classes_is_said_with_what_intervals_are_about(make_run, found):
@@ -126,7 +142,7 @@ def test_a_gain_of_one_of_many_models_is_corrected_for_their_number(make_run, fo
     (a,) = models_of(sure)
     assert a.get("drop").high < 0
     assert told["not_clear"].subject == "a"
-    assert told["corrected"].numbers["models"] == 8  # 4 are near chance
+    assert told["corrected"].numbers["tests"] == 8  # 4 are near chance
     assert len(told["near_chance"].numbers["models"]) == 4
 
 
@@ -150,9 +166,6 @@ def test_where_each_class_has_one_group_the_other_is_missing(make_run, section_o
     section = section_of(make_run({"a": (0.9, 0.3), "b": (0.8, 0.4)}, classes=["x", "y"], lacking=one_sided))
     assert section.lead is None
     assert section.claim.code == "no_sides"
-    (pair,) = section.comparisons.pairs
-    assert pair.drop.difference.value is None
-    assert pair.figures.n == section.photos == 40
 
 
 def test_classes_on_one_side_are_said(make_run, found):
@@ -165,7 +178,7 @@ def test_a_model_near_chance_is_not_said_to_drop_least(make_run, found):
     run = make_run({"a": (0.9, 0.5), "b": (0.9, 0.6), "guess": (0.0, 0.0)}, per_group=40)
     told = found(run)
     assert told["near_chance"].numbers["models"] == ("guess",)
-    assert told["corrected"].numbers["models"] == 2
+    assert told["corrected"].numbers["tests"] == 2
     assert "near_chance" not in found(make_run({"a": (0.9, 0.5)}))
 
 
@@ -208,20 +221,29 @@ def test_one_cluster_has_no_interval_and_a_few_have_a_rough_one(make_run, found)
     assert not set(named) & set(found(make_run({"m": (0.9, 0.5)}, per_group=60)))
 
 
+def pairs_of(section):
+    """The paired tests of a section: the cells of each quantity by pair."""
+    table, pairs = section.block("tests").table, {}
+    for place, (first, *cells) in enumerate(table.rows):
+        if place in table.headings:
+            rows = pairs.setdefault(first.value, {})
+        else:
+            rows[first.value] = [cell.value or cell.interval for cell in cells]
+    return pairs
+
+
 def test_of_many_models_the_page_shows_the_pairs_of_the_lead_corrected_for_all_pairs(make_run, section_of):
     run = make_run({f"m{k}": (0.8, 0.6 - 0.04 * k) for k in range(8)}, per_group=40)
-    found = section_of(run)
+    section = section_of(run)
     lead = max(models_of(run), key=lambda model: model.get("drop").value).label
-    assert {pair.against for pair in found.comparisons.shown} == {lead}
-    assert found.comparisons.corrected_for == f"{4 * 8 * 7 // 2} tests"
     tests = full_comparison([run]).tests.filter(metric="drop")
-    expected = {frozenset((row["model_a"], row["model_b"])): row for row in tests.iter_rows(named=True)}
-    for pair in found.comparisons.shown:
-        row = expected[frozenset((pair.model, lead))]
-        assert pair.drop.p_holm == row["p_holm"]
-        sign = 1 if row["model_a"] == pair.model else -1
-        assert pair.drop.difference.value == pytest.approx(sign * row["difference"])
-        assert pair.drop.difference.low <= pair.drop.difference.value <= pair.drop.difference.high
+    assert set(tests["family"]) == {4 * 8 * 7 // 2}
+    shown = pairs_of(section)
+    assert len(shown) == 7
+    for row in metrics.tests_against(tests, lead).iter_rows(named=True):
+        pair = f"{row['model_a']} minus {lead}"
+        bare = [signed(row["difference"]), bounds(row["corrected_low"], row["corrected_high"])]
+        assert shown[pair]["drop"] == [*bare, p_value(row["p_holm"])]
 
 
 def test_models_of_other_names_are_no_tests_that_p_is_corrected_for(make_run, section_of):
@@ -235,8 +257,6 @@ def test_models_of_other_names_are_no_tests_that_p_is_corrected_for(make_run, se
     assert told["larger"].numbers["others"] == ("e",)  # one of four others
     assert told["larger"].numbers["tests"] == 4
     assert set(told["untested"].numbers["others"]) == {"a", "b", "c"}
-    assert found.comparisons.corrected_for == "4 or 12 tests"
-    assert {pair.corrected_for for pair in found.comparisons.pairs if pair.model in "abc"} == {12}
     tables = {table.title: table for table in full_comparison([many, few]).tables}
     (note,) = next(table.notes for title, table in tables.items() if title.startswith("Paired differences"))
     assert note.endswith("Each benchmark and label space is corrected separately.")
@@ -262,6 +282,7 @@ def test_classifiers_are_tested_though_runs_with_other_names_repeat_one(make_run
         assert [row.model.label for row in found.rows] == ["a", "b"]
         codes = {each.code for each in found.findings}
         assert codes & {"larger", "tied", "untested"} == {"larger"}
-        (pair,) = found.comparisons.pairs
         (row,) = full_comparison(runs).tests.filter(metric="drop").rows(named=True)
-        assert (pair.model, pair.drop.difference.value) == (row["model_a"], row["difference"])
+        ((pair, rows),) = pairs_of(found).items()
+        assert pair.startswith(f"{row['model_a']} minus {row['model_b']}")
+        assert rows["drop"][0] == signed(row["difference"])

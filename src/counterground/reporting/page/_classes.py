@@ -2,122 +2,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-import numpy as np
 import polars as pl
 
 from counterground.findings import DROP_WORDS, Words
+from counterground.metrics import KEYS, Contrast
 from counterground.reporting.class_facts import ClassFacts
-from counterground.reporting.page._gallery import Gallery
-from counterground.results import ModelScores
+from counterground.reporting.page._chart import Mark
+from counterground.reporting.page._gallery import PER_CELL, UNKNOWN_LICENCE, Gallery, make_gallery
+from counterground.reporting.photo_sources import PhotoSource
+from counterground.reporting.sides import on_sides
+from counterground.results import ModelScores, Run, mean_drop
 from counterground.text import isolated
 
 _NAMES_KEPT = 3
 _PHOTO = ("path", "photo_id", "class_index", "group", "background")
 _OUTCOME = ("predicted_name", "correct", "confidence", "top2_gap", "true_rank")
-COLUMNS = (*_PHOTO, *_OUTCOME)
-"""Columns of the predictions that the page reads."""
-
-
-class ClassData(NamedTuple):
-    """A class for the script: ``data`` is JSON, ``choice`` its entry in the list of classes."""
-
-    class_index: int
-    choice: str
-    data: dict[str, Any]
-
-
-class ConfusionWords(NamedTuple):
-    """A confusion that is more frequent on the counter background: the class and a sentence."""
-
-    class_index: int
-    text: str
+_COLUMNS = (*_PHOTO, *_OUTCOME)
 
 
 @dataclass(frozen=True)
 class ClassPage:
     """All classes, what they share (models, names), and confusions more frequent on counter backgrounds.
 
+    ``classes`` and ``shared`` are JSON for the script; ``confusions`` are class indices and sentences.
     ``sided`` says whether any of the chosen photos is on a side, which decides what makes it informative.
     """
 
-    classes: list[ClassData]
+    classes: dict[int, dict[str, Any]]
     shared: dict[str, Any]
     lead: str | None
-    confusions: list[ConfusionWords]
+    confusions: list[tuple[int, str]]
     gallery: Gallery
-    chosen_per_cell: int
     sided: bool
 
 
+@dataclass(frozen=True)
+class _LabelledRows:
+    """The predictions of each model on the page, under its label, with one model in memory at a time.
+
+    ``group`` is the side of the contrast that a photo is on.
+    """
+
+    runs: Sequence[Run]
+    models: Sequence[Sequence[ModelScores]]
+    contrast: Contrast
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        for run, own in zip(self.runs, self.models, strict=True):
+            labels = {model.setting[: len(KEYS)]: model.label for model in own}
+            needed = tuple(dict.fromkeys((*_COLUMNS, *self.contrast.of_classes().columns)))
+            for key, rows in run.by_setting(needed) if own else ():
+                if key in labels:
+                    yield on_sides(rows, self.contrast).with_columns(model=pl.lit(labels[key]))
+
+
 def make_class_page(
-    predictions: Iterable[pl.DataFrame],
-    chosen: pl.DataFrame,
-    models: Sequence[tuple[ModelScores, str]],
-    order: Sequence[tuple[int, ClassFacts]],
+    runs: Sequence[Run],
+    by_run: Sequence[Sequence[ModelScores]],
+    models: Sequence[tuple[ModelScores, Mark]],
+    facts: Mapping[int, ClassFacts],
     *,
-    gallery: Gallery,
     lead: str | None,
-    per_cell: int,
+    sources: Mapping[str, PhotoSource],
+    budget: float | None,
     words: Words = DROP_WORDS,
 ) -> ClassPage:
-    """Gather what the page shows of every class.
+    """Gather what the page shows of every class, the largest mean difference first.
 
     Args:
-        predictions: predictions of each model, under its label; ``group`` is the side of a photo.
-        chosen: the most informative photos, as `informative_photos` returns them.
-        models: models in the page's order, with the CSS class of their mark.
-        order: classes in the order listed, with their facts.
-        gallery: the photos on the page.
+        runs: the runs of a section.
+        by_run: their labelled models.
+        models: all of these in the page's order, with their marks.
+        facts: names and backgrounds of the classes.
         lead: label of the model whose confusions come first.
-        per_cell: most photos chosen per class and group.
+        sources: files of photos by photo_id.
+        budget: megabytes that photos may take; None shows none.
         words: words for the contrast whose sides the groups are.
     """
+    predictions = _LabelledRows(runs, by_run, words.contrast)
+    chosen = informative_photos(predictions, PER_CELL)
+    shown = Gallery(requested=False) if budget is None else make_gallery(chosen, sources, budget)
+    gallery = replace(shown, of_composites=runs[0].info.intervention is not None)
+    labels = [model.label for model, _ in models]
+    drops = {index: mean_drop([model for model, _ in models], index, words.contrast) for index in facts}
+    order = sorted(facts, key=lambda i: (drops[i] is None, -(drops[i] or 0.0), facts[i].name))
+    lead = lead or next((model.label for model, _ in models if words.knows(model)), None)
     counted = confusions(predictions, names=1_000_000)
-    names = _Names()
-    predicted = _predicted(counted, [model.label for model, _ in models], names)
-    photos = _photos(predictions, chosen, [model.label for model, _ in models], gallery, names)
-    classes = [
-        ClassData(
-            index,
-            facts.name,
-            {
-                "name": isolated(facts.name),
-                "common": isolated(facts.common),
-                "counter": isolated(facts.counter),
-                "rows": [_figures(model, index, words) for model, _ in models],
-                "predicted": predicted.get(index, {}),
-                "photos": photos.get(index, []),
-            },
-        )
-        for index, facts in order
-    ]
+    names: dict[str | None, int] = {}
+    predicted = _predicted(counted, labels, names)
+    photos = _photos(predictions, chosen, labels, gallery, names)
+    classes = {
+        index: {
+            **{name: isolated(text) for name, text in facts[index]._asdict().items()},
+            "rows": [_figures(model, index, words) for model, _ in models],
+            "predicted": predicted.get(index, {}),
+            "photos": photos.get(index, []),
+        }
+        for index in order
+    }
     shared = {
-        "models": [{"label": model.label, "css": css} for model, css in models],
-        "lead": next((k for k, (model, _) in enumerate(models) if model.label == lead), 0),
-        "names": names.listed,
+        "models": [{"label": model.label, "css": mark.css} for model, mark in models],
+        "lead": labels.index(lead) if lead else 0,
+        "names": [None if name is None else isolated(name) for name in names],
         **({} if words.is_drop else {"titles": words.titles}),
     }
-    listed = _lead_confusions(counted, lead, dict(order)) if lead else []
+    listed = _lead_confusions(counted, lead, facts) if lead else []
     sided = bool((chosen["side"] != NO_GROUP).any())
-    return ClassPage(classes, shared, lead, listed, gallery, per_cell, sided)
-
-
-class _Names:
-    """Predicted names, each written once and referred to by its place."""
-
-    def __init__(self) -> None:
-        self.listed: list[str | None] = []
-        self._places: dict[str | None, int] = {}
-
-    def place(self, name: str | None) -> int:
-        if name not in self._places:
-            self._places[name] = len(self.listed)
-            self.listed.append(None if name is None else isolated(name))
-        return self._places[name]
+    return ClassPage(classes, shared, lead, listed, gallery, sided)
 
 
 def _figures(model: ModelScores, index: int, words: Words) -> list[float | int | None]:
@@ -128,14 +123,17 @@ def _figures(model: ModelScores, index: int, words: Words) -> list[float | int |
 
 
 def _predicted(
-    counted: pl.DataFrame, labels: Sequence[str], names: _Names
+    counted: pl.DataFrame, labels: Sequence[str], names: dict[str | None, int]
 ) -> dict[int, dict[str, list[Any]]]:
     """Return by class and side, for each model: photos, how many are right, most frequent wrong names."""
     places = {label: k for k, label in enumerate(labels)}
     found: dict[int, dict[str, list[Any]]] = {}
     for label, index, side, n, right, wrong in counted.iter_rows():
         cells = found.setdefault(index, {}).setdefault(side, [None] * len(labels))
-        listed = [[names.place(item["name"]), item["count"]] for item in (wrong or [])[:_NAMES_KEPT]]
+        listed = [
+            [names.setdefault(item["name"], len(names)), item["count"]]
+            for item in (wrong or [])[:_NAMES_KEPT]
+        ]
         cells[places[label]] = [n, right, listed]
     return found
 
@@ -145,7 +143,7 @@ def _photos(
     chosen: pl.DataFrame,
     labels: Sequence[str],
     gallery: Gallery,
-    names: _Names,
+    names: dict[str | None, int],
 ) -> dict[int, list[dict[str, Any]]]:
     pictures = gallery.thumbnails.pictures
     shown = chosen.filter(pl.col("photo_id").is_in(list(pictures)))
@@ -156,7 +154,13 @@ def _photos(
         needed = rows.select("path", "model", *_OUTCOME).join(paths, on="path", how="semi")
         for path, label, name, right, sure, gap, rank in needed.iter_rows():
             cells = outcomes.setdefault(path, [None] * len(labels))
-            cells[places[label]] = [names.place(name), int(right), _short(sure), _short(gap), rank]
+            cells[places[label]] = [
+                names.setdefault(name, len(names)),
+                int(right),
+                _short(sure),
+                _short(gap),
+                rank,
+            ]
     found: dict[int, list[dict[str, Any]]] = {}
     for path, identity, index, side, background, _ in shown.iter_rows():
         found.setdefault(index, []).append(
@@ -173,9 +177,9 @@ def _photos(
 
 
 def _credit(gallery: Gallery, identity: str) -> str:
-    credit = gallery.credits[identity]
+    _, source = gallery.credits[identity]
     # Without a name, there is only the entry in the list of photo credits.
-    return f"{credit.attribution}, {credit.licence}" if credit.attribution else ""
+    return f"{source.attribution}, {source.licence or UNKNOWN_LICENCE}" if source.attribution else ""
 
 
 def _short(value: float | None) -> float | None:
@@ -184,14 +188,14 @@ def _short(value: float | None) -> float | None:
 
 def _lead_confusions(
     counted: pl.DataFrame, lead: str, facts: Mapping[int, ClassFacts]
-) -> list[ConfusionWords]:
+) -> list[tuple[int, str]]:
     found = []
     for index, name, times, n, before, n_before in background_confusions(counted, lead).iter_rows():
         class_name, common, counter = map(isolated, facts[index])
         where = f"{class_name} on {counter}" if counter else f"{class_name} (counter photos)"
         there = f"on {common}" if common else "common photos"
         text = f"{where}: {times} of {n} predicted {isolated(name)} ({there}: {before} of {n_before})"
-        found.append(ConfusionWords(index, text))
+        found.append((index, text))
     return found
 
 
@@ -231,21 +235,14 @@ def _fitting(predictions: Iterable[pl.DataFrame]) -> pl.DataFrame:
 
     A photo fits if it is a counter photo that is wrong or a common photo that is right.
     """
-    tallies: list[tuple[pl.DataFrame, np.ndarray]] = []
+    fits = pl.col("correct") == pl.col("group").eq_missing("common")
+    sure = pl.when(fits).then(pl.col("confidence").cast(pl.Float64))
+    tallies = {"n": pl.lit(1), "fits": fits, "known": sure.is_not_null(), "sure": sure.fill_null(0.0)}
+    total = pl.DataFrame()
     for rows in predictions:
-        photos = rows.select(_PHOTO)
-        fits = rows["correct"].to_numpy() == (photos["group"].fill_null("") == "common").to_numpy()
-        sure = rows["confidence"].cast(pl.Float64).fill_null(np.nan).to_numpy()
-        known = fits & ~np.isnan(sure)
-        tally = np.stack([np.ones(len(fits)), fits, known, np.where(known, sure, 0.0)])
-        if tallies and tallies[-1][0].equals(photos):  # usually all models saw the same photos
-            tally += tallies.pop()[1]
-        tallies.append((photos, tally))
-    frames = [
-        photos.hstack(pl.DataFrame(tally.T, schema=["n", "fits", "known", "sure"]).get_columns())
-        for photos, tally in tallies
-    ]
-    return pl.concat(frames).group_by(_PHOTO).sum()
+        tally = rows.select(*_PHOTO, **{name: of.cast(pl.Float64) for name, of in tallies.items()})
+        total = pl.concat([total, tally] if total.height else [tally]).group_by(_PHOTO).sum()
+    return total
 
 
 def confusions(predictions: Iterable[pl.DataFrame], names: int = 3) -> pl.DataFrame:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import NamedTuple
 
 import polars as pl
 from PIL import Image
@@ -47,15 +46,6 @@ class Thumbnails:
     over_budget: list[str] = field(default_factory=list)
 
 
-class Credit(NamedTuple):
-    """The credit that a photo on the page must have."""
-
-    path: str
-    attribution: str
-    licence: str
-    source: str
-
-
 @dataclass(frozen=True)
 class Gallery:
     """Photos of one benchmark on the page.
@@ -64,14 +54,14 @@ class Gallery:
         requested: whether the page may hold photos.
         thumbnails: the pictures, and what was left out.
         licences: pairs of a licence and the number of photos shown under it, most frequent first.
-        credits: credits of the photos shown, by photo_id.
+        credits: paths and sources of the photos shown, by photo_id.
         of_composites: whether the photos are composites.
     """
 
     requested: bool
     thumbnails: Thumbnails = field(default_factory=Thumbnails)
     licences: list[tuple[str, int]] = field(default_factory=list)
-    credits: dict[str, Credit] = field(default_factory=dict)
+    credits: dict[str, tuple[str, PhotoSource]] = field(default_factory=dict)
     of_composites: bool = False
 
     @property
@@ -94,7 +84,8 @@ class Gallery:
         """Sentences on the photos that are not shown, and why."""
         found = self.thumbnails
         notes = [self.absent] if self.absent else []
-        for reason, paths in _by_reason(found.unreadable).items():
+        for reason in dict.fromkeys(reason for _, reason in found.unreadable):
+            paths = [path for path, why in found.unreadable if why == reason]
             notes.append(f"{count(len(paths))} left out ({reason}): {and_more(paths, 3)}.")
         if found.over_budget:
             more = count(len(found.over_budget))
@@ -113,23 +104,10 @@ def make_gallery(chosen: pl.DataFrame, sources: Mapping[str, PhotoSource], budge
     photos = list(chosen.select("path", "photo_id").unique(maintain_order=True).iter_rows())
     thumbnails = make_thumbnails(photos, sources, budget)
     credits_ = {
-        identity: _credit(path, sources[identity])
-        for path, identity in photos
-        if identity in thumbnails.pictures
+        identity: (path, sources[identity]) for path, identity in photos if identity in thumbnails.pictures
     }
-    licences = Counter(credit.licence for credit in credits_.values())
+    licences = Counter(source.licence or UNKNOWN_LICENCE for _, source in credits_.values())
     return Gallery(True, thumbnails, licences.most_common(), credits_)
-
-
-def _credit(path: str, source: PhotoSource) -> Credit:
-    return Credit(path, source.attribution or "", source.licence or UNKNOWN_LICENCE, source.source or "")
-
-
-def _by_reason(unreadable: list[tuple[str, str]]) -> dict[str, list[str]]:
-    reasons: dict[str, list[str]] = {}
-    for path, reason in unreadable:
-        reasons.setdefault(reason, []).append(path)
-    return reasons
 
 
 def make_thumbnails(

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
-
-import polars as pl
+from typing import TYPE_CHECKING, NamedTuple
 
 from counterground.comparison import Comparison, full_comparison
 from counterground.errors import UsageError
 from counterground.files import write_text
 from counterground.findings import Words
-from counterground.metrics import DROP, GROUPS, KEYS, Contrast, Design
+from counterground.metrics import DROP, Contrast, Design
 from counterground.photos import Benchmark
-from counterground.reporting.class_facts import ClassFacts
-from counterground.reporting.page._classes import COLUMNS, ClassPage, informative_photos, make_class_page
-from counterground.reporting.page._gallery import PER_CELL, Gallery, make_gallery
-from counterground.reporting.page._section import Row, Section, make_section, unique
+from counterground.reporting.page._classes import make_class_page
+from counterground.reporting.page._section import Section, make_section, unique
 from counterground.reporting.photo_sources import PhotoSource, built_in_benchmarks, photo_sources
 from counterground.reporting.shell import (
     as_data,
@@ -29,16 +24,12 @@ from counterground.reporting.shell import (
     page_script,
     render_page,
 )
-from counterground.reporting.sides import on_sides
 from counterground.reporting.style import FAMILY_NAMES
 from counterground.results import (
     MITIGATION_FILE,
     AnyRuns,
     BenchmarkRecord,
-    ModelScores,
     Run,
-    Table,
-    mean_drop,
     one_contrast,
     open_runs,
     read_mitigation,
@@ -46,41 +37,11 @@ from counterground.results import (
     select_models,
 )
 
+if TYPE_CHECKING:
+    from counterground.discovery import Discovery
+
 PHOTO_BUDGET = 15.0
 _SCRIPTS = tuple(f"report/scripts/{name}.js" for name in ("tables", "classes"))
-
-
-class DiscoverySummary(Protocol):
-    """What the report reads from a discovery; `counterground.construction.Discovery` is one.
-
-    ``cells`` has columns class_index, class_name, background, half (``chooses`` or ``reports``; for a swap
-    ``first`` or ``second``), n and accuracy, low, high (fractions); ``pairs`` has class_index, common,
-    counter and the half that chose; ``evidence`` compares the result with chance. ``choose`` is ``best`` or
-    ``shrunken``; ``benchmark`` is None if none was written.
-    """
-
-    @property
-    def benchmark(self) -> Benchmark | None: ...
-    @property
-    def referee(self) -> str: ...
-    @property
-    def choose(self) -> str: ...
-    @property
-    def sentence(self) -> str: ...
-    @property
-    def pairs(self) -> pl.DataFrame: ...
-    @property
-    def cells(self) -> pl.DataFrame: ...
-    @property
-    def evidence(self) -> Table: ...
-
-
-@dataclass(frozen=True)
-class _Photos:
-    """Where photos come from, and how many megabytes each section may use (None: show no photos)."""
-
-    sources: dict[str, PhotoSource]
-    budget: float | None
 
 
 class _Group(NamedTuple):
@@ -90,12 +51,17 @@ class _Group(NamedTuple):
     swapped: list[Run]
     mitigated: list[Run]
 
+    @property
+    def every(self) -> list[Run]:
+        """All of them."""
+        return [*self.runs, *self.swapped, *self.mitigated]
+
 
 def write_report(
     runs: AnyRuns,
     out: Path,
     *,
-    discovery: DiscoverySummary | None = None,
+    discovery: Discovery | None = None,
     benchmarks: Sequence[Benchmark] = (),
     photos: bool = True,
     photo_budget: float = PHOTO_BUDGET,
@@ -135,35 +101,34 @@ def write_report(
     if not opened:
         raise UsageError("There is nothing to report: give at least one run.")
     path = page_path(Path(out), "report.html")
-    _check_discovery(opened, discovery)
     together = _groups(opened)
+    of = [discovery is not None and _is_of(group, discovery) for group in together]
+    if discovery is not None and not any(of):
+        raise UsageError(
+            f"None of these runs was made on the pairs that {discovery.referee} chose: give the discovery of "
+            "the benchmark that was evaluated."
+        )
     compared = _compared([run for group in together for run in group.runs], contrast)
-    at_hand = _photos(opened, discovery, benchmarks) if photos else {}
-    available = _Photos(at_hand, photo_budget / len(together) if photos else None)
+    sources = _photos(opened, discovery, benchmarks) if photos else {}
+    budget = photo_budget / len(together) if photos else None
     sections = [
         make_section(
             number,
             group.runs,
             of_run,
-            partial(_class_page, available, words=Words(of_run.contrast)),
+            partial(make_class_page, sources=sources, budget=budget, words=Words(of_run.contrast)),
             swapped=group.swapped,
             mitigated=group.mitigated,
         )
         for number, group in enumerate(together, start=1)
         for of_run in [compared[group.runs[0].design.contrasts[0]]]
     ]
-    of = [
-        section.number
-        for group, section in zip(together, sections, strict=True)
-        if discovery is not None
-        and any(_is_of(run, discovery) for run in (*group.runs, *group.swapped, *group.mitigated))
-    ]
-    write_text(path, _render(sections, opened, list(compared.values()), discovery, of))
-    if warn is not None:
-        for group, section in zip(together, sections, strict=True):
-            gallery = section.class_page.gallery
-            if gallery.absent and not gallery.of_composites:  # which nobody could find
-                warn(f"{group.runs[0].info.benchmark.name}: {gallery.absent}")
+    discovered = [section for section, is_of in zip(sections, of, strict=True) if is_of]
+    write_text(path, _render(sections, opened, list(compared.values()), discovery, discovered))
+    for section in sections:
+        gallery = section.class_page.gallery
+        if warn is not None and gallery.absent and not gallery.of_composites:  # which nobody could find
+            warn(f"{section.name}: {gallery.absent}")
     return path
 
 
@@ -181,38 +146,24 @@ def _compared(runs: Sequence[Run], contrast: str | Contrast | None) -> dict[Cont
     }
 
 
-def _check_discovery(runs: Sequence[Run], discovery: DiscoverySummary | None) -> None:
-    """Refuse a discovery whose pairs are not those of any run: the page would describe another choice.
+def _is_of(group: _Group, discovery: Discovery) -> bool:
+    """Whether any run is on the benchmark of a discovery, or has each photo that both have in the same group.
 
-    Raises:
-        UsageError: no run was made on its benchmark, or on photos that are in the same groups there.
+    So is every run of a discovery that wrote no benchmark.
     """
-    benchmark = None if discovery is None else discovery.benchmark
-    if discovery is None or benchmark is None or any(_has_pairs_of(run, benchmark) for run in runs):
-        return
-    raise UsageError(
-        f"None of these runs was made on the pairs of this discovery ({benchmark.name}, chosen by "
-        f"{discovery.referee}): give the discovery of the benchmark that was evaluated."
+    benchmark, same = discovery.benchmark, ["photo_id", "group"]
+    if benchmark is None or any(run.info.source.version == benchmark.version for run in group.every):
+        return True
+    pairs = benchmark.photos.select(same)
+    shared = [run.photos.select(same).join(pairs, on="photo_id", how="semi") for run in group.every]
+    return any(
+        len(of_run) and of_run.drop_nulls("group").join(pairs, on=same, how="anti").is_empty()
+        for of_run in shared
     )
 
 
-def _is_of(run: Run, discovery: DiscoverySummary) -> bool:
-    """Whether a run is on the pairs of a discovery; on any, if it does not have its benchmark."""
-    return discovery.benchmark is None or _has_pairs_of(run, discovery.benchmark)
-
-
-def _has_pairs_of(run: Run, benchmark: Benchmark) -> bool:
-    """Whether a run is on a benchmark, or every photo that both have is in the same group in both."""
-    if run.info.source.version == benchmark.version:
-        return True
-    same = ["photo_id", "group"]
-    pairs = benchmark.photos.select(same)
-    shared = run.photos.select(same).filter(pl.col("photo_id").is_in(pairs["photo_id"].implode()))
-    return shared.height > 0 and shared.drop_nulls("group").join(pairs, on=same, how="anti").is_empty()
-
-
 def _photos(
-    runs: Sequence[Run], discovery: DiscoverySummary | None, benchmarks: Sequence[Benchmark]
+    runs: Sequence[Run], discovery: Discovery | None, benchmarks: Sequence[Benchmark]
 ) -> dict[str, PhotoSource]:
     discovered = [discovery.benchmark] if discovery is not None and discovery.benchmark is not None else []
     named = photo_sources([*benchmarks, *discovered])
@@ -228,7 +179,12 @@ def _groups(runs: Sequence[Run]) -> list[_Group]:
     unmitigated model, and composites make their own.
     """
     groups: list[_Group] = []
-    plain, swapped, mitigated = _kinds(runs)
+    swapped = [run for run in runs if run.info.intervention is not None]
+    rest = [run for run in runs if run.info.intervention is None]
+    plain, mitigated = (
+        [run for run in rest if (run.path / MITIGATION_FILE).is_file() == is_mitigated]
+        for is_mitigated in (False, True)
+    )
     for run in plain:
         _join(groups, run).runs.append(run)
     for run in mitigated:
@@ -246,15 +202,6 @@ def _groups(runs: Sequence[Run]) -> list[_Group]:
             home.runs.append(run)
         home.swapped.append(run)
     return groups
-
-
-def _kinds(runs: Sequence[Run]) -> tuple[list[Run], list[Run], list[Run]]:
-    """Return the runs on unchanged photos, those on composites, and those of mitigations."""
-    kinds: tuple[list[Run], list[Run], list[Run]] = ([], [], [])
-    for run in runs:
-        is_swapped, is_mitigated = run.info.intervention is not None, (run.path / MITIGATION_FILE).is_file()
-        kinds[1 if is_swapped else 2 if is_mitigated else 0].append(run)
-    return kinds
 
 
 def _join(groups: list[_Group], run: Run) -> _Group:
@@ -280,66 +227,12 @@ def _version(benchmark: BenchmarkRecord) -> tuple[str, str, Design]:
     return benchmark.name, benchmark.version, benchmark.scored
 
 
-def _class_page(
-    photos: _Photos,
-    runs: Sequence[Run],
-    by_run: Sequence[Sequence[ModelScores]],
-    rows: Sequence[Row],
-    facts: Mapping[int, ClassFacts],
-    *,
-    lead: str | None,
-    words: Words,
-) -> ClassPage:
-    predictions = _LabelledRows(runs, by_run, words.contrast)
-    chosen = informative_photos(predictions, PER_CELL)
-    gallery = replace(
-        Gallery(requested=False)
-        if photos.budget is None
-        else make_gallery(chosen, photos.sources, photos.budget),
-        of_composites=runs[0].info.intervention is not None,
-    )
-    models = [row.model for row in rows]
-    drops = {index: mean_drop(models, index, words.contrast) for index in facts}
-    order = sorted(facts, key=lambda i: (drops[i] is None, -(drops[i] or 0.0), facts[i].name))
-    lead = lead or next((model.label for model in models if words.knows(model)), None)
-    return make_class_page(
-        predictions,
-        chosen,
-        [(row.model, row.mark.css) for row in rows],
-        [(index, facts[index]) for index in order],
-        gallery=gallery,
-        lead=lead,
-        per_cell=PER_CELL,
-        words=words,
-    )
-
-
-@dataclass(frozen=True)
-class _LabelledRows:
-    """The predictions of each model on the page, under its label, with one model in memory at a time.
-
-    ``group`` is the side of the contrast that a photo is on.
-    """
-
-    runs: Sequence[Run]
-    models: Sequence[Sequence[ModelScores]]
-    contrast: Contrast
-
-    def __iter__(self) -> Iterator[pl.DataFrame]:
-        for run, own in zip(self.runs, self.models, strict=True):
-            labels = {tuple(getattr(model.setting, key) for key in KEYS): model.label for model in own}
-            needed = tuple(dict.fromkeys((*COLUMNS, *self.contrast.of_classes().columns)))
-            for key, rows in run.by_setting(needed) if own else ():
-                if key in labels:
-                    yield on_sides(rows, self.contrast).with_columns(model=pl.lit(labels[key]))
-
-
 def _render(
     sections: Sequence[Section],
     runs: Sequence[Run],
     comparisons: Sequence[Comparison],
-    discovery: DiscoverySummary | None,
-    of: Sequence[int],
+    discovery: Discovery | None,
+    discovered: Sequence[Section],
 ) -> str:
     names = unique(section.name for section in sections)
     scripts = [page_script(name) for name in _SCRIPTS]
@@ -351,50 +244,8 @@ def _render(
         as_data=as_data,
         sections=sections,
         runs=[run_facts(run) for run in runs],
-        discovery=_discovered(discovery),
-        discovered=[section for section in sections if section.number in of],
-        measured=_measured(sections),
+        discovery=discovery,
+        discovered=discovered,
         baseline=FAMILY_NAMES[comparisons[0].robustness.baseline],
         comparability=unique(warning for comparison in comparisons for warning in comparison.warnings),
     )
-
-
-def _measured(sections: Sequence[Section]) -> str:
-    """Say what the page is about; that models rely on the background is for composites to show."""
-    if all(section.words.is_effect for section in sections):
-        return "how much models rely on the background"
-    words = sections[0].words
-    if any(section.words != words for section in sections):
-        return "accuracy on two kinds of photos"
-    sides = "common and counter backgrounds" if words.is_drop else f"{words.left} and {words.right}"
-    return f"accuracy on {sides}"
-
-
-def _discovered(discovery: DiscoverySummary | None) -> dict[str, object] | None:
-    if discovery is None:
-        return None
-    swap = discovery.pairs["half"].is_in(["first", "second"]).any()
-    chooser = (
-        {"first": "second", "second": "first"} if swap else dict.fromkeys(("chooses", "reports"), "chooses")
-    )
-    groups = {
-        (row["class_index"], row["half"], row[group]): group
-        for row in discovery.pairs.iter_rows(named=True)
-        for group in GROUPS
-    }
-    kept = set(discovery.pairs["class_index"])
-    cells = [
-        {**row, "group": groups.get((row["class_index"], chooser[row["half"]], row["background"]))}
-        for row in discovery.cells.iter_rows(named=True)
-        if row["class_index"] in kept
-    ]
-    return {
-        "referee": discovery.referee,
-        "sentence": discovery.sentence,
-        "evidence": discovery.evidence,
-        "kept": len(kept),
-        "cells": cells,
-        "swap": swap,
-        "noise_aside": discovery.choose == "shrunken",
-        "written": discovery.benchmark is not None,
-    }

@@ -2,52 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import polars as pl
 
 from counterground.comparison import (
-    REFEREE,
     Comparison,
     chosen_on_its_photos,
     identity_of,
-    is_counteranimal,
-    measured_referees,
     run_names,
+    tests_table,
 )
 from counterground.decision import Question, look_ahead
-from counterground.findings import Facts, Finding, PairTest, Selection, Words, judge, selection_of
+from counterground.findings import (
+    Composites,
+    Facts,
+    Finding,
+    Mitigation,
+    PairTest,
+    Selection,
+    Words,
+    judge,
+    selection_of,
+)
 from counterground.metrics import (
-    ALPHA,
+    BACKGROUND_EFFECT,
+    BY_SIDE,
     CLASSIFICATION,
     DROP,
     KEYS,
+    Answers,
+    Contrast,
     Design,
     Estimate,
-    in_setting,
-    score_predictions,
+    ScoreKey,
+    corrected_differences,
+    tests_against,
 )
 from counterground.published import PaperSetting
-from counterground.reporting.class_facts import class_facts
-from counterground.reporting.page._causes import Causes, cause_findings, make_causes
-from counterground.reporting.page._class_drops import ClassDrops, draw_class_drops
+from counterground.reporting.class_facts import ClassFacts, class_facts
+from counterground.reporting.page._blocks import (
+    Block,
+    Effects,
+    class_block,
+    design_blocks,
+    mitigation_block,
+)
+from counterground.reporting.page._chart import MODELS_SHOWN, SIDES, Chart, Line, Mark, draw_chart, mark
 from counterground.reporting.page._classes import ClassPage
-from counterground.reporting.page._comparisons import Comparisons, tested_pairs
-from counterground.reporting.page._cures import Cures, cure_findings, make_cures
-from counterground.reporting.page._design import Breakdown, DesignPart, break_down, describe_design
-from counterground.reporting.page._forest import SIDES, Forest, Line, Mark, draw_forest, mark
 from counterground.reporting.sides import strata_left_out
 from counterground.reporting.style import FAMILY_NAMES
 from counterground.results import (
-    BenchmarkRecord,
     Measure,
     ModelScores,
     Run,
-    has_unpaired_backgrounds,
     measures,
     one_sided_note,
+    picked_from,
     read_mitigation,
     regroup,
     strata_notes,
@@ -58,65 +72,71 @@ _PHOTO = ("path", "class_index", "class_name", "group", "background")
 _STRATA_NAMED = 6
 ASKED = Question(0.05, 0.8)
 """The drop that photos must be enough to detect, 5 points as `discover` asks for, and with what power."""
-MODELS_FIRST = 6
-"""So many models have room in the first picture."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One model of the table: scores, marker, family, size and training data, and effective robustness."""
+    """A model of the table, and its run.
+
+    Attributes:
+        model: its scores, under the label of the page.
+        run: where they are from.
+        identity: family, parameters and training data.
+        point: its row of ``Comparison.models``; None without a drop.
+        mark: how it is drawn.
+    """
 
     model: ModelScores
-    mark: Mark
-    family: str
-    facts: str
-    residual: Estimate | None
+    run: Run
+    identity: dict[str, Any]
+    point: dict[str, Any] | None
+    mark: Mark = SIDES[0]
+
+    @cached_property
+    def answers(self) -> Answers:
+        """What the model answered."""
+        return self.run.answers[self.model.setting[: len(KEYS)]]
 
     @property
-    def family_name(self) -> str:
-        """The family in words."""
-        return FAMILY_NAMES.get(self.family, FAMILY_NAMES["other"])
+    def facts(self) -> str:
+        """The family, the number of parameters and the training data, as far as they are known."""
+        parameters, data = self.identity["parameters"], self.identity["pretrain_dataset"]
+        size = f"{parameters / 1e6:,.0f} million parameters" if parameters else None
+        family = FAMILY_NAMES.get(self.identity["family"], FAMILY_NAMES["other"])
+        return ", ".join(filter(None, [family, size, data]))
+
+    @property
+    def residual(self) -> Estimate | None:
+        """The effective robustness."""
+        if self.point is None or self.point["residual"] is None:
+            return None
+        return Estimate.of(self.point, "residual", bounds="residual_")
 
 
 @dataclass(frozen=True)
 class Section:
     """All runs on one version of one benchmark; rows with the largest drop come first.
 
-    ``words`` are those of the section's contrast, ``strata`` says what it averages over. ``design`` holds
-    the other contrasts, the cells and the attributes of the benchmark.
-
-    ``chosen_by`` is the model that chose which backgrounds are common and counter; None if people did.
-    ``backgrounds`` are the accuracies of the models on each background, highest first; None if photos are
-    in groups.
-    ``sides`` are the accuracies of each model on both sides of the contrast; None if none has both.
-    ``paper`` says which of the paper's tables the baseline line is from; None if not all models can be
-    compared with it.
+    ``words`` are those of the section's contrast, ``strata`` says what it averages over. ``lead`` is the
+    model that the claim is about. ``sides`` are the accuracies of each model on both sides of the contrast;
+    None if none has both. ``paper`` says which of the paper's tables the line is from; None if not all
+    models can be compared with it. ``blocks`` are the folded tables.
     """
 
     number: int
     name: str
-    version: str
-    photos: int
-    classes: int
     notes: list[str]
     warnings: list[str]
     words: Words
     strata: list[str]
     findings: list[Finding]
     lead: str | None
-    chosen_by: str | None
     measures: list[Measure]
-    backgrounds: Breakdown | None
     rows: list[Row]
-    settings: list[str]
-    sides: Forest | None
+    sides: Chart | None
     paper: PaperSetting | None
-    class_drops: ClassDrops | None
-    design: DesignPart
-    comparisons: Comparisons
     class_page: ClassPage
-    causes: list[Causes]
-    cures: list[Cures]
+    blocks: list[Block]
 
     @property
     def claim(self) -> Finding:
@@ -133,10 +153,9 @@ class Section:
         """What to do next, the first one first."""
         return [each for each in self.findings if each.severity == "step"]
 
-    @property
-    def drawn(self) -> list[tuple[ModelScores, Mark]]:
-        """The models with their markers."""
-        return [(row.model, row.mark) for row in self.rows]
+    def block(self, anchor: str) -> Block | None:
+        """Return a folded table by its anchor; None if the page has none."""
+        return next((block for block in self.blocks if block.anchor == anchor), None)
 
     @property
     def has_groups(self) -> bool:
@@ -147,29 +166,6 @@ class Section:
     def one_sided(self) -> str:
         """Why the drop is not common minus counter accuracy; empty if it is."""
         return one_sided_note([row.model for row in self.rows]).strip() if self.words.is_drop else ""
-
-    @property
-    def same_photos(self) -> bool:
-        """Whether all rows have the same numbers of photos and clusters, so that these need no columns."""
-        return len({(row.model.photos.n, row.model.photos.clusters) for row in self.rows}) == 1
-
-    @property
-    def has_residuals(self) -> bool:
-        """Whether any model has an effective robustness."""
-        return any(row.residual is not None for row in self.rows)
-
-
-@dataclass(frozen=True)
-class _Known:
-    """A model, the number of its run, its identity, and its row of ``Comparison.models``.
-
-    ``point`` is None without a drop.
-    """
-
-    model: ModelScores
-    run: int
-    identity: dict[str, Any]
-    point: dict[str, Any] | None
 
 
 def make_section(
@@ -192,112 +188,96 @@ def make_section(
         swapped: runs on composites that show what the background causes; they may be among ``runs``.
         mitigated: runs of `counterground mitigate`.
     """
-    benchmark = runs[0].info.benchmark
-    words = Words(comparison.contrast)
-    known = label_models(runs, comparison)
-    by_run = [[k.model for k in known if k.run == place] for place in range(len(runs))]
-    known.sort(key=lambda k: _largest_drop_first(k, words))
-    models = [k.model for k in known]
-    tests = comparison.every_test.filter(pl.col("benchmark_version") == benchmark.version)
-    results = [comparison.results_of(runs[k.run], k.model.setting._asdict()) for k in known]
-    of_composites = runs[0].info.intervention is not None
-    judged = Facts(
-        models,
-        words,
-        {k.model.label: runs[k.run].info.candidates.chance for k in known},
-        _selection(runs, known, words),
-        of_composites=of_composites,
-        generative=frozenset(k.model.label for k in known if k.model.setting.protocol != CLASSIFICATION),
-    )
-    lead = judged.lead.label if judged.lead else None
-    compared = tested_pairs(tests, models, results, lead, words)
-    rows = _rows(known)
+    benchmark, words = runs[0].info.benchmark, Words(comparison.contrast)
+    labelled = label_models(runs, comparison)
+    by_run = [[row.model for row in labelled if row.run is run] for run in runs]
+    labelled.sort(key=lambda row: _largest_drop_first(row, words))
+    rows = [replace(row, mark=mark(k, row.identity["family"])) for k, row in enumerate(labelled)]
     photos = pl.concat([run.photos.select(_PHOTO) for run in runs]).unique()
     facts = class_facts(photos, words)
-    total = photos["path"].n_unique()
-    marks = _marks_by_weights(runs, known, rows)
     notes = unique(note for run in runs for note in run.info.benchmark.notes)
     warnings = _warnings(runs)
-    page: ClassPage = class_page(runs, by_run, rows, facts, lead=lead)
-    causes = _causes(swapped, marks, len(rows), (*notes, *warnings))
-    cures = [_cures(run, marks, benchmark, warnings) for run in mitigated]
-    further = [*cause_findings(causes, lead), *cure_findings(cures, lead, words.contrast)]
-    if lead is not None:
-        k = next(k for k in known if k.model.label == lead)
-        level = _level(
-            [words.difference(m).p_value for m in judged.judged], words.difference(k.model).p_value
-        )
-        further.append(_photos_needed(runs[k.run], k.model, words, level, of_composites=of_composites))
-        corrected = _at_level(runs[k.run], k.model, words, level)
-        judged = replace(judged, corrected=corrected, tests=_tests(compared))
-    judged = replace(judged, further=further)
+    tests = comparison.every_test.filter(pl.col("benchmark_version") == benchmark.version)
+    marks = _marks_by_weights(rows)
+    effects = [Effects.of(run, _on_composites(run, marks, len(rows))) for run in swapped]
+    mitigations = [_mitigation(run, marks, benchmark.version) for run in mitigated]
+    judged = replace(
+        _judged(runs, rows, words),
+        tests=_pair_tests(tests, rows, comparison, words),
+        composites=_composites(effects),
+        mitigations=mitigations,
+    )
+    lead = judged.lead.label if judged.lead else None
+    drawn = [(row.model.label, row.mark) for row in rows]
+
+    def blocks() -> Iterator[Block]:
+        names = run_names(swapped) if len(swapped) > 1 else [""] * len(swapped)
+        for name, effect in zip(names, effects, strict=True):
+            cautions = [*effect.run.info.benchmark.notes, *_warnings([effect.run])]
+            yield from effect.blocks(name, [text for text in cautions if text not in {*notes, *warnings}])
+        for place, (run, each) in enumerate(zip(mitigated, mitigations, strict=True)):
+            cautions = unique([*each.record.sentences, *_warnings([run]), *each.record.notes])
+            said = [text for text in cautions if text not in warnings]
+            yield mitigation_block(each.record, said, anchor=f"cures{place or ''}-")
+        yield from design_blocks([(row.model, row.run) for row in rows], drawn, words)
+        lines = [_class_line(index, facts[index], rows, words) for index in facts]
+        if any(line.known for line in lines):
+            yield class_block(lines, drawn, words)
+        first = judged.lead if len(rows) > MODELS_SHOWN else None
+        if tests.height:
+            yield _tests_block(tests, words.contrast, first.setting.model if first else None)
+
     return Section(
         number=number,
         name=benchmark.name,
-        version=benchmark.version,
-        photos=total,
-        classes=photos["class_index"].n_unique(),
         notes=notes,
         warnings=warnings,
         words=words,
         strata=_strata(runs, words),
         findings=judge(judged),
         lead=lead,
-        chosen_by=_chosen_by(runs, known),
-        measures=_measures(models, words, runs[0].design),
-        backgrounds=break_down([(k.model, runs[k.run]) for k in known], ("background",))
-        if any(map(has_unpaired_backgrounds, runs))
-        else None,
+        measures=_measures([row.model for row in rows], words, runs[0].design),
         rows=rows,
-        settings=unique(map(_setting, runs)),
-        sides=_sides(models, words),
-        paper=comparison.setting if all(k.point["comparable"] for k in known if k.point) else None,
-        class_drops=draw_class_drops([(row.model, row.mark) for row in rows], facts, words),
-        design=describe_design(runs, [(k.model, runs[k.run]) for k in known], words),
-        comparisons=compared,
-        class_page=page,
-        causes=causes,
-        cures=cures,
+        sides=_sides(rows, words),
+        paper=comparison.setting if all(row.point["comparable"] for row in rows if row.point) else None,
+        class_page=class_page(runs, by_run, [(row.model, row.mark) for row in rows], facts, lead=lead),
+        blocks=list(blocks()),
     )
 
 
-def _level(p_values: Sequence[float | None], own: float | None) -> float:
-    """Return the level at which Holm tests one of several p-values, or stops before it."""
-    known = sorted(p for p in p_values if p is not None)
-    for place, p in enumerate(known):
-        level = ALPHA / (len(known) - place)
-        if p >= level or p == own:
-            return level
-    return ALPHA
+def _judged(runs: Sequence[Run], rows: Sequence[Row], words: Words) -> Facts:
+    """Return what scores and records say of the models."""
+    facts = Facts(
+        [row.model for row in rows],
+        words,
+        {row.model.label: row.run.info.candidates.chance for row in rows},
+        _selection(runs, rows, words),
+        of_composites=runs[0].info.intervention is not None,
+        generative=frozenset(row.model.label for row in rows if row.model.setting.protocol != CLASSIFICATION),
+    )
+    answers = {row.model.label: row.answers for row in rows}
+    judged = [model.label for model in facts.judged]
+    sides = [answers[label].sides(words.contrast) for label in judged]
+    corrected = corrected_differences(sides, picked_from(runs, words.contrast))
+    facts = replace(facts, corrected=dict(zip(judged, corrected, strict=True)))
+    return replace(facts, photos=_photos_needed(answers[facts.lead.label], facts)) if facts.lead else facts
 
 
-def _at_level(run: Run, model: ModelScores, words: Words, level: float) -> Estimate:
-    """Return a model's difference with an interval that agrees with its corrected test."""
-    own = words.difference(model)
-    if level == ALPHA or own.low is None:
-        return own
-    rows = run.rows.filter(in_setting(model.setting._asdict()))
-    design = replace(run.design, contrasts=(words.contrast,))
-    (found,) = regroup(score_predictions(rows, by_class=False, alpha=level, design=design))
-    return replace(words.difference(found), value=own.value, p_value=own.p_value)
-
-
-def _photos_needed(
-    run: Run, model: ModelScores, words: Words, level: float, *, of_composites: bool
-) -> Finding:
+def _photos_needed(answers: Answers, facts: Facts) -> Finding:
     """Say whether there are enough photos, as `counterground plan` does.
 
     The largest of several differences needs more photos: the number corrected for them decides.
     """
-    answers = run.answers[tuple(model.setting._asdict()[name] for name in KEYS)]
-    found = look_ahead(answers, ASKED, contrast=words.contrast, alpha=level)
+    model, words = facts.lead, facts.words
+    assert model is not None
+    found = look_ahead(answers, ASKED, contrast=words.contrast, alpha=1 - facts.size.confidence)
     if isinstance(found, str):
         return Finding("no_plan", model.label, {"reason": found.rstrip(".")})
     difference = words.difference(model)
     numbers = {
         "photos": difference.n,
         "clusters": difference.clusters or 0,
-        "rows": "composites" if of_composites else "photos",
+        "rows": "composites" if facts.of_composites else "photos",
         "noun": words.noun,
         "drop": ASKED.drop,
         "power": ASKED.power,
@@ -310,135 +290,142 @@ def _photos_needed(
     return Finding("photos_needed", "", {**numbers, "needed": needed})
 
 
-def _tests(compared: Comparisons) -> dict[frozenset[str], PairTest]:
-    return {
-        frozenset((pair.model, pair.against)): PairTest(pair.drop.p_holm, pair.corrected_for)
-        for pair in compared.pairs
-        if pair.drop is not None and pair.drop.p_holm is not None
-    }
+def _pair_tests(
+    tests: pl.DataFrame, rows: Sequence[Row], comparison: Comparison, words: Words
+) -> dict[frozenset[str], PairTest]:
+    """Return the tests of the contrast by the labels of both models."""
+    labels: dict[tuple[Any, ...], str] = {}
+    for row in rows:
+        for source, setting in comparison.results_of(row.run, row.model.setting._asdict()):
+            labels.setdefault((source, *(setting[name] for name in KEYS)), row.model.label)
+    pairs: dict[frozenset[str], PairTest] = {}
+    for test in tests.filter(pl.col("p_holm").is_not_null()).iter_rows(named=True):
+        if ScoreKey.of(test) == words.contrast.difference_key:
+            first, second = (
+                labels.get((test[f"source_{side}"], *(test[_column(name, side)] for name in KEYS)), side)
+                for side in "ab"
+            )
+            pairs.setdefault(frozenset((first, second)), PairTest(test["p_holm"], test["family"]))
+    return pairs
 
 
-def _marks_by_weights(
-    runs: Sequence[Run], known: Sequence[_Known], rows: Sequence[Row]
-) -> dict[str, tuple[str, Mark]]:
+def _column(name: str, side: str) -> str:
+    return f"{name}_{side}" if name == "model" or name in BY_SIDE else name
+
+
+def _tests_block(tests: pl.DataFrame, contrast: Contrast, lead: str | None) -> Block:
+    """Return the paired tests of all models, or those of ``lead`` if it was tested."""
+    of_lead = tests.clear() if lead is None else tests_against(tests, lead)
+    table = tests_table(of_lead if of_lead.height else tests, contrast, max(tests["family"].to_list()))
+    return Block("tests", replace(table, title="Models against each other"))
+
+
+def _class_line(index: int, facts: ClassFacts, rows: Sequence[Row], words: Words) -> Line:
+    estimates = [row.model.of(words.contrast, index).difference for row in rows]
+    where = facts.change if words.is_drop else ""
+    missing = all(each.value is None for each in estimates)
+    return Line(facts.name, estimates, "photos on one side only" if missing else where, class_index=index)
+
+
+def _marks_by_weights(rows: Sequence[Row]) -> dict[str, tuple[str, Mark]]:
     """Return label and mark of the section's models by fingerprint, unless several of them share it."""
-    found: dict[str, list[tuple[str, Mark]]] = {}
-    for k, row in zip(known, rows, strict=True):
-        found.setdefault(_fingerprint(runs[k.run], k.model.setting.model), []).append(
-            (k.model.label, row.mark)
-        )
-    return {weights: of[0] for weights, of in found.items() if len(of) == 1}
+    of_weights: dict[str, list[tuple[str, Mark]]] = {}
+    for row in rows:
+        weights = _fingerprint(row.run, row.model.setting.model)
+        of_weights.setdefault(weights, []).append((row.model.label, row.mark))
+    return {weights: of[0] for weights, of in of_weights.items() if len(of) == 1}
 
 
 def _fingerprint(run: Run, name: str) -> str:
     return next((record.fingerprint for record in run.info.models if record.name == name), name)
 
 
-def _causes(
-    swapped: Sequence[Run], marks: Mapping[str, tuple[str, Mark]], others: int, said: Collection[str]
-) -> list[Causes]:
-    """Return what runs on composites show, with models named and drawn as in the section's table."""
-    names = run_names(swapped) if len(swapped) > 1 else [None] * len(swapped)
-    found = []
-    for run, name in zip(swapped, names, strict=True):
-        records = {record.name: record for record in run.info.models}
-        models = []
-        for place, model in enumerate(regroup(run.estimates()), start=others):
-            own = model.setting.model
-            family = identity_of(own, records.get(own))["family"]
-            label, drawn = marks.get(_fingerprint(run, own), (model.label, mark(place, family)))
-            models.append((replace(model, label=label), drawn))
-        # In the order of the section's table; models that are not in it come last.
-        models.sort(key=lambda each: each[1].number)
-        cautions = [*run.info.benchmark.notes, *_warnings([run])]
-        found.append(
-            make_causes(
-                run,
-                models,
-                name=name,
-                chose_pairs=chosen_on_its_photos(run),
-                notes=[text for text in cautions if text not in said],
-            )
-        )
-    return found
+def _on_composites(
+    run: Run, marks: Mapping[str, tuple[str, Mark]], others: int
+) -> list[tuple[ModelScores, Mark]]:
+    """Return the models of a run on composites, named and drawn as in the section's table, others last."""
+    records = {record.name: record for record in run.info.models}
+    models = []
+    for place, model in enumerate(regroup(run.estimates()), start=others):
+        own = model.setting.model
+        family = identity_of(own, records.get(own))["family"]
+        label, drawn = marks.get(_fingerprint(run, own), (model.label, mark(place, family)))
+        models.append((replace(model, label=label), drawn))
+    return sorted(models, key=lambda each: each[1].number)
 
 
-def _cures(
-    run: Run, marks: Mapping[str, tuple[str, Mark]], benchmark: BenchmarkRecord, said: Collection[str]
-) -> Cures:
+def _composites(effects: Sequence[Effects]) -> list[Composites]:
+    """Return the effect of the background on each model, corrected for the number of models."""
+    shown = [(each, label, answers) for each in effects for label, answers in each.answers.items()]
+    corrected = corrected_differences(
+        [
+            answers.sides(BACKGROUND_EFFECT)
+            if each.get(label, "background_effect").value is not None
+            else None
+            for each, label, answers in shown
+        ]
+    )
+    return [
+        Composites(label, effect, each.cost(label), chosen_on_its_photos(each.run))
+        for (each, label, _), effect in zip(shown, corrected, strict=True)
+    ]
+
+
+def _mitigation(run: Run, marks: Mapping[str, tuple[str, Mark]], version: str) -> Mitigation:
     record = read_mitigation(run.path)
     label, _ = marks.get(_fingerprint(run, record.model), (record.model, None))
-    own = run.info.model_warnings.get(record.model, [])
-    repeated = {f"{each.model}: {text}" for each in record.methods for text in own}
-    return make_cures(
-        record,
-        label,
-        run.info.benchmark,
-        benchmark,
-        chose_pairs=chosen_on_its_photos(run),
-        warnings=[text for text in _warnings([run]) if text not in (*said, *repeated)],
-    )
+    named = record.model_copy(update={"model": label})
+    return Mitigation(named, chosen_on_its_photos(run), run.info.benchmark.version != version)
 
 
-def _largest_drop_first(known: _Known, words: Words) -> tuple[bool, float, float]:
+def _largest_drop_first(row: Row, words: Words) -> tuple[bool, float, float]:
     """Return a sort key; without a drop, highest balanced accuracy first."""
-    drop, accuracy = words.difference(known.model).value, known.model.get("accuracy").value
-    return known.point is None, -(drop or 0.0), -(accuracy or 0.0) if drop is None else 0.0
+    drop, accuracy = words.difference(row.model).value, row.model.get("accuracy").value
+    return row.point is None, -(drop or 0.0), -(accuracy or 0.0) if drop is None else 0.0
 
 
-def label_models(runs: Sequence[Run], comparison: Comparison) -> list[_Known]:
+def label_models(runs: Sequence[Run], comparison: Comparison) -> list[Row]:
     """Return the models of the runs, in order; what the comparison holds as one result is one model.
 
     The run's name is added to labels if two runs hold different results of the same model.
     """
     points = comparison.models.rows(named=True)
-    found: list[_Known] = []
+    found: list[Row] = []
     taken: set[int] = set()
-    for number, run in enumerate(runs):
+    for run in runs:
         records = {record.name: record for record in run.info.models}
         for model in regroup(run.estimates(comparison.contrast)):
             place = comparison.place_of(run, model.setting._asdict())
             if place not in taken:
                 name = model.setting.model
                 point = None if place is None else points[place]
-                found.append(_Known(model, number, identity_of(name, records.get(name)), point))
+                found.append(Row(model, run, identity_of(name, records.get(name)), point))
             if place is not None:
                 taken.add(place)
-    names = run_names(runs)
+    names = {id(run): name for run, name in zip(runs, run_names(runs), strict=True)}
     runs_of_model: dict[str, set[int]] = {}
-    for known in found:
-        runs_of_model.setdefault(known.model.setting.model, set()).add(known.run)
+    for row in found:
+        runs_of_model.setdefault(row.model.setting.model, set()).add(id(row.run))
     return [
-        known
-        if len(runs_of_model[known.model.setting.model]) == 1
-        else replace(known, model=replace(known.model, label=f"{known.model.label} ({names[known.run]})"))
-        for known in found
+        row
+        if len(runs_of_model[row.model.setting.model]) == 1
+        else replace(row, model=replace(row.model, label=f"{row.model.label} ({names[id(row.run)]})"))
+        for row in found
     ]
 
 
-def _selection(runs: Sequence[Run], known: Sequence[_Known], words: Words) -> Selection:
+def _selection(runs: Sequence[Run], rows: Sequence[Row], words: Words) -> Selection:
     """Return which models chose the pairs; only contrasts that are about backgrounds have pairs."""
     if not words.about_backgrounds:
         return Selection()
     of_runs = [selection_of(run) for run in runs]
+    by_run = dict(zip(map(id, runs), of_runs, strict=True))
     effects = {
-        k.model.label: of_runs[k.run].effects[k.model.setting.model]
-        for k in known
-        if k.model.setting.model in of_runs[k.run].effects
+        row.model.label: by_run[id(row.run)].effects[row.model.setting.model]
+        for row in rows
+        if row.model.setting.model in by_run[id(row.run)].effects
     }
-    here, recorded = (getattr(of_runs[0], name) for name in ("on_these_photos", "is_known"))
-    return Selection(effects, here or any(each.on_these_photos for each in of_runs), recorded)
-
-
-def _chosen_by(runs: Sequence[Run], known: Sequence[_Known]) -> str | None:
-    # The paper's benchmark comes as folders: no file says who chose.
-    if is_counteranimal(runs[0]):
-        return REFEREE
-    discovery = runs[0].info.benchmark.discovery
-    alone = discovery is not None and not (discovery.committee or discovery.earlier_referees)
-    names = {each.model for run in runs for each in measured_referees(run, str(run.path))} if alone else set()
-    labels = {k.model.label for k in known if k.model.setting.model in names}
-    return labels.pop() if len(labels) == 1 else runs[0].info.benchmark.referee
+    return Selection(effects, any(each.on_these_photos for each in of_runs), of_runs[0].is_known)
 
 
 def unique(texts: Iterable[str]) -> list[str]:
@@ -472,48 +459,14 @@ def _measures(models: Sequence[ModelScores], words: Words, design: Design) -> li
     return [*own, *(each for each in found if each.key.level is None and each.key != DROP.difference_key)]
 
 
-def _rows(known: Sequence[_Known]) -> list[Row]:
-    return [
-        Row(
-            k.model,
-            mark(place, k.identity["family"]),
-            k.identity["family"],
-            _facts(k.identity),
-            _residual(k.point),
-        )
-        for place, k in enumerate(known)
-    ]
-
-
-def _facts(identity: dict[str, Any]) -> str:
-    parameters, data = identity["parameters"], identity["pretrain_dataset"]
-    return ", ".join(
-        [*([f"{parameters / 1e6:,.0f} million parameters"] if parameters else []), *filter(None, [data])]
-    )
-
-
-def _residual(point: dict[str, Any] | None) -> Estimate | None:
-    if point is None or point["residual"] is None:
-        return None
-    return Estimate(point["residual"], point["residual_low"], point["residual_high"])
-
-
-def _sides(models: Sequence[ModelScores], words: Words) -> Forest | None:
-    known = [model for model in models if words.knows(model)][:MODELS_FIRST]
+def _sides(rows: Sequence[Row], words: Words) -> Chart | None:
+    shown = [row.model for row in rows if words.knows(row.model)][:MODELS_SHOWN]
     lines = [
-        Line(model.label, [figures.left, figures.right])
-        for model, figures in ((model, model.of(words.contrast)) for model in known)
+        Line(model.label, [sides.left, sides.right])
+        for model, sides in ((model, model.of(words.contrast)) for model in shown)
     ]
-    return draw_forest(lines, list(zip((words.left, words.right), SIDES, strict=True)), unit="%")
+    return draw_chart(lines, list(zip((words.left, words.right), SIDES, strict=True)), unit="%", joined=True)
 
 
 def _warnings(runs: Sequence[Run]) -> list[str]:
     return unique(text for run in runs for text in run.info.all_warnings)
-
-
-def _setting(run: Run) -> str:
-    """Return the settings of a run in words."""
-    info, space = run.info, run.info.candidates
-    return f"{space.size} names ({space.name})" + "".join(
-        f", {name} {getattr(info, name)}" for name in info.read_texts
-    )

@@ -1,4 +1,4 @@
-"""A forest plot as rows of a table: a lane and a marker for each model, positions in percent of the width."""
+"""A picture of estimates as rows of a table: a marker for each model, positions in percent of the width."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from counterground.text import percent
 
 LANE = 13
 MODELS_SHOWN = 6
+"""So many models have room in a picture; of more, the table of pairs has those of the lead."""
 # Outlines centred on (0, 0) with about equal areas; the first is a circle. They repeat after eight models,
 # which are then distinguished by the names beside the marks and by hovering.
 _SHAPES = (
@@ -97,63 +98,89 @@ class Dot(NamedTuple):
     title: str
 
 
-def draw_dot(
-    estimate: Estimate, lane: int, scale: Scale, mark: Mark, title: str, *, unit: str = "points"
-) -> Dot | None:
-    """Return the dot of an estimate in a lane (from 0), titled with its figures; None without a value."""
-    if estimate.value is None:
-        return None
-    known = estimate.low is not None and estimate.high is not None
-    span = (scale.at(estimate.low or 0.0), scale.at(estimate.high or 0.0)) if known else None
-    full = f"{title} {estimate.text} {unit} {estimate.interval}".rstrip()
-    return Dot(scale.at(estimate.value), span, 5 + LANE * (lane + 0.5), mark, full)
+class Line(NamedTuple):
+    """A row of a chart and of its table: an estimate for each model, or for each quantity.
 
-
-class ForestRow(NamedTuple):
-    """A row: its title, its dots, and the same in words."""
+    ``meaning`` explains the row, ``tags`` mark single estimates, ``n`` is how many photos are behind all;
+    ``class_index`` is set if the row is a class, whose photos the page can show.
+    """
 
     title: str
+    estimates: Sequence[Estimate]
+    meaning: str = ""
+    tags: Sequence[str] = ()
+    n: int | None = None
+    class_index: int | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether any of its estimates has a value."""
+        return any(each.value is not None for each in self.estimates)
+
+    @property
+    def mean(self) -> float:
+        """The mean of what is known, for sorting; without any, less than all."""
+        values = [each.value for each in self.estimates if each.value is not None]
+        return sum(values) / len(values) if values else -math.inf
+
+
+class ChartRow(NamedTuple):
+    """A row: what it shows, its dots, and the same in words."""
+
+    line: Line
     dots: list[Dot]
     description: str
 
 
 @dataclass(frozen=True)
-class Forest:
-    """The plot of the models ``shown``; ``left_out`` is the number of others."""
+class Chart:
+    """Estimates to scale; ``shown`` are their marks, ``left_out`` is the number of others.
 
-    rows: list[ForestRow]
+    In a ``joined`` chart, both dots of a row lie in one lane, joined by a line.
+    """
+
+    rows: list[ChartRow]
     scale: Scale
-    row_height: int
     shown: list[tuple[str, Mark]]
     left_out: int
+    joined: bool = False
+
+    @property
+    def row_height(self) -> float:
+        """Height of a row in pixels: a lane for each mark, or one and a half."""
+        return LANE * (1.5 if self.joined else len(self.shown)) + 9
 
 
-class Line(NamedTuple):
-    """What a row shows: one estimate for each model."""
-
-    title: str
-    estimates: Sequence[Estimate]
-
-
-def draw_forest(
-    lines: Sequence[Line], models: Sequence[tuple[str, Mark]], unit: str = "points"
-) -> Forest | None:
-    """Lay out estimates of models (labels and marks); lines without any are left out; None if all are."""
-    shown = list(models[:MODELS_SHOWN])
-    known = [line for line in lines if any(each.value is not None for each in line.estimates[: len(shown)])]
-    if not known:
-        return None
-    scale = Scale.of(each for line in known for each in line.estimates[: len(shown)])
+def draw_chart(
+    lines: Sequence[Line],
+    marks: Sequence[tuple[str, Mark]],
+    *,
+    unit: str = "points",
+    joined: bool = False,
+) -> Chart | None:
+    """Lay out estimates in the order of ``marks``; lines without any are left out; None if all are."""
+    shown = list(marks[:MODELS_SHOWN])
+    scale = Scale.of(each for line in lines for each in line.estimates[: len(shown)])
     rows = []
-    for line in known:
-        drawn = [
-            draw_dot(estimate, lane, scale, mark, f"{label}, {line.title}:", unit=unit)
-            for lane, (estimate, (label, mark)) in enumerate(zip(line.estimates, shown, strict=False))
+    for line in lines:
+        known = [
+            (lane, each, *of)
+            for lane, (each, of) in enumerate(zip(line.estimates, shown, strict=False))
+            if each.value is not None
         ]
-        description = "; ".join(
-            f"{label} {estimate.text} {estimate.interval}".rstrip()
-            for estimate, (label, _) in zip(line.estimates, shown, strict=False)
-            if estimate.value is not None
-        )
-        rows.append(ForestRow(line.title, [dot for dot in drawn if dot], description))
-    return Forest(rows, scale, LANE * len(shown) + 9, shown, len(models) - len(shown))
+        dots = [
+            _dot(
+                each, lane / 2 if joined else lane, scale, mark, f"{label}, {line.title}: {each.text} {unit}"
+            )
+            for lane, each, label, mark in known
+        ]
+        said = "; ".join(f"{label} {each.text} {each.interval}".rstrip() for _, each, label, _ in known)
+        if known:
+            rows.append(ChartRow(line, dots, said))
+    return Chart(rows, scale, shown, len(marks) - len(shown), joined) if rows else None
+
+
+def _dot(estimate: Estimate, lane: float, scale: Scale, mark: Mark, title: str) -> Dot:
+    value, low, high = estimate.value or 0.0, estimate.low, estimate.high
+    span = None if low is None or high is None else (scale.at(low), scale.at(high))
+    return Dot(scale.at(value), span, 5 + LANE * (lane + 0.5), mark, f"{title} {estimate.interval}".rstrip())
