@@ -55,6 +55,12 @@ class BoundedTarInfo(tarfile.TarInfo):
         raise tarfile.ReadError("it has a sparse file")
 
 
+def is_outside(path: str) -> bool:
+    """Return whether the path of a member could lead out of the folder that an archive is unpacked to."""
+    first, *others = path.split("/")
+    return first in ("", "..") or ":" in first or ".." in others or "\\" in path or "\0" in path
+
+
 def is_tar(path: Path) -> bool:
     """Return whether a file begins as a tar does, compressed or not; see `BoundedTarInfo`."""
     try:

@@ -103,14 +103,23 @@ def test_numbers_have_names_in_their_order(kind, columns, photos):
     assert found.classes.imagenet == (100, 130, 296)
 
 
-def test_two_numbers_have_one_name_only_if_a_mapping_says_so(columns, photos):
+def test_two_numbers_with_one_name_are_refused(columns, photos):
     numbers = dict(zip(sorted(set(columns["animal"])), (0, 2, 3), strict=True))
     columns["animal"] = [numbers[name] for name in columns["animal"]]
-    names = ["gnu", "hen", "kob", "gnu"]
     with pytest.raises(CounterGroundError, match="classes 0 and 3 are both called 'gnu'"):
-        Benchmark.from_frame(columns, root=photos, names=names, **USED)
-    joined = Benchmark.from_frame(columns, root=photos, names=dict(enumerate(names)), **USED)
-    assert joined.classes.names == ("gnu", "kob")
+        Benchmark.from_frame(columns, root=photos, names=["gnu", "hen", "kob", "gnu"], **USED)
+
+
+def test_any_column_of_the_manifest_may_have_another_name(columns, photos):
+    columns |= {"Location": list(range(ROWS)), "cluster": ["x"] * ROWS, "rights": ["CC0"] * ROWS}
+    columns["drawn"] = [f"{number}.png" for number in range(ROWS)]
+    named = {"cluster": "Location", "mask": "drawn", "columns": {"licence": "rights"}}
+    found = Benchmark.from_frame(pd.DataFrame(columns), root=photos, **USED, **named).photos
+    assert sorted(found["cluster"]) == sorted(map(str, range(ROWS)))
+    assert (found["mask"].str.strip_suffix(".png") == found["cluster"]).all()
+    assert found["licence"].unique().to_list() == ["CC0"]
+    without = Benchmark.from_frame(columns, root=photos, **USED, cluster=None).photos
+    assert without["cluster"].null_count() == ROWS
 
 
 def images(photos, columns):
@@ -191,15 +200,23 @@ def png():
     ("frame", "how", "message"),
     [
         ([1, 2], {}, "A frame is a Polars or pandas DataFrame, or a dict of columns, not list"),
-        ({"a": [1]}, {}, "no column 'path': say which it is with path=. It has 'a'"),
-        ({"path": ["a"], "classname": ["b"]}, {}, "no column 'class_name'.*label=.*Did you mean 'classname'"),
-        ({"path": ["a"], "class_name": ["b"]}, {"background": "bg"}, "no column 'bg'.*background="),
+        ({"a": [1]}, {}, "there is no column 'path'; it has a"),
+        ({"path": ["a"], "classname": ["b"]}, {}, "no column 'class_name'.*Did you mean 'classname'"),
+        (
+            {"path": ["a"], "class_name": ["b"]},
+            {"background": "bg"},
+            "no column 'bg'; it has path",
+        ),
         ({"path": ["a"], "class_name": [3]}, {}, "'class_name' has numbers: say what they mean with names="),
-        ({"path": ["a"], "class_name": [3]}, {"names": ["ox"]}, "has the class 3, but names= has 1 names"),
+        (
+            {"path": ["a"], "class_name": [3]},
+            {"names": ["ox"]},
+            "Row 1 has the class '3', and names= has 1",
+        ),
         (
             {"path": ["a"], "class_name": ["ox"]},
             {"names": ["ox"]},
-            "has the class 'ox', but names= has 1 names",
+            "has the class 'ox', and names= has 1 names",
         ),
         ({"path": [None], "class_name": ["ox"]}, {}, "Row 1 of the manifest has no path"),
         (
@@ -230,7 +247,7 @@ def png():
         (
             pd.DataFrame({"path": ["a", "b"], "class_name": [0.0, np.nan]}),
             {"names": ["ox"]},
-            "'class_name' has the class None",
+            "Row 2 of the manifest has no class_name",
         ),
         (
             {"path": ["a", "b"], "class_name": ["ox", 1]},
@@ -240,12 +257,12 @@ def png():
         (
             {"path": ["a"], "class_name": ["ox"], "mask": [Image.new("L", (4, 4))]},
             {},
-            "'mask' of the frame has masks in memory: write them to files",
+            "has masks in memory: write them to files",
         ),
         (
             {"path": ["a"], "class_name": ["ox"], "mask": [np.zeros((4, 4), np.uint8)]},
             {},
-            "'mask' of the frame has masks in memory: write them to files",
+            "has masks in memory: write them to files",
         ),
         (
             {"path": [torch.zeros(4, 4, requires_grad=True)], "class_name": ["ox"]},
@@ -288,7 +305,7 @@ def test_attributes_of_a_frame_are_those_that_are_named(tmp_path):
         found = Benchmark.from_frame(table, root=tmp_path, attributes=named).photos
         assert found.select(named).rows() == [("sea", 1.0, "yes"), (None, 2.0, "no")]
         assert "other" not in found.columns
-    with pytest.raises(UsageError, match=r"no column 'plase': .* Did you mean 'place'"):
+    with pytest.raises(UsageError, match=r"no column 'plase'; .* Did you mean 'place'"):
         Benchmark.from_frame(frame, root=tmp_path, attributes=("plase",))
 
 

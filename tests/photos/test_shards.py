@@ -21,7 +21,7 @@ from PIL import Image
 
 from counterground.errors import CounterGroundError
 from counterground.photos import LabelSpace, photo_id, read_benchmark
-from counterground.photos.shards._parquet import parquet_samples
+from counterground.photos.shards._samples import parquet_samples
 
 
 def jpeg(shade: int) -> bytes:
@@ -172,9 +172,12 @@ def test_webdatasets_own_writer_is_read(tmp_path):
         (sample("1", 1), "sample '1' has no class"),
         (sample("1", 1, class_name="hen", group="rare"), "group must be common, counter or null"),
         ([("1.jpg", b"x"), ("1.jpg", b"x")], "'1.jpg' occurs twice"),
-        ([("1.jpg", b"x"), ("1.png", b"x")], "expected one photo, not 2"),
-        ([("1.json", b"{}")], "expected one photo, not 0"),
-        ([("1.jpg", b"x"), ("1.mask.png", b"x"), ("1.mask.jpg", b"x")], "expected one mask, not 2"),
+        ([("1.jpg", b"x"), ("1.png", b"x")], "at most one mask, not 2 and 0"),
+        ([("1.json", b"{}")], "at most one mask, not 0 and 0"),
+        (
+            [("1.jpg", b"x"), ("1.mask.png", b"x"), ("1.mask.jpg", b"x")],
+            "at most one mask, not 1 and 2",
+        ),
         ([("1.jpg", b"x"), ("1.json", b"[1]")], "fields cannot be read"),
         ([("1.jpg", b"x"), ("1.json", b'{"class_name": "\\ud800"}')], "fields cannot be read"),
         ([("1.jpg", b"x"), ("1.json", b"{")], "fields cannot be read"),
@@ -304,16 +307,19 @@ def test_binary_columns_and_numbers(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"image": None}, "found none. It has: class_name"),
+        ({"image": None}, "COLUMN'; it has class_name"),
         (
             {"image": pl.struct(bytes=pl.lit(None, pl.Binary), path=pl.lit("a.jpg"))},
             "row 1 has no photo in it",
         ),
-        ({"second": pl.col("image")}, "found image, second"),
+        ({"second": pl.col("image")}, "candidates are image, second"),
         ({"class_name": pl.lit(None, pl.String)}, "row 1 has no class"),
         ({"path": pl.lit("../x.jpg")}, "would land outside"),
-        ({"image": pl.struct(bytes=pl.lit("a text"), path=pl.lit("a.jpg"))}, "found none. It has: image"),
-        ({"image": pl.struct(bytes=pl.lit(5), path=pl.lit("a.jpg"))}, "found none. It has: image"),
+        (
+            {"image": pl.struct(bytes=pl.lit("a text"), path=pl.lit("a.jpg"))},
+            "COLUMN'; it has class_name",
+        ),
+        ({"image": pl.struct(bytes=pl.lit(5), path=pl.lit("a.jpg"))}, "COLUMN'; it has class_name"),
         (
             {name: pl.lit(value) for name, value in (QUESTION | {"question": 5, "options": ["a"]}).items()},
             "its question is not a text, but 5",

@@ -152,8 +152,8 @@ def test_a_table_as_pandas_writes_it(write, tmp_path):
     [
         ("a.csv", "", "a.csv has no rows."),
         ("a.csv", "path,class_name\n", "a.csv has no rows."),
-        ("a.csv", "image;label\n0.png;hen\n", "no column 'path' or 'url'; it has image, label."),
-        ("a.csv", "image\tlabel\n0.png\then\n", "no column 'path' or 'url'; it has image, label."),
+        ("a.csv", "image;label\n0.png;hen\n", "no column 'path'; it has image, label."),
+        ("a.csv", "image\tlabel\n0.png\then\n", "no column 'path'; it has image, label."),
         ("a.csv", "path,class_name\n0.png,h\xe9n\n", "it is not UTF-8; save it as UTF-8."),
         ("a.csv", "path,class_name\n0.png,hen,grass\n", "row 1 has more cells than the header has names."),
         ("a.csv", "path,class_name,class_name\n0.png,hen,ox\n", "a.csv has the column 'class_name' twice"),
@@ -249,9 +249,9 @@ def test_given_hashes_are_believed_until_the_photo_is_read(write):
     [
         (
             {"path": None},
-            "no column 'path' or 'url'; it has class_name. Say which column it is: ?image=COLUMN.",
+            "no column 'path'; it has class_name. Say which it is: ?image=COLUMN.",
         ),
-        ({"class_name": None}, "neither a column 'class_name' nor 'class_index'"),
+        ({"class_name": None}, "no column 'class_name'"),
         ({"class_name": ["hen", None, "hen"]}, "Row 2 of the manifest has no class_name"),
         ({"path": ["0.png", None, "1.png"]}, "Row 2 of the manifest has no path"),
         ({"class_name": ["crane", "tench", "crane"]}, "'crane' is ambiguous"),
@@ -418,7 +418,5 @@ def test_names_name_the_numbers_of_class_index_if_there_is_no_other_class(write,
         ("2.png", "hen"),
     ]
     asked = {"question": ["What?"] * 3, "options": [["a", "b"]] * 3, "answer": ["a"] * 3}
-    with pytest.raises(
-        CounterGroundError, match=r"has no classes that names= could name; it has path, quest"
-    ):
+    with pytest.raises(CounterGroundError, match=r"names.txt could name: say which column"):
         read_benchmark(f"{write(class_name=None, **asked)}?names={tmp_path}/names.txt")

@@ -20,7 +20,7 @@ from counterground.photos._geometry import (
     read_mask,
 )
 from counterground.photos._manifest import MANIFEST_SCHEMA, MAX_OPTIONS, QUESTION_SCHEMA, validate_manifest
-from counterground.photos._native import LABEL_SPACE_FILE, write_benchmark
+from counterground.photos._native import LABEL_SPACE_FILE, write_benchmark, write_description
 from counterground.photos._photo import (
     IMAGE_SUFFIXES,
     MOST_PHOTO_BYTES,
@@ -55,7 +55,6 @@ from counterground.photos.labels import (
 from counterground.photos.shards import (
     EXPORT_FILE,
     ShardFormat,
-    describe_shards,
     is_saved_dataset,
     label_name,
 )
@@ -89,7 +88,6 @@ __all__ = [
     "box_inside",
     "coco_box",
     "describe_gaps",
-    "describe_shards",
     "find_imagenet_index",
     "image_type",
     "imagenet_classes",
@@ -121,4 +119,5 @@ __all__ = [
     "validate_manifest",
     "without_shared_clusters",
     "write_benchmark",
+    "write_description",
 ]

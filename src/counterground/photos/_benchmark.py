@@ -19,8 +19,8 @@ from counterground.metrics import DESIGN, GROUPS, Design
 from counterground.metrics import attributes as attributes_of
 from counterground.photos._classified import classified
 from counterground.photos._manifest import QUESTION_SCHEMA, validate_manifest
-from counterground.photos._memory import manifest_of_table
 from counterground.photos._photo import AnyPhoto, MadePhoto
+from counterground.photos._rows import manifest_of_table, with_class_names
 from counterground.photos.labels import LabelSpace
 from counterground.text import counted, one_line
 
@@ -179,15 +179,18 @@ class Benchmark:
         label: str = "class_name",
         background: str | None = "background",
         group: str | None = "group",
+        cluster: str | None = "cluster",
+        mask: str | None = "mask",
         names: Iterable[str] | Literal["imagenet"] | None = None,
         name: str = "frame",
         attributes: str | Sequence[str] = (),
+        columns: Mapping[str, str] | None = None,
     ) -> Benchmark:
         """Return the benchmark of a table in memory: a Polars or pandas frame, or a dict of columns.
 
-        Other manifest columns (``cluster``, ``mask``, ``licence``, ``attribution``, ``source``,
-        ``imagenet_index``; ``question``, ``options`` and ``answer``) are used under their own names; all
-        others are ignored.
+        Columns of the manifest are used under their own names (also ``licence``, ``attribution``, ``source``,
+        ``imagenet_index``; ``question``, ``options`` and ``answer``), unless another is named or None says
+        that there is none. All other columns are ignored.
 
         Args:
             frame: one row per photo.
@@ -196,21 +199,37 @@ class Benchmark:
                 ``[h, w]`` or ``[h, w, 3]``, or the bytes of files. Photos in memory are written without loss
                 into the cache, and their paths are their row numbers, such as ``07.png``.
             label: the column of classes: names, or numbers with ``names``.
-            background: the column of backgrounds; optional under the default name.
-            group: the column of ``common`` and ``counter``; optional under the default name.
+            background: the column of backgrounds.
+            group: the column of ``common`` and ``counter``.
+            cluster: the column of clusters: photos that share one are not independent.
+            mask: the column of masks' paths.
             names: the class name of each number, or ``imagenet`` for ImageNet-1K indices. Classes without
                 photos are noted; they are not in the label space.
             name: what outputs call the benchmark.
             attributes: further columns: attributes (text, booleans) or covariates (numbers).
+            columns: other columns of the manifest -> the frame's, such as ``{"licence": "rights"}``.
 
         Raises:
             UsageError: an unsupported kind of table, a missing column, numbers without names, or something
                 that is not a photo.
             CounterGroundError: a file is missing, or ``validate_manifest`` refuses the manifest.
         """
-        columns = {"path": path, "class_name": label, "background": background, "group": group}
+        given = {"path": path, "class_name": label, "background": background, "group": group}
+        given |= {"cluster": cluster, "mask": mask, **(columns or {})}
+        if isinstance(names, str):
+            given["class_index"] = given.pop("class_name")
         start = Path.cwd() if root is None else Path(root)
-        manifest, folder, notes = manifest_of_table(frame, root, columns, names, attributes)
+        further = [attributes] if isinstance(attributes, str) else attributes
+        manifest, folder = manifest_of_table(frame, root, given, further)
+        notes: tuple[str, ...] = ()
+        if names is not None and not isinstance(names, str):
+            called = dict(names) if isinstance(names, Mapping) else dict(enumerate(names))
+            manifest, notes = with_class_names(manifest, called, "names=")
+        elif "class_name" in manifest.columns and manifest["class_name"].dtype.is_numeric():
+            raise UsageError(
+                f"Column {label!r} has numbers: say what they mean with names=[...], the class names in "
+                "their order, or names='imagenet' if they are ImageNet-1K indices."
+            )
         found = benchmark_of_frame(manifest, folder, name, masks_root=None if folder == start else start)
         return found.described(notes=(*notes, *found.notes))
 

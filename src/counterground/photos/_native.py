@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from polars.exceptions import PolarsError
 
 from counterground.errors import CounterGroundError, UsageError, error_message
-from counterground.files import read_json, read_parquet, relative_way, write_parquet, write_text
+from counterground.files import is_folder, read_json, read_parquet, relative_way, write_parquet, write_text
 from counterground.metrics import DESIGN, Design
 from counterground.photos._benchmark import Benchmark, Discovered
 from counterground.photos.labels import LabelSpace
@@ -33,18 +35,62 @@ def write_benchmark(benchmark: Benchmark, out: Path) -> Path:
     benchmark.check_files("write")
     out = Path(out)
     write_parquet(out / MANIFEST_FILE, benchmark.photos)
+    masks = {"masks": relative_way(out, benchmark.masks_root)} if benchmark.masks_root else {}
+    return write_description(benchmark, out, root=relative_way(out, benchmark.root), **masks)
+
+
+def write_description(benchmark: Benchmark, out: Path, **further: str) -> Path:
+    """Write the label space and, in ``benchmark.json``, what describes a benchmark, and ``further`` entries.
+
+    Raises:
+        CounterGroundError: the folder cannot be written.
+    """
     benchmark.classes.save(out / LABEL_SPACE_FILE)
-    description = {
+    content = {
         "name": benchmark.name,
         "notes": benchmark.notes,
-        "root": relative_way(out, benchmark.root),
         "version": benchmark.version,
-        **({"masks": relative_way(out, benchmark.masks_root)} if benchmark.masks_root else {}),
+        **further,
         **(asdict(benchmark.discovery) if benchmark.discovery else {}),
         **({"design": benchmark.design.to_json()} if benchmark.design != DESIGN else {}),
     }
-    write_text(out / BENCHMARK_FILE, json.dumps(description, ensure_ascii=False, indent=1) + "\n")
+    write_text(out / BENCHMARK_FILE, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
     return out
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Report an error while the files of a benchmark are read."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError, PolarsError) as error:
+        reason = f"{type(error).__name__}: {error_message(error)}"
+        raise CounterGroundError(
+            f"The benchmark in {folder} cannot be read ({reason}). Write it again."
+        ) from error
+
+
+def as_described(benchmark: Benchmark, folder: Path) -> Benchmark:
+    """Return a benchmark with the name, notes, discovery and design of the description in a folder.
+
+    Raises:
+        CounterGroundError: the description is damaged, or was written for other photos.
+    """
+    with reading(folder):
+        content = read_json(folder / BENCHMARK_FILE)
+        benchmark = benchmark.described(
+            name=str(content["name"]),
+            notes=map(str, content["notes"]),
+            discovery=Discovered.from_json(content),
+            design=Design.from_json(content.get("design")),
+        )
+        version = content["version"]
+    if benchmark.version != version:
+        raise CounterGroundError(
+            f"The photos or {LABEL_SPACE_FILE} in {folder} are not those that {BENCHMARK_FILE} was written "
+            "for: write the benchmark again."
+        )
+    return benchmark
 
 
 def read_native(folder: Path) -> Benchmark:
@@ -54,53 +100,14 @@ def read_native(folder: Path) -> Benchmark:
         CounterGroundError: a file is missing or damaged, the photos' folder is gone, or the version says that
             the files were not written together.
     """
-    try:
+    with reading(folder):
         content = read_json(folder / BENCHMARK_FILE)
-        name, root, version = (str(content[key]) for key in ("name", "root", "version"))
-        notes = tuple(map(str, content["notes"]))
-        discovery = Discovered.from_json(content)
-        design = Design.from_json(content.get("design"))
-        masks_root = _resolved(folder / str(content["masks"])) if content.get("masks") else None
+        at = folder / str(content["root"])
+        masks_root = (folder / str(content["masks"])).resolve() if content.get("masks") else None
         photos = read_parquet(folder / MANIFEST_FILE)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        UsageError,
-        PolarsError,
-    ) as error:
-        reason = f"{type(error).__name__}: {error_message(error)}"
-        raise CounterGroundError(
-            f"The benchmark in {folder} cannot be read ({reason}). Write it again."
-        ) from error
-    at = folder / root
-    try:
-        at = _resolved(at)
-        found = at.is_dir()
-    except (OSError, ValueError):  # too long, a loop of links, or a null byte
-        found = False
-    if not found:
+    if not is_folder(at):
         raise CounterGroundError(
             f"The photos of the benchmark in {folder} are not at {at} any more: move them back there."
         )
     space = LabelSpace.load(folder / LABEL_SPACE_FILE)
-    benchmark = Benchmark(name, at, photos, space, notes, discovery, design, masks_root)
-    if benchmark.version != version:
-        raise CounterGroundError(
-            f"{MANIFEST_FILE} or {LABEL_SPACE_FILE} in {folder} is not what {BENCHMARK_FILE} was written for:"
-            " write the benchmark again."
-        )
-    return benchmark
-
-
-def _resolved(path: Path) -> Path:
-    """Resolve links; a loop of them is an `OSError` on every Python (3.13 lets it pass)."""
-    try:
-        resolved = path.resolve()
-    except RuntimeError as error:
-        raise OSError(str(error)) from error
-    if resolved.is_symlink():
-        raise OSError(f"{resolved} is a loop of links")
-    return resolved
+    return as_described(Benchmark("", at.resolve(), photos, space, masks_root=masks_root), folder)

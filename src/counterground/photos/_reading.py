@@ -20,11 +20,9 @@ from counterground.photos.shards import (
 from counterground.photos.sources import (
     Source,
     benchmark_of_rows,
-    is_mm_spubench,
     names_source,
     parse_source,
     read_coco,
-    read_mm_spubench,
 )
 
 _SUFFIXES = ", ".join(TABLE_SUFFIXES)
@@ -36,11 +34,11 @@ def read_benchmark(source: str | Path, *, show_progress: bool = False) -> Benchm
 
     ``source`` is a folder that ``write_benchmark`` wrote, a folder in the CounterAnimal layout (with or
     without ImageNet indices before the class names) or the ImageFolder layout (names, wnids or ImageNet
-    indices), a folder of WebDataset or Hugging Face shards (unpacked once into the cache), the folder of
-    MM-SpuBench or SpuriVerse, or a manifest (``TABLE_SUFFIXES``) with paths that are absolute or relative to
-    its folder, or with URLs; annotations in COCO's format (``.json``); ``hf:NAME`` (see ``read_dataset``); or
-    tars by name, here or on the web (``https://HOST/{00000..00009}.tar``). Settings follow a question mark,
-    as in ``photos.csv?image=url&label=kind``. Photos without a ``photo_id`` are hashed; none is decoded.
+    indices), a folder of WebDataset or Hugging Face shards (unpacked once into the cache), or a manifest
+    (``TABLE_SUFFIXES``) with paths that are absolute or relative to its folder, or with URLs; annotations in
+    COCO's format (``.json``); ``hf:NAME`` (see ``read_dataset``); or tars by name, here or on the web
+    (``https://HOST/{00000..00009}.tar``). Settings follow a question mark, as in
+    ``photos.csv?image=url&label=kind``. Photos without a ``photo_id`` are hashed; none is decoded.
 
     Args:
         source: see above; a ``Path`` has no settings.
@@ -97,8 +95,6 @@ def _read_file(path: Path, settings: Source, *, show_progress: bool) -> Benchmar
 def _read_folder(path: Path) -> Benchmark:
     if (kind := shard_format(path)) is not None:
         return read_shards(path, kind)
-    if is_mm_spubench(path):
-        return read_mm_spubench(path)
     if (path / BENCHMARK_FILE).is_file():
         return read_native(path)
     if (path / MANIFEST_FILE).is_file():

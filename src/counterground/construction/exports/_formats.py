@@ -37,10 +37,10 @@ from counterground.files import write_text
 from counterground.photos import (
     LABEL_SPACE_FILE,
     Benchmark,
-    describe_shards,
     image_type,
     imagenet_names,
     write_benchmark,
+    write_description,
 )
 
 
@@ -314,11 +314,9 @@ def _write_huggingface(contents: Contents, folder: Path, tick: Tick) -> None:
     for number, photos in in_shards(samples(contents, tick)):
         drafts.append(folder / "data" / f"{number}.draft")
         _write_shard(drafts[-1], list(photos), labels, schema)
-    shards = [
+    for number, draft in enumerate(drafts):
         draft.rename(draft.with_name(f"test-{number:05d}-of-{len(drafts):05d}.parquet"))
-        for number, draft in enumerate(drafts)
-    ]
-    describe_shards(contents.benchmark, folder, "huggingface", shards)
+    write_description(contents.benchmark, folder, packed="huggingface")
 
 
 def _present_classes(benchmark: Benchmark) -> list[int]:
@@ -431,14 +429,12 @@ def _write_webdataset(contents: Contents, folder: Path, tick: Tick) -> None:
     The JSON has every field of the manifest. Keys number the photos in manifest order; times and owners are
     zero. the classes and ``benchmark.json`` are beside the shards.
     """
-    shards = []
     for number, photos in in_shards(samples(contents, tick)):
         shard = folder / f"{slug(contents.benchmark.name)}-{number:06d}.tar"
         with tarfile.open(shard, "w:", format=tarfile.USTAR_FORMAT) as tar:
             for photo in photos:
                 _add_sample(tar, photo)
-        shards.append(shard)
-    describe_shards(contents.benchmark, folder, "webdataset", shards)
+    write_description(contents.benchmark, folder, packed="webdataset")
 
 
 def _add_sample(tar: tarfile.TarFile, photo: Sample) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -12,22 +11,12 @@ from counterground.errors import CounterGroundError, UsageError, needs_extra
 from counterground.files import cache_dir, check_writable, file_lock, write_bytes
 from counterground.http import Client, DownloadSettings, FetchError, Task, without_query
 from counterground.photos._benchmark import Benchmark
-from counterground.photos.shards._shards import CLASS_NAMES_FILE, read_tars
-from counterground.photos.sources import (
-    FileLoop,
-    HostBudgets,
-    ReceivedBytes,
-    Source,
-    expand_braces,
-    is_web,
-    problem_of_url,
-)
+from counterground.photos.shards._shards import CLASS_NAMES_FILE, read_some
+from counterground.photos.sources import FileLoop, Source, expand_braces, is_web, problem_of_url
 from counterground.progress import progress_bar
 
 _SETTINGS = DownloadSettings(jobs=2, longest=6 * 3600.0, timeout=60.0, most_bytes=64 * 2**30)
 _ABSENT = (403, 404, 410)
-_UNASKED = "classnames.unasked"  # there until the names of the classes were asked for
-_LOCK_FILE = ".fetching.lock"
 
 
 def read_webdataset(source: Source, *, show_progress: bool = False) -> Benchmark:
@@ -51,57 +40,46 @@ def read_webdataset(source: Source, *, show_progress: bool = False) -> Benchmark
         )
     given = Path(source.options["names"]) if "names" in source.options else None
     if is_web(source.place):
-        folder = _fetch(places, with_names=given is None, show_progress=show_progress)
-        found = read_tars(folder, [_file_of(number) for number in range(len(places))], given)
+        files = _fetch(places, with_names=given is None, show_progress=show_progress)
         first = PurePosixPath(unquote(paths[0]))
-        return found.described(name=first.parent.name or first.stem)
-    files = [Path(place) for place in places]
-    if missing := [file for file in files if not file.is_file()]:
-        raise UsageError(f"The shard {missing[0]} does not exist ({len(missing)} of {len(files)}).")
-    found = read_tars(files[0].parent, [file.name for file in files], given)
-    return found.described(name=files[0].parent.resolve().name if len(files) > 1 else files[0].stem)
+        name = first.parent.name or first.stem
+    else:
+        files = [Path(place) for place in places]
+        if missing := [file for file in files if not file.is_file()]:
+            raise UsageError(f"The shard {missing[0]} does not exist ({len(missing)} of {len(files)}).")
+        name = files[0].parent.resolve().name if len(files) > 1 else files[0].stem
+    return read_some(files[0].parent, files, "webdataset", given).described(name=name)
 
 
-def _file_of(number: int) -> str:
-    return f"{number:06d}.tar"
-
-
-def _fetch(urls: Sequence[str], *, with_names: bool, show_progress: bool) -> Path:
-    """Return the cache folder that has the shards, in order, and the names of their classes."""
+def _fetch(urls: Sequence[str], *, with_names: bool, show_progress: bool) -> list[Path]:
+    """Return the shards in the cache, beside the names of their classes."""
     for url in urls:
         if problem := problem_of_url(url):
             raise UsageError(f"{url!r} {problem}.")
-    key = hashlib.sha256("\n".join(urls).encode()).hexdigest()[:32]
-    folder = cache_dir() / "fetched" / f"shards-{key}"
+    folder = cache_dir() / "fetched" / f"shards-{hashlib.sha256(' '.join(urls).encode()).hexdigest()[:32]}"
     check_writable(folder)
-    tasks = [Task(url, folder / _file_of(number)) for number, url in enumerate(urls)]
+    files = [folder / f"{number:06d}.tar" for number in range(len(urls))]
     with (
-        progress_bar("Fetching shards", "files", total=len(tasks), shown=show_progress) as bar,
+        progress_bar("Fetching shards", "files", total=len(urls), shown=show_progress) as bar,
         # Without it, two processes would append to one part of a shard.
-        file_lock(folder / _LOCK_FILE, lambda: bar.note("waiting for another process")),
+        file_lock(folder / ".fetching.lock", lambda: bar.note("waiting for another process")),
     ):
-        wanted = [task for task in tasks if not task.payload.is_file()]
+        wanted = [Task(url, file) for url, file in zip(urls, files, strict=True) if not file.is_file()]
         if wanted:
-            bar.update(len(tasks) - len(wanted), len(tasks))
-            _fetch_shards(wanted, folder, bar.advance)
-        unasked = folder / _UNASKED
-        if with_names and unasked.is_file():
+            with needs_extra("web"):
+                import requests  # noqa: F401 - one clear line before anything else
+            bar.update(len(urls) - len(wanted), len(urls))
+            _ShardLoop(wanted, _SETTINGS, bar.advance).run()
+        asked = folder / ".asked"  # for the names of the classes
+        if with_names and not asked.is_file():
             _fetch_names(urls[0], folder / CLASS_NAMES_FILE)
-            unasked.unlink(missing_ok=True)
-    return folder
-
-
-def _fetch_shards(wanted: list[Task[Path]], folder: Path, advance: Callable[[], None]) -> None:
-    write_bytes(folder / _UNASKED, b"")
-    with needs_extra("web"):
-        import requests  # noqa: F401 - one clear line before anything else
-    with closing(HostBudgets(folder.parent / "requests.sqlite")) as budgets:
-        _ShardLoop(wanted, _SETTINGS, budgets, advance).run()
+            write_bytes(asked, b"")
+    return files
 
 
 class _ShardLoop(FileLoop):
-    def work(self, task: Task[Path]) -> ReceivedBytes:
-        return ReceivedBytes(self.client.save(task.url, task.payload, stop=self.stop))
+    def save(self, task: Task[Path]) -> int:
+        return self.client.save(task.url, task.payload, stop=self.stop)
 
     def give_up(self, task: Task[Path], reason: str, *, again: bool) -> None:
         then = " What was fetched is kept: run the same command again." if again else ""

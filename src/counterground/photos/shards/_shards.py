@@ -9,23 +9,17 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
 
 from counterground.errors import CounterGroundError
-from counterground.files import cache_dir, draft_folder, file_sha256, read_json, write_text
-from counterground.metrics import DESIGN, Design
-from counterground.photos._benchmark import (
-    Benchmark,
-    Discovered,
-    benchmark_of_frame,
-    describe_gaps,
-)
+from counterground.files import cache_dir, draft_folder, file_sha256, place_once, read_json
+from counterground.hostile import is_outside
+from counterground.photos._benchmark import Benchmark, benchmark_of_frame, describe_gaps
 from counterground.photos._classified import as_attributes
 from counterground.photos._manifest import (
     FOREIGN_ID,
@@ -35,22 +29,21 @@ from counterground.photos._manifest import (
     QUESTION_SCHEMA,
     question_problem,
 )
-from counterground.photos._memory import note_absent_classes, refuse_shared_names
 from counterground.photos._native import (
     BENCHMARK_FILE,
     LABEL_SPACE_FILE,
     MANIFEST_FILE,
+    as_described,
     read_native,
     write_benchmark,
 )
+from counterground.photos._rows import note_absent_classes, refuse_shared_names
 from counterground.photos.labels import LabelSpace, read_class_names
-from counterground.photos.shards._parquet import parquet_samples
-from counterground.photos.shards._spuriverse import META, is_spuriverse, spuriverse_samples
-from counterground.photos.shards._tar import (
+from counterground.photos.shards._samples import (
+    CLASS_FIELDS,
     MAX_PHOTO_BYTES,
-    MAX_SAMPLES,
-    MAX_TOTAL_BYTES,
     Sample,
+    parquet_samples,
     tar_samples,
 )
 
@@ -58,24 +51,15 @@ ShardFormat = Literal["huggingface", "webdataset"]
 
 EXPORT_FILE = "export.json"  # at the top of every export, even one of several formats
 CLASS_NAMES_FILE = "classnames.txt"  # beside other people's tars with numbered classes
+MAX_TOTAL_BYTES = 64 * 2**30
+_MAX_SAMPLES = 2_000_000
 _SHARDS: dict[ShardFormat, tuple[str, ...]] = {
     "webdataset": ("*.tar",),
     "huggingface": ("data/*.parquet", "*.parquet"),
 }
 _SPLIT = re.compile(r"(?:^|[-_.])(train|validation|valid|val|dev|test)(?=[-_.]|$)")
-_LAYOUT = 4  # of the unpacked folders: a new number gives a new folder
-_CLASS_FIELDS = ("class_name", "class", "label", "cls")
-_OTHER_SPELLING = {"license": "licence"}
-_USED = {
-    "path",
-    "photo_id",
-    "class_index",
-    "mask",
-    *_CLASS_FIELDS,
-    *OPTIONAL_TEXTS,
-    *_OTHER_SPELLING,
-    *QUESTION_SCHEMA,
-}
+_LAYOUT = 6  # of the unpacked folders: a new number gives a new folder
+_USED = {"path", "photo_id", "class_index", "mask", *CLASS_FIELDS, *OPTIONAL_TEXTS, *QUESTION_SCHEMA}
 
 
 def unpack_samples(samples: Iterable[Sample], draft: Path, space: LabelSpace | None) -> Benchmark:
@@ -95,13 +79,13 @@ def unpack_samples(samples: Iterable[Sample], draft: Path, space: LabelSpace | N
     total = 0
     for number, sample in enumerate(samples, 1):
         total += len(sample.photo) + len(sample.mask or b"")
-        if total > MAX_TOTAL_BYTES or len(sample.photo) > MAX_PHOTO_BYTES or number > MAX_SAMPLES:
+        if total > MAX_TOTAL_BYTES or len(sample.photo) > MAX_PHOTO_BYTES or number > _MAX_SAMPLES:
             raise CounterGroundError(f"{sample.where}: more than 64 GiB in all, or 256 MiB in one photo.")
-        row, index = _write_sample(sample, number, into, space)
-        rows.append(row)
-        if index is not None and sample.class_names is not None:
-            numbered[row["class_name"], index] = None
-            listed = sample.class_names
+        name, index = class_of(sample, space)
+        rows.append(_written(sample, number, into) | {"class_name": name, "class_index": index})
+        if index is not None and space is None:
+            numbered[name, index] = None
+            listed = sample.class_names or ()
     if not rows:
         raise CounterGroundError("the shards hold no photos.")
     refuse_shared_names(numbered)
@@ -110,80 +94,73 @@ def unpack_samples(samples: Iterable[Sample], draft: Path, space: LabelSpace | N
     return found.described(notes=(*absent, *found.notes))
 
 
-def _write_sample(
-    sample: Sample, number: int, into: Path, space: LabelSpace | None
-) -> tuple[dict[str, Any], int | None]:
-    """Write a photo and its mask; return its row of the manifest, and the number that named its class."""
-    fields = {_OTHER_SPELLING.get(name, name): value for name, value in sample.fields.items()}
-    path = str(fields.get("path") or f"files/{number:07d}{sample.suffix}")
+def _written(sample: Sample, number: int, into: Path) -> dict[str, Any]:
+    """Write a photo and its mask; return its row of the manifest, without the class."""
+    fields = dict(sample.fields)
+    if "license" in fields:
+        fields.setdefault("licence", fields.pop("license"))
+    if isinstance(sample.photo, str):
+        raise CounterGroundError(
+            f"{sample.where} has no photo in the data set, only the path {sample.photo[:200]!r}."
+        )
     digest = hashlib.sha256(sample.photo).hexdigest()
-    stated = fields.get("photo_id")
-    if stated not in (None, digest):
+    if (stated := fields.get("photo_id")) not in (None, digest):
         changed = isinstance(stated, str) and re.search(HASH, stated)
         what = "its bytes are not those of its photo_id: they were changed" if changed else FOREIGN_ID
         raise CounterGroundError(f"{sample.where}: {what}.")
+    path = str(fields.get("path") or f"files/{number:07d}{sample.suffix}")
     _write(sample.where, into, path, sample.photo)
-    row: dict[str, Any] = {name: _text(fields.get(name)) for name in OPTIONAL_TEXTS}
+    row = {name: None if fields.get(name) is None else str(fields[name]) for name in OPTIONAL_TEXTS}
     row |= {"path": path, "photo_id": digest, "mask": None}
     if "options" in fields:
-        row |= {name: fields.get(name) for name in QUESTION_SCHEMA}
-        if problem := question_problem(*(row[name] for name in QUESTION_SCHEMA)):
+        question = {name: fields.get(name) for name in QUESTION_SCHEMA}
+        if problem := question_problem(**question):
             raise CounterGroundError(f"{sample.where}: {problem}.")
+        row |= question
     if sample.mask is not None:
-        row["mask"] = str(fields.get("mask") or f"masks/{number:07d}.png")
-        _write(sample.where, into, row["mask"], sample.mask, shared=True)
-    row |= {name: value for name, value in fields.items() if name not in _USED}
-    named, index = _class_of(sample, fields, space)
-    return row | named, index
+        mask = row["mask"] = str(fields.get("mask") or f"masks/{number:07d}.png")
+        _write(sample.where, into, mask, sample.mask, shared=True)
+    return row | {name: value for name, value in fields.items() if name not in _USED}
 
 
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+def class_of(sample: Sample, space: LabelSpace | None) -> tuple[str, int | None]:
+    """Return the name of a sample's class, and its number if that decided.
 
+    Numbers are those of ``Sample.class_names``; with a label space, ``class_index`` comes first.
 
-def _class_of(
-    sample: Sample, fields: Mapping[str, Any], space: LabelSpace | None
-) -> tuple[dict[str, Any], int | None]:
-    """Return the class of a sample, and its number if ``Sample.class_names`` gave it its name."""
-    label: Any = next((fields[name] for name in _CLASS_FIELDS if fields.get(name) is not None), None)
-    if sample.class_names is not None and fields.get("class_name") is None and _is_number(label):
+    Raises:
+        CounterGroundError: there is no class, or its number has no name.
+    """
+    fields = sample.fields
+    label: Any = next((fields[name] for name in CLASS_FIELDS if fields.get(name) is not None), None)
+    if isinstance(label, float):  # pandas turns whole numbers into floats if some are missing
+        label = int(label) if label.is_integer() else None if label != label else label  # noqa: PLR0124
+    names = sample.class_names if space is None else space.names
+    if names is not None and isinstance(label, str) and re.fullmatch("[0-9]{1,9}", label.strip()):
         label = int(label)  # written as text
-    # Names that come with a sample are those of its label. In our exports, class_index decides.
-    numbers = (fields.get("class_index"), label) if space is not None else (label, fields.get("class_index"))
-    number = next((each for each in numbers if each is not None), None)
-    index = number if isinstance(number, int) and not isinstance(number, bool) else None
-    name = label if isinstance(label, str) and label.strip() else None
-    if space is not None:
-        if index is None and name is not None:
-            index = space.index_of(name)
-        if index is None or not 0 <= index < len(space):
-            raise CounterGroundError(f"{sample.where} has no class of {LABEL_SPACE_FILE} ({number!r}).")
-        return {"class_index": index, "class_name": name or space.names[index]}, None
-    if name is not None:
-        return {"class_name": name}, None
-    if index is None:
-        expected = ", ".join(_CLASS_FIELDS)
-        raise CounterGroundError(f"{sample.where} has no class: expected one of the fields {expected}.")
-    if sample.class_names is None:
+    numbers = (label, fields.get("class_index")) if space is None else (fields.get("class_index"), label)
+    found = next((each for each in numbers if each is not None and each != ""), None)
+    if isinstance(found, str) and found.strip():
+        return found, None if space is None else space.index_of(found)
+    if not isinstance(found, int) or isinstance(found, bool):
+        if found is None or isinstance(found, str):
+            raise CounterGroundError(f"{sample.where} has no class.")
+        return str(found), None
+    if names is None:
         raise CounterGroundError(
-            f"{sample.where} has class number {index}, and its name is unknown: put the names, "
+            f"{sample.where} has class number {found}, and its name is unknown: put the names, "
             "one per line in the order of the numbers, into classnames.txt beside the shards."
         )
-    if not 0 <= index < len(sample.class_names):
+    if not 0 <= found < len(names):
         raise CounterGroundError(
-            f"{sample.where} has class number {index}, but there are {len(sample.class_names)} names."
+            f"{sample.where} has class number {found}, but there are {len(names)} names."
         )
-    return {"class_name": sample.class_names[index]}, index
-
-
-def _is_number(label: Any) -> bool:
-    return isinstance(label, str) and re.fullmatch("[0-9]{1,9}", label.strip()) is not None
+    return names[found], found
 
 
 def _write(where: str, into: Path, path: str, data: bytes, *, shared: bool = False) -> None:
     """Write a new file below ``into``; a shared one may already exist with the same bytes."""
-    parts = path.split("/")
-    if path.startswith("/") or "\\" in path or "\0" in path or ":" in parts[0] or {"..", "."} & set(parts):
+    if is_outside(path):
         raise CounterGroundError(f"{where} is not safe to unpack: {path!r} would land outside its folder.")
     target = into / path
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -197,10 +174,7 @@ def _write(where: str, into: Path, path: str, data: bytes, *, shared: bool = Fal
 
 def _benchmark(rows: list[dict[str, Any]], into: Path, space: LabelSpace | None) -> Benchmark:
     schema = MANIFEST_SCHEMA | (QUESTION_SCHEMA if any("options" in row for row in rows) else {})
-    if space is None:
-        del schema["class_index"]
-    names = {name for row in rows for name in row}
-    further = sorted(names - {*schema, *MANIFEST_SCHEMA})
+    further = sorted({name for row in rows for name in row} - set(schema))
     frame = pl.DataFrame(
         [
             *(pl.Series(name, [row.get(name) for row in rows], kind) for name, kind in schema.items()),
@@ -208,7 +182,7 @@ def _benchmark(rows: list[dict[str, Any]], into: Path, space: LabelSpace | None)
         ]
     )
     if space is None:
-        return benchmark_of_frame(frame, into, "")
+        return benchmark_of_frame(frame.drop("class_index"), into, "")
     frame, notes = as_attributes(frame)
     found = Benchmark("", into, frame, space)
     return found.described(notes=(*notes, *describe_gaps(found)))
@@ -222,36 +196,6 @@ def _further(name: str, values: list[Any]) -> pl.Series:
         return pl.Series(name, values, pl.Object)
 
 
-@dataclass(frozen=True)
-class _ShardFolder:
-    """A folder of shards and its description; folders that we did not write have none."""
-
-    folder: Path
-    kind: ShardFormat
-    hashes: dict[str, str]
-    description: dict[str, Any] | None
-    class_names: Sequence[str] | None  # of numbered classes
-
-    @property
-    def shards(self) -> list[Path]:
-        return [self.folder / name for name in self.hashes]
-
-    @property
-    def is_spuriverse(self) -> bool:
-        """Whether these are the shards of SpuriVerse, whose questions may lie beside them."""
-        return self.kind == "huggingface" and bool(self.hashes) and is_spuriverse(self.shards[0])
-
-    def key(self) -> str:
-        """Return a hash of all that the unpacked benchmark depends on, wherever the folder is."""
-        digest = hashlib.sha256(json.dumps([_LAYOUT, self.kind, self.hashes]).encode())
-        questions = (f"meta/{name}" for name in META.values()) if self.is_spuriverse else ()
-        files = (self.folder / name for name in (BENCHMARK_FILE, LABEL_SPACE_FILE, *questions))
-        for beside in files:
-            digest.update(beside.read_bytes() if beside.is_file() else b"\0")
-        digest.update(json.dumps(self.class_names).encode())
-        return digest.hexdigest()
-
-
 def shard_format(folder: Path) -> ShardFormat | None:
     """Return the format of the shards in a folder, or None if its photos are files.
 
@@ -259,7 +203,10 @@ def shard_format(folder: Path) -> ShardFormat | None:
     ``data/*.parquet``, or with Parquet files and no folders, is a Hugging Face data set.
     """
     if (folder / BENCHMARK_FILE).is_file():
-        kind = _describe(folder).get("packed")
+        try:
+            kind = read_json(folder / BENCHMARK_FILE).get("packed")
+        except (AttributeError, OSError, ValueError):
+            return None  # read_native says what is wrong with it
         return next((known for known in _SHARDS if known == kind), None)
     if (folder / MANIFEST_FILE).is_file():
         return None
@@ -268,29 +215,6 @@ def shard_format(folder: Path) -> ShardFormat | None:
     if any(entry.is_dir() for entry in folder.glob("[!.]*")):
         return None
     return next((kind for kind, patterns in _SHARDS.items() if any(folder.glob(patterns[-1]))), None)
-
-
-def describe_shards(benchmark: Benchmark, out: Path, kind: ShardFormat, shards: Sequence[Path]) -> Path:
-    """Describe a benchmark whose photos are packed in ``shards`` under ``out``; return ``out``.
-
-    Written are the label space and, in ``benchmark.json``, name, notes, version and the hash of every shard.
-    The hashes reveal a missing, cut or changed shard before unpacking.
-
-    Raises:
-        CounterGroundError: the folder cannot be written.
-    """
-    benchmark.classes.save(out / LABEL_SPACE_FILE)
-    description = {
-        "name": benchmark.name,
-        "notes": benchmark.notes,
-        "packed": kind,
-        "shards": {shard.relative_to(out).as_posix(): _sha256(shard) for shard in sorted(shards)},
-        "version": benchmark.version,
-        **(asdict(benchmark.discovery) if benchmark.discovery else {}),
-        **({"design": benchmark.design.to_json()} if benchmark.design != DESIGN else {}),
-    }
-    write_text(out / BENCHMARK_FILE, json.dumps(description, ensure_ascii=False, indent=1) + "\n")
-    return out
 
 
 def read_shards(folder: Path, kind: ShardFormat) -> Benchmark:
@@ -304,28 +228,58 @@ def read_shards(folder: Path, kind: ShardFormat) -> Benchmark:
         CounterGroundError: a shard is missing, damaged or unsafe; a sample has no photo or no class; or the
             cache cannot be written.
     """
-    source = _open_folder(folder, kind)
-    found = unpack_once(source.key(), partial(_fill, source), str(folder))
+    shards = sorted({path for pattern in _SHARDS[kind] for path in folder.glob(pattern)})
+    splits = {match[1] for shard in shards if (match := _SPLIT.search(shard.stem))}
+    ours = (folder / BENCHMARK_FILE).is_file()
+    if len(splits) > 1 and not ours:
+        raise CounterGroundError(
+            f"{folder} holds several splits ({', '.join(sorted(splits))}): put the shards of one alone into a"
+            " folder, and read that."
+        )
+    found = read_some(folder, shards, kind)
     # A folder that we did not write has its name here, wherever its content was first read.
-    name = found.name if source.description else folder.resolve().name
-    return found.described(name=name)
+    return found if ours else found.described(name=folder.resolve().name)
 
 
-def read_tars(folder: Path, names: Sequence[str], class_names: Path | None) -> Benchmark:
-    """Read some tars of a folder, as ``read_shards`` reads all of them.
+def read_some(
+    folder: Path, shards: Sequence[Path], kind: ShardFormat, class_names: Path | None = None
+) -> Benchmark:
+    """Read some shards of a folder, as ``read_shards`` reads all of them.
 
     Args:
-        folder: where they are.
-        names: names of the tars, in order.
+        folder: where they are, and what describes them.
+        shards: the files, in order.
+        kind: their format.
         class_names: a file with the names of numbered classes; None: ``classnames.txt`` in the folder.
 
     Raises:
         CounterGroundError: see ``read_shards``.
     """
-    hashes = {name: _sha256(folder / name) for name in names}
-    called = read_class_names(class_names) if class_names else _class_names(folder)
-    source = _ShardFolder(folder, "webdataset", hashes, None, called)
-    return unpack_once(source.key(), partial(_fill, source), str(folder))
+    named = class_names or folder / CLASS_NAMES_FILE
+    names = read_class_names(named) if class_names or named.is_file() else None
+    beside = [folder / name for name in (BENCHMARK_FILE, LABEL_SPACE_FILE) if (folder / name).is_file()]
+    try:
+        contents = [file_sha256(file) for file in (*shards, *beside)]
+    except OSError as error:
+        raise CounterGroundError(f"Cannot read {error.filename}: {error.strerror or error}.") from error
+    key = json.dumps([_LAYOUT, kind, contents, [file.name for file in beside], names])
+
+    def fill(draft: Path) -> None:
+        space_file = folder / LABEL_SPACE_FILE
+        space = LabelSpace.load(space_file) if space_file in beside else None
+        read = tar_samples if kind == "webdataset" else parquet_samples
+        samples = (
+            sample if sample.class_names is not None else replace(sample, class_names=names)
+            for shard in shards
+            for sample in read(shard)
+        )
+        try:
+            found = unpack_samples(samples, draft, space)
+        except CounterGroundError as error:
+            raise type(error)(f"{folder}: {error}") from error
+        write_benchmark(as_described(found, folder) if folder / BENCHMARK_FILE in beside else found, draft)
+
+    return unpack_once(hashlib.sha256(key.encode()).hexdigest(), fill, str(folder))
 
 
 def unpack_once(key: str, fill: Callable[[Path], None], what: str) -> Benchmark:
@@ -335,131 +289,26 @@ def unpack_once(key: str, fill: Callable[[Path], None], what: str) -> Benchmark:
         CounterGroundError: from ``fill``, or the cache cannot be written.
     """
     target = cache_dir() / "unpacked" / key
-    found = _open_unpacked(target)
-    if found is None:
-        _unpack(fill, target, what)
-        found = read_native(target)
-    return found
-
-
-def _open_folder(folder: Path, kind: ShardFormat) -> _ShardFolder:
-    shards = sorted({path for pattern in _SHARDS[kind] for path in folder.glob(pattern)})
-    hashes = {shard.relative_to(folder).as_posix(): _sha256(shard) for shard in shards}
-    if not (folder / BENCHMARK_FILE).is_file():
-        _refuse_splits(folder, hashes)
-        return _ShardFolder(folder, kind, hashes, None, _class_names(folder))
-    description = _describe(folder)
-    try:
-        expected = {str(name): digest for name, digest in dict(description["shards"]).items()}
-        _ = [description[key] for key in ("name", "notes", "version")], Discovered.from_json(description)
-        Design.from_json(description.get("design"))
-    except (AttributeError, CounterGroundError, KeyError, TypeError, ValueError) as error:
-        raise CounterGroundError(f"{folder / BENCHMARK_FILE} is damaged: export again.") from error
-    for name, digest in expected.items():
-        if name not in hashes:
-            raise CounterGroundError(f"The shard {folder / name} is missing: bring it back, or export again.")
-        if hashes[name] != digest:
-            raise CounterGroundError(
-                f"The shard {folder / name} is not as it was exported (cut short or changed): copy it again."
-            )
-    if extra := sorted(set(hashes) - set(expected)):
-        raise CounterGroundError(f"{folder / extra[0]} is not a shard of this benchmark: move it elsewhere.")
-    return _ShardFolder(folder, kind, hashes, description, _class_names(folder))
-
-
-def _refuse_splits(folder: Path, names: Iterable[str]) -> None:
-    found = {match[1] for name in names if (match := _SPLIT.search(Path(name).stem))}
-    if len(found) > 1:
-        raise CounterGroundError(
-            f"{folder} holds several splits ({', '.join(sorted(found))}): put the shards of one alone into a"
-            " folder, and read that."
-        )
-
-
-def _describe(folder: Path) -> dict[str, Any]:
-    try:
-        content = read_json(folder / BENCHMARK_FILE)
-    except (OSError, ValueError):
-        return {}  # read_native says what is wrong with it
-    return content if isinstance(content, dict) else {}
-
-
-def _sha256(path: Path) -> str:
-    try:
-        return file_sha256(path)
-    except OSError as error:
-        raise CounterGroundError(f"Cannot read {path}: {error.strerror or error}.") from error
-
-
-def _open_unpacked(target: Path) -> Benchmark | None:
-    """Return what was unpacked before; None if nothing was, or photos were deleted."""
-    if not (target / BENCHMARK_FILE).is_file():
-        return None
-    try:
-        found = read_native(target)
-    except CounterGroundError:
-        return None
-    return found if all(found.photo_path(path).is_file() for path in found.photos["path"]) else None
-
-
-def _unpack(fill: Callable[[Path], None], target: Path, what: str) -> None:
-    """Unpack beside ``target`` and rename: a killed unpacking leaves a draft that a later one removes."""
+    if (found := _unpacked(target)) is not None:
+        return found
     try:
         with draft_folder(target) as draft:
             fill(draft)
-            _put_in_place(draft, target)
+            if _unpacked(target) is None:
+                shutil.rmtree(target, ignore_errors=True)
+            place_once(draft, target)
     except OSError as error:
         raise CounterGroundError(
             f"Cannot unpack {what} into {target.parent}: {error.strerror or error}. Free some space"
             " there; the cache can be moved with COUNTERGROUND_CACHE."
         ) from error
+    return read_native(target)
 
 
-def _fill(source: _ShardFolder, draft: Path) -> None:
-    space_file = source.folder / LABEL_SPACE_FILE
-    space = LabelSpace.load(space_file) if space_file.is_file() else None
+def _unpacked(target: Path) -> Benchmark | None:
+    """Return what was unpacked before; None if nothing was, or photos were deleted."""
     try:
-        found = unpack_samples(_samples(source), draft, space)
-    except CounterGroundError as error:
-        raise CounterGroundError(f"{source.folder}: {error}") from error
-    if source.description is not None:
-        name, notes = str(source.description["name"]), tuple(map(str, source.description["notes"]))
-        discovery = Discovered.from_json(source.description)
-        design = Design.from_json(source.description.get("design"))
-        found = found.described(name=name, notes=notes, discovery=discovery, design=design)
-        if found.version != str(source.description["version"]):
-            raise CounterGroundError(
-                f"The photos in {source.folder} are not those that {BENCHMARK_FILE} was written for:"
-                " export the benchmark again."
-            )
-    write_benchmark(found, draft)
-
-
-def _samples(source: _ShardFolder) -> Iterable[Sample]:
-    if source.is_spuriverse:
-        for shard in source.shards:
-            yield from spuriverse_samples(shard, source.folder / "meta")
-        return
-    reader = tar_samples if source.kind == "webdataset" else parquet_samples
-    for shard in source.shards:
-        yield from _with_names(reader(shard), source.class_names)
-
-
-def _with_names(samples: Iterator[Sample], names: Sequence[str] | None) -> Iterator[Sample]:
-    for sample in samples:
-        yield sample if sample.class_names is not None else replace(sample, class_names=names)
-
-
-def _class_names(folder: Path) -> Sequence[str] | None:
-    file = folder / CLASS_NAMES_FILE
-    return read_class_names(file) if file.is_file() else None
-
-
-def _put_in_place(draft: Path, target: Path) -> None:
-    try:
-        draft.rename(target)
-    except OSError:
-        if _open_unpacked(target) is not None:  # another process unpacked the same content meanwhile
-            return
-        shutil.rmtree(target, ignore_errors=True)
-        draft.rename(target)
+        found = read_native(target)
+    except CounterGroundError:
+        return None
+    return found if all(found.photo_path(path).is_file() for path in found.photos["path"]) else None

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from counterground.errors import CounterGroundError, needs_extra
 from counterground.files import cache_dir, write_bytes
-from counterground.http import (
-    MINUTE,
-    Budget,
-    DownloadSettings,
-    FetchError,
-    FetchLoop,
-    Limit,
-    Pacer,
-    Task,
-    without_query,
-)
+from counterground.http import DownloadSettings, FetchError, FetchLoop, Task, without_query
 from counterground.photos._photo import IMAGE_SUFFIXES, image_type, photo_missing, why_missing
 from counterground.progress import progress_bar
 from counterground.text import counted
 
-_LIMITS = {"requests": (Limit(MINUTE, 1200),)}  # to one host, by all processes of a user
 _AGAIN = "; the next time it is asked for again"
 _LONGEST_HOST = 253  # characters
 _SHORT = 1024  # bytes: longer than any file of `photo_missing`
@@ -69,11 +58,8 @@ def fetch_photos(urls: Sequence[str], *, show_progress: bool) -> FetchedPhotos:
     if wanted:
         with needs_extra("web"):
             import requests  # noqa: F401 - one clear line before anything else
-        with (
-            progress_bar("Fetching", total=len(wanted), shown=show_progress) as bar,
-            closing(HostBudgets(folder / "requests.sqlite")) as budgets,
-        ):
-            _PhotoLoop(wanted, DownloadSettings(), budgets, bar.advance).run()
+        with progress_bar("Fetching", total=len(wanted), shown=show_progress) as bar:
+            _PhotoLoop(wanted, DownloadSettings(), bar.advance).run()
     why |= {task.url: _why_missing(task.payload) for task in wanted}
     missing = [f"{without_query(url)}: {reason}" for url, reason in why.items() if reason is not None]
     if len(missing) == len(urls):
@@ -105,67 +91,36 @@ class ReceivedBytes:
 
 
 class FileLoop(FetchLoop[Path, ReceivedBytes]):
-    """Fetch addresses into files; ``advance`` is called after each."""
+    """Fetch addresses into files, by ``save``, which returns the bytes received; then call ``advance``."""
 
     def __init__(
-        self,
-        tasks: Sequence[Task[Path]],
-        settings: DownloadSettings,
-        pacer: Pacer,
-        advance: Callable[[], None],
+        self, tasks: Sequence[Task[Path]], settings: DownloadSettings, advance: Callable[[], None]
     ) -> None:
-        super().__init__(tasks, settings, pacer)
+        super().__init__(tasks, settings)
         self.advance = advance
+
+    @abstractmethod
+    def save(self, task: Task[Path]) -> int: ...
+
+    def work(self, task: Task[Path]) -> ReceivedBytes:
+        return ReceivedBytes(self.save(task))
 
     def record(self, task: Task[Path], result: ReceivedBytes) -> None:  # noqa: ARG002
         self.advance()
 
 
 class _PhotoLoop(FileLoop):
-    def work(self, task: Task[Path]) -> ReceivedBytes:
+    def save(self, task: Task[Path]) -> int:
         data = self.fetch(task)
         if image_type(data[:16]) is None:  # a page in its place, perhaps a temporary error page
             raise FetchError("not an image", again=task.tries == 0, received=len(data))
         write_bytes(task.payload, data)
-        return ReceivedBytes(len(data))
+        return len(data)
 
     def give_up(self, task: Task[Path], reason: str, *, again: bool) -> None:
         if _why_missing(task.payload) is not None:  # another process may have fetched it meanwhile
             _note_missing(task.payload, task.url, f"not fetched: {reason}{_AGAIN if again else ''}")
         self.advance()
-
-
-class HostBudgets:
-    """A budget of requests for each host, counted in a file for all processes; to be closed."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._budgets: dict[str, Budget] = {}
-        self._asked_at: dict[str, float] = {}
-
-    def seconds_to_wait(self, url: str) -> float:
-        """Return how long to wait before a request; 0 takes it from the budget."""
-        budget = self._budget(url)
-        wait = budget.take("requests", 1)
-        if not wait:
-            self._asked_at[url] = budget.taken_at
-        return wait
-
-    def received(self, url: str, size: int) -> None:  # noqa: ARG002 - bytes are bounded for each photo
-        """Note that the request has arrived."""
-        if url in self._asked_at:
-            self._budget(url).arrived("requests", self._asked_at.pop(url))
-
-    def _budget(self, url: str) -> Budget:
-        host = urlsplit(url).netloc.rpartition("@")[2].lower()
-        if host not in self._budgets:
-            self._budgets[host] = Budget(host, _LIMITS, self._path)
-        return self._budgets[host]
-
-    def close(self) -> None:
-        """Close the file."""
-        for budget in self._budgets.values():
-            budget.close()
 
 
 def _path_of(url: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote
@@ -13,8 +13,8 @@ import polars as pl
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.http import without_query
 from counterground.photos._benchmark import Benchmark, benchmark_of_frame
-from counterground.photos._classified import refuse_patterns, refuse_repeated, row_of, with_covariates
-from counterground.photos._memory import note_absent_classes, refuse_shared_names
+from counterground.photos._classified import refuse_patterns, refuse_repeated, with_covariates
+from counterground.photos._rows import find_column, with_class_names
 from counterground.photos.labels import read_class_names
 from counterground.photos.sources._fetched import fetch_photos, problem_of_url
 
@@ -127,19 +127,6 @@ def expand_braces(place: str) -> list[str]:
     return [start + rest for start in begun for rest in rests]
 
 
-def find_column(column: str, known: Iterable[str]) -> str:
-    """Return the name of a column.
-
-    Raises:
-        CounterGroundError: there is no such column.
-    """
-    known = list(known)
-    if column not in known:
-        hint = did_you_mean(column, known)
-        raise CounterGroundError(f"there is no column {column!r}; it has {', '.join(known)}.{hint}")
-    return column
-
-
 def _exists(text: str) -> bool:
     try:
         return Path(text).exists()
@@ -177,11 +164,10 @@ def benchmark_of_rows(
         notes: tuple[str, ...] = ()
         if texts:
             frame = with_covariates(frame)
-        if "names" in source.options:
-            frame, absent = _with_class_names(frame, Path(source.options["names"]))
-            notes += absent
+        if file := source.options.get("names"):
+            frame, notes = with_class_names(frame, dict(enumerate(read_class_names(Path(file)))), file)
         masks_root = None
-        if _holds_urls(frame):
+        if frame["path"].dtype == pl.String and frame["path"].str.contains("^(?i)https?://").any():
             masks_root = root
             frame, root, fetched = _fetched(frame, show_progress=show_progress)
             notes += fetched
@@ -193,51 +179,22 @@ def benchmark_of_rows(
 
 def _with_our_names(frame: pl.DataFrame, source: Source) -> pl.DataFrame:
     """Rename columns; one that has our name but is not the one chosen is left out."""
-    columns = {ours: find_column(theirs, frame.columns) for ours, theirs in source.columns.items()}
+    columns = {
+        ours: find_column(theirs, frame.columns, source.place) for ours, theirs in source.columns.items()
+    }
     if "path" not in {*columns, *frame.columns} and "url" in frame.columns:
         columns["path"] = "url"
-    if "path" not in {*columns, *frame.columns}:
-        raise CounterGroundError(_unclear("no column 'path' or 'url'", "image", frame))
-    if not {"class_name", "class_index", "options"} & {*columns, *frame.columns}:
-        raise CounterGroundError(_unclear("neither a column 'class_name' nor 'class_index'", "label", frame))
+    for ours, setting in ((("path",), "image"), (("class_name", "class_index", "options"), "label")):
+        if not {*ours} & {*columns, *frame.columns}:
+            raise CounterGroundError(
+                f"the manifest has no column {ours[0]!r}; it has {', '.join(frame.columns)}. Say which it "
+                f"is: ?{setting}=COLUMN."
+            )
     taken = {*columns, *columns.values()}
     return frame.select(
         *(pl.col(theirs).alias(ours) for ours, theirs in columns.items()),
         *(name for name in frame.columns if name not in taken),
     )
-
-
-def _unclear(lacking: str, setting: str, frame: pl.DataFrame) -> str:
-    has = ", ".join(frame.columns)
-    return f"the manifest has {lacking}; it has {has}. Say which column it is: ?{setting}=COLUMN."
-
-
-def _with_class_names(frame: pl.DataFrame, file: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """Replace the numbers in ``class_name``, else ``class_index``, by names; note those without a photo."""
-    listed = read_class_names(file)
-    column = next((each for each in ("class_name", "class_index") if each in frame.columns), None)
-    if column is None:
-        raise CounterGroundError(_unclear("no classes that names= could name", "label", frame))
-    numbers = frame[column].cast(pl.String).str.strip_chars().str.replace(r"\.0$", "")
-    index = numbers.cast(pl.Int64, strict=False)
-    wrong = numbers.is_not_null() & ~index.is_between(0, len(listed) - 1).fill_null(value=False)
-    if wrong.any():
-        row = row_of(wrong)
-        raise CounterGroundError(
-            f"Row {row} has the class {numbers[row - 1]!r}, and {file} has names for 0 to {len(listed) - 1}."
-        )
-    named = pl.Series("class_name", listed, pl.String).gather(index)
-    pairs = pl.DataFrame({"name": named, "number": index}).drop_nulls().unique().sort("number")
-    try:
-        refuse_shared_names(pairs.iter_rows())
-    except CounterGroundError as error:
-        raise CounterGroundError(f"{file}: {error}") from error
-    frame = frame if column == "class_name" else frame.drop(column)
-    return frame.with_columns(named), note_absent_classes(listed, named)
-
-
-def _holds_urls(frame: pl.DataFrame) -> bool:
-    return frame["path"].dtype == pl.String and frame["path"].str.contains("^(?i)https?://").any()
 
 
 def _fetched(frame: pl.DataFrame, *, show_progress: bool) -> tuple[pl.DataFrame, Path, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Tables in memory as manifests: Polars and pandas frames, and photos that are images, not files."""
+"""Rows as a manifest: which column is which, names of numbered classes, tables and photos in memory."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_message
 from counterground.files import cache_dir, draft_folder, place_once
-from counterground.photos._manifest import QUESTION_SCHEMA
+from counterground.photos._manifest import MANIFEST_SCHEMA, QUESTION_SCHEMA
 from counterground.photos._photo import image_type
 from counterground.text import and_more
 
-_OPTIONAL = ("cluster", "mask", "licence", "attribution", "source", "imagenet_index")
-_DEFAULTS = ("background", "group")
 _LISTED = 8
 _NOT_A_VALUE = ("NAType", "NaTType")  # of pandas, which need not be installed
 # The others become RGB, as when they are read.
@@ -29,84 +27,47 @@ _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 _LARGEST_16_BIT = 2**16 - 1
 
 
-def manifest_of_table(
-    table: Any,
-    root: Path | str | None,
-    columns: Mapping[str, str | None],
-    names: Iterable[str] | str | None,
-    attributes: str | Sequence[str] = (),
-) -> tuple[pl.DataFrame, Path, tuple[str, ...]]:
-    """Return the manifest of a table, its classes unresolved, the folder of its paths, and notes.
-
-    Args:
-        table: a Polars or pandas frame, or a mapping of columns.
-        root: the folder of relative paths and masks, to which those below it become relative; None for the
-            working folder.
-        columns: the table's names for the columns ``path``, ``class_name``, ``background`` and ``group``.
-        names: what the numbers of ``class_name`` mean; ``imagenet`` for ImageNet-1K.
-        attributes: further columns, under their own names.
+def find_column(column: str, known: Iterable[str], where: str) -> str:
+    """Return the name of a column.
 
     Raises:
-        UsageError: see ``Benchmark.from_frame``.
+        UsageError: there is no such column.
     """
-    attributes = [attributes] if isinstance(attributes, str) else list(attributes)
-    found = _columns_used(table, columns, attributes)
-    if len(set(map(len, found.values()))) > 1:
-        raise UsageError("The columns of a frame must be equally long.")
-    notes: tuple[str, ...] = ()
-    if isinstance(names, str) and names == "imagenet":
-        found["class_index"] = found.pop("class_name")
-    else:
-        found["class_name"], called = _class_names(found["class_name"], names, str(columns["class_name"]))
-        notes = note_absent_classes(called, found["class_name"])
-    if "mask" in found:
-        if any(isinstance(value, Image.Image | np.ndarray | list | bytes) for value in found["mask"]):
-            raise UsageError(
-                "The column 'mask' of the frame has masks in memory: write them to files, and give the paths."
-            )
-        found["mask"] = [_below(root, value) for value in found["mask"]]
-    photos, folder = _photos(found.pop("path"), root)
-    return (
-        pl.DataFrame([_column(name, listed) for name, listed in {**photos, **found}.items()]),
-        folder,
-        notes,
-    )
-
-
-def _columns_used(
-    table: Any, columns: Mapping[str, str | None], attributes: Sequence[str]
-) -> dict[str, list[Any]]:
-    """Return the values of each column of the table that is used, by its name in the manifest."""
-    if isinstance(table, pl.LazyFrame):
-        table = table.collect()
-    if not isinstance(table, Mapping) and not hasattr(table, "columns"):
+    known = list(known)
+    if column not in known:
+        hint = did_you_mean(column, map(str, known))
         raise UsageError(
-            f"A frame is a Polars or pandas DataFrame, or a dict of columns, not {type(table).__name__}."
+            f"{where}: there is no column {column!r}; it has {', '.join(map(str, known))}.{hint}"
         )
-    known = list(table) if isinstance(table, Mapping) else list(table.columns)
-    wanted = {name: name for name in attributes}
-    for ours, theirs in columns.items():
-        if theirs in known or not (theirs is None or (ours in _DEFAULTS and theirs == ours)):
-            wanted[ours] = str(theirs)
-    for ours, theirs in wanted.items():
-        if theirs not in known:
-            parameter = "label" if ours == "class_name" else ours if ours in columns else "attributes"
-            raise UsageError(
-                f"The frame has no column {theirs!r}: say which it is with {parameter}=. It has "
-                f"{', '.join(map(repr, known[:_LISTED]))}.{did_you_mean(theirs, map(str, known))}"
-            )
-    optional = (*_OPTIONAL, *(QUESTION_SCHEMA if "options" in known else ()))
-    wanted |= {name: name for name in optional if name in known and name not in wanted.values()}
-    return {ours: _values(theirs, table[theirs]) for ours, theirs in wanted.items()}
+    return column
 
 
-def _column(name: str, values: list[Any]) -> pl.Series:
-    try:
-        return pl.Series(name, values, strict=False)
-    except (TypeError, OverflowError) as error:
-        raise UsageError(
-            f"The column {name!r} of the frame cannot be read: {error_message(error)}."
-        ) from error
+def with_class_names(
+    frame: pl.DataFrame, names: Mapping[int, str], what: str
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Replace the numbers in ``class_name``, else ``class_index``, by names; note those without a photo.
+
+    ``what`` has the names, for messages.
+
+    Raises:
+        CounterGroundError: a number without a name, or two numbers with one name.
+    """
+    column = next((each for each in ("class_name", "class_index") if each in frame.columns), None)
+    if column is None:
+        raise CounterGroundError(f"there are no classes that {what} could name: say which column they are.")
+    given = frame[column].cast(pl.String).str.strip_chars().str.replace(r"\.0$", "")
+    numbers = given.cast(pl.Int64, strict=False)
+    wrong = given.is_not_null() & ~numbers.is_in(list(names)).fill_null(value=False)
+    if wrong.any():
+        row = int(wrong.arg_max() or 0)
+        raise CounterGroundError(
+            f"Row {row + 1} has the class {given[row]!r}, and {what} has {len(names)} names."
+        )
+    named = numbers.replace_strict(dict(names), default=None, return_dtype=pl.String).alias("class_name")
+    pairs = pl.DataFrame({"name": named, "number": numbers}).drop_nulls().unique().sort("number")
+    refuse_shared_names(pairs.iter_rows())
+    frame = frame if column == "class_name" else frame.drop(column)
+    return frame.with_columns(named), note_absent_classes(list(names.values()), named)
 
 
 def refuse_shared_names(classes: Iterable[tuple[str, int]]) -> None:
@@ -121,9 +82,8 @@ def refuse_shared_names(classes: Iterable[tuple[str, int]]) -> None:
     numbers: dict[str, int] = {}
     for name, number in classes:
         if (other := numbers.setdefault(name, number)) != number:
-            first, second = sorted((int(other), int(number)))
             raise CounterGroundError(
-                f"The classes {first} and {second} are both called {name!r}, and would be one: give each a "
+                f"The classes {other} and {number} are both called {name!r}, and would be one: give each a "
                 "name of its own."
             )
 
@@ -139,6 +99,62 @@ def note_absent_classes(listed: Sequence[str], present: Iterable[str]) -> tuple[
         f"space 'benchmark' lacks them: {and_more(absent, _LISTED)}."
     )
     return (note,)
+
+
+def manifest_of_table(
+    table: Any, root: Path | str | None, columns: Mapping[str, str | None], attributes: Sequence[str]
+) -> tuple[pl.DataFrame, Path]:
+    """Return the manifest of a table, its classes unresolved, and the folder of its paths.
+
+    Args:
+        table: a Polars or pandas frame, or a mapping of columns.
+        root: the folder of relative paths and masks, to which those below it become relative; None for the
+            working folder.
+        columns: column of the manifest -> the table's, optional under the manifest's own name.
+        attributes: further columns, under their own names.
+
+    Raises:
+        UsageError: see ``Benchmark.from_frame``.
+    """
+    if isinstance(table, pl.LazyFrame):
+        table = table.collect()
+    if not isinstance(table, Mapping) and not hasattr(table, "columns"):
+        raise UsageError(
+            f"A frame is a Polars or pandas DataFrame, or a dict of columns, not {type(table).__name__}."
+        )
+    known = list(table) if isinstance(table, Mapping) else list(table.columns)
+    optional = {*MANIFEST_SCHEMA, "imagenet_index"} - {"path", "class_name", "photo_id", "class_index"}
+    wanted = {name: name for name in (*sorted(optional), *QUESTION_SCHEMA, *attributes)}
+    if "options" not in known:
+        optional |= {*QUESTION_SCHEMA}
+    wanted |= {ours: theirs or "" for ours, theirs in columns.items()}
+    found = {
+        ours: _values(theirs, table[find_column(theirs, known, "The frame")])
+        for ours, theirs in wanted.items()
+        if theirs in known or not (ours in optional and theirs in ("", ours))
+    }
+    if len(set(map(len, found.values()))) > 1:
+        raise UsageError("The columns of a frame must be equally long.")
+    if any(isinstance(value, Image.Image | np.ndarray | list | bytes) for value in found.get("mask", ())):
+        raise UsageError("The frame has masks in memory: write them to files, and give the paths.")
+    if "mask" in found:
+        found["mask"] = [_below(root, value) for value in found["mask"]]
+    folder = Path.cwd() if root is None else Path(root)
+    if all(isinstance(value, str | os.PathLike | None) for value in found["path"]):
+        found["path"] = [_below(root, value) for value in found["path"]]
+    else:
+        photos, folder = _written(found["path"])
+        found |= photos
+    return pl.DataFrame([_column(name, listed) for name, listed in found.items()]), folder
+
+
+def _column(name: str, values: list[Any]) -> pl.Series:
+    try:
+        return pl.Series(name, values, strict=False)
+    except (TypeError, OverflowError) as error:
+        raise UsageError(
+            f"The column {name!r} of the frame cannot be read: {error_message(error)}."
+        ) from error
 
 
 def _values(name: str, column: Any) -> list[Any]:
@@ -157,36 +173,6 @@ def _values(name: str, column: Any) -> list[Any]:
 def _is_missing(value: Any) -> bool:
     is_nan = isinstance(value, float) and value != value  # noqa: PLR0124 - NaN differs from itself
     return is_nan or type(value).__name__ in _NOT_A_VALUE
-
-
-def _class_names(
-    given: Sequence[Any], names: Iterable[str] | str | None, column: str
-) -> tuple[list[Any], Sequence[str]]:
-    """Return the name of each photo's class, and all names of numbered classes."""
-    if names is None:
-        if any(isinstance(value, int | float) and not isinstance(value, bool) for value in given):
-            raise UsageError(
-                f"Column {column!r} has numbers: say what they mean with names=[...], the class names in "
-                "their order, or names='imagenet' if they are ImageNet-1K indices."
-            )
-        return list(given), ()
-    called = dict(names) if isinstance(names, Mapping) else dict(enumerate(names))
-    for value in given:
-        if value not in called:
-            raise UsageError(
-                f"Column {column!r} has the class {value!r}, but names= has {len(called)} names."
-            )
-    named = [called[number] for number in given]
-    if not isinstance(names, Mapping):  # which may join classes on purpose
-        refuse_shared_names(dict.fromkeys(zip(map(str, named), given, strict=True)))
-    return named, list(called.values())
-
-
-def _photos(given: Sequence[Any], root: Path | str | None) -> tuple[dict[str, list[str]], Path]:
-    """Return the columns ``path`` and, if photos were written, ``photo_id``, and the folder of paths."""
-    if not all(isinstance(value, str | os.PathLike | None) for value in given):
-        return _written(given)
-    return {"path": [_below(root, value) for value in given]}, Path.cwd() if root is None else Path(root)
 
 
 def _below(root: Path | str | None, value: Any) -> Any:
