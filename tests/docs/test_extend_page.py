@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from itertools import product
@@ -10,6 +11,7 @@ from pathlib import Path
 import forked
 import polars as pl
 import pytest
+from made_runs import fresh_run, write_run
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
@@ -74,3 +76,46 @@ def test_the_package_adds_a_model_a_metric_benchmarks_and_a_format(command, tmp_
         "data", "export", "plain-colours", "--format", "jsonl", "--private", "--out", str(tmp_path / "out")
     )
     assert len((tmp_path / "out" / "photos.jsonl").read_text().splitlines()) == 16
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory):
+    """Run ``counterground`` with the changes of the page."""
+    copy = tmp_path_factory.mktemp("copy")
+    shutil.copytree(ROOT / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    diffs = re.findall(r"```diff\n(.*?)```", (ROOT / "docs" / "extend.md").read_text(), re.DOTALL)
+    assert len(diffs) == 4
+    for diff in diffs:
+        assert len(diff.splitlines()) <= 25
+        subprocess.run(["git", "apply", "-p0", "-"], input=diff, text=True, cwd=copy, check=True)
+    environment = {**os.environ, "PYTHONPATH": str(copy / "src")}
+
+    def run(*words) -> str:
+        command = [sys.executable, "-m", "counterground", *map(str, words)]
+        return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+    return run
+
+
+def test_a_metric_a_finding_and_a_setting_are_one_change_each(changed, tmp_path):
+    run = write_run(fresh_run({"a": (0.9, 0.3)}), tmp_path / "run")
+    assert "Top-3" in changed("scores", run, "--format", "markdown")
+    changed("report", run, "--no-photos", "-o", tmp_path / "page.html")
+    assert 'data-code="few_photos"' in (tmp_path / "page.html").read_text()
+    assert "note=TEXT" in changed("evaluate", "-X", "help")
+
+
+@pytest.mark.slow
+def test_a_setting_is_recorded_and_a_contrast_of_a_benchmark_is_scored(changed, tmp_path, shared_cache):
+    for number, (own, bg, co) in enumerate(product(("urban", "country"), repeat=3)):
+        folder = tmp_path / f"bg-0.5_co_occur_obj-0.5/test/obj-{own}_bg-{bg}_co_occur_obj-{co}"
+        folder.mkdir(parents=True)
+        for copy in range(2):
+            Image.new("RGB", (9, 9), (30 * number, 90 * copy, 80)).save(folder / f"{copy}.jpg")
+            Image.new("L", (9, 9), 255).save(folder / f"{copy}_mask.png")
+    out = tmp_path / "run"
+    changed("benchmarks", "get", "urbancars", "--from", tmp_path)
+    asked = ["-m", "counterground:stamps-biased", "--label-space", "benchmark", "-X", "note=again"]
+    changed("evaluate", "urbancars", *asked, "-o", out)
+    assert '"note": "again"' in (out / "run.json").read_text()
+    assert "bg_alone" in changed("scores", out, "--contrast", "bg_alone")

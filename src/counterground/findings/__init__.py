@@ -2,7 +2,7 @@
 
 from counterground.findings._catalogue import CATALOGUE, Severity
 from counterground.findings._finding import Finding
-from counterground.findings._rules import PLACEBO, RULES, Composites, Facts, Mitigation, PairTest, judge
+from counterground.findings._rules import PLACEBO, Composites, Facts, Mitigation, PairTest, judge
 from counterground.findings._selection import Selection, selection_of
 from counterground.findings._words import DROP_WORDS, Words, breakable
 
@@ -10,7 +10,6 @@ __all__ = [
     "CATALOGUE",
     "DROP_WORDS",
     "PLACEBO",
-    "RULES",
     "Composites",
     "Facts",
     "Finding",

@@ -160,8 +160,16 @@ def is_clear(difference: Estimate) -> bool:
 
 
 Rule = Callable[[Facts], Iterator[Finding]]
+_RULES: list[Rule] = []
 
 
+def _rule(function: Rule) -> Rule:
+    """Add a rule: what it yields is found in this order, within claims, warnings, notes and steps."""
+    _RULES.append(function)
+    return function
+
+
+@_rule
 def _claim(facts: Facts) -> Iterator[Finding]:
     """What was found, in one sentence."""
     words, lead, size = facts.words, facts.lead, facts.size
@@ -187,6 +195,7 @@ def _claim(facts: Facts) -> Iterator[Finding]:
         yield Finding.of(code, lead.label, size, when=words.when, **number)
 
 
+@_rule
 def _selected(facts: Facts) -> Iterator[Finding]:
     """Who chose the contrast or, if it is about backgrounds, the pairs."""
     if any(doubt.code == "exploratory" for doubt in facts.doubts):
@@ -196,6 +205,7 @@ def _selected(facts: Facts) -> Iterator[Finding]:
         yield from facts.selection.findings(facts.words.noun)
 
 
+@_rule
 def _guessing(facts: Facts) -> Iterator[Finding]:
     """Models near chance are not compared: at 0 % nothing can be lost."""
     if facts.guessing:
@@ -205,6 +215,7 @@ def _guessing(facts: Facts) -> Iterator[Finding]:
         yield Finding("near_chance", "", {"models": models, "left": left, "noun": facts.words.noun})
 
 
+@_rule
 def _interval(facts: Facts) -> Iterator[Finding]:
     """How good the interval is, and what it is about."""
     lead, words, size = facts.lead, facts.words, facts.size
@@ -225,6 +236,7 @@ def _interval(facts: Facts) -> Iterator[Finding]:
         yield Finding("other_classes", lead.label, {"interval": own.classes_interval})
 
 
+@_rule
 def _ranking(facts: Facts) -> Iterator[Finding]:
     """Whether the lead drops more than the others; a gain is no larger than the others'."""
     lead, noun = facts.lead, facts.words.noun
@@ -245,6 +257,7 @@ def _ranking(facts: Facts) -> Iterator[Finding]:
         yield Finding("untested", lead.label, {"others": untested})
 
 
+@_rule
 def _caused(facts: Facts) -> Iterator[Finding]:
     """How much of the drop is the background, for the lead or else the model with the largest effect."""
     measured = [each for each in facts.composites if each.effect.value is not None]
@@ -265,6 +278,7 @@ def _caused(facts: Facts) -> Iterator[Finding]:
         yield Finding("placebo_large", found.model, {"cost": found.cost})
 
 
+@_rule
 def _mended(facts: Facts) -> Iterator[Finding]:
     """Which mitigations make the difference significantly smaller, at what cost."""
     known = [each for each in facts.mitigations if each.record.contrast == str(facts.words.contrast)]
@@ -291,6 +305,14 @@ def _mended(facts: Facts) -> Iterator[Finding]:
             yield Finding("mended_elsewhere", record.model, {"benchmark": record.benchmark})
 
 
+@_rule
+def _photos(facts: Facts) -> Iterator[Finding]:
+    """Whether there are enough photos."""
+    if facts.photos is not None:
+        yield facts.photos
+
+
+@_rule
 def _classes(facts: Facts) -> Iterator[Finding]:
     """Whether the difference is not that of the two accuracies, as they are over other classes."""
     for model in facts.models:
@@ -300,6 +322,7 @@ def _classes(facts: Facts) -> Iterator[Finding]:
             return
 
 
+@_rule
 def _step(facts: Facts) -> Iterator[Finding]:
     """What the evidence allows readers to decide or, if it does not, what would help."""
     words, lead = facts.words, facts.lead
@@ -334,20 +357,6 @@ def _is_guessing(facts: Facts) -> bool:
     return known or all(model.label in facts.guessing for model in facts.models)
 
 
-RULES: tuple[Rule, ...] = (
-    _claim,
-    _selected,
-    _guessing,
-    _interval,
-    _ranking,
-    _caused,
-    _mended,
-    lambda facts: iter([facts.photos] if facts.photos else []),
-    _classes,
-    _step,
-)
-
-
 def judge(facts: Facts) -> list[Finding]:
     """Return what can be said about the models: one claim, then what limits it, and what to do next."""
-    return ordered(finding for rule in RULES for finding in rule(facts))
+    return ordered(finding for rule in _RULES for finding in rule(facts))
