@@ -74,10 +74,7 @@ class CollectOptions(Record):
     per_observation: Annotated[int, Help("Maximum photos per observation.", least=1)] = 1
     add: Annotated[
         bool,
-        Help(
-            "Add photos from a different query or, once a query is exhausted, its new photos, up to "
-            "--per-class in all."
-        ),
+        Help("Add photos from a different query, or new ones of the same, up to --per-class in all."),
     ] = False
     jobs: Annotated[int, Help("Parallel downloads.", least=1, most=16)] = 4
     contact: Annotated[

@@ -12,16 +12,10 @@ from counterground import __version__
 
 # Collections go through this client; alone, its requests can be counted one by one.
 from counterground.construction.collection._api import (
-    PER_PAGE,
     INaturalist,
-    ListingState,
-    find_place,
-    list_page,
-    make_query,
     sized,
 )
 from counterground.construction.collection._collect import open_budget
-from counterground.construction.collection._taxa import Choice, Taxon
 from counterground.construction.settings import CollectOptions
 from counterground.errors import CounterGroundError
 from counterground.http import DAY, Budget, Limit
@@ -38,14 +32,6 @@ def sleeps(monkeypatch):
 def client(server, **options):
     chosen = CollectOptions(api_url=server.api_url, first_pause=0.5, **options)
     return INaturalist(chosen, open_budget(chosen), lambda why: None)
-
-
-def listing(server, **options):
-    options = CollectOptions(api_url=server.api_url, **options)
-    taxon = next(iter(server.taxa.values()))
-    choice = Choice("zebra", (Taxon(taxon.id, taxon.name),), "name")
-    query = make_query(choice, options, None)
-    return choice, query, ListingState(query.to_setting())
 
 
 @pytest.mark.parametrize("form", ["number", "date"])
@@ -105,7 +91,7 @@ def test_json_that_is_none_is_asked_for_again(server, sleeps, body):
         b'{"results": [{"name": "x"}]}',
     ],
 )
-def test_pages_in_place_of_the_api_are_an_error_and_not_cached(server, sleeps, body):
+def test_pages_in_place_of_the_api_are_an_error(server, sleeps, body):
     kind = "text/html" if body.startswith(b"<") else "application/json"
     server.trouble("/v1/taxa", body=body, content_type=kind, times=1)
     with pytest.raises(CounterGroundError, match=r"JSON|does not answer like the iNaturalist API"):
@@ -120,22 +106,12 @@ def test_nobody_there_is_an_error(sleeps):
     assert len(sleeps) == 5
 
 
-def test_answers_are_cached_and_errors_are_not(server, sleeps):
-    server.trouble("/v1/taxa", status=404, times=1)
-    with pytest.raises(CounterGroundError, match="answered 404"):
-        client(server).search("zebra")
-    for _ in range(3):
-        client(server).search("zebra")
-    assert server.asked_below("/v1/taxa") == 2
-
-
 def test_only_what_leaves_the_machine_is_counted(server, sleeps, cache):
     options = CollectOptions(api_url=server.api_url)
     budget = Budget("here", {"requests": (Limit(DAY, 3),)}, cache / "budget.sqlite")
     server.trouble("/v1/taxa", status=500, times=1)
     api = INaturalist(options, budget, lambda why: None)
-    for _ in range(5):
-        api.search("zebra")  # two requests, then the cache
+    api.search("zebra")  # two requests
     api.search("horse")
     with pytest.raises(CounterGroundError, match="daily budget of requests is spent"):
         api.search("donkey")
@@ -175,41 +151,6 @@ def test_an_id_that_is_none_has_no_taxon(server):
     assert client(server).taxon(5) is None
 
 
-def test_pages_go_by_id_while_people_upload(server, zebras):
-    zebras(450)
-    choice, query, state = listing(server)
-    api, keys = client(server), []
-    while not state.exhausted:
-        rows = list_page(api, choice, query, state)
-        assert len(rows) <= PER_PAGE
-        keys += [row["key"] for row in rows]
-        zebras(30)  # page numbers would now show 30 photos twice
-    assert keys == [f"inaturalist:{number}" for number in range(300_450, 300_000, -1)]
-    asked = [query for path, query in server.queries if path == "/v1/observations"]
-    assert [one.get("id_below") for one in asked] == [None, "200251", "200051"]
-    assert all((one["order_by"], one["order"], one["per_page"]) == ("id", "desc", "200") for one in asked)
-    assert not any("page" in one for one in asked)
-
-
-def test_an_answer_without_a_total_does_not_end_the_listing(server, zebras):
-    zebras(3)
-    choice, query, state = listing(server)
-    server.trouble(
-        "/v1/observations", body=b'{"results": [{"id": 5}]}', times=1, content_type="application/json"
-    )
-    list_page(client(server), choice, query, state)
-    assert (state.below, state.exhausted) == (5, False)
-
-
-def test_a_server_that_ignores_ids_does_not_keep_us_for_ever(server, zebras):
-    zebras(3)
-    choice, query, state = listing(server)
-    state.below = 1
-    server.trouble("/v1/observations", body=b'{"total_results": 900, "results": [{"id": 5}]}', times=None)
-    assert list_page(client(server), choice, query, state) == []
-    assert state.exhausted
-
-
 def test_a_place_is_an_id_or_one_name(server):
     server.places |= {
         7: "Georgia, US",
@@ -219,16 +160,16 @@ def test_a_place_is_an_id_or_one_name(server):
         11: "Paris, FR",
     }
     api = client(server)
-    assert find_place(api, "12") == 12
+    assert api.place("12") == 12
     for number in ("\N{SUPERSCRIPT TWO}", "9" * 5000):
         with pytest.raises(CounterGroundError, match="found: none"):
-            find_place(api, number)
-    assert find_place(api, "kruger national park, za") == 9
-    assert find_place(api, "Kruger National Park") == 9
+            api.place(number)
+    assert api.place("kruger national park, za") == 9
+    assert api.place("Kruger National Park") == 9
     with pytest.raises(CounterGroundError, match=r"found: 10 Paris, TX; 11 Paris, FR"):
-        find_place(api, "Paris")
+        api.place("Paris")
     with pytest.raises(CounterGroundError, match="found: none"):
-        find_place(api, "Atlantis")
+        api.place("Atlantis")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Collecting: the newest photos, each once, with what is known of them; what fails is replaced."""
 
 import io
-import shutil
 
 import polars as pl
 import pytest
@@ -268,13 +267,11 @@ def test_a_photo_belongs_to_one_class(gather, pool, server, zebras):
     quagga = zebras(3)[0].taxon
     report = gather("zebra", "striped horse", per_class=2, taxa={"striped horse": (quagga.id,)})
     first, second = report.classes
-    assert (first.added, second.added, second.failed) == (2, 1, 2)
-    reasons = pool().candidates("striped horse").filter(pl.col("status") == "failed")["reason"]
-    assert set(reasons) == {"the pool has it as 'zebra'"}
+    assert (first.added, second.added, second.failed) == (2, 1, 0)
     assert set(server.gets_by_photo().values()) == {1}
 
 
-def test_a_file_without_its_row_is_taken_in(gather, pool, server, zebras, drawn, tmp_path):
+def test_a_file_without_its_row_is_written_again(gather, pool, server, zebras, drawn, tmp_path):
     zebras(3)
     opened = open_pool(tmp_path / "pool", create=True)
     file = opened.files / "zebra" / "inaturalist-300003.jpg"
@@ -283,27 +280,15 @@ def test_a_file_without_its_row_is_taken_in(gather, pool, server, zebras, drawn,
     half = temporary_name(file.with_name("inaturalist-300002.jpg"), "tmp")
     half.write_bytes(drawn[1][:50])
     gather(per_class=3)
-    assert server.gets_by_photo() == {300_001: 1, 300_002: 1}
+    assert set(server.gets_by_photo().values()) == {1}
     assert sorted(numbers(pool().photos())) == [300_001, 300_002, 300_003]
     assert not half.exists()
-
-
-@pytest.mark.parametrize("per_class", [2, 3])
-def test_a_row_whose_candidate_still_waits_is_settled(gather, pool, server, zebras, per_class):
-    zebras(3)
-    gather(per_class=2)
-    pool().mark_candidates([("inaturalist:300003", "zebra", "wanted", None)])
-    gather(per_class=per_class)
-    settled = pool().candidates("zebra").filter(pl.col("status") == "got")["key"].to_list()
-    assert settled == ["inaturalist:300003", "inaturalist:300002", "inaturalist:300001"][:per_class]
-    assert set(server.gets_by_photo().values()) == {1}
 
 
 def test_a_page_listed_twice_after_a_kill_leaves_one_candidate_each(gather, pool, zebras):
     zebras(5)
     gather(per_class=2)
     before = pool().candidates()
-    pool().set_setting("queries", {})  # as if the run had died before it kept how far it was
     gather(per_class=5)
     assert pool().candidates().drop("status", "tries").equals(before.drop("status", "tries"))
     assert len(pool().photos()) == 5
@@ -319,11 +304,10 @@ def test_the_days_bytes_end_the_run_and_what_came_stays(gather, pool, server, ze
         CounterGroundError, match=r"daily budget of photo bytes is spent.*run the same command again after"
     ):
         gather(per_class=12, size="small")
-    received = sum(pool().photos()["bytes"])
-    assert 100_000 < received <= 250_000
-    with pytest.raises(CounterGroundError, match="is spent"):
-        gather(per_class=12, size="small")
-    assert sum(pool().photos()["bytes"]) == received
+    for _ in range(9):
+        with pytest.raises(CounterGroundError, match="is spent"):
+            gather(per_class=12, size="small")
+    assert 100_000 < sum(pool().photos()["bytes"]) <= 250_000
 
 
 def test_a_dry_run_counts_and_leaves_no_trace(options, server, zebras, tmp_path):
@@ -370,11 +354,21 @@ def test_a_host_that_refuses_every_photo_ends_the_run_and_they_stay_wanted(
     assert (one.added, one.failed) == (35, 0)
 
 
-def test_a_class_of_which_there_is_no_more_needs_no_connection(gather, server, zebras, cache):
-    zebras(2)
-    gather(per_class=4)
-    shutil.rmtree(cache / "inaturalist")
-    before = server.asked_below("/v1")
-    (one,) = gather(per_class=4).classes
-    assert (one.present, one.missing, one.exhausted) == (2, 2, True)
-    assert server.asked_below("/v1") == before
+def test_pages_go_by_id_while_people_upload(gather, pool, server, zebras):
+    zebras(450)
+    gather(per_class=1)
+    zebras(30)  # page numbers would now show 30 photos twice
+    gather(per_class=449)
+    keys = numbers(pool().candidates("zebra"))
+    assert keys == list(range(300_450, 300_000, -1))
+    asked = [query for path, query in server.queries if path == "/v1/observations"]
+    assert [one.get("id_below") for one in asked] == [None, "200251", "200051"]
+    assert all((one["order_by"], one["order"], one["per_page"]) == ("id", "desc", "200") for one in asked)
+    assert not any("page" in one for one in asked)
+
+
+def test_a_server_that_ignores_ids_does_not_keep_us_for_ever(gather, server, zebras):
+    zebras(3)
+    server.trouble("/v1/observations", body=b'{"total_results": 900, "results": [{"id": 5}]}', times=None)
+    (one,) = gather(per_class=3).classes
+    assert (one.added, one.exhausted, server.asked_below("/v1/observations")) == (0, True, 2)

@@ -75,7 +75,13 @@ def _show_choices(unclear: UnclearClasses) -> None:
     columns = ("id", "name", "rank", "common name", "observations")
     for name, choices in unclear.choices.items():
         rows = [
-            (str(taxon.id), taxon.name, taxon.rank, taxon.common_name, f"{taxon.observations:,}")
+            (
+                str(taxon.id),
+                taxon.name or "",
+                taxon.rank or "",
+                taxon.preferred_common_name or "",
+                f"{taxon.observations_count or 0:,}",
+            )
             for taxon in choices
         ]
         if rows:

@@ -5,38 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from counterground.construction.collection._api import (
-    INaturalist,
-    ListingState,
-    Query,
-    Row,
-    api_parameters,
-    find_place,
-    list_page,
-    make_query,
-    state_for,
-)
+from counterground.construction.collection._api import INaturalist, Query, candidate_rows, make_query
 from counterground.construction.collection._options import WantedClass, wanted_classes
-from counterground.construction.collection._taxa import Choice, Resolution, resolve_classes
-from counterground.construction.download import (
-    DownloadReport,
-    cluster_of,
-    download_photos,
-)
-from counterground.construction.pool import (
-    CANDIDATE_SCHEMA,
-    check_class_names,
-    is_from,
-    is_pool,
-    open_pool,
-)
+from counterground.construction.collection._taxa import Choice, Resolution, Taxon, resolve_classes
+from counterground.construction.download import download_photos
+from counterground.construction.pool import check_class_names, is_from, is_pool, open_pool
 from counterground.construction.settings import ALL_RIGHTS_RESERVED, INATURALIST, CollectOptions
 from counterground.errors import CounterGroundError, needs_extra
 from counterground.files import cache_dir, file_lock
@@ -48,52 +28,33 @@ if TYPE_CHECKING:
     from counterground.construction.pool import Pool
 
 _LOCK_FILE = ".collect.lock"
-
-
-# Bytes assumed for a photo before one of its size was seen; larger than most.
+# Bytes reserved for a photo before its fetch; larger than most.
 _EXPECTED_BYTES = {"small": 60_000, "medium": 200_000, "large": 600_000, "original": 4_000_000}
+_MOST_AT_ONCE = 32
+_MOST_FAILURES = 12  # of so many photos, with none that arrived: the host is down, or refuses us
 
 
 class BytePacer:
-    """Reserves bytes of the budget for a photo before its fetch and settles them after; for one thread."""
+    """Takes bytes of the budget for a photo before its fetch, and settles them after."""
 
     def __init__(self, budget: Budget, size: str, waiting: Waiting) -> None:
-        self._budget = budget
-        self._waiting = waiting
-        self._expected = _EXPECTED_BYTES[size]
-        self._reserved: dict[str, int] = {}
+        self._budget, self._waiting, self._expected = budget, waiting, _EXPECTED_BYTES[size]
 
-    def seconds_to_wait(self, url: str) -> float:
-        """Return 0 if the photo may be requested, else the seconds to wait.
+    def seconds_to_wait(self, url: str) -> float:  # noqa: ARG002
+        """Return 0 if a photo may be requested, else the seconds to wait.
 
         Raises:
             CounterGroundError: the daily budget is spent.
         """
         wait = self._budget.take("bytes", self._expected)
-        if wait and self._reserved:
-            return min(wait, 0.2)  # photos on their way may need less than their reserve
         refuse_long_wait(wait, "photo bytes")
         if wait:
             self._waiting(f"waiting {wait:,.0f} s: photo bytes per hour are limited")
-        else:
-            self._reserved[url] = self._reserved.get(url, 0) + self._expected
         return wait
 
-    def received(self, url: str, size: int) -> None:
-        """Settle the bytes of a photo that arrived."""
-        self._budget.settle("bytes", size - self._reserved.pop(url, 0))
-        if size:
-            # Twice the mean of what arrives: the budget must also hold for photos larger than the last ones.
-            self._expected = max(1000, round(0.9 * self._expected + 0.2 * size))
-
-    def release(self) -> None:
-        """Release what was reserved for photos that were already in the pool."""
-        self._budget.settle("bytes", -sum(self._reserved.values()))
-        self._reserved.clear()
-
-
-_MOST_AT_ONCE = 32
-_MOST_FAILURES = 12  # of so many photos, with none that arrived: the host is down, or refuses us
+    def received(self, url: str, size: int) -> None:  # noqa: ARG002
+        """Settle the bytes of a request that was answered."""
+        self._budget.settle("bytes", size - self._expected)
 
 
 @dataclass(frozen=True)
@@ -178,16 +139,40 @@ class Session:
     api: INaturalist
     bar: ProgressBar
 
-    def resolve(self, wanted: Sequence[WantedClass], remembered: Mapping[str, Any]) -> Resolution:
-        """Find the taxa of classes; see ``resolve_classes``."""
+    def resolve(self, pool: Pool | None, wanted: Sequence[WantedClass]) -> Resolution:
+        """Find the taxa of classes, and remember them in the pool; see ``resolve_classes``.
+
+        Raises:
+            CounterGroundError: the pool has a wanted class under another name.
+        """
+        settings: dict[str, Any] = pool.setting("taxa", {}) if pool else {}
+        remembered = {
+            name: Choice(name, tuple(Taxon(**one) for one in kept)) for name, kept in settings.items()
+        }
+        if pool:
+            names, remedy = [one.name for one in wanted], "Collect it under that name: -c {!r}."
+            check_class_names(pool, names, lambda _, known: remedy.format(known), also=settings)
         progress = partial(self.bar.update, description="resolving names")
         return resolve_classes(wanted, self.options.taxa, remembered, self.api, progress)
 
-    def queries(self, choices: Sequence[Choice]) -> dict[str, Query]:
-        """Return the query of each class."""
-        place = self.options.place
-        number = None if place is None else find_place(self.api, place)
-        return {choice.class_name: make_query(choice, self.options, number) for choice in choices}
+    def queries(self, pool: Pool | None, choices: Sequence[Choice]) -> dict[str, Query]:
+        """Return the query of each class.
+
+        Raises:
+            CounterGroundError: the pool lists a class under another query, and ``add`` was not asked for.
+        """
+        place = None if self.options.place is None else self.api.place(self.options.place)
+        stored: dict[str, Query] = pool.setting("queries", {}) if pool else {}
+        queries = {choice.class_name: make_query(choice, self.options, place) for choice in choices}
+        for name, query in queries.items():
+            before = stored.get(name, query)
+            changed = [each for each in query if before.get(each) != query[each]]
+            if changed and not self.options.add:
+                raise CounterGroundError(
+                    f"The pool has {name!r} from another query (other {', '.join(changed)}): repeat that, "
+                    "use --add to add what the new one finds, or start another pool."
+                )
+        return queries
 
 
 @contextmanager
@@ -208,133 +193,122 @@ def open_budget(options: CollectOptions) -> Budget:
     return Budget(options.account, options.limits, cache_dir() / "inaturalist" / "budget.sqlite")
 
 
-@dataclass
 class ClassCollection:
-    """One class of a collection."""
+    """One class of a collection: candidates of the pool are fetched, newest first; further ones are listed.
 
-    pool: Pool
-    session: Session
-    pacer: BytePacer
-    choice: Choice
-    query: Query
-    state: ListingState
-    rows: dict[str, Row] = field(default_factory=dict)
-    postponed: set[str] = field(default_factory=set)
-    added: int = 0
-    received: int = 0
+    The pool's candidates are the progress: a later run lists what is older than they are. With ``add`` it
+    lists from the newest, and skips those.
+    """
 
-    def collect(self, class_of: dict[str, str]) -> ClassReport:
+    def __init__(self, pool: Pool, session: Session, choice: Choice, query: Query) -> None:
+        self.pool, self.session, self.choice, self.query = pool, session, choice, query
+        known = self._candidates()
+        self._known = set(known["key"])
+        ids = [] if session.options.add else known["observation"].cast(pl.Int64).to_list()
+        self._below: int | None = min(ids, default=None)
+        self._exhausted = False
+        self._postponed: set[str] = set()
+
+    def _candidates(self) -> pl.DataFrame:
+        return self.pool.candidates(self.choice.class_name).filter(is_from(INATURALIST))
+
+    def collect(self) -> ClassReport:
         """Fetch what is missing and report on the class.
 
         Raises:
             CounterGroundError: the photos' host does not answer, a budget is spent, or the disk is full.
         """
         name, wanted = self.choice.class_name, self.session.options.per_class
-        present = sum(other == name for other in class_of.values())
-        ours = self.pool.candidates(name).filter(is_from(INATURALIST))
-        self.rows = {row["key"]: row for row in ours.to_dicts()}
-        self._mark_known(class_of)
-        while present + self.added < wanted:
-            number = min(_MOST_AT_ONCE, wanted - present - self.added)
-            batch = self._next_batch(number, class_of)
-            if not batch:
+        pacer = BytePacer(self.session.budget, self.session.options.size, self.session.bar.note)
+        present = len(self._photos().filter(class_name=name))
+        added = received = 0
+        while present + added < wanted:
+            batch = self._next_batch(min(_MOST_AT_ONCE, wanted - present - added))
+            if batch.is_empty():
                 break
-            self._fetch(batch, present, class_of)
+            fetched, size = self._fetch(batch, present + added, pacer)
+            added, received = added + fetched, received + size
         return ClassReport(
             name,
-            self.choice.names,
+            tuple(taxon.name or "" for taxon in self.choice.taxa),
             wanted=wanted,
             present=present,
-            added=self.added,
-            failed=sum(row["status"] == "failed" for row in self.rows.values()),
-            missing=max(0, wanted - present - self.added),
-            postponed=len(self.postponed),
-            bytes=self.received,
-            exhausted=self.state.exhausted,
+            added=added,
+            failed=int((self._candidates()["status"] == "failed").sum()),
+            missing=max(0, wanted - present - added),
+            postponed=len(self._postponed),
+            bytes=received,
+            exhausted=self._exhausted,
         )
 
-    def _next_batch(self, number: int, class_of: Mapping[str, str]) -> list[Row]:
-        """Return up to ``number`` candidates to fetch, newest first; list more if there are too few."""
+    def _photos(self) -> pl.DataFrame:
+        return self.pool.photos().filter(is_from(INATURALIST))
+
+    def _next_batch(self, number: int) -> pl.DataFrame:
+        """Return up to ``number`` candidates to fetch, newest first; list more if there are too few.
+
+        A photo that the pool has in another class is not fetched twice.
+        """
         while True:
-            waiting = [
-                row
-                for row in self.rows.values()
-                if row["status"] == "wanted" and row["key"] not in self.postponed
-            ]
-            if len(waiting) >= number or self.state.exhausted:
-                return sorted(waiting, key=lambda row: int(row["position"]))[:number]
+            skipped = [*self._postponed, *self._photos()["key"]]
+            waiting = self._candidates().filter(~pl.col("key").is_in(skipped), status="wanted")
+            if len(waiting) >= number or self._exhausted:
+                return waiting.head(number)
             self._list()
-            self._mark_known(class_of)
 
     def _list(self) -> None:
-        """List the next page; its candidates and the progress of the listing are stored together."""
+        """List the next page and keep its candidates, after those listed before."""
         self.session.bar.update(0, 1, f"{self.choice.class_name}: listing")
-        listed = list_page(self.session.api, self.choice, self.query, self.state)
-        position = 1 + max((int(row["position"]) for row in self.rows.values()), default=-1)
-        new = {row["key"]: row for row in listed if row["key"] not in self.rows}
-        for place, row in enumerate(new.values(), start=position):
-            row["position"] = place
-        self.rows |= new
-        with self.pool.connect() as connection:
-            self.pool.add_candidates(list(new.values()), within=connection)
-            states = self.pool.setting("queries", {}) | {self.choice.class_name: asdict(self.state)}
-            self.pool.set_setting("queries", states, within=connection)
-
-    def _mark_known(self, class_of: Mapping[str, str]) -> None:
-        """Mark candidates whose photo the pool has: in this class after a kill, or in another class."""
-        marks: list[tuple[str, str, str, str | None]] = []
-        for key, row in self.rows.items():
-            if row["status"] == "wanted" and (holder := class_of.get(key)):
-                got = holder == self.choice.class_name
-                row["status"] = "got" if got else "failed"
-                reason = None if got else f"the pool has it as {holder!r}"
-                marks.append((key, self.choice.class_name, row["status"], reason))
-        self.pool.mark_candidates(marks)
-
-    def _fetch(self, batch: list[Row], present: int, class_of: dict[str, str]) -> None:
-        name, options, bar = self.choice.class_name, self.session.options, self.session.bar
-        before = present + self.added
-        try:
-            report = download_photos(
-                self.pool,
-                pl.DataFrame(batch, schema=CANDIDATE_SCHEMA),
-                DownloadSettings(
-                    jobs=options.jobs,
-                    per_host=options.jobs,
-                    first_pause=options.first_pause,
-                    user_agent=options.user_agent,
-                ),
-                fields=lambda candidate: {"cluster": cluster_of(candidate)},
-                pacer=self.pacer,
-                progress=lambda done, _all: bar.update(before + done, options.per_class, name),
-            )
-        finally:
-            self.pacer.release()
-        failed = {one.key for one in report.failed}
-        postponed = {one.key for one in report.postponed}
-        for row in batch:
-            if row["key"] in failed:
-                row["status"] = "failed"
-            elif row["key"] not in postponed:
-                row["status"] = "got"
-                class_of[row["key"]] = name
-        self.postponed |= postponed
-        self.added += report.fetched + report.found
-        self.received += report.received
-        self._refuse_silence(report)
-
-    def _refuse_silence(self, report: DownloadReport) -> None:
-        """End the run if the host is down or has blocked us: its photos are not at fault, and stay wanted."""
-        troubles = [one for one in (*report.failed, *report.postponed) if not one.gone]
-        if report.fetched or len(troubles) < _MOST_FAILURES:
+        page = self.session.api.observations(self.query, self._below)
+        ids = [observation.id for observation in page.results]
+        # A server that ignores id_below would be asked for the same page for ever.
+        if not ids or (self._below is not None and min(ids) >= self._below):
+            self._exhausted = True
             return
-        reason = troubles[-1].reason
-        self.pool.mark_candidates([(one.key, one.class_name, "wanted", reason) for one in troubles])
-        raise CounterGroundError(
-            f"The photo host keeps failing or refuses every photo ({reason}): it may have blocked this "
-            "connection. What was fetched is kept, and these photos stay wanted: run the same command again "
-            "when a browser shows such photos here."
+        rows = [
+            row
+            for each in page.results
+            for row in candidate_rows(each, self.query, self.choice.class_name)
+            if row["key"] not in self._known
+        ]
+        new = {row["key"]: row | {"position": len(self._known) + n} for n, row in enumerate(rows)}
+        self.pool.add_candidates(list(new.values()))
+        self._known |= new.keys()
+        self._below = min(ids)
+        self._exhausted = page.total_results is not None and page.total_results <= len(ids)
+
+    def _fetch(self, batch: pl.DataFrame, before: int, pacer: BytePacer) -> tuple[int, int]:
+        """Fetch a batch; return the photos that were added, and the bytes received.
+
+        Raises:
+            CounterGroundError: the host is down or has blocked us: its photos are not at fault, stay wanted.
+        """
+        options, bar = self.session.options, self.session.bar
+        settings = DownloadSettings(
+            jobs=options.jobs,
+            per_host=options.jobs,
+            first_pause=options.first_pause,
+            user_agent=options.user_agent,
         )
+        name = self.choice.class_name
+        report = download_photos(
+            self.pool,
+            batch,
+            settings,
+            pacer=pacer,
+            progress=lambda done: bar.update(before + done, options.per_class, name),
+        )
+        self._postponed |= report.postponed.keys()
+        troubles = report.failed | report.postponed
+        if not report.fetched and len(troubles) >= _MOST_FAILURES:
+            reason = list(troubles.values())[-1]
+            self.pool.mark_candidates([(key, name, "wanted", why) for key, why in troubles.items()])
+            raise CounterGroundError(
+                f"The photo host keeps failing or refuses every photo ({reason}): it may have blocked this "
+                "connection. What was fetched is kept, and these photos stay wanted: run the same command "
+                "again when a browser shows such photos here."
+            )
+        return report.fetched, report.received
 
 
 def collect(
@@ -344,8 +318,7 @@ def collect(
 ) -> CollectReport:
     """Fetch the newest photos of each class from iNaturalist into a pool, which is created if it is missing.
 
-    The same call continues where it was interrupted, and does nothing if all photos are there: candidates and
-    the progress of their listing are kept in the pool, and photos are found by their files. A photo that
+    The same call continues where it was interrupted, and does nothing if all photos are there. A photo that
     cannot be fetched is replaced by the next newest.
 
     Polars does not survive a fork: start a child process with multiprocessing's "spawn", or the call waits
@@ -367,84 +340,53 @@ def collect(
         with file_lock(
             pool.root / _LOCK_FILE, lambda: bar.note("another collect is running: waiting for it")
         ):
-            remembered = _remembered_taxa(pool, wanted)
-            resolution = session.resolve(wanted, remembered)
-            _remember(pool, [choice for choice in resolution.choices if choice.class_name not in remembered])
+            resolution = session.resolve(pool, wanted)
+            new = [one for one in resolution.choices if one.class_name not in pool.setting("taxa", {})]
+            _remember(pool, new)
             if resolution.unclear:
                 raise resolution.unclear
-            report = _collect_all(pool, session, resolution.choices)
-            return CollectReport(report.classes, (*resolution.notes, *report.notes))
-
-
-def _remembered_taxa(pool: Pool, wanted: Sequence[WantedClass]) -> dict[str, Any]:
-    """Return the taxa that the pool remembers, by class.
-
-    Raises:
-        CounterGroundError: the pool has a wanted class under another name.
-    """
-    remembered: dict[str, Any] = pool.setting("taxa", {})
-    check_class_names(
-        pool,
-        (one.name for one in wanted),
-        lambda _, known: f"Collect it under that name: -c {known!r}.",
-        also=remembered,
-    )
-    return remembered
+            queries = session.queries(pool, resolution.choices)
+            _remember(pool, resolution.choices)  # taxa replace others only once their query is accepted
+            _keep_queries(pool, queries)
+            reports = [
+                ClassCollection(pool, session, choice, queries[choice.class_name]).collect()
+                for choice in resolution.choices
+            ]
+            pool.snapshot()
+            return CollectReport(tuple(reports), (*resolution.notes, *_outcome_notes(pool, reports)))
 
 
 def _remember(pool: Pool, choices: Sequence[Choice]) -> None:
-    if choices:
-        found = {choice.class_name: choice.to_setting() for choice in choices}
-        pool.set_setting("taxa", pool.setting("taxa", {}) | found)
+    chosen = {one.class_name: [taxon.model_dump() for taxon in one.taxa] for one in choices}
+    pool.set_setting("taxa", pool.setting("taxa", {}) | chosen)
 
 
-def _collect_all(pool: Pool, session: Session, choices: Sequence[Choice]) -> CollectReport:
-    queries = session.queries(choices)
-    states = _states(pool, queries, add=session.options.add)
-    _remember(pool, choices)  # taxa may replace others only once their query is accepted
-    photos = pool.photos().filter(is_from(INATURALIST))
-    class_of = dict(photos.select("key", "class_name").iter_rows())
-    pacer = BytePacer(session.budget, session.options.size, session.bar.note)
-    reports = []
-    for choice in choices:
-        name = choice.class_name
-        one = ClassCollection(pool, session, pacer, choice, queries[name], states[name])
-        reports.append(one.collect(class_of))
-    pool.snapshot()
-    return CollectReport(tuple(reports), tuple(_outcome_notes(pool, reports)))
-
-
-def _states(pool: Pool, queries: Mapping[str, Query], *, add: bool) -> dict[str, ListingState]:
-    """Return where the listing of each class continues; all are checked before any photo is fetched."""
-    stored: dict[str, Any] = pool.setting("queries", {})
-    states = {name: state_for(name, query, stored.get(name), add=add) for name, query in queries.items()}
+def _keep_queries(pool: Pool, queries: Mapping[str, Query]) -> None:
+    """Keep what is listed; what another query left waiting is found again, if it fits this one."""
+    stored: dict[str, Query] = pool.setting("queries", {})
     with pool.connect() as connection:
-        for name, state in states.items():
-            if state.below is None and not state.exhausted:  # what still waits is found again, if it fits
+        for name, query in queries.items():
+            if stored.get(name, query) != query:
                 pool.forget_waiting(name, INATURALIST, within=connection)
-        kept = stored | {name: asdict(state) for name, state in states.items()}
-        pool.set_setting("queries", kept, within=connection)
-    return states
+        pool.set_setting("queries", stored | dict(queries), within=connection)
 
 
-def _outcome_notes(pool: Pool, classes: Sequence[ClassReport]) -> list[str]:
-    """Return notes on which photos are missing, and which may not be shared."""
-    notes = []
+def _outcome_notes(pool: Pool, classes: Sequence[ClassReport]) -> Iterator[str]:
+    """Say which photos are missing, and which may not be shared."""
     short = [
         f"{one.class_name} ({one.wanted - one.missing:,} of {one.wanted:,})"
         for one in classes
         if one.missing and one.exhausted and not one.postponed
     ]
     if short:
-        notes.append(f"No more can be found under this query for {and_more(short, 8)}.")
+        yield f"No more can be found under this query for {and_more(short, 8)}."
     names = [one.class_name for one in classes]
     licences = Counter(pool.photos().filter(pl.col("class_name").is_in(names))["licence"])
     if reserved := licences[ALL_RIGHTS_RESERVED]:
-        notes.append(
+        yield (
             f"{reserved:,} of {licences.total():,} photos are all rights reserved and may not be shared. "
             "--licence cc0 --licence cc-by (and so on) collects licensed photos only."
         )
-    return notes
 
 
 def plan_collection(
@@ -459,41 +401,29 @@ def plan_collection(
     Raises:
         UsageError, UnclearClasses, CounterGroundError: as ``collect``.
     """
-    wanted = wanted_classes(classes)
+    wanted, chosen = wanted_classes(classes), options or CollectOptions()
     opened = open_pool(pool_path) if is_pool(pool_path) else nullcontext()
-    with opened as pool, open_session(options or CollectOptions()) as session:
-        resolution = session.resolve(wanted, _remembered_taxa(pool, wanted) if pool else {})
+    with opened as pool, open_session(chosen) as session:
+        resolution = session.resolve(pool, wanted)
         if resolution.unclear:
             raise resolution.unclear
-        queries = session.queries(resolution.choices)
-        plans = []
+        queries, plans = session.queries(pool, resolution.choices), []
+        present = Counter(pool.photos().filter(is_from(INATURALIST))["class_name"]) if pool else Counter()
         for number, choice in enumerate(resolution.choices):
             session.bar.update(number, len(queries), "counting")
-            plans.append(_plan_class(choice, queries[choice.class_name], session, pool))
+            name = choice.class_name
+            available = session.api.observations(queries[name], None, per_page=1).total_results or 0
+            most = available * chosen.per_observation
+            to_fetch = max(0, min(chosen.per_class - present[name], most))
+            plans.append(
+                ClassPlan(
+                    name,
+                    tuple(taxon.name or "" for taxon in choice.taxa),
+                    wanted=chosen.per_class,
+                    present=present[name],
+                    available=available,
+                    to_fetch=to_fetch,
+                    bytes=to_fetch * _EXPECTED_BYTES[chosen.size],
+                )
+            )
         return CollectionPlan(tuple(plans), resolution.notes)
-
-
-def _plan_class(choice: Choice, query: Query, session: Session, pool: Pool | None) -> ClassPlan:
-    name, options = choice.class_name, session.options
-    available = session.api.observations(api_parameters(query), None, per_page=1).total_results or 0
-    present, most = 0, available * query.per_observation
-    if pool:
-        ours = is_from(INATURALIST) & (pl.col("class_name") == name)
-        present = len(pool.photos().filter(ours))
-        state = state_for(name, query, pool.setting("queries", {}).get(name), add=options.add)
-        candidates = pool.candidates(name).filter(ours)
-        waiting = int((candidates["status"] == "wanted").sum())
-        if state.exhausted:
-            most = waiting
-        elif state.below is not None:
-            most -= len(candidates) - waiting
-    to_fetch = min(max(0, options.per_class - present), max(0, most))
-    return ClassPlan(
-        name,
-        choice.names,
-        wanted=options.per_class,
-        present=present,
-        available=available,
-        to_fetch=to_fetch,
-        bytes=to_fetch * _EXPECTED_BYTES[options.size],
-    )

@@ -4,42 +4,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from counterground.construction.collection._options import WantedClass, find_animal
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.text import and_more
+from counterground.text import and_more, in_utf8
 
 if TYPE_CHECKING:
     from counterground.construction.collection._api import INaturalist
 
 ANIMALS = 1  # id of the kingdom
+_Text = Annotated[str, AfterValidator(in_utf8)]
 
 
-@dataclass(frozen=True)
-class Taxon:
-    """One taxon of iNaturalist.
+class Taxon(BaseModel):
+    """One taxon of iNaturalist, as the API describes it; what is None is unknown."""
 
-    Attributes:
-        id: its number.
-        name: its scientific name.
-        rank: "species", "genus", ...
-        common_name: the English name iNaturalist prefers; empty: none.
-        observations: how many there are, of any quality.
-        active: False if curators have replaced it.
-        ancestors: ids of the taxa above it; empty: unknown.
-        found_by: the name that found it, which may be a synonym; empty: unknown.
-    """
+    model_config = ConfigDict(frozen=True)
+    id: Annotated[int, Field(ge=0, lt=2**63)]
+    name: _Text | None = None
+    rank: _Text | None = None
+    preferred_common_name: _Text | None = None
+    matched_term: _Text | None = None  # the name that found it, which may be a synonym
+    observations_count: int | None = None
+    is_active: bool | None = None  # False: curators have replaced it
+    ancestor_ids: tuple[int, ...] | None = None
 
-    id: int
-    name: str
-    rank: str = ""
-    common_name: str = ""
-    observations: int = 0
-    active: bool = True
-    ancestors: tuple[int, ...] = ()
-    found_by: str = ""
+    @property
+    def ancestors(self) -> set[int]:
+        """Ids of the taxa above it; empty: unknown."""
+        return set(self.ancestor_ids or ()) - {self.id}
 
     @property
     def may_be_animal(self) -> bool:
@@ -52,36 +49,15 @@ _MOST_CHOICES = 12
 
 @dataclass(frozen=True)
 class Choice:
-    """The taxa whose photos a class takes, and how they were chosen."""
+    """The taxa whose photos a class takes."""
 
     class_name: str
     taxa: tuple[Taxon, ...]
-    chosen_by: str  # "taxon option", "class file", "built-in list", "name"
 
     @property
-    def ids(self) -> list[int]:
-        """Return the ids, in ascending order."""
-        return sorted(taxon.id for taxon in self.taxa)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Return the scientific names of the taxa."""
-        return tuple(taxon.name for taxon in self.taxa)
-
-    def to_setting(self) -> dict[str, Any]:
-        """Return what the pool remembers of the choice."""
-        kept = ("id", "name", "rank", "common_name")
-        taxa = [
-            {name: asdict(taxon)[name] for name in kept} | {"ancestors": list(taxon.ancestors)}
-            for taxon in self.taxa
-        ]
-        return {"taxa": taxa, "chosen_by": self.chosen_by}
-
-    @classmethod
-    def from_setting(cls, class_name: str, setting: Mapping[str, Any]) -> Choice:
-        """Return the choice that ``to_setting`` wrote."""
-        taxa = (Taxon(**one | {"ancestors": tuple(one["ancestors"])}) for one in setting["taxa"])
-        return cls(class_name, tuple(taxa), setting["chosen_by"])
+    def ids(self) -> set[int]:
+        """The ids of the taxa."""
+        return {taxon.id for taxon in self.taxa}
 
 
 class UnclearClasses(CounterGroundError):  # noqa: N818 - the classes are unclear, the work has not failed yet
@@ -110,16 +86,15 @@ class Resolution:
 def resolve_classes(
     wanted: Sequence[WantedClass],
     chosen: Mapping[str, tuple[int, ...]],
-    remembered: Mapping[str, Mapping[str, Any]],
+    remembered: Mapping[str, Choice],
     api: INaturalist,
     progress: Callable[[int, int], object],
 ) -> Resolution:
     """Find the taxa of classes.
 
-    In this order: the ids in ``chosen``, given now or remembered by the pool; what the class's file says;
-    what the pool remembers; for animal classes of ImageNet-1K, the built-in scientific names; the one taxon
-    whose scientific or preferred common name is the class's name or, if there is none, the one that has the
-    name as a synonym.
+    In this order: the ids in ``chosen``; what the class's file says; what the pool remembers; for animal
+    classes of ImageNet-1K, the built-in scientific names; the one taxon whose scientific or preferred common
+    name is the class's name or, if there is none, the one that has the name as a synonym.
 
     Raises:
         UsageError: ``chosen`` names another class, or an id that does not exist or is no longer in use.
@@ -139,9 +114,9 @@ def resolve_classes(
         try:
             if one.name in chosen:
                 taxa = tuple(_by_id(one.name, id_, api) for id_ in chosen[one.name])
-                choices.append(Choice(one.name, taxa, "taxon option"))
-            elif _stays(one, remembered):
-                choices.append(Choice.from_setting(one.name, remembered[one.name]))
+                choices.append(Choice(one.name, taxa))
+            elif one.taxon is None and one.name in remembered:
+                choices.append(remembered[one.name])
             elif one.left_out:
                 left_out.append(f"{one.name} ({one.left_out.rstrip('.')})")
             else:
@@ -155,18 +130,11 @@ def resolve_classes(
     return Resolution(tuple(choices), (*notes, *_nested_taxa(choices)), _unclear(undecided))
 
 
-def _stays(one: WantedClass, remembered: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Return whether what the pool remembers of a class holds; a file may change, and is read again."""
-    if one.name not in remembered:
-        return False
-    return one.taxon is None or remembered[one.name]["chosen_by"] == "taxon option"
-
-
 def _by_name(one: WantedClass, api: INaturalist, notes: list[str]) -> Choice:
     if one.taxon is not None:
         if one.taxon.isdecimal():
-            return Choice(one.name, (_by_id(one.name, int(one.taxon), api),), "class file")
-        return Choice(one.name, (_exact(api.search(one.taxon), one.taxon, one.name),), "class file")
+            return Choice(one.name, (_by_id(one.name, int(one.taxon), api),))
+        return Choice(one.name, (_exact(api.search(one.taxon), one.taxon, one.name),))
     animal = find_animal(one.name)
     taxa, absent = [], []
     for name, rank in zip(animal.names, animal.ranks, strict=True) if animal else ():
@@ -179,15 +147,15 @@ def _by_name(one: WantedClass, api: INaturalist, notes: list[str]) -> Choice:
             absent.append(name)
     if not taxa:
         plain = one.name.replace("_", " ")
-        return Choice(one.name, (_exact(api.search(plain), plain, one.name),), "name")
+        return Choice(one.name, (_exact(api.search(plain), plain, one.name),))
     if absent:
         notes.append(f"{one.name}: these of its taxa were not found and are left out: {', '.join(absent)}.")
-    return Choice(one.name, tuple(taxa), "built-in list")
+    return Choice(one.name, tuple(taxa))
 
 
 def _by_id(class_name: str, number: int, api: INaturalist) -> Taxon:
     taxon = api.taxon(number)
-    if taxon is None or not taxon.active:
+    if taxon is None or taxon.is_active is False:
         raise UsageError(f"There is no taxon {number} in use, given for {class_name!r}: look up its id.")
     return taxon
 
@@ -197,9 +165,9 @@ def _exact(found: Sequence[Taxon], name: str, class_name: str, rank: str = "") -
 
     If a genus and its own subgenus have that name, the genus is meant.
     """
-    exact = _named(found, name) or [taxon for taxon in found if _fold(taxon.found_by) == _fold(name)]
+    exact = _named(found, name) or [taxon for taxon in found if _fold(taxon.matched_term) == _fold(name)]
     ids = {taxon.id for taxon in exact}
-    exact = [taxon for taxon in exact if not ids & set(taxon.ancestors)]
+    exact = [taxon for taxon in exact if not ids & taxon.ancestors]
     if len(exact) > 1 and rank:
         exact = [taxon for taxon in exact if taxon.rank == rank] or exact
     if len(exact) == 1:
@@ -210,11 +178,12 @@ def _exact(found: Sequence[Taxon], name: str, class_name: str, rank: str = "") -
 
 
 def _named(found: Sequence[Taxon], name: str) -> list[Taxon]:
-    return [taxon for taxon in found if _fold(name) in (_fold(taxon.name), _fold(taxon.common_name))]
+    wanted = _fold(name)
+    return [taxon for taxon in found if wanted in (_fold(taxon.name), _fold(taxon.preferred_common_name))]
 
 
-def _fold(text: str) -> str:
-    return " ".join(re.sub(r"[\s_-]+", " ", text.replace("’", "'")).casefold().split())
+def _fold(text: str | None) -> str:
+    return " ".join(re.sub(r"[\s_-]+", " ", (text or "").replace("’", "'")).casefold().split())
 
 
 def _nested_taxa(choices: Sequence[Choice]) -> list[str]:
@@ -224,8 +193,7 @@ def _nested_taxa(choices: Sequence[Choice]) -> list[str]:
         inside = [
             inner.class_name
             for inner in choices
-            if inner != outer
-            and set(outer.ids) & {id_ for taxon in inner.taxa for id_ in (taxon.id, *taxon.ancestors)}
+            if inner != outer and outer.ids & inner.ids.union(*(taxon.ancestors for taxon in inner.taxa))
         ]
         if inside:
             notes.append(

@@ -104,7 +104,7 @@ class Pool:
             return _photos(connection)
 
     def add_photos(self, rows: Sequence[Mapping[str, object]]) -> int:
-        """Add photos whose files are already in the pool; return how many are new.
+        """Add photos whose files are already in the pool, also for candidates; return how many are new.
 
         Args:
             rows: values by column of ``PHOTO_SCHEMA``; missing ones are null, ``added_at`` is now. Rows of
@@ -116,6 +116,11 @@ class Pool:
         for row in rows:
             inside_files(self.root, str(row["path"]))
         with self.connect() as connection:
+            connection.executemany(
+                "UPDATE candidate SET status = 'got', reason = NULL, tries = tries + 1"
+                " WHERE key = ? AND class_name = ?",
+                [(row.get("key"), row["class_name"]) for row in rows],
+            )
             return _insert(connection, "photo", PHOTO_SCHEMA, rows, added_at=_now())
 
     def update_photos(self, changes: Mapping[str, Mapping[str, object]]) -> None:
@@ -152,14 +157,9 @@ class Pool:
             candidates = candidates.filter(class_name=class_name)
         return candidates.sort("class_name", "position", "key")
 
-    def add_candidates(
-        self, rows: Sequence[Mapping[str, object]], *, within: sqlite3.Connection | None = None
-    ) -> int:
-        """Add photos to fetch; return how many are new (a key that its class already has is left unchanged).
-
-        ``within`` is a transaction of ``connect`` that this joins.
-        """
-        with self.connect(within=within) as connection:
+    def add_candidates(self, rows: Sequence[Mapping[str, object]]) -> int:
+        """Add photos to fetch; return how many are new; a key that its class has is left as it is."""
+        with self.connect() as connection:
             return _insert(connection, "candidate", CANDIDATE_SCHEMA, rows, status="wanted", tries=0)
 
     def forget_waiting(self, class_name: str, source: str, *, within: sqlite3.Connection) -> None:
