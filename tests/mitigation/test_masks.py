@@ -10,7 +10,7 @@ from planted_photos import Planted, planted_benchmark
 
 import counterground as cg
 from counterground.errors import CounterGroundError
-from counterground.masks import make_masks, with_masks
+from counterground.masks import make_masks
 from counterground.mitigation import MitigatedHead, Mitigation
 from counterground.results import read_mitigation, repeat_command
 
@@ -28,12 +28,6 @@ def test_the_object_alone_has_no_background_to_believe(tmp_path):
         assert each.head is None
         assert "masked photos" in each.not_exported
     assert len({model.fingerprint for model in found.run.info.models}) == 3
-
-
-def test_masks_may_lie_elsewhere_than_the_photos(tmp_path):
-    elsewhere = with_masks(planted_benchmark(masks=tmp_path), "manifest", tmp_path / "elsewhere")
-    found = cg.mitigate(elsewhere, Planted(), "foreground", out=tmp_path / "run")
-    assert found.record.methods[0].name == "foreground"
 
 
 def test_masks_of_a_folder_give_what_the_benchmarks_own_give(tmp_path):
@@ -61,21 +55,6 @@ def test_masks_that_changed_since_replace_no_mitigation_unless_asked_to(tmp_path
         cg.mitigate(benchmark, Planted(), **asked)
     assert read_mitigation(tmp_path / "run") == first.record
     cg.mitigate(benchmark, Planted(), overwrite=True, **asked)
-
-
-def test_a_mask_of_several_photos_is_not_that_of_the_one_in_a_sample(tmp_path):
-    (tmp_path / "photos").mkdir()
-    whole = planted_benchmark(masks=tmp_path / "photos")
-    frame = whole.photos.with_columns(path=pl.format("{}/same.png", pl.int_range(pl.len())), mask=None)
-    for before, after in zip(whole.photos["path"], frame["path"], strict=True):
-        (tmp_path / after).parent.mkdir()
-        shutil.copy(whole.photo_path(before), tmp_path / after)
-    benchmark = cg.Benchmark("same", tmp_path, frame, whole.classes)
-    (tmp_path / "masks").mkdir()
-    shutil.copy(tmp_path / "photos" / "mask-0.png", tmp_path / "masks" / "same.png")
-    asked = {"out": tmp_path / "run", "masks": tmp_path / "masks", "limit": 1}
-    with pytest.raises(CounterGroundError, match="ambiguous 108"):
-        cg.mitigate(benchmark, Planted(), "foreground", **asked)
 
 
 def test_a_method_gets_the_features_of_both_parts(tmp_path):

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +13,6 @@ from planted_photos import CLASSES, Planted, PlantedClassifier, planted_benchmar
 from safetensors.numpy import save_file
 
 import counterground as cg
-from counterground.cli import main
-from counterground.cli.show import show_mitigated
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics import Contrast, Design, compare_models
 from counterground.mitigation import MitigatedHead, Mitigation, list_mitigations, read_head
@@ -29,7 +26,7 @@ def of(record, name):
     return next(each for each in record.methods if each.name == name)
 
 
-def test_an_exported_head_that_is_worse_than_those_judged_is_named(planted, tmp_path, capsys):
+def test_an_exported_head_that_is_worse_than_those_judged_is_named(planted, tmp_path):
     def fit(data):
         # Fitted on all photos it knows nothing, fitted on a third it is the model's own head.
         known = data.scale if len(data.features) < len(planted) else 0
@@ -39,8 +36,6 @@ def test_an_exported_head_that_is_worse_than_those_judged_is_named(planted, tmp_
     found = cg.mitigate(planted, Planted(), [method, "text-projection"], out=tmp_path / "run")
     (note,) = (each for each in found.record.notes if "exported head" in each)
     assert note.startswith("The exported head of fragile recognises 25.0 % of the common photos")
-    show_mitigated(found, tmp_path / "run")
-    assert "The exported head of fragile" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_method_that_changes_its_data_changes_no_other_method(planted, tmp_path):
@@ -55,27 +50,6 @@ def test_a_method_that_changes_its_data_changes_no_other_method(planted, tmp_pat
     methods = [Mitigation(f.__name__, "a test", "a test", f) for f in (spoil, own)]
     found = cg.mitigate(planted, Planted(), methods, out=tmp_path / "run")
     assert of(found.record, "own").mitigated == found.record.unmitigated
-
-
-def test_an_exported_head_is_compared_on_the_classes_of_the_table(planted, tmp_path):
-    def fit(data):
-        # Every part gives the same head. It knows one class only, which has no counter photos.
-        weight = np.zeros_like(data.head)
-        bias = np.eye(len(CLASSES), dtype=np.float32)[data.class_names.index(CLASSES[0])]
-        return MitigatedHead(weight=weight, bias=bias)
-
-    one_sided = (pl.col("class_name") == CLASSES[0]) & (pl.col("group") == "counter")
-    benchmark = replace(planted, photos=planted.photos.filter(~one_sided))
-    method = Mitigation(name="constant", title="one answer", source="a test", fit=fit)
-    found = cg.mitigate(benchmark, Planted(), method, out=tmp_path / "run")
-    assert of(found.record, "constant").mitigated.common.value == pytest.approx(1 / len(CLASSES))
-    assert not any("exported head" in note for note in found.record.notes)
-
-
-def test_a_negative_seed_is_wrong_usage(tmp_path, capsys):
-    command = ["mitigate", "stamps", "-m", "efficientnet-lite0", "--method", "prototypes", "--seed", "-1"]
-    assert main([*command, "--out", str(tmp_path / "run")]) == 2
-    assert "--seed" in capsys.readouterr().err
 
 
 def test_the_folder_is_a_run_of_the_model_and_of_each_mitigated_one(mitigated, planted):
@@ -206,22 +180,6 @@ def test_a_record_without_the_size_of_a_part_or_any_method_is_refused(mitigated,
         read_mitigation(file.parent)
 
 
-def test_the_run_says_how_to_repeat_it(mitigated):
-    from counterground.results import repeat_command
-
-    command = repeat_command(mitigated.run)
-    assert command.startswith("counterground mitigate BENCHMARK -m ")
-    assert command.count(" -m ") == 1
-    assert command.count(" --method ") == len(mitigated.record.methods)
-    assert "--seed" not in command
-
-
-def test_a_report_of_the_run_has_every_model(mitigated, tmp_path):
-    cg.report(mitigated.run, tmp_path / "report.html", photos=False)
-    page = (tmp_path / "report.html").read_text()
-    assert all(each.model in page for each in mitigated.record.methods)
-
-
 def test_an_exported_head_is_read_by_numpy_alone(mitigated, planted):
     """The example of the room's README, on the features of the photos."""
     (code,) = re.findall(r"```python\n(.*?)```", (ROOM / "README.md").read_text(), re.DOTALL)
@@ -295,7 +253,6 @@ def _broken(data):
     [
         (Planted, "dfrr", {}, "There is no method 'dfrr'.*Did you mean 'dfr'"),
         (Planted, (), {}, "No method was named"),
-        (Planted, [3], {}, "A method is a name or a Mitigation, not int"),
         (
             Planted,
             [Mitigation("dfr", "", "", _grey), "all"],
@@ -351,18 +308,6 @@ def test_classes_with_too_few_clusters_are_left_out_and_named(planted, tmp_path)
     assert any("crab, ox" in warning for warning in found.run.info.warnings)
 
 
-def test_classes_with_pairs_in_too_few_clusters_are_what_is_missing(planted, tmp_path):
-    """Not pairs: without these classes, there are none."""
-    first = pl.col("cluster").is_in(["photographer 0", "photographer 1"])
-    kept = pl.when(pl.col("class_name") == "ox").then(first).otherwise(pl.col("group") == "common")
-    with pytest.raises(
-        UsageError, match="ox photos, counter photos are in fewer than 3 clusters: add photos"
-    ):
-        cg.mitigate(
-            replace(planted, photos=planted.photos.filter(kept)), Planted(), "sage-set", out=tmp_path / "run"
-        )
-
-
 def test_classes_without_pairs_take_part_unless_pairs_alone_are_asked_for(planted, tmp_path):
     unpaired = planted.photos.filter(pl.col("class_name") != "crab")
     benchmark = replace(planted, photos=unpaired)
@@ -400,28 +345,6 @@ def test_parts_and_figures_follow_the_clusters_of_the_design(clusters, tmp_path)
         assert limits == (drop.value, drop.low, drop.high)
     compared = compare_models(found.run.predictions, design=design).filter(metric="drop")
     assert compared["p_holm"].to_list() == [each.gain.p_corrected]
-
-
-def test_a_model_whose_head_is_fitted_is_refused(planted, tmp_path):
-    with pytest.raises(UsageError, match="has no head of its own"):
-        cg.mitigate(planted, "efficientnet-lite0?head=knn", "all", out=tmp_path / "run")
-
-
-def test_each_text_is_encoded_once(planted, tmp_path):
-    class Counting(Planted):
-        def encode_texts(self, texts):
-            seen.extend(texts)
-            return super().encode_texts(texts)
-
-    seen: list[str] = []
-    cg.mitigate(
-        planted,
-        Counting(),
-        ["sage", "sage-set", "template-ensemble", "text-calibration"],
-        out=tmp_path / "run",
-    )
-    assert len(seen) > 300
-    assert max(Counter(seen).values()) <= 2  # once more for the model's own head
 
 
 def test_another_run_in_the_folder_leaves_no_head_of_the_first(planted, tmp_path):
@@ -467,14 +390,14 @@ def test_a_run_that_was_killed_while_it_replaced_another_may_be_repeated(planted
 
 
 @pytest.mark.parametrize("name", ["mitigation.json", "heads/sage-set-all-photos.safetensors"])
-@pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe", None])
-def test_a_damaged_file_is_named(planted, tmp_path, name, content):
+def test_a_damaged_file_is_named(planted, tmp_path, name):
     out = tmp_path / "run"
     cg.mitigate(planted, Planted(), "sage-set", out=out)
     file = out / name
-    file.write_bytes(file.read_bytes()[:-7] if content is None else content)
-    with pytest.raises(CounterGroundError, match=file.name):
-        read_mitigation(out) if name.endswith("json") else read_head(file)
+    for content in (b"", b"{}", file.read_bytes()[:-7]):
+        file.write_bytes(content)
+        with pytest.raises(CounterGroundError, match=file.name):
+            read_mitigation(out) if name.endswith("json") else read_head(file)
 
 
 @pytest.mark.parametrize(
@@ -499,60 +422,8 @@ def test_pairs_chosen_on_the_judged_photos_are_said_to_be(planted, tmp_path, spl
     assert set(found.record.notes) <= set(found.run.info.warnings)
 
 
-def test_figures_are_of_the_clusters_that_the_design_names(tmp_path):
-    """The column cluster says that all photos are independent; one observer took nine, or is not known."""
-    records = {}
-    for name, observer in {
-        "nine": [f"observer {number // 9}" for number in range(108)],
-        "none": None,
-        "alone": [f"photo {number}" for number in range(108)],
-    }.items():
-        planted = planted_benchmark(cluster=observer)
-        photos = planted.photos.with_columns(observer="cluster", cluster=pl.lit(None, pl.String))
-        found = cg.mitigate(
-            replace(planted, photos=photos, design=Design(clusters=("observer",))),
-            Planted(),
-            "sage-set",
-            out=tmp_path / name,
-            seed=1,
-        )
-        records[name] = found.record
-        overall = found.run.estimates().filter(pl.col("class_index").is_null(), pl.col("level").is_null())
-        drop = overall.row(
-            by_predicate=(pl.col("metric") == "drop") & (pl.col("model") == "Planted"), named=True
-        )
-        assert found.record.unmitigated.drop.low == drop["low"]
-    for figure in ("gain", "cost"):
-        ends = {
-            name: (found.value, found.low, found.high)
-            for name, record in records.items()
-            for found in [getattr(record.methods[0], figure)]
-        }
-        assert ends["none"] == pytest.approx(ends["alone"])
-        assert ends["none"] != pytest.approx(ends["nine"])
-
-
-WEIGHT = np.ones((4, 3), np.float32)
-
-
-@pytest.mark.parametrize(
-    ("arrays", "normalise"),
-    [
-        ({}, "true"),
-        ({"weight": WEIGHT[0]}, "true"),
-        ({"weight": WEIGHT.astype(np.float64)}, "true"),
-        ({"weight": WEIGHT * np.float32("nan")}, "true"),
-        ({"weight": WEIGHT, "bias": WEIGHT[:, 0]}, "true"),
-        ({"weight": WEIGHT, "feature_hook": WEIGHT}, "true"),
-        ({"weight": WEIGHT, "inputs": WEIGHT}, "true"),
-        ({"weight": WEIGHT}, '"no"'),
-        ({"weight": WEIGHT}, "[" * 100_000),
-    ],
-)
-def test_what_is_no_head_is_refused(arrays, normalise, tmp_path):
-    file = tmp_path / "head.safetensors"
-    save_file({"weight": WEIGHT}, file, {"normalise": "true"})
-    assert read_head(file).normalise is True
-    save_file(arrays, file, {"normalise": normalise})
+@pytest.mark.parametrize("arrays", [{}, {"feature_hook": np.ones(3, np.float32)}])
+def test_what_is_no_head_is_refused(arrays, tmp_path):
+    save_file(arrays, tmp_path / "head.safetensors", {"normalise": "true"})
     with pytest.raises(CounterGroundError, match="is not a head that `counterground mitigate` wrote"):
-        read_head(file)
+        read_head(tmp_path / "head.safetensors")

@@ -15,7 +15,7 @@ from counterground.composites import Composite, MaskedPhoto
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import EncoderRun, Features
 from counterground.mitigation._method import FitData, Input, MitigatedHead
-from counterground.mitigation._split import PARTS, Classes, Divided, Fold
+from counterground.mitigation._split import Classes, Divided, Fold
 from counterground.models import DualEncoder
 from counterground.photos import Benchmark, UnreadablePhoto, photo_id
 from counterground.text import counted
@@ -48,19 +48,8 @@ class Bench:
 
     @cached_property
     def folds(self) -> list[Fold]:
-        """The folds, with the photos that could be read.
-
-        Raises:
-            UsageError: without unreadable photos, a part has no photo of a side.
-        """
-        folds = self.divided.rotation.folds(self.run.features.readable)
-        for name in ("common", "counter"):
-            if not all((self.side[fold.judge] == name).any() for fold in folds):
-                raise UsageError(
-                    f"No {name} photo of one of the {PARTS} parts can be read: replace the photos that "
-                    "cannot be read, or add photos of other clusters."
-                )
-        return folds
+        """The folds, with the photos that could be read."""
+        return self.divided.rotation.folds(self.run.features.readable)
 
     @cached_property
     def inputs(self) -> dict[Input, np.ndarray]:

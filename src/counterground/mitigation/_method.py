@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from counterground.errors import CounterGroundError
-from counterground.files import open_regular, parse_json, write_bytes
+from counterground.files import open_regular, write_bytes
 
 GroupLabels = Literal["none", "fit", "choose"]
 """Where a method needs to know the background of a photo: nowhere, to be fitted, or to choose a setting."""
@@ -133,8 +133,7 @@ class Mitigation:
         settings: the values (numbers, texts) to try; the best on the photos for choosing is taken.
 
     Raises:
-        ValueError: the name has characters other than lower-case letters, digits and hyphens; a setting has
-            no values, or values that JSON does not hold.
+        ValueError: the name has characters other than lower-case letters, digits and hyphens.
     """
 
     name: str
@@ -150,13 +149,6 @@ class Mitigation:
             raise ValueError(
                 f"{self.name!r} cannot be the name of a method: use lower-case letters, digits and hyphens."
             )
-        for name, values in self.settings.items():
-            try:
-                json.dumps(list(values))
-            except TypeError as error:
-                raise ValueError(f"{self.name}: {name} takes numbers and texts: {error}.") from error
-            if not len(values):
-                raise ValueError(f"{self.name}: {name} has no value to try.")
 
 
 def obstacle(head: MitigatedHead) -> str | None:
@@ -198,23 +190,6 @@ def read_head(path: Path | str) -> MitigatedHead:
         with safe_open(path, "numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
             metadata = file.metadata()
-        head = _head_of(arrays, parse_json(metadata["normalise"]))
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+        return MitigatedHead(**arrays, normalise=json.loads(metadata["normalise"]))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CounterGroundError(f"{path} is not a head that `counterground mitigate` wrote.") from error
-    return head
-
-
-def _head_of(arrays: Mapping[str, Any], normalise: object) -> MitigatedHead:
-    """Return a head of arrays that fit each other.
-
-    Raises:
-        ValueError: they do not, they are not float32, one has NaN, or one is unknown.
-    """
-    d, k = arrays["weight"].shape
-    shapes = {"weight": (d, k), "bias": (k,), "projection": (d, d), "shift": (d,)}
-    for name, array in arrays.items():
-        if array.shape != shapes.get(name) or array.dtype != np.float32 or np.isnan(array).any():
-            raise ValueError(f"its {name} does not fit")
-    if not isinstance(normalise, bool):
-        raise ValueError("normalise is neither true nor false")  # noqa: TRY004 - it is read from a file
-    return MitigatedHead(**arrays, normalise=normalise)

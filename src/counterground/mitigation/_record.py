@@ -26,6 +26,7 @@ from counterground.results import (
     MitigationRecord,
     PartRecord,
     Run,
+    regroup,
     side_names,
 )
 
@@ -47,25 +48,24 @@ def record_of(
     own, clean = run.info.models[0].name, run.predictions
     contrast, benchmark = bench.divided.contrast, bench.run.benchmark
     design = benchmark.design
-    sides = _sides(clean, contrast, design)
+    sides = {model.setting.model: model.of(contrast) for model in regroup(run.estimates(contrast))}
     changes, tests = _changes(clean, contrast, own, design)
     worst = run.scores().filter(pl.col("metric") == "worst_group_accuracy")
     lowest = dict(worst.select("model", "value").iter_rows())
 
     def accuracies(model: str) -> Accuracies:
         return Accuracies(
-            common=sides[model]["left"],
-            counter=sides[model]["right"],
-            drop=sides[model]["difference"],
+            common=sides[model].left,
+            counter=sides[model].right,
+            drop=sides[model].difference,
             worst_group=lowest.get(model),
         )
 
     methods, doubts = [], []
     for each in tried:
         name = f"{own} + {each.method.name}"
-        found = accuracies(name)
-        methods.append(_method_record(each, bench, name, mitigated=found, changes=changes[name]))
-        doubts += _doubts(each, bench, name, found.common.value)
+        methods.append(_method_record(each, bench, name, mitigated=accuracies(name), changes=changes[name]))
+        doubts += _doubts(each, bench, name, sides[name].left.value)
     return MitigationRecord(
         model=own,
         benchmark=f"{benchmark.name}@{benchmark.version[:8]}",
@@ -83,21 +83,22 @@ def record_of(
 def _doubts(tried: Tried, bench: Bench, name: str, judged: float | None) -> list[str]:
     """Return a note if the exported head is at least a point less accurate than the heads that were judged.
 
-    The exported head is scored on the common photos that it was fitted on, which flatters it; the others were
-    judged on photos that they had not seen. If it is less accurate even so, the table does not describe it.
+    It is scored on the common photos that it was fitted on, which flatters it. If it is less accurate even
+    so, the table does not describe it.
     """
     if judged is None or obstacle(tried.final):
         return []
+    contrast, design = bench.divided.contrast, bench.run.benchmark.design
     answers = bench.run.predictions(name, lambda rows: bench.logits(tried.final, rows))
-    own = _sides(answers, bench.divided.contrast, bench.run.benchmark.design)[name]["left"].value
+    (model,) = regroup(score_contrast(answers, contrast, design=design))
+    own = model.of(contrast).left.value
     if own is None or own > judged - _WORSE:
         return []
-    note = (
+    return [
         f"The exported head of {tried.method.name} recognises {100 * own:.1f} % of the "
-        f"{side_names(bench.divided.contrast)[0]} that it was fitted on, fewer than the "
-        f"{100 * judged:.1f} % of the heads that were judged: it costs more than the table says."
-    )
-    return [note]
+        f"{side_names(contrast)[0]} that it was fitted on, fewer than the {100 * judged:.1f} % of the heads "
+        "that were judged: it costs more than the table says."
+    ]
 
 
 def _method_record(
@@ -130,8 +131,8 @@ def _method_record(
         tried=tried.tried,
         settings=list(tried.settings),
         mitigated=mitigated,
-        cost=changes["left"],
-        gain=changes["difference"],
+        cost=changes["cost"],
+        gain=changes["gain"],
         head=None if reason else head,
         not_exported=reason,
         cpu_seconds=tried.seconds,
@@ -145,7 +146,7 @@ def _changes(
 
     And how many tests of pairs of models their p-values are corrected for.
     """
-    keys = _keys(contrast)
+    keys = {contrast.side_keys[0]: "cost", contrast.difference_key: "gain"}
     changes: dict[str, dict[str, Estimate]] = {}
     every = compare_models(predictions, contrast=contrast, design=design)
     for row in tests_against(every, own).iter_rows(named=True):
@@ -156,20 +157,3 @@ def _changes(
             figure = Estimate(value, low, high, row["n"], p_corrected=row["p_holm"], family=row["family"])
             changes.setdefault(row["model_a"], {})[name] = figure
     return changes, len(every) - every["p_value"].null_count()
-
-
-def _keys(contrast: Contrast) -> dict[ScoreKey, str]:
-    """Return what the record calls the sides of a contrast and their difference."""
-    left, right = contrast.side_keys
-    return {left: "left", right: "right", contrast.difference_key: "difference"}
-
-
-def _sides(predictions: pl.DataFrame, contrast: Contrast, design: Design) -> dict[str, dict[str, Estimate]]:
-    """Return accuracy on both sides, and the difference, of each model."""
-    keys, sides = _keys(contrast), dict[str, dict[str, Estimate]]()
-    scores = score_contrast(predictions, contrast, design=design)
-    for row in scores.filter(pl.col("class_index").is_null()).iter_rows(named=True):
-        if name := keys.get(ScoreKey.of(row)):
-            figure = Estimate.of(row)
-            sides.setdefault(row["model"], {})[name] = figure
-    return sides

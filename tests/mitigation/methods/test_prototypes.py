@@ -63,15 +63,3 @@ def test_they_do_not_change_when_photos_of_one_group_are_repeated():
     for name, same in (("balanced-prototypes", True), ("prototypes", False)):
         change = fit(name, repeated).weight - fit(name, DATA).weight
         assert (np.abs(change).max() < 1e-4) == same
-
-
-def test_a_class_seen_on_one_background_keeps_its_plain_mean():
-    kept = (PHOTOS.class_index != 0) | (PHOTOS.background == "grass")
-    fewer = replace(
-        DATA,
-        features=DATA.features[kept],
-        class_index=DATA.class_index[kept],
-        background=DATA.background[kept],
-    )
-    plain, balanced = fit("prototypes", fewer), fit("balanced-prototypes", fewer)
-    np.testing.assert_allclose(balanced.weight[:, 0], plain.weight[:, 0], atol=1e-5)

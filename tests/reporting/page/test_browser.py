@@ -163,3 +163,11 @@ def test_a_script_that_got_in_would_not_run(visit, chromium, report, tmp_path):
     assert tab.evaluate("window.hurt") is None
     assert any("Content Security Policy" in text for text in refused)
     tab.close()
+
+
+def test_what_is_filtered_away_cannot_be_seen(visit, families):
+    tab = visit(families[1], width=390)
+    rows = tab.locator("#table1 tbody tr:visible th")
+    assert rows.count() == 8
+    tab.get_by_label("Find a model").fill("lite1")
+    assert [text.split("\n")[0] for text in rows.all_inner_texts()] == ["lite1"]

@@ -9,7 +9,6 @@ import pytest
 from html_page import Page
 from made_cells import MODELS
 from made_runs import write_run
-from scipy.stats import norm
 
 from counterground.cli import main
 from counterground.comparison import full_comparison
@@ -100,19 +99,6 @@ def test_another_contrast_by_name(of, four_cells):
     )
 
 
-def test_the_line_goes_through_the_sides(own, four_cells):
-    page, _ = own
-    compared = full_comparison([four_cells[0]], published=False)
-    (line,) = compared.robustness.lines
-    assert line.fit.n == 3
-    assert "Effective robustness place=water accuracy minus that of the baseline line" in page.text
-    distances = compared.models.filter(pl.col("residual").is_not_null())
-    assert distances["family"].to_list() == ["clip"]  # two others make no line for the third
-    for row in distances.iter_rows(named=True):
-        interval = bounds(row["residual_low"], row["residual_high"])
-        assert f"{percent(row['residual'])} {interval}".strip() in page.text
-
-
 def test_every_cell_and_the_worst_of_each_model(own, four_cells):
     run = four_cells[0]
     listed = section(own[0], "Accuracy by cell", "Accuracy by place")
@@ -130,19 +116,6 @@ def test_every_cell_and_the_worst_of_each_model(own, four_cells):
     for metric in ("mean_minus_worst", "average(training)"):
         for row in overall(run, metric):
             assert written(row) in listed
-
-
-def test_the_worst_of_cells_without_the_class_is_that_of_the_metric(four_cells, tmp_path):
-    run, design = four_cells[0], Design(("place",), (Contrast("place_gap", "place=land", "place=water"),))
-    few = (pl.col("class_name") == "landbird") & (pl.col("path").hash(1) % 5 > 0)
-    rows = run.predictions.filter(~few)
-    record = run.info.benchmark.model_copy(update={"design": design.to_json()})
-    info = run.info.model_copy(update={"benchmark": record})
-    uneven = type(run)(run.path, info, rows)
-    html = write_report([uneven], tmp_path / "report.html").read_text("utf-8")
-    listed = section(Page(html), "Accuracy by cell", "Accuracy by co object")
-    for row in overall(uneven, "worst_group_accuracy"):
-        assert re.search(rf"\b{percent(row['value'])} \[[^]]+\] worst", listed)
 
 
 def test_the_lowest_cell_of_each_model_is_among_those_shown(make_run, section_of):
@@ -163,14 +136,6 @@ def test_the_lowest_cell_of_each_model_is_among_those_shown(make_run, section_of
         lowest = {cells[number].value for cells in table.rows if cells[number].interval.endswith("worst")}
         assert lowest == {row.model.get("worst_group_accuracy").text}
     assert {row.model.get("worst_group_accuracy").value for row in found.rows} == {0.0, 0.35}
-
-
-def test_photos_on_both_sides_count_on_both(of, four_cells):
-    _, data = of("training_gap")
-    for index in (0, 1):
-        predicted = data[f"data1-{index}"]["predicted"]
-        assert predicted["common"] == predicted["counter"]
-        assert predicted["common"][0][0] == 72
 
 
 def test_the_command_takes_a_name_and_an_expression(four_cells, tmp_path, capsys):
@@ -204,20 +169,6 @@ def test_a_contrast_within_groups_has_a_plan(make_run, section_of, tmp_path):
     run = of_design(make_run, "m", Design(contrasts=(wet,)), tmp_path)
     told = enough(section_of(run, comparison=full_comparison([run], published=False)))
     assert told["drop"] == 0.05
-
-
-def test_a_photo_on_both_sides_is_planned_with_once(make_run, section_of, tmp_path):
-    """By itself it is a cluster, which is on both sides; as two clusters it would make the error larger."""
-    design = Design(contrasts=(Contrast("rain", "all", "weather=rain"),))
-    alone = of_design(make_run, "m", design, tmp_path, cluster=pl.lit(None, pl.String))
-    named = of_design(make_run, "m", design, tmp_path, cluster=pl.col("path"))
-    both = [
-        enough(section_of(run, comparison=full_comparison([run], published=False))) for run in (alone, named)
-    ]
-    assert both[0] == both[1]
-    (difference,) = overall(alone, "rain")
-    error = (difference["high"] - difference["low"]) / 2 / norm.ppf(0.975)
-    assert both[0]["smallest"] == pytest.approx(error * (norm.ppf(0.975) + norm.ppf(0.8)), rel=0.05)
 
 
 def test_runs_of_several_designs_on_the_same_photos_share_no_table(make_run, tmp_path):

@@ -9,13 +9,11 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 from html_page import Page, long_paragraphs
-from PIL import Image
 
-from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics import compare_models, score_by
 from counterground.reporting import write_report
-from counterground.results import Cell, Column, Table, open_run, regroup, repeat_command
+from counterground.results import Cell, Column, Table, regroup, repeat_command
 from counterground.text import bounds, p_value, percent, signed
 
 NASTY = "<script>alert('x')</script>\"&"
@@ -135,15 +133,6 @@ def test_tables_and_charts_are_accessible(page, four_models):
     assert found.all("html")[0]["lang"] == "en"
 
 
-def test_a_page_of_many_models_whose_lead_was_not_tested_shows_the_other_pairs(page, make_run):
-    levels = {f"m{number}": (0.8, 0.7) for number in range(7)}
-    many, lead = make_run(levels, path="many"), make_run({"lead": (0.9, 0.3)}, path="alone")
-    path = lead.predictions["path"][0]
-    less = replace(lead, predictions=lead.predictions.filter(pl.col("path") != path))
-    text = page(many, less).text
-    assert "m0 minus m1" in text or "m1 minus m0" in text
-
-
 def test_without_pairs_the_accuracy_on_each_background_stands(page, make_run):
     run = make_run({"a": (0.9, 0.3), "b": (0.8, 0.5)}, groups=False)
     text = page(run).text
@@ -152,12 +141,6 @@ def test_without_pairs_the_accuracy_on_each_background_stands(page, make_run):
     for row in rows.iter_rows(named=True):
         assert f"{percent(row['value'])} {bounds(row['low'], row['high'])}" in text
     assert "Accuracy by background" not in page(make_run({"a": (0.9, 0.3)})).text
-
-
-def test_runs_on_different_photos_say_why_they_are_not_compared(page, make_run):
-    whole = make_run({"a": (0.8, 0.5)}, path="one")
-    part = make_run({"b": (0.8, 0.5)}, path="two", lacking={0: "counter"})
-    assert "cannot be compared: the first alone saw 20 photos" in page(whole, part).text
 
 
 @pytest.mark.parametrize("cluster", ["one", "one in each class"])
@@ -214,45 +197,6 @@ def test_only_pages_are_written_over(make_run, tmp_path, name):
     with pytest.raises(UsageError, match="is not an HTML file name"):
         write_report([make_run({"m": (0.8, 0.5)})], tmp_path / name)
     assert (tmp_path / name).read_text() == "mine"
-
-
-MODEL = """
-from counterground.models import Generative
-
-class Colours(Generative):
-    def generate(self, image, question, *, max_new_tokens):
-        red, _, blue = image.convert("RGB").resize((1, 1)).getpixel((0, 0))
-        return "an ox" if red > blue else "a cat"
-"""
-
-
-@pytest.mark.parametrize("clusters", [{"ox": "one", "cat": "one"}, {"ox": "one", "cat": "two"}])
-def test_evaluate_and_report_work_where_every_answer_is_right_in_one_cluster(tmp_path, monkeypatch, clusters):
-    (tmp_path / "right_model.py").write_text(MODEL)
-    monkeypatch.syspath_prepend(tmp_path)
-    rows = []
-    for name, colour in (("ox", (200, 20, 20)), ("cat", (20, 20, 200))):
-        for group, background in (("common", "grass"), ("counter", "snow")):
-            for number in range(3):
-                path = tmp_path / f"{name}-{group}-{number}.png"
-                Image.new("RGB", (20, 20 + number), colour).save(path)
-                rows.append(
-                    {
-                        "path": path.name,
-                        "class_name": name,
-                        "background": background,
-                        "group": group,
-                        "cluster": clusters[name],
-                    }
-                )
-    manifest = tmp_path / "photos.parquet"
-    pl.DataFrame(rows).write_parquet(manifest)
-    out = tmp_path / "run"
-    asked = ["--label-space", "benchmark", "-X", "protocol=free-form"]
-    assert main(["evaluate", str(manifest), "-m", "right_model:Colours", *asked, "--out", str(out)]) == 0
-    assert set(open_run(out).estimates().filter(metric="drop")["value"]) == {0.0}
-    assert ", 0.0 points" in Page((out / "report.html").read_text("utf-8")).text
-    assert main(["report", str(out), "--out", str(tmp_path / "page.html")]) == 0
 
 
 def test_names_do_not_turn_figures_round(make_run, tmp_path):

@@ -134,25 +134,6 @@ def test_a_gain_is_no_loss(make_run, found):
     assert "do_check_sides" in told
 
 
-def test_a_gain_of_one_of_many_models_is_corrected_for_their_number(make_run, found):
-    three = ["x", "y", "z"]
-    sure = make_run({"a": (0.74, 0.84)}, path="sure", classes=three, per_group=80)
-    wide = make_run({f"m{k}": (0.3, 0.7) for k in range(11)}, path="wide", classes=three, per_group=2)
-    told = found(sure, wide)
-    (a,) = models_of(sure)
-    assert a.get("drop").high < 0
-    assert told["not_clear"].subject == "a"
-    assert told["corrected"].numbers["tests"] == 8  # 4 are near chance
-    assert len(told["near_chance"].numbers["models"]) == 4
-
-
-def test_one_model_is_told_alone(make_run, found):
-    told = found(make_run({"a": (0.9, 0.3)}))
-    assert next(iter(told)) == "loses"
-    assert not {"larger", "tied", "untested", "corrected"} & set(told)
-    assert {"confounded", "do_swap", "do_mitigate"} <= set(told)
-
-
 def test_without_groups_the_accuracy_is_said_and_how_to_measure_a_drop(make_run, found):
     run = make_run({"a": (0.2, 0.3), "b": (0.8, 0.7)}, groups=False)
     told = found(run)
@@ -202,15 +183,6 @@ def test_report_and_plan_agree_about_photos(make_run, found, right):
         assert "photos_enough" not in told
 
 
-def test_photos_that_suffice_in_the_plan_suffice_in_the_report(make_run, found):
-    run = make_run({"a": (0.9, 0.9)}, classes=["x", "y"], per_group=300)
-    rows = run.predictions.with_columns(correct=pl.int_range(pl.len()) % 100 != 0)
-    run = replace(run, predictions=rows)
-    plan = plan_photos(run, 0.05).rows.row(0, named=True)
-    assert plan["photos"] <= plan["photos_now"]
-    assert {"photos_enough", "do_nothing"} <= set(found(run))
-
-
 def test_one_cluster_has_no_interval_and_a_few_have_a_rough_one(make_run, found):
     run = make_run({"m": (0.9, 0.5)}, classes=["ox", "cat"], per_group=6)
     named = {"no_interval": pl.lit("c"), "few_clusters": "c" + (pl.int_range(pl.len()) % 4).cast(pl.String)}
@@ -257,9 +229,6 @@ def test_models_of_other_names_are_no_tests_that_p_is_corrected_for(make_run, se
     assert told["larger"].numbers["others"] == ("e",)  # one of four others
     assert told["larger"].numbers["tests"] == 4
     assert set(told["untested"].numbers["others"]) == {"a", "b", "c"}
-    tables = {table.title: table for table in full_comparison([many, few]).tables}
-    (note,) = next(table.notes for title, table in tables.items() if title.startswith("Paired differences"))
-    assert note.endswith("Each benchmark and label space is corrected separately.")
 
 
 def test_other_photos_are_no_test(make_run, found):

@@ -56,17 +56,12 @@ def find_mitigations(names: Sequence[str | Mitigation], warn: Callable[[str], ob
     """Return methods by name, each once; ``all`` stands for every one.
 
     Raises:
-        UsageError: none, an unknown name, something other than a method, or two methods of one name.
+        UsageError: none, an unknown name, or two methods of one name.
         CounterGroundError: the package of one is broken.
     """
     found: dict[str, Mitigation] = {}
     for name in names:
-        if not isinstance(name, str | Mitigation):
-            raise UsageError(f"A method is a name or a Mitigation, not {type(name).__name__}.")
-        if isinstance(name, Mitigation):
-            methods = [name]
-        else:
-            methods = list_mitigations(warn=warn) if name == ALL else [_named(name)]
+        methods = list_mitigations(warn=warn) if name == ALL else [_named(name)]
         for method in methods:
             if found.setdefault(method.name, method) != method:
                 raise UsageError(f"Two methods are called {method.name!r}: rename yours.")
@@ -75,11 +70,11 @@ def find_mitigations(names: Sequence[str | Mitigation], warn: Callable[[str], ob
     return list(found.values())
 
 
-def _named(name: str) -> Mitigation:
-    method = _METHODS.find(name)
+def _named(name: str | Mitigation) -> Mitigation:
+    method = name if isinstance(name, Mitigation) else _METHODS.find(name)
     if method is None:
         known = [*_METHODS.names(), ALL]
         raise UsageError(
-            f"There is no method {name!r}; there are {', '.join(known)}.{did_you_mean(name, known)}"
+            f"There is no method {name!r}; there are {', '.join(known)}.{did_you_mean(str(name), known)}"
         )
     return method

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from counterground.errors import MissingExtraError, install_command, needs_extra
+from counterground.errors import needs_extra
 from counterground.mitigation._method import FitData, MitigatedHead, Mitigation
 from counterground.mitigation.methods._shared import check_classes, groups_of
-from counterground.models import own_arithmetic
 
 
 def prototypes(data: FitData) -> MitigatedHead:
@@ -72,23 +71,15 @@ def deep_feature_reweighting(data: FitData, *, c: float, draws: int = 5) -> Miti
     A group is a class on a labelled background; a class that lacks a background has one group fewer.
     """
     with needs_extra("models"):
-        import sklearn
         from sklearn.linear_model import LogisticRegression
         from sklearn.multiclass import OneVsRestClassifier
         from sklearn.preprocessing import StandardScaler
 
-    # Before 1.8 the default is None, and l1_ratio=1 is ignored: the penalty would be L2. The argument that
-    # chose it then, penalty="l1", is deprecated since 1.8.
-    if LogisticRegression().l1_ratio is None:
-        raise MissingExtraError(
-            f"dfr needs scikit-learn 1.8 or later, and {sklearn.__version__} is installed: run "
-            f"{install_command('models')}."
-        )
     groups = groups_of(data, "dfr")
     check_classes(data, "dfr", groups.classes)
     features = data.features[groups.rows].astype(np.float64)
     labels = data.class_index[groups.rows]
-    scaler = StandardScaler().set_output(transform="default").fit(features)  # a program may ask for frames
+    scaler = StandardScaler().fit(features)
     scaled, smallest = scaler.transform(features), np.bincount(groups.group).min()
     members = [np.flatnonzero(groups.group == each) for each in range(len(groups.classes))]
     random = np.random.default_rng(data.seed)
@@ -162,23 +153,21 @@ def group_dro(data: FitData, *, l2: float) -> MitigatedHead:
     features = data.scale * data.features[groups.rows].astype(np.float64)
     mean = features.mean(axis=0)
     spread = np.sqrt(((features - mean) ** 2).sum(axis=1).mean())
-    # A program may have switched gradients off, or chosen another precision, for its own networks.
-    with own_arithmetic("cpu"), torch.inference_mode(mode=False), torch.enable_grad():
-        inputs = torch.from_numpy(((features - mean) / spread).astype(np.float32))
-        labels = torch.from_numpy(data.class_index[groups.rows])
-        group = torch.from_numpy(groups.group)
-        sizes = torch.bincount(group)
-        weight = torch.from_numpy((spread * data.head).astype(np.float32)).requires_grad_()
-        bias = torch.from_numpy((mean @ data.head).astype(np.float32)).requires_grad_()
-        optimiser = torch.optim.SGD([weight, bias], lr=_LEARNING_RATE, momentum=_MOMENTUM, weight_decay=l2)
-        share = inputs.new_full((len(sizes),), 1 / len(sizes))
-        for _ in range(_STEPS):
-            losses = cross_entropy(inputs @ weight + bias, labels, reduction="none")
-            of_groups = losses.new_zeros(len(sizes)).index_add(0, group, losses) / sizes
-            share = torch.softmax(torch.log(share) + _GROUP_STEP * of_groups.detach(), dim=0)
-            optimiser.zero_grad()
-            (share @ of_groups).backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+    inputs = torch.from_numpy(((features - mean) / spread).astype(np.float32))
+    labels = torch.from_numpy(data.class_index[groups.rows])
+    group = torch.from_numpy(groups.group)
+    sizes = torch.bincount(group)
+    weight = torch.from_numpy((spread * data.head).astype(np.float32)).requires_grad_()
+    bias = torch.from_numpy((mean @ data.head).astype(np.float32)).requires_grad_()
+    optimiser = torch.optim.SGD([weight, bias], lr=_LEARNING_RATE, momentum=_MOMENTUM, weight_decay=l2)
+    share = inputs.new_full((len(sizes),), 1 / len(sizes))
+    for _ in range(_STEPS):
+        losses = cross_entropy(inputs @ weight + bias, labels, reduction="none")
+        of_groups = losses.new_zeros(len(sizes)).index_add(0, group, losses) / sizes
+        share = torch.softmax(torch.log(share) + _GROUP_STEP * of_groups.detach(), dim=0)
+        optimiser.zero_grad()
+        (share @ of_groups).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
     fitted = weight.detach().numpy().astype(np.float64) / spread
     return _linear(data.scale * fitted, bias.detach().numpy() - mean @ fitted)
 
