@@ -94,11 +94,12 @@ def _doubts(tried: Tried, bench: Bench, name: str, judged: float | None) -> list
     own = model.of(contrast).left.value
     if own is None or own > judged - _WORSE:
         return []
-    return [
+    note = (
         f"The exported head of {tried.method.name} recognises {100 * own:.1f} % of the "
         f"{side_names(contrast)[0]} that it was fitted on, fewer than the {100 * judged:.1f} % of the heads "
         "that were judged: it costs more than the table says."
-    ]
+    )
+    return [note]
 
 
 def _method_record(
