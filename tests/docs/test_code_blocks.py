@@ -84,9 +84,12 @@ def named(blocks):
     return pytest.mark.parametrize("block", blocks, ids=[block.name for block in blocks])
 
 
+LANGUAGES = ("console", "python", "csv", "json", "toml", "text", "diff")
+
+
 def test_there_are_blocks_of_each_kind():
     assert len(CODE) > 80
-    assert {block.language for block in BLOCKS} <= {"", "console", "python", "csv", "json", "toml", "text"}
+    assert {block.language for block in BLOCKS} <= {"", *LANGUAGES}
 
 
 @named(CODE)
