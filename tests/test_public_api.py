@@ -42,11 +42,7 @@ def test_every_argument_has_a_name_and_a_type(name):
             lambda: cg.evaluate(pl.DataFrame({"path": ["a"]}), "efficientnet-lite0", out="x"),
             r"not DataFrame.*\.from_frame",
         ),
-        (
-            lambda: cg.scores("run", by=["background", "class_name"]),
-            "one name, not list: Run.by takes several",
-        ),
-        (lambda: cg.format_scores(pd.DataFrame({"model": ["a"]})), r"\(DataFrame\) is not a run: .*Polars"),
+        (lambda: cg.format_scores(pd.DataFrame({"model": ["a"]})), r"\(DataFrame\) is not a run"),
         (lambda: cg.compare(pl.DataFrame({"model": ["a"]})), r"\(DataFrame\) is not a run"),
         (
             lambda: cg.evaluate("stamps", "efficientnet-lite0", out="x", limit="many"),
@@ -68,7 +64,6 @@ def test_every_argument_has_a_name_and_a_type(name):
             lambda: cg.swap("stamps", "efficientnet-lite0", out="x", kinds=3),
             "kinds takes one text or several",
         ),
-        (lambda: cg.scores("run", by=pd.Series(["background"])), "by is one name, not Series"),
         (lambda: cg.plan(drop="much"), "^drop is written 10% or 0.1"),
         (lambda: cg.check("run", max_drop=0.05, models=3), "models takes one text or several"),
         (lambda: cg.open_run(None), "its folder, not as NoneType"),
@@ -183,8 +178,8 @@ def test_arguments_that_would_be_ignored_or_fail_later_are_refused(call, said, e
 
 def test_one_of_several_needs_no_list(evaluate, photos, tmp_path):
     run = evaluate()
-    assert {finding.model for finding in cg.check(run, max_drop=0.05, models="turn1").findings} == {"turn1"}
-    assert len({finding.model for finding in cg.check(run, max_drop=0.05, models=iter(())).findings}) == 2
+    assert {finding.model for finding in cg.check(run, max_drop=0.05, models="turn1").verdicts} == {"turn1"}
+    assert len({finding.model for finding in cg.check(run, max_drop=0.05, models=iter(())).verdicts}) == 2
     assert cg.report(run, tmp_path / "page.html", benchmarks=photos).is_file()
     written = paper.write_figures(out=tmp_path / "figures", only="2a", formats="svg")
     assert [file.name for file in written.files] == ["figure-2a.svg", "captions.md"]

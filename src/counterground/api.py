@@ -12,33 +12,21 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from counterground.benchmarks import open_apart, open_benchmark
-from counterground.comparison import (
-    Comparison,
-    chosen_on_its_photos,
-    full_comparison,
-    measured_referees,
-)
+from counterground.comparison import Comparison, full_comparison
 from counterground.composites import swap_backgrounds
-from counterground.decision import Assumptions, Check, Costs, Limits, Plan, check_run, plan_photos
+from counterground.decision import Check, Plan, check_run, plan_photos
 from counterground.discovery import Discovery, discover_pairs, read_discovery
 from counterground.errors import UsageError
 from counterground.files import given_path
+from counterground.findings import judged_scores
 from counterground.http import offline
 from counterground.inference import evaluate_models
 from counterground.masks import with_masks
-from counterground.metrics import SCORES_SCHEMA, Contrast, Scale
+from counterground.metrics import Contrast, Scale
 from counterground.models import AnyModel, AnyModels, check_specs, named_models
 from counterground.photos import Benchmark, sample_photos
 from counterground.published import SettingName
-from counterground.results import (
-    AnyRuns,
-    Run,
-    ScoresTable,
-    format_view,
-    open_runs,
-    scores_of,
-    select_models,
-)
+from counterground.results import AnyRuns, Run, ScoresTable, open_runs, scores_of, select_models
 from counterground.settings import (
     KINDS,
     CheckSettings,
@@ -57,8 +45,6 @@ if TYPE_CHECKING:
 
 AnyBenchmark = Benchmark | Path | str
 """An opened benchmark, a built-in name, a folder, a manifest, or a pool."""
-
-_SCORE_COLUMNS = tuple(SCORES_SCHEMA)
 
 
 def _folder(out: Path | str | None) -> Path:
@@ -413,23 +399,12 @@ def scores(
             together, or effects of a run that is not of composites.
         CounterGroundError: a run cannot be read.
     """
-    if by is not None and not isinstance(by, str):
-        raise UsageError(f"by is one name, not {type(by).__name__}: Run.by takes several columns.")
     opened = open_runs(runs, least=1)
-    named = len(opened) > 1
-    _refuse_mixed(by, contrast, effects=effects)
-    return scores_of(opened, by=by, contrast=contrast, effects=effects, named=named).rows
-
-
-def _refuse_mixed(by: str | None, contrast: str | Contrast | None, *, effects: bool) -> None:
-    if effects and contrast is not None:
-        raise UsageError("Effects are contrasts of their own: leave out the contrast.")
-    if (contrast is not None or effects) and by not in (None, "class"):
-        raise UsageError(f"Contrasts are shown over all classes or by class: leave out by {by}.")
+    return scores_of(opened, by=by, contrast=contrast, effects=effects, named=len(opened) > 1).rows
 
 
 def format_scores(
-    runs: AnyRuns | pl.DataFrame,
+    runs: AnyRuns,
     format: Literal["table", "csv", "json", "markdown", "latex"] = "table",  # noqa: A002 - as the option
     *,
     by_class: bool = False,
@@ -438,30 +413,21 @@ def format_scores(
     """Write the scores of runs for a person or a program, as ``counterground scores`` does.
 
     Args:
-        runs: runs or their folders, or some rows of what ``scores`` returned without ``by`` and
-            ``effects``.
+        runs: runs or their folders.
         format: ``table`` fits the terminal or notebook it is shown in; ``markdown`` and ``latex`` give
             percent with 95 % intervals, ``csv`` and ``json`` fractions.
-        by_class: one row per model and class; classes have names if runs are given.
-        contrast: only one contrast, as in ``scores``; needs runs.
+        by_class: one row per model and class.
+        contrast: only one contrast, as in ``scores``.
 
     Raises:
-        UsageError: no run, one given twice, an unknown format, runs with different classes, an unknown
-            contrast, options that do not go together, or a frame without the columns of scores.
+        UsageError: no run, one given twice, an unknown format, runs with different classes, or an unknown
+            contrast.
         CounterGroundError: a run cannot be read.
     """
-    if isinstance(runs, pl.DataFrame):
-        if contrast is not None:
-            raise UsageError("A contrast is computed from runs: give them instead of a frame.")
-        if missing := [name for name in _SCORE_COLUMNS if name not in runs.columns]:
-            raise UsageError(
-                f"The frame has no column {', '.join(missing)}: give rows of what scores(runs) returns, with "
-                "all columns, or the runs."
-            )
-        return format_view(ScoresTable(runs, "class" if by_class else None), format)
     opened = open_runs(runs, least=1)
     by = "class" if by_class else None
-    return format_view(scores_of(opened, by=by, contrast=contrast, named=len(opened) > 1), format)
+    view = judged_scores(opened, by=by, contrast=contrast, named=len(opened) > 1)
+    return view if format == "table" else view.write(format)
 
 
 def compare(
@@ -556,29 +522,12 @@ def plan(
         "icc": icc,
     }
     chosen = PlanSettings.of(settings, drop=drop, power=power, against=against, clusters=clusters, **assumed)
-    if chosen.drop is None:
-        raise UsageError("Say which drop to detect: --drop 10%.")
-    source: Run | Assumptions
-    if run is None:
-        source = Assumptions(**{name: getattr(chosen, name) for name in assumed})
-    else:
-        source = _one_run(run)
-        if own := [name for name in assumed if name in chosen.given()]:
-            raise UsageError(
-                f"{own[0]} is for planning without a run, and {source.path} has its own value: leave out one."
-            )
-    costs = Costs(chosen.seconds_per_photo, chosen.calls_per_photo, chosen.price)
-    referees = measured_referees(source, str(source.path)) if isinstance(source, Run) else []
-    return plan_photos(
-        source,
-        chosen.drop,
-        chosen.power,
-        contrast=contrast or chosen.contrast,
-        clusters=chosen.clusters,
-        against=chosen.against,
-        costs=costs,
-        referees=referees,
-    )
+    source = None if run is None else _one_run(run)
+    if source is not None and (own := [name for name in assumed if name in chosen.given()]):
+        raise UsageError(
+            f"{own[0]} is for planning without a run, and {source.path} has its own value: leave out one."
+        )
+    return plan_photos(source, chosen, contrast=contrast or chosen.contrast)
 
 
 def check(
@@ -630,15 +579,7 @@ def check(
     if chosen.models:
         opened = select_models({opened.path: opened}, chosen.models)[opened.path]
     base = None if base is None else _one_run(base)
-    return check_run(
-        opened,
-        Limits(chosen.max_drop, chosen.min_accuracy, chosen.margin, chosen.undecided, chosen.detectable),
-        base,
-        contrast=contrast or chosen.contrast,
-        referees=measured_referees(opened, str(opened.path)),
-        base_referees=[] if base is None else measured_referees(base, str(base.path)),
-        on_these_photos=any(chosen_on_its_photos(each) for each in (opened, base) if each is not None),
-    )
+    return check_run(opened, chosen, base, contrast=contrast or chosen.contrast)
 
 
 def report(

@@ -1,4 +1,4 @@
-"""Each thing that makes a comparison unfair is told, and nothing is told of a fair one."""
+"""Each thing that makes a comparison unfair is found, and nothing is found in a fair one."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from paper_sized import OPEN_CLIP_REFEREE, clip_record
 
-from counterground.comparison import comparability_warnings
+from counterground.comparison import REFEREE, comparability
 from counterground.photos import Discovered
 from counterground.published import SETTINGS
 
@@ -14,83 +14,63 @@ SIZES = np.full((3, 2), 10)
 CLIP = "open_clip:ViT-B-32/laion2b_s34b_b79k"
 
 
-@pytest.fixture
-def two(make_run):
-    """Function: (**what differs in the second run) -> sentences about both."""
-
-    def tell(**differing):
-        same = {"sizes": SIZES, "name": "stamps"}
-        first = make_run({CLIP: (0.8, 0.6)}, path="a", **same)
-        second = make_run({CLIP: (0.8, 0.6)}, path="b", **{**same, **differing})
-        return comparability_warnings({"a": first, "b": second})
-
-    return tell
+def found(runs, paper=None):
+    return [(each.code, each.subject, each.numbers.get("values")) for each in comparability(runs, paper)]
 
 
-def test_equal_runs_are_fair(two):
-    assert two() == []
+def codes(*args):
+    return {(code, subject) for code, subject, _ in found(*args)}
 
 
 @pytest.mark.parametrize(
-    ("differing", "said"),
+    ("differing", "expected"),
     [
-        ({"name": "other"}, "different photos (a on stamps; b on other)"),
-        ({"version": "9" * 64}, "different versions of one benchmark (a on stamps; b on stamps)"),
-        ({"names": "openai"}, "Encoders write class names in different ways: wordnet in a; openai in b."),
-        ({"prompts": "openai"}, "Encoders use different prompts: simple in a; openai in b."),
-        (
-            {"label_space": "benchmark"},
-            "choose among different candidate names: imagenet in a; benchmark in b.",
-        ),
-        ({"precision": "fp16"}, "different precision: fp32 in a; fp16 in b"),
-        ({"space_version": "2"}, "The imagenet names of a and b differ"),
-        ({"unreadable": 3}, "differ in how many photos they could not read (a: 0, b: 3)"),
+        ({}, []),
+        ({"name": "other"}, [("other_photos", "", ("a on stamps", "b on other"))]),
+        ({"version": "9" * 64}, [("other_photos", "", ("a on stamps", "b on stamps"))]),
+        ({"names": "openai"}, [("In encoders, ways of writing class names", "wordnet in a", "openai in b")]),
+        ({"prompts": "openai"}, [("In encoders, prompts", "simple in a", "openai in b")]),
+        ({"label_space": "benchmark"}, [("Candidate names", "imagenet in a", "benchmark in b")]),
+        ({"precision": "fp16"}, [("Precisions", "fp32 in a", "fp16 in b")]),
+        ({"space_version": "2"}, [("The imagenet names as wordnet", "version 1 in a", "version 2 in b")]),
+        ({"unreadable": 3}, [("Numbers of unreadable photos", "0 in a", "3 in b")]),
     ],
 )
-def test_each_difference_is_told_once(two, differing, said):
-    sentences = two(**differing)
-    assert len(sentences) == 1
-    assert said in sentences[0]
+def test_each_difference_is_told_once(make_run, differing, expected):
+    same = {"sizes": SIZES, "name": "stamps"}
+    first = make_run({CLIP: (0.8, 0.6)}, path="a", **same)
+    second = make_run({CLIP: (0.8, 0.6)}, path="b", **{**same, **differing})
+    told = [each for each in found({"a": first, "b": second}) if each[0] != "selection_unknown"]
+    if expected and len(expected[0]) == 3 and expected[0][0] != "other_photos":
+        what, *values = expected[0]
+        expected = [("settings_differ", what, tuple(values))]
+    assert told == expected
 
 
-def test_classifiers_read_no_names(make_run):
-    runs = {
-        name: make_run({"torchvision:a": (0.8, 0.6)}, sizes=SIZES, name="stamps", names=names)
-        for name, names in (("a", "wordnet"), ("b", "openai"))
-    }
-    assert comparability_warnings(runs) == []
+def test_classifiers_read_no_names_but_all_models_choose_among_them(make_run):
+    for what, (one, other), expected in (
+        ("names", ("wordnet", "openai"), set()),
+        ("label_space", ("imagenet", "benchmark"), {("settings_differ", "Candidate names")}),
+    ):
+        runs = {
+            name: make_run({"torchvision:a": (0.8, 0.6)}, sizes=SIZES, name="stamps", **{what: value})
+            for name, value in (("a", one), ("b", other))
+        }
+        assert codes(runs) == expected
 
 
-def test_names_that_compete_matter_for_classifiers_too(make_run):
-    runs = {
-        name: make_run({"torchvision:a": (0.8, 0.6)}, sizes=SIZES, name="stamps", label_space=space)
-        for name, space in (("a", "imagenet"), ("b", "benchmark"))
-    }
-    assert comparability_warnings(runs) == [
-        "Models choose among different candidate names: imagenet in a; benchmark in b."
-    ]
-
-
-def test_models_that_answer_in_words_are_asked_alike(make_run):
+@pytest.mark.parametrize(
+    ("what", "values", "subject"),
+    [
+        ("protocol", ("answer-loss", "yes-no"), "In generative models, protocols"),
+        ("answer_score", ("mean", "sum"), "In generative models, scores of answers"),
+    ],
+)
+def test_models_that_answer_in_words_are_asked_alike(make_run, what, values, subject):
     record = clip_record("hf:llava").model_copy(update={"kind": "generative"})
-    runs = {
-        name: make_run({"hf:llava": (0.8, 0.6)}, sizes=SIZES, name="s", records=[record], protocol=protocol)
-        for name, protocol in (("a", "answer-loss"), ("b", "yes-no"))
-    }
-    assert comparability_warnings(runs) == [
-        "Generative models are evaluated with different protocols: answer-loss in a; yes-no in b."
-    ]
-
-
-def test_how_answers_are_scored_is_part_of_the_setting(make_run):
-    record = clip_record("hf:llava").model_copy(update={"kind": "generative"})
-    options = {"sizes": SIZES, "name": "s", "records": [record], "protocol": "answer-loss"}
-    runs = {
-        score: make_run({"hf:llava": (0.8, 0.6)}, answer_score=score, **options) for score in ("mean", "sum")
-    }
-    assert comparability_warnings(runs) == [
-        "Generative models score answers in different ways: mean in mean; sum in sum."
-    ]
+    options = {"sizes": SIZES, "name": "stamps", "records": [record], "protocol": "answer-loss"}
+    runs = {value: make_run({"hf:llava": (0.8, 0.6)}, **(options | {what: value})) for value in values}
+    assert codes(runs) == {("settings_differ", subject)}
 
 
 def discovered(split, **more):
@@ -98,29 +78,25 @@ def discovered(split, **more):
 
 
 @pytest.mark.parametrize(
-    ("split", "said"), [("none", "selection inflates its drop"), ("half", "reflect its weaknesses")]
+    ("split", "code"), [("none", "chose_here"), ("half", "chose_pairs"), ("cross", "chose_other_half")]
 )
-def test_the_referee_among_the_models_is_reported(make_run, split, said):
+def test_the_referee_among_the_models_is_reported(make_run, split, code):
     run = make_run({CLIP: (0.8, 0.6)}, sizes=SIZES, name="stamps", discovery=discovered(split))
-    (sentence,) = comparability_warnings({"mine": run})
-    assert CLIP in sentence
-    assert said in sentence
+    assert (code, CLIP) in codes({"mine": run})
     other = make_run({"torchvision:a": (0.8, 0.6)}, sizes=SIZES, name="stamps", discovery=discovered(split))
-    assert comparability_warnings({"mine": other}) == []
+    assert codes({"mine": other}) == ({("chosen_here", "")} if split == "none" else set())
 
 
 def test_an_earlier_referee_is_reported_too(make_run):
-    found = Discovered("torchvision:b", "none", 5.0, "mine@0", "stamps", earlier_referees=(CLIP,))
-    run = make_run({CLIP: (0.8, 0.6)}, sizes=SIZES, name="stamps", discovery=found)
-    (sentence,) = comparability_warnings({"mine": run})
-    assert f"those where {CLIP} itself does best" in sentence
+    earlier = Discovered("torchvision:b", "half", 5.0, "mine@0", "stamps", earlier_referees=(CLIP,))
+    run = make_run({CLIP: (0.8, 0.6)}, sizes=SIZES, name="stamps", discovery=earlier)
+    assert codes({"mine": run}) == {("chose_pairs", CLIP)}
 
 
 def test_the_papers_referee_chose_pairs_that_are_chosen_among_its_own_again(make_run):
-    found = Discovered("torchvision:b", "half", 5.0, "counteranimal@0", "counteranimal")
-    run = make_run({OPEN_CLIP_REFEREE: (0.8, 0.6)}, sizes=SIZES, name="pairs of b", discovery=found)
-    (sentence,) = comparability_warnings({"mine": run})
-    assert "is the model that chose CounterAnimal's backgrounds, on these same photos" in sentence
+    again = Discovered("torchvision:b", "half", 5.0, "counteranimal@0", "counteranimal")
+    run = make_run({OPEN_CLIP_REFEREE: (0.8, 0.6)}, sizes=SIZES, name="pairs of b", discovery=again)
+    assert codes({"mine": run}) == {("chose_here", OPEN_CLIP_REFEREE), ("chosen_here", "")}
 
 
 @pytest.mark.parametrize("discovery", [None, discovered("none"), discovered("half")])
@@ -131,29 +107,38 @@ def test_neither_the_name_nor_the_notes_of_a_benchmark_decide(make_run, discover
         run = make_run(
             {CLIP: (0.8, 0.6)}, sizes=SIZES, name=name, notes=notes, version="9" * 64, discovery=discovery
         )
-        told.append(comparability_warnings({"mine": run}))
+        told.append(codes({"mine": run}) - {("selection_unknown", "")})
     assert told[0] == told[1] == told[2]
-    assert len(told[0]) == (discovery is not None)
+    assert bool(told[0]) == (discovery is not None)
 
 
-def test_the_papers_referee_and_names_are_told(referee_run, make_run):
-    sentences = " ".join(comparability_warnings({"mine": referee_run}, SETTINGS["one-prompt"]))
-    assert f"{OPEN_CLIP_REFEREE} is the model that chose CounterAnimal's backgrounds" in sentences
-    assert "writes names" not in sentences
+def test_who_chose_the_groups_is_asked_only_where_nothing_declares_it(make_run):
+    run = make_run({CLIP: (0.8, 0.6)}, sizes=SIZES, name="stamps")
+    assert codes({"mine": run}) == set()
+    table = replace(run, info=run.info.model_copy(update={"recorded": False}))
+    assert codes({"mine": table}) == {("selection_unknown", "")}
+    bare = replace(table, predictions=table.predictions.with_columns(group=None))
+    assert codes({"mine": make_run({CLIP: (0.8, 0.6)}, sizes=SIZES, name="mine")}) == {
+        ("selection_unknown", "")
+    }
+    assert bare.info.recorded is False
+
+
+def test_the_papers_referee_and_settings_are_told(referee_run, make_run):
+    paper = SETTINGS["one-prompt"]
+    own = codes({"mine": referee_run}, paper)
+    assert own == {("chose_here", OPEN_CLIP_REFEREE), ("chosen_here", ""), ("chose_here", REFEREE)}
     openai = make_run({CLIP: (0.8, 0.6)}, names="openai", prompts="openai")
-    said = " ".join(comparability_warnings({"mine": openai}, SETTINGS["one-prompt"]))
-    assert "mine writes names as openai" in said
-    assert "uses 80 prompts" in said
-    assert "chose CounterAnimal's backgrounds, on these" not in said
+    told = [each for each in comparability({"mine": openai}, paper) if each.code == "unlike_paper"]
+    assert [each.numbers["what"] for each in told] == ["names (openai)", "prompts (openai)"]
+    assert told[1].numbers["remedy"] == "add --setting openai-prompts"
     later = make_run({"open_clip:ViT-B-32/laion400m_e32": (0.67, 0.37)})  # Table 9; the referee is E31
-    said = " ".join(comparability_warnings({"mine": later}, SETTINGS["one-prompt"]))
-    assert "chose CounterAnimal's backgrounds, on these" not in said
+    chose = {subject for code, subject in codes({"mine": later}, paper) if code == "chose_here"}
+    assert chose == {REFEREE}
 
 
 def test_runs_elsewhere_have_no_place_among_the_papers_models(small_run):
-    said = " ".join(comparability_warnings({"small": small_run}, SETTINGS["one-prompt"]))
-    assert "small: Measured on stamps" in said
-    assert "not listed among the paper's models" in said
+    assert ("left_out", "small") in codes({"small": small_run}, SETTINGS["one-prompt"])
 
 
 def test_heads_that_were_fitted_on_other_photos_are_told(make_run):
@@ -165,11 +150,10 @@ def test_heads_that_were_fitted_on_other_photos_are_told(make_run):
         return replace(run, info=run.info.model_copy(update={"train": benchmark if train else None}))
 
     runs = {"a": fitted("a", "drawings"), "b": fitted("b", None), "c": fitted("c", "drawings")}
-    assert comparability_warnings(runs) == [
-        "Heads are fitted on different photos: drawings@77777777 in a, c; parts of the benchmark itself in b."
-    ]
+    values = ("drawings@77777777 in a, c", "parts of the benchmark itself in b")
+    assert found(runs) == [("settings_differ", "Photos that heads are fitted on", values)]
     plain = make_run({CLIP: (0.8, 0.6)}, path="d", sizes=SIZES, name="stamps")
-    assert comparability_warnings({"a": runs["a"], "c": runs["c"], "d": plain}) == []
+    assert found({"a": runs["a"], "c": runs["c"], "d": plain}) == []
 
 
 def test_a_head_that_never_answers_some_of_the_names_is_told(make_run):
@@ -183,8 +167,7 @@ def test_a_head_that_never_answers_some_of_the_names_is_told(make_run):
 
     plain = make_run({CLIP: (0.8, 0.6)}, path="c", sizes=SIZES, name="stamps")
     size = plain.info.candidates.size
-    (sentence,) = comparability_warnings({"a": fitted("a", size - 6), "c": plain})
-    assert sentence.startswith("Heads answer only names that have training photos: head a chose among ")
-    assert sentence.endswith(f"among {size - 6} names, others among {size:,}.")
-    assert comparability_warnings({"a": fitted("a", size), "c": plain}) == []
-    assert comparability_warnings({"a": fitted("a", size - 6), "b": fitted("b", size - 6)}) == []
+    ((code, _, values),) = found({"a": fitted("a", size - 6), "c": plain})
+    assert (code, values) == ("settings_differ", (f"{size - 6} in head a", f"{size} in {CLIP}"))
+    assert found({"a": fitted("a", size), "c": plain}) == []
+    assert found({"a": fitted("a", size - 6), "b": fitted("b", size - 6)}) == []

@@ -41,7 +41,7 @@ def test_a_comparison_shows_every_model_with_its_line_and_rank(compared):
         cells = next(cells for cells in shown if cells[0] == row["label"])
         assert [cells[1].split()[0], cells[2].split()[0]] == [percent(row["common"]), percent(row["counter"])]
         assert any(cell.startswith(f"{row['rank']} {row['rank_low']}") for cell in cells)
-    assert html.count("Warning: ") == len(compared.warnings)
+    assert html.count("Warning: ") + html.count("Note: ") == len(compared.findings)
 
 
 def test_names_cannot_be_markup(compared):

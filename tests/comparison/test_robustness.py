@@ -177,16 +177,15 @@ def test_under_three_models_of_the_baseline_there_is_no_line_and_a_sentence(make
     found = effective_robustness(model_points([run], published=False))
     assert found.fit is None
     assert found.residuals["residual"].null_count() == 2
-    assert len(found.warnings) == 1
-    assert "No line on stamps: effective robustness needs 3 models" in found.warnings[0]
-    assert "there is 1" in found.warnings[0]
+    assert [(each.code, each.subject) for each in found.findings] == [("no_line", "stamps")]
 
 
 def test_models_alike_have_no_line(make_run):
     levels = dict.fromkeys(("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"), (0.7, 0.5))
     run = make_run(levels, sizes=np.full((4, 2), 20), name="stamps")
     found = effective_robustness(model_points([run], published=False))
-    assert "all alike" in found.warnings[0]
+    assert found.lines == ()
+    assert [each.code for each in found.findings] == ["no_line"]
 
 
 def test_accuracies_of_0_and_1_are_guarded_and_told(make_run):
@@ -196,7 +195,6 @@ def test_accuracies_of_0_and_1_are_guarded_and_told(make_run):
     found = effective_robustness(model_points([run], published=False))
     assert found.fit.clipped == 2
     assert np.isfinite(found.residuals["residual"].to_numpy()).all()
-    assert "2 of the 4 models" in found.warnings[0]
 
 
 def test_at_the_edge_residual_and_interval_stand_at_one_height(make_run):
@@ -213,7 +211,6 @@ def test_at_the_edge_residual_and_interval_stand_at_one_height(make_run):
         assert row["residual"] == pytest.approx(moved - row["predicted"])
     # Both lie off the line's models, and are counted all the same.
     assert found.fit.clipped == 0
-    assert any("2 of the 6 models have an accuracy of 0 or 100 %" in text for text in found.warnings)
 
 
 def test_models_without_scatter_are_no_evidence_of_where_another_would_be(make_run):
@@ -242,18 +239,16 @@ def test_a_line_through_blurred_accuracies_says_so(make_run):
         model_points([make_run(levels, sizes=np.full((5, 2), n), name="stamps")], published=False)
         for n in (20, 4000)
     )
-    told = [text for text in effective_robustness(few).warnings if "sampling variance" in text]
-    assert len(told) == 1
-    assert "The models share photos" in told[0]
-    share = float(told[0].partition("accuracies is ")[2].partition(" %")[0]) / 100
+    (told,) = [each for each in effective_robustness(few).findings if each.code == "line_noise"]
+    share = told.numbers["share"]
     rng = np.random.default_rng(0)
     drawn = rng.binomial(100, few["common"].to_numpy(), size=(4000, 5)) / 100
     expected = ndtri(drawn.clip(0.005, 0.995)).var(axis=0).mean() / ndtri(few["common"].to_numpy()).var(
         ddof=1
     )
     assert share == pytest.approx(expected, rel=0.15)
-    assert not [text for text in effective_robustness(many).warnings if "sampling variance" in text]
-    assert effective_robustness(model_points()).warnings == ()
+    assert "line_noise" not in {each.code for each in effective_robustness(many).findings}
+    assert effective_robustness(model_points()).findings == ()
 
 
 def test_unknown_families_and_scales_are_refused():
@@ -269,10 +264,8 @@ def test_models_far_from_those_of_the_line_are_named(make_run):
     levels |= {"open_clip:near/x": (0.81, 0.7), "open_clip:far/x": (0.3, 0.2)}
     run = make_run(levels, sizes=np.full((4, 2), 100), name="stamps")
     found = effective_robustness(model_points([run], published=False))
-    assert found.warnings[0] == (
-        "The line on stamps is based on common accuracies from 70.0 to 80.0 %; it is extrapolated for far/x."
-    )
-    assert effective_robustness(model_points()).warnings == ()
+    about = {"models": ("far/x",), "lowest": pytest.approx(0.7), "highest": pytest.approx(0.8)}
+    assert [each.numbers for each in found.findings if each.code == "line_far"] == [about]
 
 
 def test_the_second_slope_takes_the_errors_that_a_runs_intervals_imply(make_run):
@@ -317,4 +310,3 @@ def test_too_noisy_accuracies_have_no_second_slope(make_run):
     run = make_run(levels, sizes=np.full((5, 2), 20), name="stamps")
     found = effective_robustness(model_points([run], published=False))
     assert found.lines[0].with_errors is None
-    assert "no slope with errors in both" in " ".join(found.warnings)

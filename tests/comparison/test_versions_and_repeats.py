@@ -12,7 +12,6 @@ from paper_sized import classifier_record, clip_record
 import counterground as cg
 from counterground.comparison import (
     effective_robustness,
-    format_comparison,
     full_comparison,
     model_points,
 )
@@ -43,12 +42,12 @@ def written(comparison, style):
     if style == "html":
         return comparison._repr_html_()
     if style != "table":
-        return format_comparison(comparison, style)
+        return comparison.write(style)
     from rich.console import Console
 
     console = Console(width=100)
     with console.capture() as capture:
-        console.print(format_comparison(comparison))
+        console.print(comparison)
     return " ".join(capture.get().split())
 
 
@@ -84,7 +83,7 @@ def test_each_table_stands_above_its_own_line(stamps):
         title = f"stamps (version {place[0][:8]}), label space {place[1]}"
         table = said.partition(f"### 4 models on {title}")[2].partition("###")[0]
         assert f"+ {fit.slope:.3f}" in table
-    record = json.loads(format_comparison(found, "json"))["lines"]
+    record = json.loads(found.write("json"))["lines"]
     assert len({(line["benchmark_version"], line["label_space"]) for line in record}) == 3
 
 
@@ -187,11 +186,6 @@ def test_published_weights_count_once_in_a_line_whatever_loaded_them(stamps):
         # A second result is measured against the line through the other models, as the first is.
         others = found.models.filter(source="b")
         assert others["predicted"].to_list() == pytest.approx(alone.models["predicted"].to_list())
-        assert (
-            "The line on stamps counts each model once, with its first result here: left out are "
-            "efficientnet-lite0 (b), efficientnet-lite1 (b), efficientnet-lite2 (b), efficientnet-lite3 (b)."
-        ) in found.warnings
-    assert not any("counts each model once" in warning for warning in alone.warnings)
 
 
 def test_pairs_that_are_not_tested_are_said(stamps):
@@ -200,16 +194,18 @@ def test_pairs_that_are_not_tested_are_said(stamps):
         stamps("a", {"efficientnet-lite0": (0.7, 0.5), "efficientnet-lite1": (0.8, 0.6)}),
         stamps("b", {B32: (0.8, 0.5)}, prompts="openai"),
     ]
-    (said,) = [w for w in full_comparison(runs, published=False).warnings if "not tested" in w]
-    assert said.startswith("On stamps 2 pairs of models are not tested, such as efficientnet-lite0 and open_")
-    (one,) = [
-        w
-        for w in full_comparison(runs, published=False, against="efficientnet-lite1").warnings
-        if "not tested" in w
-    ]
-    assert one.startswith(f"On stamps 1 pair of models is not tested, such as efficientnet-lite1 and {B32}:")
+    told = untested(full_comparison(runs, published=False))
+    assert told == [("stamps", (f"efficientnet-lite0 and {B32}", f"efficientnet-lite1 and {B32}"))]
+    told = untested(full_comparison(runs, published=False, against="efficientnet-lite1"))
+    assert told[0] == ("stamps", (f"efficientnet-lite1 and {B32}",))
     runs[1] = stamps("b", {B32: (0.8, 0.5)})
-    assert not any("not tested" in w for w in full_comparison(runs, published=False).warnings)
+    assert untested(full_comparison(runs, published=False)) == []
+
+
+def untested(comparison):
+    return [
+        (each.subject, each.numbers["others"]) for each in comparison.findings if each.code == "not_tested"
+    ]
 
 
 def test_the_same_folder_twice_is_refused_in_one_line(stamps):
@@ -233,10 +229,10 @@ def test_what_two_runs_hold_alike_is_one_row_that_names_both(stamps):
     assert "efficientnet-lite0 (n1, n2)" in written(found, "markdown")
     # Six results make 15 pairs of class-wise drops.
     assert found.agreement.height == 15
-    assert "n1, n2" in set(found.agreement["source_a"])
+    assert "n1, n2" in set(found.agreement["source"])
     # Classifiers are tested against each other once, not once for each list of names.
-    classifiers = found.tests.filter(~pl.col("model_a").str.contains("open_clip"), metric="drop")
-    pairs = classifiers.filter(~pl.col("model_b").str.contains("open_clip")).select("model_a", "model_b")
+    classifiers = found.tests.filter(~pl.col("model").str.contains("open_clip"), metric="drop")
+    pairs = classifiers.filter(~pl.col("versus").str.contains("open_clip")).select("model", "versus")
     assert pairs.height == pairs.unique().height == 6
 
 
@@ -267,7 +263,7 @@ def test_a_contrast_has_one_corrected_p_value(small_run):
 
 
 def drops(tests):
-    return tests.filter(metric="drop").select("model_a", "model_b", "p_holm")
+    return tests.filter(metric="drop").select("model", "versus", "p_corrected")
 
 
 def test_more_pairs_correct_more(small_run):
@@ -275,13 +271,13 @@ def test_more_pairs_correct_more(small_run):
     chosen = select_models({small_run.path: small_run}, [m.spec for m in small_run.info.models][:3])
     few = full_comparison(list(chosen.values()), published=False).tests
     many = full_comparison([small_run], published=False).tests
-    pairs = few.select("model_a", "model_b", "metric", "level", few="p_holm").join(
-        many, on=["model_a", "model_b", "metric", "level"], nulls_equal=True
+    pairs = few.select("model", "versus", "metric", "level", few="p_corrected").join(
+        many, on=["model", "versus", "metric", "level"], nulls_equal=True
     )
     assert pairs.height == few.height == 12
-    assert (pairs["few"] <= pairs["p_holm"]).all()
-    assert (pairs["few"] < pairs["p_holm"]).any()
-    assert many["p_holm"].to_list() == holm(many["p_value"])
+    assert (pairs["few"] <= pairs["p_corrected"]).all()
+    assert (pairs["few"] < pairs["p_corrected"]).any()
+    assert many["p_corrected"].to_list() == holm(many["p_value"])
 
 
 def test_two_results_of_one_model_are_compared(make_run):
@@ -292,9 +288,9 @@ def test_two_results_of_one_model_are_compared(make_run):
         for k, name in enumerate("ab")
     ]
     found = full_comparison(runs, published=False)
-    assert found.tests.select("source_a", "source_b").unique().rows() == [("a", "b")]
-    assert "torchvision:a (a) minus torchvision:a (b)" in format_comparison(found, "markdown")
-    assert not any("No paired tests" in sentence for sentence in found.warnings)
+    assert found.tests.select("source", "versus_source").unique().rows() == [("a", "b")]
+    assert "torchvision:a (a) minus torchvision:a (b)" in found.write("markdown")
+    assert untested(found) == []
 
 
 def test_two_results_of_one_model_are_named_by_their_runs_in_every_test(make_run):
@@ -309,9 +305,9 @@ def test_two_results_of_one_model_are_named_by_their_runs_in_every_test(make_run
         f"{model} ({source}) minus torchvision:b (one)"
         for model, source in (("torchvision:a", "one"), ("torchvision:a", "two"))
     ]
-    said = format_comparison(found, "markdown")
+    said = found.write("markdown")
     assert [said.count(heading) for heading in headings] == [1, 1]
-    every = format_comparison(full_comparison(runs, published=False), "markdown")
+    every = full_comparison(runs, published=False).write("markdown")
     pairs = re.findall(r"torchvision:[ab] \((?:one|two)\) minus torchvision:[ab] \((?:one|two)\)", every)
     assert len(pairs) == len(set(pairs)) == 6
 
@@ -326,7 +322,7 @@ def test_photos_without_spread_are_compared(make_run, cluster):
     run = type(run)(run.path, run.info, predictions)
     found = full_comparison(run, published=False)
     assert found.points["drop"].to_list() == [0.5, 0.5, 1.0]
-    assert "torchvision:a minus torchvision:c" in format_comparison(found, "markdown")
+    assert "torchvision:a minus torchvision:c" in found.write("markdown")
     assert "<table" in found._repr_html_()
 
 
@@ -336,10 +332,10 @@ def test_a_photo_that_one_run_lacks_takes_no_test_from_the_others(make_run):
     path = alone.predictions["path"][0]
     less = replace(alone, predictions=alone.predictions.filter(pl.col("path") != path))
     found = cg.compare([both, less])
-    assert set(found.every_test.select("model_a", "model_b").rows()) == {("x", "y")}
+    assert set(found.every_test.select("model", "versus").rows()) == {("x", "y")}
     alike = cg.compare(both).every_test
-    assert found.every_test["p_holm"].to_list() == alike["p_holm"].to_list()
-    assert "no tests between runs that saw different photos (a; b)" in " ".join(found.warnings)
+    assert found.every_test["p_corrected"].to_list() == alike["p_corrected"].to_list()
+    assert untested(found) == [("counteranimal", ("a", "b"))]
 
 
 def test_other_weights_that_answer_alike_are_tested_and_do_not_differ(make_run):
@@ -350,8 +346,8 @@ def test_other_weights_that_answer_alike_are_tested_and_do_not_differ(make_run):
     found = cg.compare(runs)
     assert len(found.models) == 2
     tests = found.every_test
-    assert tests.select("source_a", "source_b").unique().rows() == [("a", "b")]
-    assert set(tests["difference"]) == {0.0}
+    assert tests.select("source", "versus_source").unique().rows() == [("a", "b")]
+    assert set(tests["value"]) == {0.0}
 
 
 def test_a_repeated_quantity_stays_beside_those_that_differ(make_run):
@@ -361,7 +357,7 @@ def test_a_repeated_quantity_stays_beside_those_that_differ(make_run):
     wrong = pl.col("path").is_in(of_x.implode()) & (pl.col("model") == "x")
     changed = pl.when(wrong).then(pl.lit(value=False)).otherwise("correct")
     runs[1] = replace(runs[1], predictions=runs[1].predictions.with_columns(correct=changed))
-    pairs = cg.compare(runs).every_test.group_by("source_a", "source_b", "model_a", "model_b").len()
+    pairs = cg.compare(runs).every_test.group_by("source", "versus_source", "model", "versus").len()
     assert set(pairs["len"]) == {4}
     assert len(pairs) == 3
 

@@ -164,8 +164,8 @@ def test_composites_of_several_kinds_have_no_drop_together(run, discs, tmp_path)
         assert not each.estimates().filter(metric="background_effect").is_empty()
     both = cg.compare([plain, run])
     assert set(both.points["source"]) == {"plain"}
-    assert set(both.tests.filter(source_a="run")["metric"]) == {"accuracy"}
-    assert any("no contrast in common" in warning for warning in both.warnings)
+    assert set(both.tests.filter(source="run")["metric"]) == {"accuracy"}
+    assert ("left_out", "run") in {(each.code, each.subject) for each in both.findings}
 
 
 def test_the_referee_of_counteranimal_chose_its_composites_too(run):

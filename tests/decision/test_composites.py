@@ -15,16 +15,16 @@ discs, run = soft_discs, swapped_discs
 
 def test_a_limit_is_for_the_background_effect_by_both_ways_of_clusters(run):
     found = cg.check(run, max_drop=0.5)
-    assert [each.check for each in found.findings] == ["background_effect"] * 3
+    assert [each.check for each in found.verdicts] == ["background_effect"] * 3
     effects = swap_effects(run.predictions, by_class=False)
     effects = effects.filter(pl.col("metric") == "background_effect")
-    for together, effect in zip(found.findings, effects.iter_rows(named=True), strict=True):
-        (alone,) = cg.check(run, max_drop=0.5, models=[effect["model"]]).findings
+    for together, effect in zip(found.verdicts, effects.iter_rows(named=True), strict=True):
+        (alone,) = cg.check(run, max_drop=0.5, models=[effect["model"]]).verdicts
         assert (alone.model, alone.value) == (effect["model"], effect["value"])
         assert (alone.low, alone.high) == pytest.approx((effect["low"], effect["high"]))
         assert together.low <= alone.low <= alone.high <= together.high
     # All 12 objects answer alike, which is little: 12 others might not.
-    assert {each.model: each.verdict for each in found.findings}["foreground"] == "pass"
+    assert {each.model: each.verdict for each in found.verdicts}["foreground"] == "pass"
     assert cg.check(run, max_drop=0.3, models=["background"]).verdict == "fail"
 
 
@@ -36,7 +36,7 @@ def test_a_pilot_of_composites_is_planned_by_both_ways(run):
     assert coin["clusters_now"] == min(rows["cluster"].n_unique(), rows["background_cluster"].n_unique())
     photos = len({*rows["foreground"], *rows["background_photo"]})
     assert coin["label_hours"] == pytest.approx(photos * (coin["photos"] / len(rows) - 1))
-    assert plan.contrast == "background_effect"
+    assert plan.noun == "background_effect"
 
 
 def test_calls_of_an_endpoint_are_those_for_the_composites_that_count(discs, serve_chat, tmp_path):

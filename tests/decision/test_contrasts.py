@@ -7,9 +7,10 @@ import polars as pl
 import pytest
 
 from counterground.comparison import full_comparison
-from counterground.decision import Limits, check_run, plan_photos
+from counterground.decision import check_run, plan_photos
 from counterground.metrics import DROP, Contrast, Design
 from counterground.results import scores_of
+from counterground.settings import CheckSettings, PlanSettings
 
 GAP = Contrast("place_gap", "place=land", "place=sea")
 CONTRASTS = {
@@ -48,21 +49,21 @@ def value_rows(frame, contrast):
 def test_one_contrast_has_one_value_everywhere(run, contrast):
     scored = value_rows(run.estimates(contrast), contrast)
     assert len(scored) == 2
-    checked = check_run(run, Limits(max_drop=0.2), contrast=contrast).findings
+    checked = check_run(run, CheckSettings(max_drop=0.2), contrast=contrast).verdicts
     assert {finding.check for finding in checked} == {contrast.name}
     assert [finding.value for finding in checked] == pytest.approx(scored["value"].to_list())
     for finding, row in zip(checked, scored.iter_rows(named=True), strict=True):
         assert finding.low <= row["low"] <= row["high"] <= finding.high  # corrected for two verdicts
         assert (finding.verdict == "pass") == (finding.high <= 0.2)
         assert finding.photos == row["n"]
-    (alone, _) = plan_photos(run, 0.1, contrast=contrast).rows.to_dicts()
+    (alone, _) = plan_photos(run, PlanSettings(drop=0.1), contrast=contrast).rows.to_dicts()
     assert (alone["photos_now"], 0 < alone["power_now"] <= 1) == (scored["n"][0], True)
     compared = full_comparison(run, published=False, contrast=contrast)
     (change,) = value_rows(compared.tests.with_columns(class_index=None), contrast).to_dicts()
-    assert change["difference"] == pytest.approx(checked[0].value - checked[1].value)
+    assert change["value"] == pytest.approx(checked[0].value - checked[1].value)
     base = replace(run, predictions=run.predictions.filter(model="other"))
-    (versus, _) = check_run(run, Limits(), base, contrast=contrast).findings
-    assert versus.value == pytest.approx(change["difference"])
+    (versus, _) = check_run(run, CheckSettings(), base, contrast=contrast).verdicts
+    assert versus.value == pytest.approx(change["value"])
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_a_picked_contrast_is_corrected_for_its_pairs_in_scores_and_comparisons(
     tests = full_comparison(run, published=False, contrast=contrast).tests
     if of is None:
         assert rows["p_corrected"].null_count() == len(rows)
-        assert tests["p_holm"].null_count() == len(tests)
+        assert tests["p_corrected"].null_count() == len(tests)
         return
     assert rows["family"].unique().to_list() == [2 * of]
     assert tests["family"].unique().to_list() == [4 * of]
@@ -85,8 +86,8 @@ def test_a_picked_contrast_is_corrected_for_its_pairs_in_scores_and_comparisons(
 
 
 def test_undecided_passes_only_what_could_have_been_detected(run):
-    limits = Limits(max_drop=0.35)
-    undecided = next(each for each in check_run(run, limits).findings if each.verdict == "undecided")
+    limits = CheckSettings(max_drop=0.35)
+    undecided = next(each for each in check_run(run, limits).verdicts if each.verdict == "undecided")
     reach = undecided.value - undecided.low
     assert undecided.reasons[0] == "contains_limit"
     assert reach < undecided.detectable < 1.5 * reach
@@ -95,7 +96,7 @@ def test_undecided_passes_only_what_could_have_been_detected(run):
         (undecided.detectable - 0.001, "undecided"),
     ):
         given = replace(limits, undecided="pass", detectable=allowed)
-        again = next(each for each in check_run(run, given).findings if each.model == undecided.model)
+        again = next(each for each in check_run(run, given).verdicts if each.model == undecided.model)
         assert again.verdict == verdict
     strict = check_run(run, replace(limits, undecided="fail"))
-    assert "undecided" not in {finding.verdict for finding in strict.findings}
+    assert "undecided" not in {finding.verdict for finding in strict.verdicts}

@@ -14,6 +14,7 @@ import pytest
 
 import counterground as cg
 from counterground.cli import main
+from counterground.comparison import selection_of
 
 # Many pairs are made here: a command would need many classes.
 from counterground.construction.pool import open_pool
@@ -21,7 +22,6 @@ from counterground.discovery import discover_pairs, read_discovery
 from counterground.errors import CounterGroundError, OtherNamesWarning, UsageError
 from counterground.metrics import DROP, Contrast, Design
 from counterground.photos import Discovered, read_benchmark
-from counterground.results import own_referees
 from counterground.settings import DiscoverSettings
 
 REFEREE = "colour_model:brightness"  # of tests/support: right about one time in three
@@ -153,7 +153,7 @@ def test_a_swapped_benchmark_says_that_its_interval_is_too_narrow(photos, tmp_pa
     assert "too narrow for colour_model:brightness" in run.info.benchmark.notes[-1]
     (drop,) = run.estimates().filter(pl.col("class_index").is_null(), metric="drop").rows(named=True)
     assert found.reported_drop.high - found.reported_drop.low > drop["high"] - drop["low"]
-    assert "report the one in the notes" in " ".join(cg.compare(run).warnings)
+    assert "chose_other_half" in {each.code for each in cg.compare(run).findings}
 
 
 def test_a_swap_of_one_half_alone_is_no_swap(tmp_path):
@@ -190,8 +190,7 @@ def test_a_mitigated_referee_has_the_narrow_interval_of_its_referee(photos, tmp_
     for fingerprint in (own.fingerprint, "unknown"):
         chose = own if fingerprint == own.fingerprint else own.model_copy(update={"description": {}})
         both = replace(run, info=run.info.model_copy(update={"models": [chose, other]}))
-        effects = {each.model: each.effect for each in own_referees(both, "run")}
-        assert effects == {own.name: "narrow", "brightness + dfr": "narrow"}
+        assert selection_of(both).effects == {own.name: "narrow", "brightness + dfr": "narrow"}
 
 
 def test_nothing_found_is_no_benchmark(photos, tmp_path):
@@ -297,7 +296,7 @@ def test_a_committee_is_recorded_and_warned_of(photos, tmp_path):
         run = cg.evaluate(
             tmp_path / "pairs", model, label_space="benchmark", out=tmp_path / f"run {number}", report=False
         )
-        assert f"{model} itself, together with other models, does best" in " ".join(cg.compare(run).warnings)
+        assert ("chose_pairs", model) in {(each.code, each.subject) for each in cg.compare(run).findings}
 
 
 def test_a_referee_is_told_from_another_file_of_its_name(photos, own_modules, tmp_path):
@@ -313,8 +312,7 @@ def test_a_referee_is_told_from_another_file_of_its_name(photos, own_modules, tm
     cg.evaluate(tmp_path / "pairs", named, label_space="benchmark", out=tmp_path / "run", report=False)
     run = cg.open_run(tmp_path / "run")
     assert [record.spec for record in run.info.models] == models
-    inflated = [each.model for each in own_referees(run, "run") if each.effect == "inflated"]
-    assert inflated == ["first"]
+    assert selection_of(run).effects == {"first": "inflated"}
     again = discovered(read_benchmark(tmp_path / "halves"), tmp_path / "again", models[1])
     how = read_benchmark(tmp_path / "again").discovery
     assert how == again.benchmark.discovery

@@ -28,5 +28,5 @@ def test_models_and_photos_in_memory_as_the_page_says(photos, monkeypatch, capsy
     frame, memory = names["benchmark"].photos, names["in_memory"].photos
     said_of = ["class_name", "background", "group"]
     assert frame.sort("path").select(said_of).equals(memory.select(said_of))
-    assert set(names["compared"].tests["model_b"]) == {"mine"}
+    assert set(names["compared"].tests["versus"]) == {"mine"}
     assert names["scores"].height

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from counterground.comparison import full_comparison
-from counterground.decision import Assumptions, Limits, check_run, plan_photos
+from counterground.decision import check_run, plan_photos
 from counterground.discovery import find_pairs
 from counterground.metrics import (
     BACKGROUND_EFFECT,
@@ -27,12 +27,14 @@ from counterground.results import (
     BenchmarkRecord,
     CandidatesRecord,
     CountsRecord,
+    InterventionRecord,
     ModelRecord,
     Run,
     RunInfo,
     corrected_drops,
     regroup,
 )
+from counterground.settings import CheckSettings, PlanSettings
 
 COLUMNS = (
     "value",
@@ -46,7 +48,7 @@ COLUMNS = (
     "clusters",
     "text",
 )
-_ESTIMATE = "value low high p_value p_holm classes_low classes_high n clusters"
+_ESTIMATE = "value low high p_value p_corrected classes_low classes_high n clusters"
 _SETTING = {"names": "openai", "prompts": "simple", "protocol": "classification"}
 _SETTING |= {"answer_score": None, "label_space": "benchmark"}
 
@@ -58,9 +60,9 @@ def scores(table, **asked):
     holm = {each.name: corrected_drops(regroup(found), each) for each in design.contrasts}
     for row in found.iter_rows(named=True):
         overall = row["class_index"] is None and row["metric"] in holm
-        p_holm = holm[row["metric"]][row["model"]] if overall else None
+        p_corrected = holm[row["metric"]][row["model"]] if overall else None
         of_class = "" if row["class_index"] is None else f" of class {row['class_index']}"
-        more = {"p_holm": p_holm, "clusters": _fewest(row)}
+        more = {"p_corrected": p_corrected, "clusters": _fewest(row)}
         yield from _rows(row | more, row["model"], {_quantity(row) + of_class: _ESTIMATE})
 
 
@@ -90,14 +92,12 @@ def comparison(table=None, contrast=None, scale="probit", **asked):
     runs = [] if table is None else [_run(table, **asked)]
     found = full_comparison(runs, published=table is None, contrast=contrast, scale=scale)
     for row in found.every_test.to_dicts():
-        pair, quantity = f"{row['model_a']} - {row['model_b']}", _quantity(row)
-        yield from _rows(
-            row, pair, {f"difference of {quantity}": _ESTIMATE.replace("value", "difference", 1)}
-        )
+        pair, quantity = f"{row['model']} - {row['versus']}", _quantity(row)
+        yield from _rows(row, pair, {f"difference of {quantity}": _ESTIMATE})
     ranked = found.ranks.select("row", "standard_error")
     for row in found.models.with_row_index("row").join(ranked, on="row", how="left").to_dicts():
         quantities = {
-            "distance": "residual residual_low residual_high p_value p_holm",
+            "distance": "residual residual_low residual_high p_value p_corrected",
             "predicted": "predicted",
             "rank": "rank rank_low rank_high - - - - of",
             "standard error": "standard_error",
@@ -114,7 +114,7 @@ def comparison(table=None, contrast=None, scale="probit", **asked):
             of = f"line with errors in both, {'here' if runs else line.source}"
             yield from _rows(line.with_errors, of, ends | {name: name for name in further})
     for row in found.agreement.to_dicts():
-        pair = f"{row['model_a']}, {row['model_b']}"
+        pair = f"{row['model']}, {row['versus']}"
         yield from _rows(row, pair, {"agreement of drops": "correlation low high - - - - classes"})
     for answer in () if runs else scaling(found.points, found.robustness).answers:
         about = f"{answer.outcome}, {answer.subset}"
@@ -161,9 +161,9 @@ def pairs(table, split, choose="best", seed=0):
 
 def plan(table=None, *, drop, power=0.8, among=None, against=None, assumed=None, **asked):
     """Photos that show a drop, `among` that many clusters at most, and what those at hand show."""
-    source = Assumptions(**assumed) if table is None else _run(table, **asked)
-    asked = {"power": power, "clusters": among, "against": against, "contrast": _default(table)}
-    for row in plan_photos(source, drop=drop, **asked).rows.to_dicts():
+    run = None if table is None else _run(table, **asked)
+    settings = PlanSettings(drop=drop, power=power, clusters=among, against=against, **(assumed or {}))
+    for row in plan_photos(run, settings, contrast=_default(table)).rows.to_dicts():
         names = (
             "photos_now",
             "clusters_now",
@@ -180,8 +180,8 @@ def plan(table=None, *, drop, power=0.8, among=None, against=None, assumed=None,
 def check(table, base=None, *, names=None, max_drop=None, min_accuracy=None, margin=0.02, **asked):
     """Verdicts with the intervals that are corrected for their number, and photos that would decide."""
     base = None if base is None else _run(base, names, **asked)
-    limits = Limits(max_drop, min_accuracy, margin)
-    for finding in check_run(_run(table, names, **asked), limits, base, contrast=_default(table)).findings:
+    limits = CheckSettings(max_drop=max_drop, min_accuracy=min_accuracy, margin=margin)
+    for finding in check_run(_run(table, names, **asked), limits, base, contrast=_default(table)).verdicts:
         of_contrast = "change of drop" if finding.versus else "drop"
         kind = "accuracy" if finding.check == "accuracy" else of_contrast
         needed = finding.needed
@@ -336,10 +336,12 @@ def _run(table, names=None, **asked):
         for model in predictions["model"].unique(maintain_order=True)
     ]
     photos = predictions["path"].n_unique()
+    benchmark = BenchmarkRecord(
+        name="golden", version="1", n_photos=photos, notes=[], design=design.to_json()
+    )
+    swapped = InterventionRecord.model_construct(source=benchmark) if "swap" in table.columns else None
     info = RunInfo.model_construct(
-        benchmark=BenchmarkRecord(
-            name="golden", version="1", n_photos=photos, notes=[], design=design.to_json()
-        ),
+        benchmark=benchmark,
         candidates=CandidatesRecord(
             name="benchmark", size=names or predictions["class_name"].n_unique(), source=""
         ),
@@ -348,6 +350,6 @@ def _run(table, names=None, **asked):
         prompts="simple",
         precision="fp32",
         counts=CountsRecord(photos=photos, unreadable=0, converted_to_rgb=0, ties={}),
-        intervention=True if "swap" in table.columns else None,
+        intervention=swapped,
     )
     return Run(Path("run"), info, predictions)

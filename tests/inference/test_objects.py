@@ -535,7 +535,7 @@ def test_a_name_goes_wherever_the_model_goes_and_its_specification_repeats_the_r
         assert select_models({run.path: run}, [model])[run.path].estimates()["model"].unique().to_list() == [
             "small clip"
         ]
-        assert set(cg.compare(run, against=model).tests["model_b"]) == {"small clip"}
+        assert set(cg.compare(run, against=model).tests["versus"]) == {"small clip"}
     assert set(cg.compare(run).models["label"]) == {"small clip", "Mean"}
     page = cg.report(run, run.path / "page.html", photos=False).read_text()
     assert page.count("small clip") > 5

@@ -219,7 +219,7 @@ def test_the_drop_is_one_contrast():
     tests = [
         compare_models(frame, contrast=contrast).filter(metric=contrast.name) for contrast in (DROP, other)
     ]
-    columns = ["difference", "low", "high", "p_value", "n", "clusters"]
+    columns = ["value", "low", "high", "p_value", "n", "clusters"]
     assert_frame_equal(tests[0].select(columns), tests[1].select(columns))
 
 
@@ -328,10 +328,8 @@ def test_contrasts_of_two_models_are_paired_photo_by_photo():
     )
     expected, ends = paired_test(*photos, quantity="drop"), drop_change_interval(*photos)
     last = tests.row(3, named=True)
-    for name in ("difference", "p_value", "n", "clusters"):
-        assert last[name] == pytest.approx(
-            getattr(expected, "value" if name == "difference" else name), abs=1e-12
-        ), name
+    for name in ("value", "p_value", "n", "clusters"):
+        assert last[name] == pytest.approx(getattr(expected, name), abs=1e-12), name
     assert (last["low"], last["high"]) == pytest.approx((ends.low, ends.high), abs=1e-12)
     classes = min(ends.low, expected.classes_low), max(ends.high, expected.classes_high)
     assert (last["classes_low"], last["classes_high"]) == pytest.approx(classes, abs=1e-12)

@@ -61,10 +61,10 @@ def test_tests_without_spread_are_finite(cluster):
     both = [predictions("a", cluster), predictions("b", cluster, ("common", "counter"))]
     tests = compare_models(pl.concat(both))
     drop = tests.filter(metric="drop").row(0, named=True)
-    assert drop["difference"] == 1.0
+    assert drop["value"] == 1.0
     assert (drop["p_value"] is None) == (cluster == "all")
     if drop["p_value"] is not None:
-        assert 0 < drop["p_value"] <= drop["p_holm"] <= 1
+        assert 0 < drop["p_value"] <= drop["p_corrected"] <= 1
 
 
 def test_an_interval_and_its_p_value_agree_without_spread():

@@ -68,8 +68,8 @@ def test_a_corrected_interval_excludes_0_where_the_corrected_p_value_says_so():
         estimates = corrected_differences([*models, None], of)
         assert estimates.pop().value is None
         assert {estimate.family for estimate in estimates} == {6 * of}
-        p_holm = holm(estimate.p_value for estimate in estimates)
-        for estimate, p in zip(estimates, p_holm, strict=True):
+        p_corrected = holm(estimate.p_value for estimate in estimates)
+        for estimate, p in zip(estimates, p_corrected, strict=True):
             assert estimate.p_corrected == pytest.approx(min(1, of * p))
             assert (estimate.p_corrected < 0.05) == (not estimate.low <= 0 <= estimate.high)
             assert estimate.confidence >= 0.95
@@ -99,9 +99,9 @@ def test_the_corrected_intervals_of_a_comparison_agree_with_its_corrected_p_valu
         tests = compare_answers(models, picked_from=of)
         assert tests["family"].unique().to_list() == [of * 4 * 6]
         outside = (pl.col("corrected_low") > 0) | (pl.col("corrected_high") < 0)
-        assert tests.select(outside == (pl.col("p_holm") < 0.05)).to_series().all()
+        assert tests.select(outside == (pl.col("p_corrected") < 0.05)).to_series().all()
         assert tests.select(pl.col("corrected_high") >= pl.col("high") - 1e-12).to_series().all()
-        turned = metrics.tests_against(tests, "0").filter(model_a="3", metric="drop").row(0, named=True)
-        own = tests.filter(model_a="0", model_b="3", metric="drop").row(0, named=True)
+        turned = metrics.tests_against(tests, "0").filter(model="3", metric="drop").row(0, named=True)
+        own = tests.filter(model="0", versus="3", metric="drop").row(0, named=True)
         assert turned["corrected_low"] == -own["corrected_high"]
-    assert 0 < (tests["p_holm"] < 0.05).sum() < len(tests)
+    assert 0 < (tests["p_corrected"] < 0.05).sum() < len(tests)

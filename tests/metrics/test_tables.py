@@ -276,7 +276,7 @@ def test_a_comparison_of_three_models():
     frame = pl.concat([predictions("a"), predictions("b", 1, skill=0.6), predictions("c", 2)])
     table = compare_models(frame)
     assert dict(table.schema) == COMPARISON_SCHEMA
-    assert table.select("model_a", "model_b").unique(maintain_order=True).rows() == [
+    assert table.select("model", "versus").unique(maintain_order=True).rows() == [
         ("a", "b"),
         ("a", "c"),
         ("b", "c"),
@@ -293,22 +293,22 @@ def test_a_comparison_of_three_models():
         for model in "abc"
     }
     row = table.filter(pl.col("level") == "counter").row(0, named=True)
-    assert row["difference"] == pytest.approx(value["a"] - value["b"])
+    assert row["value"] == pytest.approx(value["a"] - value["b"])
     assert row["p_value"] < 0.01
-    assert table["p_holm"].to_list() == holm(table["p_value"])
+    assert table["p_corrected"].to_list() == holm(table["p_value"])
 
 
 def test_a_comparison_against_one_model():
     frame = pl.concat([predictions("a"), predictions("b", 1), predictions("c", 2)])
     every = compare_models(frame)
     table = against_one(every, "b")
-    assert table.select("model_a", "model_b").unique(maintain_order=True).rows() == [("a", "b"), ("c", "b")]
-    kept = every.filter((pl.col("model_a") == "b") | (pl.col("model_b") == "b"))
-    assert table["p_holm"].to_list() == kept["p_holm"].to_list()
-    assert table.filter(model_a="a").equals(every.filter(model_a="a", model_b="b"))
-    turned = every.filter(model_a="b", model_b="c")
-    assert table.filter(model_a="c")["difference"].to_list() == (-turned["difference"]).to_list()
-    assert table.filter(model_a="c")["low"].to_list() == (-turned["high"]).to_list()
+    assert table.select("model", "versus").unique(maintain_order=True).rows() == [("a", "b"), ("c", "b")]
+    kept = every.filter((pl.col("model") == "b") | (pl.col("versus") == "b"))
+    assert table["p_corrected"].to_list() == kept["p_corrected"].to_list()
+    assert table.filter(model="a").equals(every.filter(model="a", versus="b"))
+    turned = every.filter(model="b", versus="c")
+    assert table.filter(model="c")["value"].to_list() == (-turned["value"]).to_list()
+    assert table.filter(model="c")["low"].to_list() == (-turned["high"]).to_list()
 
 
 @pytest.mark.parametrize("quantity", ["accuracy", "common", "counter", "drop"])
@@ -324,8 +324,8 @@ def test_the_table_holds_the_paired_test_of_each_pair(quantity):
         columns = (first[name].to_list() for name in ("group", "cluster"))
         found = drop_change_interval(first["correct"], second["correct"], first["class_index"], *columns)
         test = replace(test, low=found.low, high=found.high)
-    for name in ("difference", "low", "high", "p_value"):
-        assert row[name] == pytest.approx(getattr(test, "value" if name == "difference" else name), abs=1e-12)
+    for name in ("value", "low", "high", "p_value"):
+        assert row[name] == pytest.approx(getattr(test, name), abs=1e-12)
     assert row["classes_low"] <= row["low"] <= row["high"] <= row["classes_high"]
     assert (row["n"], row["clusters"]) == (test.n, test.clusters)
 
@@ -336,11 +336,11 @@ def test_results_of_one_model_from_two_sources_are_compared():
         for name, seed, source in (("a", 0, "old"), ("a", 1, "new"), ("b", 2, "new"))
     ]
     table = compare_models(pl.concat(frames))
-    sides = table.select("model_a", "source_a", "model_b", "source_b").unique(maintain_order=True)
+    sides = table.select("model", "source", "versus", "versus_source").unique(maintain_order=True)
     assert sides.rows() == [("a", "old", "a", "new"), ("a", "old", "b", "new"), ("a", "new", "b", "new")]
     plain = compare_models(pl.concat([frames[0], frames[2]]).drop("source"))
-    between = table.filter(source_a="old", model_b="b")
-    assert between["difference"].to_list() == plain["difference"].to_list()
+    between = table.filter(source="old", versus="b")
+    assert between["value"].to_list() == plain["value"].to_list()
 
 
 def test_a_comparison_without_groups_has_accuracy_only():
@@ -386,17 +386,23 @@ def test_an_encoder_is_compared_with_a_generative_model():
     clip = predictions("clip", protocol="classification")
     lvlm = predictions("lvlm", 1, protocol="answer-loss", answer_score="mean", prompts="What is it? A {}")
     table = compare_models(pl.concat([clip, lvlm]))
-    sides = ["protocol", "protocol_a", "protocol_b", "prompts", "prompts_a", "prompts_b"]
-    assert table.select(sides).unique().rows() == [
-        (None, "classification", "answer-loss", None, "simple", "What is it? A {}")
+    sides = [
+        "protocol",
+        "versus_protocol",
+        "prompts",
+        "versus_prompts",
+        "answer_score",
+        "versus_answer_score",
     ]
-    assert table.select("answer_score_a", "answer_score_b").unique().rows() == [(None, "mean")]
+    assert table.select(sides).unique().rows() == [
+        ("classification", "answer-loss", "simple", "What is it? A {}", None, "mean")
+    ]
     same = compare_models(pl.concat([clip, predictions("lvlm", 1, protocol="classification")]))
-    figures = [name for name in table.columns if not name.startswith(("protocol", "prompts", "answer_score"))]
+    figures = [name for name in table.columns if not name.endswith(("protocol", "prompts", "answer_score"))]
     assert_frame_equal(table.select(figures), same.select(figures))
     turned = against_one(table, "clip")
-    assert set(turned["model_b"]) == {"clip"}
-    assert set(turned["protocol_b"]) == {"classification"}
+    assert set(turned["versus"]) == {"clip"}
+    assert set(turned["versus_protocol"]) == {"classification"}
     for label in (
         {"protocol": "classification", "names": "wordnet"},
         {"protocol": "classification", "label_space": "confusable"},

@@ -199,7 +199,7 @@ def test_arrays_take_a_second_way_as_tables_do():
         first["correct"], second["correct"], first["class_index"], first["group"], **ways, quantity="drop"
     )
     compared = compare_models(frame, design=TWO).filter(pl.col("metric") == "drop")
-    assert compared.select("difference", "low", "high", "p_value").row(0) == pytest.approx(
+    assert compared.select("value", "low", "high", "p_value").row(0) == pytest.approx(
         (test.value, test.low, test.high, test.p_value)
     )
 

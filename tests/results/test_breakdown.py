@@ -54,7 +54,7 @@ def test_the_table_has_a_row_for_each_model_and_background(unpaired):
 def test_no_number_is_cut_on_a_narrow_terminal(unpaired, four_models, width):
     def numbers(view, width):
         table = plain_text(view, width=width).rpartition("\n\n")[0] or plain_text(view, width=width)
-        return sorted(re.findall(r"[−\d][\d.,]*\d|\d", table.partition("──\n")[2].partition("Percent")[0]))
+        return sorted(re.findall(r"[−\d][\d.,]*\d|\d", table.partition("──\n")[2].partition("percent")[0]))
 
     views = [
         scores_of([unpaired], by="background"),
@@ -76,7 +76,7 @@ def test_the_command_writes_it_in_every_format(unpaired, tmp_path, capsys):
     assert "Background" in shown()
     rows = list(csv.DictReader(io.StringIO(shown("--format", "csv"))))
     assert list(rows[0]) == list(SCORES_SCHEMA)
-    assert json.loads(shown("--format", "json"))[0]["level"] == rows[0]["level"]
+    assert json.loads(shown("--format", "json"))["rows"][0]["level"] == rows[0]["level"]
     assert shown("--format", "markdown").startswith("| Model | Background |")
     assert r"\toprule" in shown("--format", "latex")
     assert main(["scores", folder, "--by", "background", "--format", "bibtex"]) == 2

@@ -77,10 +77,10 @@ def test_a_background_effect_of_more_classes_than_the_drop_stands_apart(swapped,
 
 
 def test_rows_are_those_of_the_metrics_over_all_or_by_class(swapped, capsys):
-    rows = json.loads(shown(capsys, "swapped", "--effects", "--format", "json"))
+    rows = json.loads(shown(capsys, "swapped", "--effects", "--format", "json"))["rows"]
     assert list(rows[0]) == list(SCORES_SCHEMA)
     assert {row["class_index"] for row in rows} == {None}
-    rows = json.loads(shown(capsys, "swapped", "--effects", "--by", "class", "--format", "json"))
+    rows = json.loads(shown(capsys, "swapped", "--effects", "--by", "class", "--format", "json"))["rows"]
     assert {row["class_name"] for row in rows} == {"ox", "yak"}
     assert main(["scores", "swapped", "--effects", "--format", "parquet", "-o", "effects.parquet"]) == 0
     assert pl.read_parquet("effects.parquet").schema == SCORES_SCHEMA
@@ -92,8 +92,8 @@ def test_rows_are_those_of_the_metrics_over_all_or_by_class(swapped, capsys):
     ("words", "said"),
     [
         (["plain", "--effects"], "not of composites (there is no column swap)"),
-        (["swapped", "--effects", "--by", "background"], "leave out --by background"),
-        (["swapped", "--effects", "--contrast", "drop"], "leave out --contrast"),
+        (["swapped", "--effects", "--by", "background"], "leave out by background"),
+        (["swapped", "--effects", "--contrast", "drop"], "leave out the contrast"),
         (["swapped", "--effects", "--format", "bibtex"], "--format bibtex is of the whole run"),
     ],
 )

@@ -40,7 +40,7 @@ def rows(text):
 def test_one_run_has_the_columns_of_its_scores(make_run, write, shown):
     run = write(make_run(LEVELS))
     assert list(rows(shown(run, "--format", "csv"))[0]) == list(SCORES_SCHEMA)
-    assert list(json.loads(shown(run, "--format", "json"))[0]) == list(SCORES_SCHEMA)
+    assert list(json.loads(shown(run, "--format", "json"))["rows"][0]) == list(SCORES_SCHEMA)
     assert "run" not in shown(run, "--format", "markdown").lower()
 
 
@@ -76,7 +76,7 @@ def test_csv_and_json_of_several_runs_begin_with_the_folder_as_given(two_benchma
     assert list(table[0]) == ["run", *SCORES_SCHEMA]
     drops = {row["run"]: row["value"] for row in table if row["metric"] == "drop"}
     assert list(drops) == ["runs/first", "runs/second"]
-    records = json.loads(shown(*two_benchmarks, "--format", "json", "--by", "class"))
+    records = json.loads(shown(*two_benchmarks, "--format", "json", "--by", "class"))["rows"]
     assert next(iter(records[0])) == "run"
     assert {record["run"] for record in records} == set(two_benchmarks)
     assert {record["class_name"] for record in records if record["class_index"] == 2} == {"flamingo"}

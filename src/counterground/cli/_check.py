@@ -41,7 +41,7 @@ def check(run: Path, *, junit: Path | None, style: str, settings: CheckSettings)
     usage.
     """
     from counterground.api import check as check_models
-    from counterground.cli.show import print_aside, print_text
+    from counterground.cli.show import print_view
     from counterground.decision import STATUS
     from counterground.files import write_text
     from counterground.results import refuse_run_file
@@ -52,7 +52,5 @@ def check(run: Path, *, junit: Path | None, style: str, settings: CheckSettings)
     if junit is not None:
         write_text(junit, found.junit())
     with suppress(BrokenPipeError):  # if the reader has gone (`| grep -q`), the verdict remains
-        print_text(found if style == "table" else found.write(style))
-    if style == "csv":
-        print_aside(found.notes, "Note")
+        print_view(found, style)
     click.get_current_context().exit(STATUS[found.verdict])

@@ -36,8 +36,7 @@ def compare(runs: tuple[Path, ...], *, wide: bool, style: str, settings: Compare
     chooses which of its tables they come from.
     """
     from counterground.api import compare as compare_runs
-    from counterground.cli.show import print_aside, print_text
-    from counterground.comparison import format_comparison
+    from counterground.cli.show import print_view
     from counterground.errors import UsageError
 
     if not runs and not settings.published and settings.setting is None:
@@ -45,6 +44,4 @@ def compare(runs: tuple[Path, ...], *, wide: bool, style: str, settings: Compare
             "There is nothing to compare: give RUN folders, or --published for the paper's models."
         )
     comparison = compare_runs(runs, settings=settings)
-    print_text(format_comparison(comparison, style), wide=wide)
-    if style == "csv":  # which has no place for them
-        print_aside(comparison.warnings, "Warning")
+    print_view(comparison, style, wide=wide)

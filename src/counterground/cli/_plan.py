@@ -29,9 +29,6 @@ def plan(run: Path | None, *, style: str, settings: PlanSettings) -> None:
     For a run on composites (swap), the background effect takes the place of the drop.
     """
     from counterground.api import plan as make_plan
-    from counterground.cli.show import print_aside, print_text
+    from counterground.cli.show import print_view
 
-    made = make_plan(run, settings=settings)
-    print_text(made if style == "table" else made.write(style))
-    if style == "csv":
-        print_aside(made.notes, "Note")
+    print_view(make_plan(run, settings=settings), style)

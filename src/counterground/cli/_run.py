@@ -178,6 +178,6 @@ def mitigate(
     if style == "table":
         show_mitigated(mitigated, out)
     else:
-        print_text(mitigated.record.write(style))  # type: ignore[arg-type]
+        print_text(mitigated.record.write(style))
     for line in missing:
         click.echo(line, err=True)

@@ -75,16 +75,11 @@ def scores(
     could be confused.
     """
     from counterground.errors import UsageError
-    from counterground.results import (
-        bibliography,
-        format_view,
-        open_runs,
-        refuse_run_file,
-        scores_of,
-        select_models,
-    )
+    from counterground.findings import judged_scores
+    from counterground.results import bibliography, open_runs, refuse_run_file, select_models
 
-    _refuse_mixtures(style, by, contrast, effects=effects)
+    if style == "bibtex" and (by or contrast or effects):
+        raise UsageError("--format bibtex is of the whole run: leave out --by, --contrast and --effects.")
     if style == "parquet" and out is None:
         raise UsageError("Parquet is not text: add --out FILE.")
     opened = open_runs(runs)
@@ -98,27 +93,9 @@ def scores(
     if style == "bibtex":
         written = bibliography(opened)
     else:
-        view = scores_of(opened, by=by, contrast=contrast, effects=effects, named=named)
-        written = view.rows if style == "parquet" else format_view(view, style)
+        view = judged_scores(opened, by=by, contrast=contrast, effects=effects, named=named)
+        written = view.rows if style == "parquet" else view if style == "table" else view.write(style)
     _deliver(written, out, wide=wide)
-
-
-def _refuse_mixtures(
-    style: Style,
-    by: str | None,
-    contrast: str | None,
-    *,
-    effects: bool,
-) -> None:
-    """Refuse options that exclude each other."""
-    from counterground.errors import UsageError
-
-    if style == "bibtex" and (by or contrast or effects):
-        raise UsageError("--format bibtex is of the whole run: leave out --by, --contrast and --effects.")
-    if effects and contrast:
-        raise UsageError("--effects are contrasts of their own: leave out --contrast.")
-    if (contrast or effects) and by not in (None, "class"):
-        raise UsageError(f"Contrasts are shown over all classes or --by class: leave out --by {by}.")
 
 
 def _deliver(written: str | TableView | pl.DataFrame, out: Path | None, *, wide: bool) -> None:

@@ -24,11 +24,10 @@ if TYPE_CHECKING:
     from counterground.inference import CacheEntry
     from counterground.mitigation import Mitigated
     from counterground.models import ModelInfo
-    from counterground.results import Run
+    from counterground.results import Run, TableView
 
 _UNLIMITED = 100_000  # columns
 _MOST_BACKGROUNDS = 60  # rows of a table after a run
-_TRIAL = 1.0  # with a wider interval, an effect may have either sign and nearly any size
 _MOST_PAIRS = 12  # rows of a table after a discovery
 _MANY = 500  # models
 
@@ -84,11 +83,12 @@ def print_notes(notes: Sequence[str]) -> None:
         _print_sentences(notes, "Note")
 
 
-def print_aside(sentences: Sequence[str], kind: str) -> None:
-    """Print notes (not with ``--quiet``) or warnings on stderr, beside rows that have no place for them."""
-    if kind != "Note" or not is_quiet():
-        for sentence in sentences:
-            print(f"{kind}: {one_line(sentence)}", file=sys.stderr)
+def print_view(view: TableView, style: str, *, wide: bool = False) -> None:
+    """Print a result in a format; its findings and notes are on stderr beside csv, which has no place."""
+    print_text(view if style == "table" else view.write(style), wide=wide)
+    if style == "csv":
+        for remark in view.remarks:
+            print(remark, file=sys.stderr)
 
 
 def _print_sentences(sentences: Sequence[str], kind: str) -> None:
@@ -98,42 +98,26 @@ def _print_sentences(sentences: Sequence[str], kind: str) -> None:
 
 def show_run(run: Run) -> None:
     """Print the scores of a run, with its notes and warnings."""
-    from counterground.metrics import DROP, attributes
-    from counterground.results import ScoresTable, has_unpaired_backgrounds, near_chance, regroup, scores_of
+    from counterground.findings import judged_scores
+    from counterground.metrics import attributes
+    from counterground.results import has_unpaired_backgrounds, scores_of
 
-    print_text(ScoresTable(run.estimates()))
-    info = run.info
+    print_text(judged_scores([run]))
     if has_unpaired_backgrounds(run):
         breakdown = scores_of([run], by="background")
         if len(breakdown.rows) <= _MOST_BACKGROUNDS:
             print_text(breakdown)
-        else:
-            names = counted(breakdown.rows["level"].n_unique(), "background")
-            _console().print(
-                f"Accuracy on {names}: counterground scores {quote(str(run.path))} --by background"
-            )
-        chance = info.candidates.chance
-        if all(near_chance(model.get("accuracy"), chance) for model in regroup(run.estimates())):
-            fewer = (
-                ", or let fewer names compete (--label-space benchmark leaves only those of these photos)"
-                if info.candidates.name != "benchmark"
-                else ""
-            )
-            _console().print(
-                f"No model is clearly better than guessing: check that the class names fit the models{fewer}."
-            )
-        if DROP in run.design.contrasts:  # else the benchmark asks another question
-            _console().print(
-                "No drop: no folder is named common-<background> or counter-<background>. To choose each "
-                "class's pair: counterground discover BENCHMARK --referee "
-                f"{quote(info.models[0].spec)} --out pairs"
-            )
-    if named := [name for name, kind in attributes(run.photos.schema).items() if not kind.is_numeric()]:
+    kinds = attributes(run.photos.schema)
+    if named := [name for name, kind in kinds.items() if not kind.is_numeric()]:
         _console().print(
             f"Accuracy by {' or '.join(named)}: counterground scores {quote(str(run.path))} --by {named[0]}"
         )
-    print_notes(info.benchmark.notes)
-    _print_sentences(info.all_warnings, "Warning")
+    _print_notes_of(run)
+
+
+def _print_notes_of(run: Run) -> None:
+    print_notes(run.info.benchmark.notes)
+    _print_sentences(run.info.all_warnings, "Warning")
     _print_count(run)
 
 
@@ -148,18 +132,10 @@ def _print_count(run: Run) -> None:
 
 def show_swap(run: Run) -> None:
     """Print what backgrounds cause in a run on composites, with its notes and warnings."""
-    from counterground.results import scores_of
+    from counterground.findings import judged_scores
 
-    scores = scores_of([run], effects=True)
-    print_text(scores)
-    effects = scores.rows.filter(metric="background_effect")
-    if (effects["high"] - effects["low"] > _TRIAL).any():
-        _console().print(
-            "Intervals this wide are typical of a trial: use more objects (--foregrounds, or more photos)."
-        )
-    print_notes(run.info.benchmark.notes)
-    _print_sentences(run.info.all_warnings, "Warning")
-    _print_count(run)
+    print_text(judged_scores([run], effects=True))
+    _print_notes_of(run)
 
 
 def show_discovery(discovery: Discovery) -> None:
@@ -185,14 +161,12 @@ def show_mitigated(mitigated: Mitigated, out: Path) -> None:
     """Print the effect of each method, the methods left out and why, and where the files are."""
     record = mitigated.record
     print_text(record)
-    for sentence in record.sentences:
-        _console().print(one_line(sentence))
     alike: dict[str, list[str]] = {}
     for name, reason in record.left_out.items():
         alike.setdefault(reason, []).append(name)
     left_out = [f"Left out ({', '.join(names)}): {reason}" for reason, names in alike.items()]
     warnings = mitigated.run.info.warnings
-    print_notes([*left_out, *(note for note in record.notes if note not in warnings)])
+    print_notes(left_out)
     _print_sentences(warnings, "Warning")
     _console().print(f"Run: {out} (mitigation.json; heads/*.safetensors are fitted on all photos)")
 

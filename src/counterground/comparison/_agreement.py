@@ -29,10 +29,10 @@ from counterground.published import load_table
 from counterground.results import Run, setting_text
 
 AGREEMENT_OF_DROPS_SCHEMA: dict[str, Any] = {
-    "model_a": pl.String,
-    "source_a": pl.String,
-    "model_b": pl.String,
-    "source_b": pl.String,
+    "model": pl.String,
+    "source": pl.String,
+    "versus": pl.String,
+    "versus_source": pl.String,
     "benchmark": pl.String,
     "correlation": pl.Float64,
     "low": pl.Float64,

@@ -1,4 +1,4 @@
-"""Sentences that say where a comparison cannot be trusted."""
+"""Where a comparison of runs, or of runs with the paper, cannot be trusted."""
 
 from __future__ import annotations
 
@@ -7,26 +7,25 @@ from typing import Any
 
 import polars as pl
 
-from counterground.comparison._published import COUNTERANIMAL, LABEL_SPACE, paper_row
-from counterground.comparison._run_points import is_counteranimal, why_not_paper
-from counterground.metrics import CLASSIFICATION, COMPETING, SETTING
+from counterground.catalogue import Finding
+from counterground.comparison._published import LABEL_SPACE
+from counterground.comparison._run_points import why_not_paper
+from counterground.comparison._selection import REFEREE, selection_of
+from counterground.metrics import CLASSIFICATION, COMPETING, DROP, SETTING
 from counterground.published import PaperSetting
-from counterground.results import INFLATED, MeasuredReferee, Run, own_referees, setting_text
+from counterground.results import Run, setting_text
 
-REFEREE = "CLIP-LAION400M-ViT/B/32"
-"""The paper's referee (section 2), which chose the backgrounds of CounterAnimal."""
-
-_ENCODERS, _GENERATIVE = "Encoders", "Generative models"
-_DIFFERENCES = {
-    "names": "write class names in different ways",
-    "prompts": "use different prompts",
-    "protocol": "are evaluated with different protocols",
-    "answer_score": "score answers in different ways",
+_READ = {
+    "names": "ways of writing class names",
+    "prompts": "prompts",
+    "protocol": "protocols",
+    "answer_score": "scores of answers",
 }
+_Values = dict[str, dict[str, dict[str, None]]]
 
 
-def comparability_warnings(runs: Mapping[str, Run], paper: PaperSetting | None = None) -> list[str]:
-    """Return a sentence for each reason not to trust a comparison of these runs, or with the paper.
+def comparability(runs: Mapping[str, Run], paper: PaperSetting | None = None) -> list[Finding]:
+    """Return each reason not to trust a comparison of these runs, or with the paper.
 
     Reasons are: different photos or versions of a benchmark; photos that only some runs could read; different
     names, prompts, label space, protocol, loading or precision; heads fitted on other photos or for fewer
@@ -36,63 +35,56 @@ def comparability_warnings(runs: Mapping[str, Run], paper: PaperSetting | None =
         runs: by name.
         paper: the setting of the paper's rows; None if they are not part of the comparison.
     """
-    sentences = [*_photos(runs), *_referees(runs)]
-    for together in _by_benchmark(runs).values():
-        sentences += [*_settings(together), *_loading(together), *_names_that_competed(together)]
-        sentences += [*_heads(together), *_fewer_names(together)]
-    if paper is not None:
-        sentences += _beside_the_paper(runs, paper)
-    return list(dict.fromkeys(sentences))
-
-
-def _by_benchmark(runs: Mapping[str, Run]) -> dict[str, dict[str, Run]]:
-    groups: dict[str, dict[str, Run]] = {}
+    by_version: dict[str, dict[str, Run]] = {}
     for name, run in runs.items():
-        groups.setdefault(run.info.benchmark.version, {})[name] = run
-    return groups
+        by_version.setdefault(run.info.benchmark.version, {})[name] = run
+    found = []
+    if len(by_version) > 1:
+        named = (
+            f"{', '.join(group)} on {next(iter(group.values())).info.benchmark.name}"
+            for group in by_version.values()
+        )
+        found.append(Finding("other_photos", "", {"values": tuple(named)}))
+    for run in runs.values():
+        found += selection_of(run).findings(DROP.name)
+    for group in by_version.values():
+        for what, values in _values(group).items():
+            if len(values) > 1:
+                listed = tuple(f"{value} in {', '.join(names)}" for value, names in values.items())
+                found.append(Finding("settings_differ", what, {"values": listed}))
+    if paper is not None:
+        found.append(Finding("chose_here", REFEREE, {"noun": DROP.name}))
+        found += [each for name, run in runs.items() for each in _beside_the_paper(name, run, paper)]
+    return list({str(each): each for each in found}.values())
 
 
-def _photos(runs: Mapping[str, Run]) -> Iterator[str]:
-    groups = _by_benchmark(runs)
-    if len(groups) > 1:
-        named = [(next(iter(group.values())).info.benchmark, group) for group in groups.values()]
-        listed = "; ".join(f"{', '.join(group)} on {benchmark.name}" for benchmark, group in named)
-        alike = len({benchmark.name for benchmark, _ in named}) == 1
-        kind = "different versions of one benchmark" if alike else "different photos"
-        yield f"These runs are on {kind} ({listed}): compare figures only within each."
-    for group in groups.values():
-        unread = {name: run.info.counts.unreadable for name, run in group.items()}
-        if len(set(unread.values())) > 1:
-            counted = ", ".join(f"{name}: {n}" for name, n in unread.items())
-            yield f"Runs on one benchmark differ in how many photos they could not read ({counted})."
+def _values(runs: Mapping[str, Run]) -> _Values:
+    """Return what should be alike in runs on one benchmark: the runs, or models, by each value."""
+    found: _Values = {}
 
+    def tell(what: str, value: object, who: str) -> None:
+        found.setdefault(what, {}).setdefault(str(value), {})[who] = None
 
-def _settings(runs: Mapping[str, Run]) -> Iterator[str]:
-    """Settings that differ between encoders, or between generative models.
-
-    Classifiers read neither names nor prompts, but which names compete matters for every model.
-    """
-    spaces: dict[str, list[str]] = {}
-    for run_name, run in runs.items():
-        for space in run.estimates()[COMPETING].unique(maintain_order=True):
-            spaces.setdefault(str(space), []).append(run_name)
-    if len(spaces) > 1:
-        yield f"Models choose among different candidate names: {_values(spaces)}."
-    for kind in (_ENCODERS, _GENERATIVE):
-        found: dict[str, dict[str, list[str]]] = {name: {} for name in _DIFFERENCES}
-        for run_name, run in runs.items():
-            for setting in _settings_read(run):
-                if _kind(setting) == kind:
-                    for column, values in found.items():
-                        text = setting_text(setting[column])
-                        values.setdefault(text, []).append(run_name)
-        for column, how in _DIFFERENCES.items():
-            if len(found[column]) > 1:
-                yield f"{kind} {how}: {_values(found[column])}."
-
-
-def _kind(setting: Mapping[str, Any]) -> str:
-    return _ENCODERS if setting["protocol"] == CLASSIFICATION else _GENERATIVE
+    for name, run in runs.items():
+        info, space = run.info, run.info.candidates
+        tell("Numbers of unreadable photos", info.counts.unreadable, name)
+        for competing in run.estimates()[COMPETING].unique(maintain_order=True):
+            tell("Candidate names", competing, name)
+        for setting in _settings_read(run):
+            kind = "encoders" if setting["protocol"] == CLASSIFICATION else "generative models"
+            for column, plural in _READ.items():
+                tell(f"In {kind}, {plural}", setting_text(setting[column]), name)
+        tell("Precisions", info.precision, name)
+        tell(f"The {space.name} names as {info.names}", f"version {space.version[:8]}", name)
+        if any("head" in record.description for record in info.models):
+            train = info.train
+            on = f"{train.name}@{train.version[:8]}" if train else "parts of the benchmark itself"
+            tell("Photos that heads are fitted on", on, name)
+        for record in info.models:
+            # A fitted head never answers a name without training photos.
+            known = (record.stated("head", dict) or {}).get("classes", space.size)
+            tell(f"Numbers of {space.name} names that models can answer", known, record.name)
+    return found
 
 
 def _settings_read(run: Run) -> list[dict[str, Any]]:
@@ -102,123 +94,20 @@ def _settings_read(run: Run) -> list[dict[str, Any]]:
     return rows.to_dicts()
 
 
-def _loading(runs: Mapping[str, Run]) -> Iterator[str]:
-    precisions: dict[str, list[str]] = {}
-    for name, run in runs.items():
-        precisions.setdefault(run.info.precision, []).append(name)
-    if len(precisions) > 1:
-        yield f"Models run in different precision: {_values(precisions)}."
-
-
-def _names_that_competed(runs: Mapping[str, Run]) -> Iterator[str]:
-    versions: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for name, run in runs.items():
-        space = run.info.candidates
-        group = versions.setdefault((space.name, run.info.names), {})
-        group.setdefault(space.version, []).append(name)
-    for (space_name, _), group in versions.items():
-        if len(group) > 1:
-            several = " and ".join(", ".join(names) for names in group.values())
-            yield f"The {space_name} names of {several} differ, although they have the same name."
-
-
-def _heads(runs: Mapping[str, Run]) -> Iterator[str]:
-    fitted: dict[str, list[str]] = {}
-    for name, run in runs.items():
-        if any("head" in record.description for record in run.info.models):
-            train = run.info.train
-            on = f"{train.name}@{train.version[:8]}" if train else "parts of the benchmark itself"
-            fitted.setdefault(on, []).append(name)
-    if len(fitted) > 1:
-        yield f"Heads are fitted on different photos: {_values(fitted)}."
-
-
-def _fewer_names(runs: Mapping[str, Run]) -> Iterator[str]:
-    """Fitted heads never answer a name without training photos, though it competes for other models."""
-    spaces: dict[str, dict[int, list[str]]] = {}
-    for run in runs.values():
-        space = run.info.candidates
-        for record in run.info.models:
-            known = (record.stated("head", dict) or {}).get("classes", space.size)
-            known = known if isinstance(known, int) else space.size
-            spaces.setdefault(f"{space.name} {space.version}", {}).setdefault(known, []).append(record.name)
-    for by_number in spaces.values():
-        most = max(by_number)
-        for number, names in sorted(by_number.items()):
-            if number < most:
-                yield (
-                    f"Heads answer only names that have training photos: {', '.join(dict.fromkeys(names))} "
-                    f"chose among {number:,} names, others among {most:,}."
-                )
-
-
-def _referees(runs: Mapping[str, Run]) -> Iterator[str]:
-    for name, run in runs.items():
-        for referee in measured_referees(run, name):
-            yield from referee.sentences
-
-
-def measured_referees(run: Run, name: str) -> list[MeasuredReferee]:
-    """Return the models of a run that chose its pairs, the paper's too; sentences call the run ``name``."""
-    found = own_referees(run, name)
-    for record in run.info.models:
-        row = paper_row(record)
-        if row and row.main_model == REFEREE and _has_counteranimals_pairs(run):
-            sentence = (
-                f"In {name} {record.name} is the model that chose CounterAnimal's backgrounds, on these "
-                f"same photos: {INFLATED}"
-            )
-            found.append(MeasuredReferee(record.name, (sentence,), "inflated"))
-    return found
-
-
-def chosen_on_its_photos(run: Run) -> bool:
-    """Return whether the pairs of a run were chosen on its own photos: ``--split none``, CounterAnimal."""
-    discovery = run.info.benchmark.discovery
-    return (discovery is not None and discovery.split == "none") or _has_counteranimals_pairs(run)
-
-
-def _has_counteranimals_pairs(run: Run) -> bool:
-    """Return whether the pairs are CounterAnimal's, or were chosen among them, where each class has two."""
-    discovery = run.info.benchmark.discovery
-    if discovery is not None:
-        return (discovery.origin or "").casefold() == COUNTERANIMAL
-    return is_counteranimal(run) or not why_not_paper(run)
-
-
-def _beside_the_paper(runs: Mapping[str, Run], paper: PaperSetting) -> Iterator[str]:
-    yield (
-        f"The paper's backgrounds were chosen by {REFEREE} on the photos of the table: selection inflates "
-        "its drop; the effect on related models (ViT/B/32, LAION400M) is not known."
-    )
-    for name, run in runs.items():
-        if why := why_not_paper(run):
-            yield f"{name}: {why} It is not listed among the paper's models."
-            continue
-        for setting in _settings_read(run):
-            if setting[COMPETING] != LABEL_SPACE[paper.setup]:
-                continue  # in a table of its own
-            if setting["names"] != "wordnet":
-                yield (
-                    f"{name} writes names as {setting['names']}; the reproduction that agrees with the "
-                    "paper within 0.2 points for 11 of 15 CLIPs used the WordNet names (--names wordnet)."
-                )
-            if setting["prompts"] == "openai" and paper.prompts != "openai":
-                yield (
-                    f"{name} uses 80 prompts, but the paper's rows beside it use one; this moves CLIPs "
-                    "relative to the line of the ImageNet models: "
-                    f"{_with_80_prompts(setting[COMPETING])}."
-                )
-            elif setting["prompts"] == "simple" and paper.prompts == "openai":
-                yield f"{name} uses one prompt, but the paper's rows beside it use 80: leave out --setting."
-
-
-def _with_80_prompts(candidates: str) -> str:
-    """Say how to compare a run of 80 prompts with the paper, which has them for 1 vs. 1000 only."""
-    if candidates == "imagenet":
-        return "counterground compare --setting openai-prompts compares with its Table 10"
-    return "it has no table of 80 prompts for these names, so evaluate with --prompts simple"
-
-
-def _values(found: Mapping[str, list[str]]) -> str:
-    return "; ".join(f"{value} in {', '.join(dict.fromkeys(names))}" for value, names in found.items())
+def _beside_the_paper(name: str, run: Run, paper: PaperSetting) -> Iterator[Finding]:
+    if why := why_not_paper(run):
+        yield Finding("left_out", name, {"place": "the paper's models", "reason": why})
+        return
+    for setting in _settings_read(run):
+        names, prompts, competing = setting["names"], setting["prompts"], setting[COMPETING]
+        if competing != LABEL_SPACE[paper.setup]:
+            continue  # in a table of its own
+        if names != "wordnet":
+            remedy = "its figures fit --names wordnet best"
+            yield Finding("unlike_paper", name, {"what": f"names ({names})", "remedy": remedy})
+        if (prompts == "openai") != (paper.prompts == "openai") and prompts in ("openai", "simple"):
+            remedy = "leave out --setting"
+            if prompts == "openai":
+                alike = competing == "imagenet"
+                remedy = "add --setting openai-prompts" if alike else "evaluate with --prompts simple"
+            yield Finding("unlike_paper", name, {"what": f"prompts ({prompts})", "remedy": remedy})

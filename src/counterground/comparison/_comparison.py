@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
 import polars as pl
 
+from counterground.catalogue import Finding, ordered
 from counterground.comparison._agreement import drop_agreement
-from counterground.comparison._comparability import comparability_warnings
+from counterground.comparison._comparability import comparability
 from counterground.comparison._points import (
     answers_key,
     by_place,
@@ -23,13 +22,12 @@ from counterground.comparison._points import (
     titles,
     titles_of,
 )
-from counterground.comparison._published import PAPER_CONTRAST, PUBLISHED
+from counterground.comparison._published import PAPER_CONTRAST
 from counterground.comparison._ranks import RANKS_SCHEMA, paired_drops, rank_models
 from counterground.comparison._robustness import EffectiveRobustness, effective_robustness
 from counterground.comparison._tables import (
     agreement_table,
     models_tables,
-    point_name,
     tests_table,
 )
 from counterground.errors import UsageError
@@ -47,47 +45,30 @@ from counterground.metrics import (
     tests_against,
 )
 from counterground.published import SETTINGS, PaperSetting, SettingName
-from counterground.results import (
-    AnyRuns,
-    Run,
-    Table,
-    block,
-    find_model,
-    html_paragraphs,
-    one_contrast,
-    open_runs,
-    plain_text,
-    rich_table,
-    unfolding,
-)
-from counterground.text import count, counted, percent
+from counterground.results import AnyRuns, Run, Table, TableView, find_model, one_contrast, open_runs
 
 TESTS_SCHEMA: dict[str, Any] = {
     "benchmark": pl.String,
     "benchmark_version": pl.String,
     **COMPARISON_SCHEMA,
-    "source_a": pl.String,
-    "source_b": pl.String,
+    "source": pl.String,
+    "versus_source": pl.String,
 }
 """Columns of ``Comparison.tests``: those of ``metrics.compare_models``, the benchmark and its version."""
 
-_SENTENCES = 4
-_MODELS = 12  # rows of a table in a REPL
 
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(TableView):
     """Models of runs, of the paper and of its reproduction side by side; all numbers are fractions.
 
     ``points`` and ``robustness`` are what ``model_points`` and ``effective_robustness`` return. ``ranks`` has
     the columns of ``RANKS_SCHEMA``, with ``row`` the place among ``points``; the reproduction and models near
     chance are not ranked. ``every_test`` are paired tests (columns of
     ``TESTS_SCHEMA``) within each version of a benchmark, over which p-values are corrected; ``tests`` are
-    those to be shown. ``agreement`` is what ``drop_agreement`` returns, ``warnings`` say what is not
-    comparable. ``place_of`` finds the row of a run's model. ``setting`` says which tables the paper's rows
-    are from, None without the paper. For a ``contrast`` other than the drop,
-    ``common`` and ``counter`` of the points are its sides and ``drop`` its value; the tests name the contrast
-    as metric and the side as group.
+    those to be shown. ``agreement`` is what ``drop_agreement`` returns, ``findings`` say what is not
+    comparable. ``setting`` says which tables the paper's rows are from, None without the paper. For a
+    ``contrast`` other than the drop, ``common`` and ``counter`` of the points are its sides and ``drop`` its
+    value; the tests name the contrast as metric and the side as group.
     """
 
     points: pl.DataFrame
@@ -96,20 +77,11 @@ class Comparison:
     every_test: pl.DataFrame
     tests: pl.DataFrame
     agreement: pl.DataFrame
-    warnings: tuple[str, ...]
+    findings: tuple[Finding, ...]
     places: Mapping[tuple[Any, ...], int]
     sources: Mapping[tuple[Any, ...], str]
     setting: PaperSetting | None
     contrast: Contrast = DROP
-
-    def place_of(self, run: Run, setting: Mapping[str, Any]) -> int | None:
-        """Return which row of ``models`` is a model of a run; None if there is none, as without a drop.
-
-        Args:
-            run: one of the compared runs.
-            setting: the model and its setting, the columns of ``metrics.KEYS``.
-        """
-        return self.places.get(place_key(run, setting))
 
     def results_of(self, run: Run, setting: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
         """Return the source and setting under which ``tests`` may list a model of a run, its own first.
@@ -117,7 +89,8 @@ class Comparison:
         There are several if several runs hold the same result, as of a classifier, which reads neither the
         names nor the prompts that differ.
         """
-        own, place = place_key(run, setting), self.place_of(run, setting)
+        own = place_key(run, setting)
+        place = self.places.get(own)
         same = [key for key, of in self.places.items() if place is not None and of == place and key != own]
         return [
             (self.sources[key], dict(zip(KEYS, key[1:], strict=True)))
@@ -129,7 +102,7 @@ class Comparison:
     def models(self) -> pl.DataFrame:
         """One row per model, in the order of the points: point, distance from the line, rank.
 
-        ``p_holm`` corrects the p-values of the paper's models over all of their family; null for others.
+        ``p_corrected`` corrects the p-values of the paper's models over all of their family; null for others.
         """
         residuals = self.robustness.residuals.select(
             "predicted", "residual", "low", "high", "p_value", "member"
@@ -140,43 +113,37 @@ class Comparison:
         joined = joined.with_columns(_holm_by_family(joined))
         return joined.join(ranks, on="row", how="left", maintain_order="left").drop("row")
 
-    @property
-    def _number_of_tests(self) -> int:
-        return int(self.every_test["p_value"].count())
+    rows = models
+    """For csv: the models."""
 
     @property
     def tables(self) -> list[Table]:
         """Models benchmark by benchmark, tests, agreement."""
-        tables = self._models_tables(self.models)
+        lines, named = self.robustness.lines, titles(self.points)
+        baseline = self.robustness.baseline
+        tables = models_tables(
+            self.models, named, lines, baseline, setting=self.setting, contrast=self.contrast
+        )
         if self.tests.height:
-            tables.append(tests_table(self.tests, self.contrast, self._number_of_tests))
+            tables.append(tests_table(self.tests, self.contrast))
         if self.agreement["correlation"].drop_nulls().len():
             tables.append(agreement_table(self.agreement, self.contrast))
         return tables
 
-    def _models_tables(self, models: pl.DataFrame) -> list[Table]:
-        lines, baseline, named = self.robustness.lines, self.robustness.baseline, titles(self.points)
-        return models_tables(models, named, lines, baseline, setting=self.setting, contrast=self.contrast)
-
-    def __repr__(self) -> str:
-        """Models with their rank, as on a terminal; ``counterground compare`` shows all tables."""
-        width = shutil.get_terminal_size((100, 24)).columns
-        models = self.models.filter(pl.col("source") != "reproduction")
-        tables = self._models_tables(models)
-        shown = [plain_text(rich_table(table.rows_from(0, _MODELS), width), width=width) for table in tables]
-        left = sum(max(0, len(table.rows) - _MODELS) for table in tables)
-        more = [f"and {counted(left, 'more model')}"] if left else []
-        warnings = [f"{counted(len(self.warnings), 'warning')}: see .warnings"] if self.warnings else []
-        return "\n".join([_numbers_of_models(self.models), *shown, *more, *warnings])
-
-    def _repr_html_(self) -> str:
-        """All tables, and all warnings."""
-        warnings = [f"Warning: {sentence}" for sentence in self.warnings]
-        return block(
-            f"<p><b>{escape(_numbers_of_models(self.models))}</b></p>",
-            *(unfolding(table, "row") for table in self.tables),
-            html_paragraphs(warnings, _SENTENCES, "warning", fine=True),
-        )
+    @property
+    def record(self) -> dict[str, Any]:
+        """Everything, for JSON; numbers are fractions."""
+        return {
+            "baseline": self.robustness.baseline,
+            "scale": self.robustness.scale,
+            "contrast": str(self.contrast),
+            "setting": None if self.setting is None else self.setting.name,
+            "lines": [asdict(line) for line in self.robustness.lines],
+            "models": self.models.to_dicts(),
+            "tests": self.tests.to_dicts(),
+            "agreement": self.agreement.to_dicts(),
+            "findings": [each.to_json() for each in self.findings],
+        }
 
 
 def _holm_by_family(models: pl.DataFrame) -> pl.Series:
@@ -185,14 +152,7 @@ def _holm_by_family(models: pl.DataFrame) -> pl.Series:
     outside = models.filter((pl.col("source") == "paper") & ~pl.col("baseline"))
     for _, family in outside.group_by("family", maintain_order=True):
         found |= dict(zip(family["row"], holm(family["p_value"].to_list()), strict=True))
-    return pl.Series("p_holm", [found.get(row) for row in range(models.height)], dtype=pl.Float64)
-
-
-def _numbers_of_models(models: pl.DataFrame) -> str:
-    number = models["source"].value_counts(sort=True)
-    of = {"paper": "of the paper", "reproduction": "of its 2025 reproduction"}
-    numbers = [f"{count(n)} {of.get(source, f'of {source}')}" for source, n in number.iter_rows()]
-    return f"Models: {', '.join(numbers) or 'none'}"
+    return pl.Series("p_corrected", [found.get(row) for row in range(models.height)], dtype=pl.Float64)
 
 
 def full_comparison(
@@ -244,25 +204,30 @@ def full_comparison(
     robustness = effective_robustness(
         points, baseline=baseline, scale=scale, contrast=compared, answers=gathered.answers
     )
-    every_test, sources, obstacles = _tests(named, against, compared)
-    shown = every_test if against is None else tests_against(every_test, against)
+    every_test, sources, untested = _tests(named, against, compared)
     paper = SETTINGS[chosen] if published else None
-    warnings = [*comparability_warnings(named, paper)]
-    if not published:
-        obstacles += _little_to_compare(listed if contrast is None else (), points, shown, compared)
     shown_in = {folder for folder, *_ in places}
-    lacking = [name for name, run in named.items() if run.path.resolve() not in shown_in]
-    obstacles += runs_left_out(lacking, len(named), compared)
-    warnings += [*obstacles, *_near_chance(points, compared), *robustness.warnings]
+    lacking = ", ".join(name for name, run in named.items() if run.path.resolve() not in shown_in)
+    findings = [*comparability(named, paper), *untested, *robustness.findings]
+    if lacking:
+        own = {run.design.contrasts[0].name for run in listed}
+        reason = f"no photos on both sides of {compared}"
+        if contrast is None and len(own) > 1:
+            reason = "the runs have no contrast in common, so name one with --contrast"
+        findings.append(Finding("left_out", lacking, {"place": "the comparison", "reason": reason}))
+    guessing = points.filter("near_chance")["label"].unique(maintain_order=True)
+    if len(guessing):
+        about = {"models": tuple(guessing), "left": compared.titles[0].lower(), "noun": compared.name}
+        findings.append(Finding("near_chance", "", about))
     return Comparison(
         points,
         robustness,
         _ranks(points, runs_of_points, compared),
         every_test,
-        shown,
+        every_test if against is None else tests_against(every_test, against),
         # The paper prints drops by class only for its first setting.
         drop_agreement(named, published=published and chosen == "one-prompt", contrast=compared),
-        tuple(dict.fromkeys(warnings)),
+        tuple(ordered(findings)),
         places,
         sources,
         paper,
@@ -302,82 +267,50 @@ def _setting(runs: Sequence[Run]) -> SettingName:
     return "1-vs-20" if spaces == {"confusable"} else "one-prompt"
 
 
-def _little_to_compare(
-    runs: Sequence[Run], points: pl.DataFrame, tests: pl.DataFrame, contrast: Contrast
-) -> list[str]:
-    """Say what to do if there is little to compare."""
-    if any(contrast not in run.design.contrasts for run in runs):
-        named = "; ".join(f"{run.path}: {run.design.contrasts[0].name}" for run in runs)
-        sentence = (
-            f"These runs have no contrast in common ({named}): compare them one at a time, or write out one "
-            "with --contrast."
-        )
-        return [sentence]
-    if points.is_empty():
-        return [f"No model of these runs has photos on both sides of {contrast}."]
-    if tests.is_empty() and points.height == 1:
-        return ["There is only one model: add another RUN to compare it."]
-    return []
-
-
-def runs_left_out(names: Sequence[str], of: int, contrast: Contrast) -> list[str]:
-    """Name the runs whose models are left out, if there are others ``of`` the runs."""
-    if len(names) in (0, of):
-        return []
-    return [f"No {contrast.name} can be computed from {', '.join(names)}, whose models are left out."]
-
-
-def _near_chance(points: pl.DataFrame, contrast: Contrast) -> list[str]:
-    on = contrast.titles[0]
-    runs = points.filter(~pl.col("source").is_in(PUBLISHED))["source"].n_unique()
-    return [
-        f"{point_name(row, several=runs > 1)} is not clearly above chance, {percent(row['common'])} % on "
-        f"{on} photos: a small {contrast.name} says nothing, so the model is not ranked."
-        for row in points.filter("near_chance").iter_rows(named=True)
-    ]
-
-
 def _tests(
     runs: Mapping[str, Run], against: str | None, contrast: Contrast
-) -> tuple[pl.DataFrame, dict[tuple[Any, ...], str], list[str]]:
+) -> tuple[pl.DataFrame, dict[tuple[Any, ...], str], list[Finding]]:
     """Paired tests on each benchmark version, label space and clusters, sources, why tests are missing."""
     sources: dict[tuple[Any, ...], str] = {}
     groups: dict[tuple[str, str, tuple[str, ...]], dict[str, Run]] = {}
-    versions = {run.info.benchmark.version: run.info.benchmark.name for run in runs.values()}
-    named = titles_of(versions.items())
+    named = titles_of({run.info.benchmark.version: run.info.benchmark.name for run in runs.values()}.items())
     for name, run in runs.items():
         key = (run.info.benchmark.version, competing_names(run, runs.values()), run.design.clusters)
         groups.setdefault(key, {})[name] = run
-    frames, obstacles = [], []
+    frames: list[pl.DataFrame] = []
+    untested: list[Finding] = []
     for (version, names, clusters), group in groups.items():
-        benchmark = versions[version]
+        first = next(iter(group.values()))
         title = named[version]
+
+        def tell(others: Iterable[str], reason: str, subject: str = title) -> None:
+            untested.append(Finding("not_tested", subject, {"others": tuple(others), "reason": reason}))
+
         if any(each[:2] == (version, names) and each[2] != clusters for each in groups):
-            obstacles.append(
-                f"On {title} {', '.join(group)}: clusters are named by {' and '.join(clusters)}; there are "
-                "no tests against runs whose design names others. Evaluate all with the same design."
-            )
-        if sum(each[0] == version for each in groups) > 1:
-            title += f" in {', '.join(group)}"
-        untested: list[str] = []
+            tell(group, f"clusters are named by {' and '.join(clusters)}, in other runs by other columns")
+        models, held = _compared(group)
+        sources |= held
+        parts = _by_photos(models)
+        if len(parts) > 1:
+            seen = (" and ".join(dict.fromkeys(str(model.source) for model in part)) for part in parts)
+            tell(seen, "they saw different photos")
+        if against is not None and against not in {model.name for model in models}:
+            tell([against], "it has no predictions there")
+        elif apart := _apart(models, against):
+            tell(apart, "names, prompts, loading or protocol differ")
         try:
-            models, held = _compared(group)
-            sources |= held
-            untested = _untested(models, against, title)
-            first = next(iter(group.values()))
             table = compare_answers(models, contrast, first.design.picked_from(contrast, first.photos))
-            untested += _on_other_photos(models, title)
-            if not all(run.shows(contrast) for run in group.values()):
-                table = table.filter(pl.col("metric") == "accuracy", pl.col("column").is_null())
         except ValueError as error:
-            if not untested and (len(runs) > 1 or any(len(run.info.models) > 1 for run in group.values())):
-                untested = [f"No paired tests on {title}: {error}"]
-        else:
-            place = (pl.lit(benchmark).alias("benchmark"), pl.lit(version).alias("benchmark_version"))
-            frames.append(table.select(*place, pl.all()))
-        obstacles += untested
+            if len(models) > 1 and not untested:
+                tell([model.name for model in models], str(error).rstrip("."))
+            continue
+        if not all(run.shows(contrast) for run in group.values()):
+            table = table.filter(pl.col("metric") == "accuracy", pl.col("column").is_null())
+        benchmark = {"benchmark": first.info.benchmark.name, "benchmark_version": version}
+        place = [pl.lit(value).alias(name) for name, value in benchmark.items()]
+        frames.append(table.select(*place, pl.all()).select(TESTS_SCHEMA.keys()))
     tests = pl.concat(frames) if frames else pl.DataFrame(schema=TESTS_SCHEMA)
-    return tests, sources, obstacles
+    return tests, sources, untested
 
 
 def _by_photos(models: Sequence[Compared]) -> list[list[Compared]]:
@@ -387,39 +320,17 @@ def _by_photos(models: Sequence[Compared]) -> list[list[Compared]]:
     return list(parts.values())
 
 
-def _on_other_photos(models: Sequence[Compared], title: str) -> list[str]:
-    """Say that models which saw different photos of one benchmark are not tested against each other."""
-    sources = [
-        " and ".join(dict.fromkeys(str(model.source) for model in part)) for part in _by_photos(models)
-    ]
-    if len(sources) == 1:
-        return []
-    listed = "; ".join(sources)
-    return [f"On {title} there are no tests between runs that saw different photos ({listed})."]
-
-
-def _untested(models: Sequence[Compared], against: str | None, title: str) -> list[str]:
-    """Say that ``against`` is not there, or which models are not tested for how they were evaluated."""
-    if against is not None and against not in {model.name for model in models}:
-        return [f"No paired tests on {title}: There are no predictions of {against!r} there."]
+def _apart(models: Sequence[Compared], against: str | None) -> list[str]:
+    """Return the pairs of models that are not tested for how they were evaluated."""
     settings: dict[str, list[tuple[Any, ...]]] = {}
     for model in models:
         settings.setdefault(model.name, []).append(model.setting)
-    apart = [
-        (a, b)
+    return [
+        f"{a} and {b}"
         for a, b in combinations(settings, 2)
         if against in (None, a, b)
         and not any(comparable(one, other) for one in settings[a] for other in settings[b])
     ]
-    if not apart:
-        return []
-    (a, b), number = apart[0], len(apart)
-    sentence = (
-        f"On {title} {counted(number, 'pair')} of models {'is' if number == 1 else 'are'} not tested, such "
-        f"as {a} and {b}: tests need the same names, prompts, loading and protocol, also for a model that "
-        "reads no names. Evaluate them in one run, or with the same options."
-    )
-    return [sentence]
 
 
 def _compared(runs: Mapping[str, Run]) -> tuple[list[Compared], dict[tuple[Any, ...], str]]:

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from scipy.special import stdtr
 
+from counterground.catalogue import Finding
 from counterground.comparison._points import titles
 from counterground.comparison._published import NORMAL, PUBLISHED, Figure, standard_error
 from counterground.comparison._run_points import FAMILIES
@@ -19,7 +20,6 @@ from counterground.metrics import (
     DROP,
     FEWEST,
     GROUPS,
-    MOST_NOISE,
     SIDES,
     Answers,
     Contrast,
@@ -30,7 +30,6 @@ from counterground.metrics import (
     fit_line,
     fit_line_with_errors,
     from_scale,
-    outside,
     scale_density,
     to_scale,
 )
@@ -152,75 +151,28 @@ def _correlation(point: dict[str, Any]) -> float:
     return float(np.clip((common**2 + counter**2 - drop**2) / (2 * common * counter), -1, 1))
 
 
-def line_warnings(
-    title: str, members: pl.DataFrame, measured: pl.DataFrame, scale: Scale, contrast: Contrast = DROP
-) -> list[str]:
-    """Return sentences about the line through ``members``, against which ``measured`` are compared."""
-    accuracies = f"{contrast.titles[0]} accuracies"
-    return [
-        *_clipped(title, measured),
-        *_far(title, members, measured, scale, accuracies),
-        *_noise(title, members, scale, accuracies),
-    ]
-
-
 def numbers_of_photos(points: pl.DataFrame, column: str) -> np.ndarray[Any, Any]:
     """Return counts of photos as floats, NaN if unknown."""
     return points[column].cast(pl.Float64).to_numpy()
 
 
-def _clipped(title: str, measured: pl.DataFrame) -> list[str]:
-    moved = [outside(measured[group], numbers_of_photos(measured, f"n_{group}")) for group in GROUPS]
-    number = int((moved[0] | moved[1]).sum())
-    if not number:
-        return []
-    sentence = (
-        f"On {title} {number} of the {measured.height} models {'has' if number == 1 else 'have'} an accuracy "
-        "of 0 or 100 %, which has no place on this scale: it was moved by half a photo, or to 0.1 and 99.9 % "
-        "where the number of photos is not known."
-    )
-    return [sentence]
-
-
-def _far(
-    title: str, members: pl.DataFrame, measured: pl.DataFrame, scale: Scale, accuracies: str
-) -> list[str]:
-    """Name models so far from those of the line that it must be extrapolated to reach them."""
+def _doubts(line: RobustnessLine, members: pl.DataFrame, measured: pl.DataFrame) -> Iterator[Finding]:
+    """Say for whom a line is extrapolated, and whether sampling blurs the accuracies it is fitted to."""
+    scale = line.fit.scale
     inside, places = (
         to_scale(points["common"], scale, numbers_of_photos(points, "n_common"))
         for points in (members, measured)
     )
     room = _EXTRAPOLATED * float(np.ptp(inside))
     away = (places < inside.min() - room) | (places > inside.max() + room)
-    if not away.any():
-        return []
-    named = ", ".join(measured["label"].filter(pl.Series(away)).unique(maintain_order=True))
-    ends = members["common"].to_numpy()
-    sentence = (
-        f"The line on {title} is based on {accuracies} from {100 * ends.min():.1f} to "
-        f"{100 * ends.max():.1f} %; it is extrapolated for {named}."
-    )
-    return [sentence]
-
-
-def _noise(title: str, members: pl.DataFrame, scale: Scale, accuracies: str) -> list[str]:
-    """Say if sampling blurs the accuracies of the left side that a line is fitted to."""
+    if away.any():
+        models = tuple(measured["label"].filter(pl.Series(away)).unique(maintain_order=True))
+        low, high = float(members["common"].to_numpy().min()), float(members["common"].to_numpy().max())
+        yield Finding("line_far", line.title, {"models": models, "lowest": low, "highest": high})
     errors = np.array([error_on_scale(row, "common", scale) for row in members.iter_rows(named=True)])
-    if np.isnan(errors).all():
-        return []
-    places = to_scale(members["common"], scale, numbers_of_photos(members, "n_common"))
-    share = float(np.nanmean(errors**2) / places.var(ddof=1))
-    if share <= _NOISE:
-        return []
-    sentence = (
-        f"The line on {title} is based on few photos: the sampling variance of its models' {accuracies} "
-        f"is {100 * share:.0f} % of the variance between them. That tilts the line towards the horizontal, "
-        "and the intervals of distances do not include it. The models share photos, so their errors are "
-        "partly correlated."
-    )
-    if share > MOST_NOISE:
-        sentence += " With so much, no slope with errors in both accuracies can be given."
-    return [sentence]
+    share = float(np.nanmean(errors**2) / inside.var(ddof=1)) if not np.isnan(errors).all() else 0.0
+    if share > _NOISE:
+        yield Finding("line_noise", line.title, {"share": share})
 
 
 @dataclass(frozen=True)
@@ -257,8 +209,7 @@ class EffectiveRobustness:
     scale: Scale
     lines: tuple[RobustnessLine, ...]
     residuals: pl.DataFrame
-    warnings: tuple[str, ...]
-    contrast: Contrast = DROP
+    findings: tuple[Finding, ...]
 
     @property
     def fit(self) -> LineFit | None:
@@ -299,37 +250,37 @@ def effective_robustness(
     if scale not in ("probit", "logit"):
         raise UsageError(f"The scale is probit or logit, not {scale!r}.")
     known = [None] * points.height if answers is None else answers
-    lines, warnings, found = [], [], []
+    lines: list[RobustnessLine] = []
+    findings: list[Finding] = []
+    found: list[dict[str, Any]] = []
     for population in _populations(points.with_row_index("row"), baseline):
         line = _line(population, baseline, scale)
         if isinstance(line, str):
-            warnings.append(line)
+            findings.append(Finding("no_line", population.title, {"reason": line}))
             found += [_row(row, None) for row in population.measured.iter_rows(named=True)]
             continue
         lines.append(line)
-        warnings += _repeated(population)
-        warnings += line_warnings(line.title, population.members, population.measured, scale, contrast)
+        findings += _doubts(line, population.members, population.measured)
         shared = shared_photos(population.members, population.measured, known, scale, contrast)
         found += _residuals(population, line.fit, shared)
     ordered = sorted(found, key=lambda row: row["row"])
     residuals = pl.DataFrame(
         {name: [row[name] for row in ordered] for name in RESIDUALS_SCHEMA}, schema=RESIDUALS_SCHEMA
     )
-    return EffectiveRobustness(baseline, scale, tuple(lines), residuals, tuple(warnings), contrast)
+    return EffectiveRobustness(baseline, scale, tuple(lines), residuals, tuple(findings))
 
 
 @dataclass(frozen=True)
 class _Population:
     """Models measured against one line, and those of the baseline that it is fitted to.
 
-    ``members`` holds the first result of each model, ``repeated`` the others.
+    ``members`` holds the first result of each model.
     """
 
     version: str | None
     label_space: str | None
     title: str
     members: pl.DataFrame
-    repeated: pl.DataFrame
     measured: pl.DataFrame
 
     @classmethod
@@ -337,21 +288,7 @@ class _Population:
         cls, place: tuple[str | None, str | None, str], members: pl.DataFrame, measured: pl.DataFrame
     ) -> _Population:
         """Count each model once, however often it was evaluated."""
-        first = members.select(_WEIGHTS.is_first_distinct()).to_series()
-        return cls(*place, members.filter(first), members.filter(~first), measured)
-
-
-def _repeated(population: _Population) -> list[str]:
-    """Say which results of models are not in the line, since another of the same weights is."""
-    again = population.repeated
-    if again.is_empty():
-        return []
-    named = ", ".join(f"{row['label']} ({row['source']})" for row in again.iter_rows(named=True))
-    sentence = (
-        f"The line on {population.title} counts each model once, with its first result here: left out "
-        f"{'is' if again.height == 1 else 'are'} {named}."
-    )
-    return [sentence]
+        return cls(*place, members.filter(_WEIGHTS.is_first_distinct()), measured)
 
 
 def _populations(points: pl.DataFrame, baseline: str) -> Iterator[_Population]:
@@ -376,17 +313,14 @@ def _populations(points: pl.DataFrame, baseline: str) -> Iterator[_Population]:
 
 
 def _line(population: _Population, baseline: str, scale: Scale) -> RobustnessLine | str:
-    """The line through the members, or a sentence that says why there is none."""
+    """The line through the members, or why there is none."""
     members = population.members
     if members.height < FEWEST:
-        return (
-            f"No line on {population.title}: effective robustness needs {FEWEST} models of the baseline "
-            f"family {baseline!r} there, and there {'is' if members.height == 1 else 'are'} {members.height}."
-        )
+        return f"it needs {FEWEST} models of the family {baseline!r}, and there are {members.height}"
     try:
         fit = _fit(_numbers(members), scale)
     except ValueError as error:
-        return f"No line on {population.title}: {error}"
+        return str(error).rstrip(".")
     return RobustnessLine(
         str(population.measured["benchmark"][0]),
         population.version,

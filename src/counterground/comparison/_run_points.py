@@ -36,7 +36,7 @@ def run_rows(run: Run, source: str, paper: PaperSetting, contrast: Contrast = DR
     records = {record.name: record for record in run.info.models}
     obstacle = why_not_paper(run)
     if contrast != PAPER_CONTRAST:
-        obstacle = f"The paper has no contrast {contrast.name!r}."
+        obstacle = f"the paper has no contrast {contrast.name!r}"
     photos = _photos_of_sides(run, contrast)
     rows = []
     overall = run.estimates(contrast).filter(pl.col("class_index").is_null())
@@ -102,7 +102,7 @@ def why_not_paper(run: Run) -> str:
     found = _group_sizes(run.photos)
     if len(found) != sizes.height:
         classes = counted(len(found), "class")
-        return f"Measured on {name} ({classes} with both groups), not on CounterAnimal's 45."
+        return f"{name} has {classes} with both groups, CounterAnimal 45"
     differing = 0
     for place, (common, counter) in enumerate(found):
         row = sizes.row(place, named=True)
@@ -110,7 +110,7 @@ def why_not_paper(run: Run) -> str:
         differing += min(abs(counter - row["n_counter"]), abs(counter - row["n_counter_implied"]))
     total = sum(sizes["n_common"]) + sum(sizes["n_counter"])
     if differing > _TOLERATED * total:
-        return f"Measured on {name}, whose classes and groups have other sizes than the paper's."
+        return f"classes and groups of {name} have other sizes than the paper's"
     return ""
 
 
@@ -122,9 +122,9 @@ def is_counteranimal(run: Run) -> bool:
 def _other_setting(candidates: str | None, paper: PaperSetting) -> str:
     theirs = LABEL_SPACE[paper.setup]
     if candidates != theirs:
-        return f"The candidate names ({candidates}) differ from those of the paper's rows ({theirs})."
+        return f"candidate names are {candidates}, those of the paper's rows {theirs}"
     if paper.averaging == "unbalanced":
-        return "Accuracies of runs are means over classes, those of the paper's rows over photos."
+        return "accuracies are means over classes, those of the paper's rows over photos"
     return ""
 
 

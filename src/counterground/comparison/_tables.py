@@ -45,11 +45,6 @@ _FAMILY_NAMES = {
     "other": "other models",
 }
 UNLIKELY = 0.05
-ABOUT_P = (
-    "p is Holm-corrected over all pairs of these models on all quantities, shown or not, since models "
-    "are selected after seeing the results."
-)
-_MOST_DROPS = 8
 
 
 def models_tables(
@@ -136,9 +131,7 @@ def _group(group: _Group, baseline: str) -> Table:
             bold.add(place)
     tables = f", paper's {group.paper.tables}" if group.paper else ""
     title = f"{counted(len(rows), 'model')} on {group.title}{tables}"
-    sentences = [*_own_drops(models, again, several=runs > 1), *_about(group, baseline)]
-    caption = f"{title}, percent. {' '.join(sentences)}"
-    return Table(columns, rows, caption, title, tuple(sentences), bold=frozenset(bold))
+    return Table(columns, rows, "; ".join(_about(group, baseline)), title, bold=frozenset(bold))
 
 
 def point_name(row: dict[str, Any], *, several: bool) -> str:
@@ -156,45 +149,27 @@ def _rank(row: dict[str, Any]) -> str:
     return f"{row['rank']} {row['rank_low']}–{row['rank_high']}"
 
 
-def _own_drops(models: pl.DataFrame, again: pl.DataFrame | None, *, several: bool) -> list[str]:
-    """The drops of the runs' models with their intervals, if the table has no room for them."""
-    own = models.filter(~pl.col("source").is_in(PUBLISHED))
-    if again is None or own.is_empty():
-        return []
-    drops = [
-        f"{point_name(row, several=several)} {drop.text} {drop.interval}".rstrip()
-        for row in own.head(_MOST_DROPS).iter_rows(named=True)
-        for drop in [Estimate.of(row, "drop", bounds="drop_")]
-    ]
-    more = f"; {own.height - _MOST_DROPS} more in --format csv" if own.height > _MOST_DROPS else ""
-    return [f"Drops of the runs, with 95 % intervals: {'; '.join(drops)}{more}."]
-
-
 def _about(group: _Group, baseline: str) -> list[str]:
-    sentences = (
-        about_line(group.line.fit, group.line.with_errors, baseline, group.models, group.contrast)
-        if group.line
-        else []
-    )
-    ranks = f"Rank by {group.contrast.name}, with the ranks that cannot be ruled out"
-    sentences += [f"{group.contrast}.", f"{ranks} (all pairs tested, Holm)."]
+    """Say what the columns are: units, the line, ranks, and where the paper's rows are from."""
+    about = [f"percent; {group.contrast}"]
+    if group.line is not None:
+        about += about_line(group.line.fit, group.line.with_errors, baseline, group.models, group.contrast)
+    about.append("rank: those that cannot be ruled out (all pairs tested, Holm)")
     if group.again is not None:
-        sentences.append("Drop 2025: an independent reproduction.")
+        about.append("Drop 2025: an independent reproduction")
     if group.paper is not None:
-        is_lvlm = (pl.col("family") == "lvlm") & (pl.col("source") == "paper")
-        lvlms = "" if group.models.filter(is_lvlm).is_empty() else "; vision-language models: Table 5"
-        sentences.append(
-            f"The paper's rows are from its {group.paper.tables} ({group.paper.description}{lvlms}). "
-            "*: filtered data. The paper prints no intervals: the sampling error of its rows, in ranks and "
-            "in intervals off the line, is binomial from the group sizes, an approximation. Its drops here "
-            "are common minus counter; a few are printed otherwise."
-        )
-    return sentences
+        rows = f"the paper's rows are from its {group.paper.tables} ({group.paper.description})"
+        about.append(f"{rows}, with binomial errors from the group sizes; *: filtered data")
+    return about
 
 
-def tests_table(tests: pl.DataFrame, contrast: Contrast, number: int) -> Table:
-    """Return paired tests, a heading for each pair (columns of ``TESTS_SCHEMA``), of ``number`` in all."""
-    quantities, known = _quantities(contrast), tests.filter(pl.col("difference").is_not_null())
+def tests_table(tests: pl.DataFrame, contrast: Contrast) -> Table:
+    """Return paired tests, a heading for each pair (columns of ``TESTS_SCHEMA``)."""
+    known = tests.filter(pl.col("value").is_not_null())
+    quantities = {ScoreKey("accuracy"): "accuracy", contrast.difference_key: contrast.name}
+    quantities |= {
+        key: f"accuracy, {side}" for key, side in zip(contrast.side_keys, contrast.titles, strict=True)
+    }
     columns = (
         Column("Metric"),
         Column("Difference", True),
@@ -210,25 +185,13 @@ def tests_table(tests: pl.DataFrame, contrast: Contrast, number: int) -> Table:
             above = pair
             headings.add(len(rows))
             rows.append(heading(pair, len(columns)))
-        p = p_value(row["p_holm"]) if row["p_holm"] is not None else ""
-        metric = quantities[ScoreKey.of(row)]
-        found = Estimate.of(row, "difference", bounds="corrected_")
-        rows.append([Cell(metric), Cell(found.signed), Cell(found.interval), Cell(p)])
-    title, about = "Paired differences on the same photos (percentage points)", _about_p(tests, number)
-    return Table(columns, rows, f"{title}. {about}", title, (about,), headings=frozenset(headings))
-
-
-def _about_p(tests: pl.DataFrame, number: int) -> str:
-    """Say over what p-values are corrected: tests on other photos, or among other names, are apart."""
-    apart = (tests["family"] < number).any()
-    return f"{ABOUT_P} Each benchmark and label space is corrected separately." if apart else ABOUT_P
-
-
-def _quantities(contrast: Contrast) -> dict[ScoreKey, str]:
-    named: dict[ScoreKey, str] = {
-        key: f"accuracy, {title}" for key, title in zip(contrast.side_keys, contrast.titles, strict=True)
-    }
-    return {ScoreKey("accuracy"): "accuracy", contrast.difference_key: contrast.name, **named}
+        p = p_value(row["p_corrected"]) if row["p_corrected"] is not None else ""
+        found = Estimate.of(row, bounds="corrected_")
+        rows.append([Cell(quantities[ScoreKey.of(row)]), Cell(found.signed), Cell(found.interval), Cell(p)])
+    families = " or ".join(map(str, sorted(tests["family"].drop_nulls().unique())))
+    about = f"percentage points; p and intervals corrected for all {families or 0} tests, shown or not"
+    title = "Paired differences on the same photos"
+    return Table(columns, rows, about, title, headings=frozenset(headings))
 
 
 def _names_of_pairs(tests: pl.DataFrame) -> list[tuple[str, str]]:
@@ -240,15 +203,15 @@ def _names_of_pairs(tests: pl.DataFrame) -> list[tuple[str, str]]:
     rows, named = tests.to_dicts(), titles(tests)
     varying = [name for name in SETTING if len({_setting(row, name) for row in rows}) > 1]
     sources: dict[tuple[Any, ...], set[str]] = {}
-    for row, side in product(rows, "ab"):
-        sources.setdefault(_model_key(row, side), set()).add(row[f"source_{side}"])
+    for row, prefix in product(rows, _SIDES):
+        sources.setdefault(_model_key(row, prefix), set()).add(row[f"{prefix}source"])
     pairs = []
     for row in rows:
         first, second = (
-            f"{row[f'model_{side}']} ({row[f'source_{side}']})"
-            if len(sources[_model_key(row, side)]) > 1
-            else row[f"model_{side}"]
-            for side in "ab"
+            f"{row[name]} ({row[f'{prefix}source']})"
+            if len(sources[_model_key(row, prefix)]) > 1
+            else row[name]
+            for prefix, name in _SIDES.items()
         )
         where = f", on {named[row['benchmark_version']]}" if len(named) > 1 else ""
         where += "".join(f", {TITLES[name].lower()} {_setting(row, name)}" for name in varying)
@@ -256,15 +219,18 @@ def _names_of_pairs(tests: pl.DataFrame) -> list[tuple[str, str]]:
     return pairs
 
 
-def _model_key(row: dict[str, Any], side: str) -> tuple[Any, ...]:
+_SIDES = {"": "model", "versus_": "versus"}
+
+
+def _model_key(row: dict[str, Any], prefix: str) -> tuple[Any, ...]:
     """Return the benchmark, model and setting of one side of a test."""
-    setting = (row[f"{name}_{side}" if name in BY_SIDE else name] for name in SETTING)
-    return (row["benchmark_version"], row[f"model_{side}"], *setting)
+    setting = (row[f"{prefix}{name}" if name in BY_SIDE else name] for name in SETTING)
+    return (row["benchmark_version"], row[_SIDES[prefix]], *setting)
 
 
 def _setting(row: dict[str, Any], name: str) -> str:
     """A setting of a pair, of both models if they differ; if one has none, the other's."""
-    values = [row[f"{name}_{side}"] for side in "ab"] if name in BY_SIDE else [row[name]]
+    values = [row[f"{prefix}{name}"] for prefix in _SIDES] if name in BY_SIDE else [row[name]]
     known = dict.fromkeys(setting_text(value) for value in values if value is not None)
     return " / ".join(known) or setting_text(None)
 
@@ -279,11 +245,12 @@ def agreement_table(agreement: pl.DataFrame, contrast: Contrast = DROP) -> Table
         Column("95 %", True, minor=True),
         Column("Classes", True),
     ]
-    sources = {*known["source_a"], *known["source_b"]} - set(PUBLISHED)
+    sources = {*known["source"], *known["versus_source"]} - set(PUBLISHED)
     rows: list[list[Cell]] = []
     for row in shown.iter_rows(named=True):
         pair = " and ".join(
-            _short(row[f"model_{side}"], row[f"source_{side}"], several=len(sources) > 1) for side in "ab"
+            _short(row[name], row[f"{prefix}source"], several=len(sources) > 1)
+            for prefix, name in _SIDES.items()
         )
         interval = "" if row["low"] is None else f"[{decimal(row['low'])}, {decimal(row['high'])}]"
         rows.append(
@@ -291,27 +258,20 @@ def agreement_table(agreement: pl.DataFrame, contrast: Contrast = DROP) -> Table
         )
     title = f"Do models have the largest {contrast.name} in the same classes?"
     left = known.height - shown.height
-    sentences = [
-        f"Rank correlation of the {contrast.name}s class by class: 1 means the same order of classes.",
-    ]
+    about = ["1: the same order of classes"]
     if shown["low"].is_not_null().any():
-        sentences.append(
-            "With an interval: the two are measured on different halves of the clusters, and 0 is chance."
-        )
+        about.append("with an interval: on different halves of the clusters, where chance gives 0")
     if shown["low"].is_null().any():
-        sentences.append(
-            "Without one: chance alone makes it positive, because models err on the same photos."
-        )
-    if left:
-        sentences.append(f"{left} more pairs are in --format json.")
-    return Table(columns, rows, f"{title} {' '.join(sentences)}", title, tuple(sentences))
+        about.append("without one: models err on the same photos, so chance alone makes it positive")
+    about += [f"{left} more pairs in --format json"] * bool(left)
+    return Table(columns, rows, "; ".join(about), title)
 
 
 def _most_informative(known: pl.DataFrame) -> pl.DataFrame:
     """All pairs if there are few; else those of the runs first, then the paper's."""
     if known.height <= MOST_PAIRS:
         return known
-    theirs = pl.col("source_a").is_in(PUBLISHED).cast(pl.Int8) + pl.col("source_b").is_in(PUBLISHED)
+    theirs = pl.col("source").is_in(PUBLISHED).cast(pl.Int8) + pl.col("versus_source").is_in(PUBLISHED)
     return known.sort(theirs, maintain_order=True).head(MOST_PAIRS)
 
 
@@ -345,53 +305,32 @@ def about_line(
         models: the rows of the table, columns of ``Comparison.models``.
         contrast: the contrast whose right side is plotted over its left.
     """
-    left, right = contrast.titles
+    right = contrast.titles[1]
     strength = f", R² {fit.r_squared:.3f}" if fit.r_squared is not None else ""
-    explained = (
-        f"Above line: effective robustness, {right} accuracy minus what the line through the {fit.n} "
-        f"{_FAMILY_NAMES[baseline]} gives at "
-        f"the same {left} accuracy, {equation(fit, contrast)}{strength}. Each of these, and a run of the "
-        "same weights, is compared with the line through the others. Its interval includes the "
-        "uncertainty of the line and of the model's own accuracies."
-    )
-    sentences = [explained, *_both_slopes(fit, with_errors, models)]
+    family = f"{fit.n} {_FAMILY_NAMES[baseline]}, {equation(fit, contrast)}{strength}"
+    about = [f"above line: {right} accuracy minus that of the line through the {family}"]
+    if with_errors is not None:
+        about.append(
+            f"with sampling errors in both accuracies its slope is {_with_ends(with_errors, 'slope')}"
+        )
+        clips = models.filter(source="paper", family="clip")
+        if clips.height and not clips["residual"].null_count():
+            further = float((clips["counter"].to_numpy() - with_errors.predict(clips["common"])).mean())
+            mean = float(clips["residual"].to_numpy().mean())
+            about.append(
+                f"the {clips.height} CLIPs are {signed(mean)} points above the first line, {signed(further)} "
+                "above the second on average"
+            )
     paper = models.filter((pl.col("source") == "paper") & pl.col("residual_low").is_not_null())
-    whole, unlike = [], []
     for (family,), part in paper.group_by("family", maintain_order=True):
-        noun = _FAMILY_NAMES[str(family)]
+        noun = f"{part.height} {_FAMILY_NAMES[str(family)]}"
         below, above = _count(part, pl.col("residual_high") < 0, pl.col("residual_low") > 0)
-        whole.append(f"{below} of {part.height} {noun} below, {above} above")
+        about.append(f"whole interval off the line: {below} of {noun} below, {above} above")
         if family != baseline:
             far = pl.col("p_value") < UNLIKELY
             below, above = _count(part, far & (pl.col("residual") < 0), far & (pl.col("residual") > 0))
-            unlike.append(f"{below} {noun} below, {above} above")
-    if whole:
-        sentences.append(f"With the whole interval off the line: {'; '.join(whole)}.")
-    if unlike:
-        sentences.append(
-            f"Farther from the line than another of the {_FAMILY_NAMES[baseline]} is likely to be (p < 0.05, "
-            f"not corrected; each p is in csv and json): {'; '.join(unlike)}."
-        )
-    return sentences
-
-
-def _both_slopes(fit: LineFit, with_errors: LineWithErrors | None, models: pl.DataFrame) -> list[str]:
-    """The slope with errors in both accuracies, and what it changes for the paper's CLIPs."""
-    if with_errors is None:
-        return []
-    sentence = (
-        f"Slope by least squares {_with_ends(fit, 'slope')}; with sampling errors in both accuracies "
-        f"{_with_ends(with_errors, 'slope')} (York et al. 2004, plus scatter of the models)"
-    )
-    clips = models.filter(source="paper", family="clip")
-    if clips.height and not clips["residual"].null_count():
-        further = float((clips["counter"].to_numpy() - with_errors.predict(clips["common"])).mean())
-        mean = float(clips["residual"].to_numpy().mean())
-        sentence += (
-            f"; the {clips.height} CLIPs are {signed(mean)} points from the first line on average, "
-            f"{signed(further)} from the second"
-        )
-    return [f"{sentence}."]
+            about.append(f"farther off than one of its own is likely to be: {below} below, {above} above")
+    return about
 
 
 def _count(models: pl.DataFrame, below: pl.Expr, above: pl.Expr) -> tuple[int, int]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from statistics import NormalDist
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from counterground.catalogue import Finding, ordered
+from counterground.comparison import Selection, selection_of
 from counterground.decision._pilot import Pilot
-from counterground.decision._plan import Question, Written, photos_needed, photos_to_decide
+from counterground.decision._plan import Question, photos_needed, photos_to_decide
 from counterground.errors import UsageError
 from counterground.metrics import (
     ALPHA,
@@ -29,7 +31,8 @@ from counterground.metrics import (
     different_photos,
     share_interval,
 )
-from counterground.results import Cell, Column, MeasuredReferee, Run, Table, near_chance, regroup
+from counterground.results import Cell, Column, Run, Table, TableView, near_chance, regroup, side_names
+from counterground.settings import CheckSettings
 from counterground.text import one_line, percent
 
 Verdict = Literal["pass", "fail", "undecided"]
@@ -38,67 +41,12 @@ STATUS: dict[Verdict, int] = {"pass": 0, "fail": 3, "undecided": 4}
 """Exit statuses of ``counterground check``; 1 and 2 are errors, as for every command."""
 
 _POWER = 0.8
-_ELSEWHERE = (
-    "Check it on photos that did not choose the pairs (discover --split half; for CounterAnimal's pairs, new "
-    "photos)."
-)
-_REASONS = {
-    "no_interval": "There is no interval: all photos, or those of a side, are in one cluster. Add photos of "
-    "other clusters.",
-    "contains_limit": "The interval contains the limit.",
-    "at_limit": "The value is the limit, so no number of photos would decide.",
-    "too_close": "The value is so close to the limit that no number of photos would decide.",
-    "too_few": "There are too few photos to tell how many would decide.",
-    "more_photos": "If the true value is the measured one, about {needed:,} photos would decide with power "
-    "80 %; now there are {now:,}. Clusters must grow with them.",
-    "near_chance": "Its accuracy is near chance: it has little to lose, so a small {contrast} says nothing.",
-    "inflated": "{who} chose the pairs of backgrounds on these same photos, which inflates its {contrast}: "
-    f"this cannot be shown here. {_ELSEWHERE}",
-    "narrow": "{who} chose the pairs of each half of these photos on the other half, or was made from the "
-    f"model that did, so the interval is too narrow. {_ELSEWHERE}",
-    "chosen_here": "The pairs of backgrounds were chosen on these same photos, which inflates the {contrast} "
-    f"of models that find the same photos hard, by an unknown amount. {_ELSEWHERE}",
-}
+_CHOSEN = {"chose_here", "chose_other_half", "chosen_here"}
+_Unsupported = Mapping[Verdict, Finding]
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Limits that models must keep; None: no limit. All are fractions.
-
-    Attributes:
-        max_drop: the largest value of the contrast.
-        min_accuracy: the smallest accuracy, averaged over classes.
-        margin: how much larger the contrast may be than that of the same model, or the only one, of another
-            run on the same photos.
-        undecided: what an undecided verdict becomes: ``fail``, ``pass`` or None, itself. It passes only if a
-            value beyond the limit by ``detectable`` would have been found to fail with power 80 %.
-        detectable: see ``undecided``.
-
-    Raises:
-        UsageError: an impossible limit.
-    """
-
-    max_drop: float | None = None
-    min_accuracy: float | None = None
-    margin: float = 0.02
-    undecided: Literal["fail", "pass"] | None = None
-    detectable: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("max_drop", "min_accuracy", "margin", "detectable"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                option = f"--{name.replace('_', '-')}"
-                raise UsageError(f"{option} is a fraction or a percentage such as 10%, not {value:g}.")
-        if self.min_accuracy is not None and 0 < self.min_accuracy < 0.01:  # every model would pass
-            given = 100 * self.min_accuracy
-            raise UsageError(f"--min-accuracy is in percent: {100 * given:g}, not {given:g}.")
-        if (self.undecided == "pass") != (self.detectable is not None):
-            raise UsageError("--undecided pass and --detectable go together: give both or neither.")
-
-
-@dataclass(frozen=True)
-class Finding:
+class Judgement:
     """One model against one limit.
 
     Attributes:
@@ -111,10 +59,9 @@ class Finding:
         limit: the limit.
         verdict: what the interval, and the choice of the pairs, allow.
         photos: number of photos that it is based on.
-        reasons: codes of why it is undecided (``no_interval``, ``contains_limit``, ``near_chance``, ...).
+        findings: why it is undecided.
         needed: photos with which a model of this value would be decided with power 80 %.
         detectable: how far beyond the limit a value must be to be found with power 80 %, a fraction.
-        reason: ``reasons`` in words, and what to do.
     """
 
     model: str
@@ -126,10 +73,14 @@ class Finding:
     limit: float
     verdict: Verdict
     photos: int
-    reasons: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     needed: int | None = None
     detectable: float | None = None
-    reason: str = ""
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The codes of its findings."""
+        return tuple(each.code for each in self.findings)
 
     @property
     def title(self) -> str:
@@ -148,92 +99,87 @@ _SCHEMA: dict[str, Any] = {
     "reasons": pl.String,
     "needed": pl.Int64,
     "detectable": pl.Float64,
-    "reason": pl.String,
 }
 
 
 @dataclass(frozen=True, repr=False)
-class Check(Written):
+class Check(TableView):
     """Verdicts on the models of a run.
 
-    ``findings``: one for each model and limit. Together, their intervals hold the truth in at least 95 % of
+    ``verdicts``: one for each model and limit. Together, their intervals hold the truth in at least 95 % of
     runs: they are corrected for their number (Bonferroni).
     ``undecided``: what undecided verdicts became.
-    ``notes``: how models were loaded if not as trained, those of the benchmark, and what the choice of its
-    pairs did to the figures.
+    ``findings``: why they are undecided, and what the choice of the pairs does to the figures.
+    ``notes``: those of the benchmark.
     """
 
     run: str
-    findings: tuple[Finding, ...]
-    notes: tuple[str, ...] = ()
+    verdicts: tuple[Judgement, ...]
     undecided: str | None = None
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
-        """``fail`` if any finding is that, else ``undecided`` if any is, else ``pass``."""
-        found = {finding.verdict for finding in self.findings}
+        """``fail`` if any is that, else ``undecided`` if any is, else ``pass``."""
+        found = {each.verdict for each in self.verdicts}
         order: tuple[Verdict, ...] = ("fail", "undecided", "pass")
         return next(verdict for verdict in order if verdict in found)
 
     @property
     def rows(self) -> pl.DataFrame:
-        """A row for each finding: the fields of `Finding`, fractions; codes joined by commas."""
-        rows = [vars(finding) | {"reasons": ",".join(finding.reasons)} for finding in self.findings]
-        return pl.DataFrame(rows, schema=_SCHEMA)
+        """A row for each verdict: the fields of `Judgement`, fractions; codes joined by commas."""
+        rows = [vars(each) | {"reasons": ",".join(each.reasons)} for each in self.verdicts]
+        return pl.DataFrame([{name: row[name] for name in _SCHEMA} for row in rows], schema=_SCHEMA)
 
     @property
     def table(self) -> Table:
-        """The findings for readers."""
+        """The verdicts for readers."""
         columns = [Column("Model"), Column("Check"), Column("Value", True), Column("Verdict")]
         columns += [Column("Detectable", True)] * (self.undecided == "pass")
         cells = []
-        for finding in self.findings:
-            estimate = Estimate(finding.value, finding.low, finding.high)
-            row = [Cell(finding.model), Cell(finding.title), Cell(estimate.text, estimate.interval)]
-            row += [Cell(finding.verdict)] + [Cell(percent(finding.detectable))] * (self.undecided == "pass")
+        for each in self.verdicts:
+            estimate = Estimate(each.value, each.low, each.high)
+            row = [Cell(each.model), Cell(each.title), Cell(estimate.text, estimate.interval)]
+            row += [Cell(each.verdict)] + [Cell(percent(each.detectable))] * (self.undecided == "pass")
             cells.append(row)
-        number = len(self.findings)
-        together = f", corrected for {number} verdicts" if number > 1 else ""
-        notes = [f"{finding.model}: {finding.reason}" for finding in self.findings if finding.reason]
-        caption = f"Percent; drops in points; 95 % intervals{together}."
+        caption = "percent; drops in points; 95 % intervals"
+        if len(cells) > 1:
+            caption += f", corrected for {len(cells)} verdicts"
         if self.undecided == "pass":
-            caption += " Detectable: how far beyond the limit a value would fail with power 80 %."
-        return Table(columns, cells, caption, notes=(*notes, *self.notes), heads=2)
+            caption += "; detectable: how far beyond the limit a value would fail with power 80 %"
+        return Table(columns, cells, caption, heads=2)
 
     @property
     def record(self) -> dict[str, Any]:
         """Everything, for JSON."""
-        return {
-            "run": self.run,
-            "verdict": self.verdict,
-            "findings": self.rows.to_dicts(),
-            "notes": list(self.notes),
-        }
+        about = {"run": self.run, "verdict": self.verdict, "verdicts": self.rows.to_dicts()}
+        return about | {"findings": [each.to_json() for each in self.findings], "notes": list(self.notes)}
 
     def junit(self) -> str:
-        """Return the findings as JUnit XML: a failure for ``fail``, an error for ``undecided``."""
-        kinds = Counter(finding.verdict for finding in self.findings)
+        """Return the verdicts as JUnit XML: a failure for ``fail``, an error for ``undecided``."""
+        kinds = Counter(each.verdict for each in self.verdicts)
         totals: dict[str, str] = {
-            "tests": str(len(self.findings)),
+            "tests": str(len(self.verdicts)),
             "failures": str(kinds["fail"]),
             "errors": str(kinds["undecided"]),
         }
         root = ElementTree.Element("testsuites", {"name": "counterground check", **totals, "time": "0"})
         about = {"name": one_line(self.run), **totals, "skipped": "0", "time": "0"}
         suite = ElementTree.SubElement(root, "testsuite", about)
-        for finding in self.findings:
-            case = ElementTree.SubElement(
-                suite, "testcase", classname=one_line(finding.model), name=one_line(finding.title), time="0"
-            )
-            measured = Estimate(finding.value, finding.low, finding.high)
+        for each in self.verdicts:
+            names: dict[str, str] = {"classname": one_line(each.model), "name": one_line(each.title)}
+            case = ElementTree.SubElement(suite, "testcase", names, time="0")
+            measured = Estimate(each.value, each.low, each.high)
             text = f"{measured.text} {measured.interval}".strip()
-            if finding.verdict == "pass":
+            if each.verdict == "pass":
                 ElementTree.SubElement(case, "system-out").text = text
                 continue
-            kind = "failure" if finding.verdict == "fail" else "error"
-            message = f"{finding.verdict}: {text}"
-            ElementTree.SubElement(case, kind, message=message, type=finding.verdict).text = one_line(
-                f"{message}. {finding.reason}".strip()
+            kind = "failure" if each.verdict == "fail" else "error"
+            message = f"{each.verdict}: {text}"
+            told = [message, *(reason.text for reason in each.findings)]
+            ElementTree.SubElement(case, kind, message=message, type=each.verdict).text = one_line(
+                ". ".join(told)
             )
         if self.notes:
             ElementTree.SubElement(suite, "system-out").text = "\n".join(map(one_line, self.notes))
@@ -243,13 +189,10 @@ class Check(Written):
 
 def check_run(
     run: Run,
-    limits: Limits,
+    limits: CheckSettings,
     base: Run | None = None,
     *,
     contrast: str | Contrast | None = None,
-    referees: Sequence[MeasuredReferee] = (),
-    base_referees: Sequence[MeasuredReferee] = (),
-    on_these_photos: bool = False,
 ) -> Check:
     """Check the models of a run.
 
@@ -259,13 +202,11 @@ def check_run(
 
     Args:
         run: the run.
-        limits: limits that its models must keep.
+        limits: limits that its models must keep; an undecided verdict passes only if a value beyond the limit
+            by ``detectable`` would have been found to fail with power 80 %.
         base: the run to compare with, for ``limits.margin``.
         contrast: what ``max_drop`` and ``margin`` limit: a contrast, its name or an expression; by default
             the first one of the run's design.
-        referees: the models of ``run`` that chose its pairs.
-        base_referees: those of ``base``.
-        on_these_photos: whether the pairs were chosen on the photos of ``run``, which are those of ``base``.
 
     Raises:
         UsageError: nothing to check, no photos on both sides, or a base run on other photos, with other names
@@ -276,83 +217,43 @@ def check_run(
     if not kinds:
         raise UsageError("There is nothing to check: add --max-drop, --min-accuracy or --baseline.")
     chosen = run.contrast(contrast)
-    selection = _Selection((), (), on_these_photos=False)
-    if "group" in chosen.columns:  # others are not what the pairs were chosen for
-        selection = _Selection(referees, base_referees, on_these_photos)
-    subjects = [
-        _Subject(model.label, key, answers, run, chosen, ALPHA / (kinds * len(run.answers)))
-        for model, (key, answers) in zip(regroup(run.estimates()), run.answers.items(), strict=True)
-    ]
-    findings: list[Finding] = []
-    for subject in subjects:
-        if limits.max_drop is not None:
-            findings.append(subject.of_contrast(limits.max_drop, selection))
-        if limits.min_accuracy is not None:
-            findings.append(subject.of_accuracy(limits.min_accuracy))
-        if base is not None:
-            findings.append(subject.of_change(limits.margin, base, selection))
     runs = [run] if base is None else [run, base]
-    notes = [note for each in runs for note in each.info.benchmark.notes]
-    notes += [sentence for referee in (*referees, *base_referees) for sentence in referee.sentences]
-    decided = tuple(_decided(finding, limits) for finding in findings)
-    return Check(str(run.path), decided, tuple(dict.fromkeys(notes)), limits.undecided)
-
-
-def _decided(finding: Finding, limits: Limits) -> Finding:
-    """Turn an undecided verdict into the one that was requested for it."""
-    if finding.verdict == "undecided" and limits.undecided == "fail":
-        return replace(finding, verdict="fail")
-    seen = finding.detectable is not None and finding.detectable <= (limits.detectable or 0.0)
-    if finding.verdict == "undecided" and limits.undecided == "pass" and seen:
-        return replace(finding, verdict="pass")
-    return finding
-
-
-class _Unsupported(NamedTuple):
-    """Why a verdict cannot be shown: a code, and which model chose the pairs."""
-
-    code: str
-    who: str = ""
-
-
-@dataclass(frozen=True)
-class _Selection:
-    """How the choice of the pairs bears on verdicts about a contrast."""
-
-    referees: Sequence[MeasuredReferee]
-    base_referees: Sequence[MeasuredReferee]
-    on_these_photos: bool
-
-    def of(self, model: str, base: tuple[str, str] | None = None) -> dict[Verdict, _Unsupported]:
-        """Return the verdicts that cannot be shown.
-
-        An inflated contrast makes its model fail and, as that of the ``base``, the other pass.
-
-        Args:
-            model: name of the model.
-            base: name of the model that it is compared with, and what sentences call it.
-        """
-        both: tuple[Verdict, ...] = ("pass", "fail")
-        sides: list[tuple[str, str, Sequence[MeasuredReferee], Verdict]] = [
-            ("It", model, self.referees, "fail")
-        ]
+    selections = [Selection()] * 2
+    if "group" in chosen.columns:  # others are not what the pairs were chosen for
+        selections = [selection_of(each) for each in (run, base or run)]
+    verdicts: list[Judgement] = []
+    for model, (key, answers) in zip(regroup(run.estimates()), run.answers.items(), strict=True):
+        alpha = ALPHA / (kinds * len(run.answers))
+        subject = _Subject(model.label, key, answers, run, chosen, alpha, *selections)
+        if limits.max_drop is not None:
+            verdicts.append(subject.of_contrast(limits.max_drop))
+        if limits.min_accuracy is not None:
+            verdicts.append(subject.of_accuracy(limits.min_accuracy))
         if base is not None:
-            sides.append((base[1], base[0], self.base_referees, "pass"))
-        unsupported: dict[Verdict, _Unsupported] = {}
-        if self.on_these_photos:
-            unsupported = dict.fromkeys(both if base else ("fail",), _Unsupported("chosen_here"))
-        for who, name, referees, favoured in sides:
-            effects = {referee.effect for referee in referees if referee.model == name}
-            if "narrow" in effects:
-                unsupported |= dict.fromkeys(both, _Unsupported("narrow", who))
-            elif "inflated" in effects:
-                unsupported[favoured] = _Unsupported("inflated", who)
-        return unsupported
+            verdicts.append(subject.of_change(limits.margin, base))
+    notes = dict.fromkeys(note for each in runs for note in each.info.benchmark.notes)
+    findings = [finding for each in verdicts for finding in each.findings]
+    findings += [found for each in selections[: len(runs)] for found in each.findings(chosen.name)]
+    if _CHOSEN & {each.code for each in findings}:
+        findings.append(Finding("do_measure_elsewhere"))
+    decided = tuple(_decided(each, limits) for each in verdicts)
+    return Check(str(run.path), decided, limits.undecided, tuple(ordered(findings)), tuple(notes))
+
+
+def _decided(found: Judgement, limits: CheckSettings) -> Judgement:
+    """Turn an undecided verdict into the one that was requested for it."""
+    if found.verdict != "undecided" or limits.undecided is None:
+        return found
+    seen = found.detectable is not None and found.detectable <= (limits.detectable or 0.0)
+    return replace(found, verdict=limits.undecided) if limits.undecided == "fail" or seen else found
 
 
 @dataclass(frozen=True)
 class _Subject:
-    """A model in one setting, whose intervals miss the truth no more often than ``alpha``."""
+    """A model in one setting, whose intervals miss the truth no more often than ``alpha``.
+
+    ``selection`` and ``of_base`` say who chose the pairs of its run, and of the one it is compared with.
+    """
 
     label: str
     key: tuple[Any, ...]
@@ -360,8 +261,10 @@ class _Subject:
     run: Run
     contrast: Contrast
     alpha: float
+    selection: Selection
+    of_base: Selection
 
-    def of_contrast(self, limit: float, selection: _Selection) -> Finding:
+    def of_contrast(self, limit: float) -> Judgement:
         """Judge the value of the contrast."""
         sides = self.answers.sides(self.contrast)
         if sides is None:
@@ -372,23 +275,23 @@ class _Subject:
         def needed(pilot: Pilot) -> int | None:
             return photos_to_decide(pilot, limit, _POWER, self.alpha)
 
-        finding = self._finding(self.contrast.name, value, limit)
-        return self._judged(finding, selection.of(str(self.key[0])), self.answers.correct, needed)
+        found = self._measured(self.contrast.name, value, limit)
+        return self._judged(found, self._unsupported(), self.answers.correct, needed)
 
-    def of_accuracy(self, limit: float) -> Finding:
+    def of_accuracy(self, limit: float) -> Judgement:
         """Judge accuracy, averaged over classes."""
         estimate = self.answers.estimate("accuracy")
         assert estimate is not None
         value = share_interval(replace(estimate, alpha=self.alpha))
-        finding = self._finding("accuracy", value, limit)
+        found = self._measured("accuracy", value, limit)
         if value.low is None or value.high is None or value.value is None:
-            return self._explained(finding, _Unsupported("no_interval"))
+            return self._explained(found, Finding("no_interval", self.label))
         if value.low >= limit or value.high < limit:
-            return replace(finding, verdict="pass" if value.low >= limit else "fail")
-        finding = replace(finding, detectable=self._detectable(value.high - value.value))
-        return self._explained(finding, _Unsupported("contains_limit"))
+            return replace(found, verdict="pass" if value.low >= limit else "fail")
+        found = replace(found, detectable=self._detectable(value.high - value.value))
+        return self._explained(found, Finding("contains_limit", self.label, {"noun": "accuracy"}))
 
-    def of_change(self, margin: float, base: Run, selection: _Selection) -> Finding:
+    def of_change(self, margin: float, base: Run) -> Judgement:
         """Judge how much larger the contrast is than that of the base run's model."""
         name, other = self._partner(base)
         if self.answers.estimate("difference", self.contrast) is None:
@@ -401,14 +304,37 @@ class _Subject:
             return self._needed_for_difference(pilot, abs(change.value - margin), excess)
 
         versus = f"{name} in {base.path}"
-        unsupported = selection.of(str(self.key[0]), (name, versus))
         gain = self.answers.correct.astype(np.float64) - other.correct
-        finding = self._finding(self.contrast.name, change, margin, versus)
-        return self._judged(finding, unsupported, gain, needed)
+        found = self._measured(self.contrast.name, change, margin, versus)
+        return self._judged(found, self._unsupported((name, versus)), gain, needed)
 
-    def _finding(self, check: str, value: Estimate, limit: float, versus: str | None = None) -> Finding:
+    def _unsupported(self, base: tuple[str, str] | None = None) -> _Unsupported:
+        """Return the verdicts that cannot be shown, and why.
+
+        An inflated contrast makes its model fail and, as that of the ``base`` (its name, and what sentences
+        call it), the other pass.
+        """
+        both: tuple[Verdict, ...] = ("pass", "fail")
+        noun = {"noun": self.contrast.name}
+        sides: list[tuple[str, str, Selection, Verdict]] = [
+            (str(self.key[0]), self.label, self.selection, "fail")
+        ]
+        if base is not None:
+            sides.append((*base, self.of_base, "pass"))
+        found: dict[Verdict, Finding] = {}
+        if any(selection.on_these_photos for _, _, selection, _ in sides):
+            found = dict.fromkeys(both if base else ("fail",), Finding("chosen_here", "", noun))
+        for name, label, selection, favoured in sides:
+            effect = selection.effects.get(name)
+            if effect == "narrow":
+                found |= dict.fromkeys(both, Finding("chose_other_half", label))
+            elif effect == "inflated":
+                found[favoured] = Finding("chose_here", label, noun)
+        return found
+
+    def _measured(self, check: str, value: Estimate, limit: float, versus: str | None = None) -> Judgement:
         numbers = (value.value, value.low, value.high, limit)
-        return Finding(self.label, check, versus, *numbers, verdict="undecided", photos=value.n)
+        return Judgement(self.label, check, versus, *numbers, verdict="undecided", photos=value.n)
 
     def _absent(self) -> UsageError:
         return UsageError(
@@ -418,37 +344,38 @@ class _Subject:
 
     def _judged(
         self,
-        finding: Finding,
-        unsupported: Mapping[Verdict, _Unsupported],
+        found: Judgement,
+        unsupported: _Unsupported,
         values: npt.NDArray[np.generic],
         needed: Callable[[Pilot], int | None],
-    ) -> Finding:
+    ) -> Judgement:
         """Judge a contrast, or its change, whose photos have ``values``."""
-        if finding.value is None or finding.low is None or finding.high is None:
-            return self._explained(finding, _Unsupported("no_interval"))
+        if found.value is None or found.low is None or found.high is None:
+            return self._explained(found, Finding("no_interval", self.label))
         verdict: Verdict = "undecided"
-        if finding.high <= finding.limit or finding.low > finding.limit:
-            verdict = "pass" if finding.high <= finding.limit else "fail"
-        if verdict in unsupported:
-            return self._explained(finding, unsupported[verdict])
-        if verdict == "pass" and self._guesses:
-            return self._explained(finding, _Unsupported("near_chance"))
+        if found.high <= found.limit or found.low > found.limit:
+            verdict = "pass" if found.high <= found.limit else "fail"
+        noun, reason = {"noun": self.contrast.name}, unsupported.get(verdict)
+        if verdict == "pass" and reason is None and self._guesses:
+            about = {**noun, "models": (self.label,), "left": side_names(self.contrast)[0]}
+            reason = Finding("near_chance", "", about)
+        if reason is not None:
+            return self._explained(found, reason)
         if verdict != "undecided":
-            return replace(finding, verdict=verdict)
+            return replace(found, verdict=verdict)
+        contains = Finding("contains_limit", self.label, noun)
         if unsupported:
-            return self._explained(finding, _Unsupported("contains_limit"), *unsupported.values())
+            return self._explained(found, contains, *unsupported.values())
         if not self._guesses:
-            finding = replace(finding, detectable=self._detectable(finding.value - finding.low))
-        code, photos = self._advice(finding, values, needed)
-        finding = replace(finding, needed=photos)
-        return self._explained(finding, _Unsupported("contains_limit"), _Unsupported(code))
+            found = replace(found, detectable=self._detectable(found.value - found.low))
+        photos = self._needed(found, values, needed)
+        numbers = {"needed": photos, "photos": found.photos}
+        more = [Finding("more_photos", self.label, numbers)] if photos else []
+        return self._explained(replace(found, needed=photos), contains, *more)
 
-    def _explained(self, finding: Finding, *unsupported: _Unsupported) -> Finding:
+    def _explained(self, found: Judgement, *reasons: Finding) -> Judgement:
         """Add why it is undecided."""
-        numbers = {"contrast": self.contrast.name, "needed": finding.needed, "now": finding.photos}
-        reasons = dict.fromkeys(unsupported)
-        words = [_REASONS[code].format(who=who, **numbers) for code, who in reasons]
-        return replace(finding, reasons=tuple(code for code, _ in reasons), reason=" ".join(words))
+        return replace(found, findings=tuple(ordered(reasons)))
 
     @property
     def _guesses(self) -> bool:
@@ -461,21 +388,19 @@ class _Subject:
         normal = NormalDist()
         return reach * (1 + normal.inv_cdf(_POWER) / normal.inv_cdf(1 - self.alpha / 2))
 
-    def _advice(
+    def _needed(
         self,
-        finding: Finding,
+        found: Judgement,
         values: npt.NDArray[np.generic],
         needed: Callable[[Pilot], int | None],
-    ) -> tuple[str, int | None]:
-        """Return a code, and how many photos would decide if the true value were the measured one."""
-        if math.isclose(finding.value or 0.0, finding.limit, abs_tol=1e-9):
-            return "at_limit", None
+    ) -> int | None:
+        """Return how many photos would decide if the true value were the measured one; None: no number."""
+        if math.isclose(found.value or 0.0, found.limit, abs_tol=1e-9):
+            return None
         try:
-            pilot = Pilot.of(self.answers.photos, values, self.contrast)
+            return needed(Pilot.of(self.answers.photos, values, self.contrast))
         except UsageError:
-            return "too_few", None
-        photos = needed(pilot)
-        return "too_close" if photos is None else "more_photos", photos
+            return None
 
     def _needed_for_difference(self, pilot: Pilot, distance: float, excess: float) -> int | None:
         """Return how many photos would decide about a difference of two contrasts this far from the limit."""

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
 
-from counterground.arguments import Positive, checked_fields
 from counterground.errors import UsageError
 from counterground.metrics import ALPHA, DROP, Contrast, ContrastError, Stratification, contrast_error
-from counterground.text import counted, percent
+from counterground.text import counted
 
 MOST = 10_000_000  # photos: nobody plans for more
 _SCATTER = 4  # photos of a class that show scatter: two in each group
 _FEWEST_CLUSTERS = 4
 
 
-@checked_fields
 @dataclass(frozen=True)
 class Assumptions:
     """A benchmark that does not exist yet, and a model on it.
@@ -36,11 +32,11 @@ class Assumptions:
         UsageError: an impossible value.
     """
 
-    classes: Positive = 20
-    photos: Positive = 20
-    cluster_size: Annotated[float, Field(ge=1)] = 1.0
-    accuracy: Annotated[float, Field(gt=0, le=1)] = 0.8
-    icc: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    classes: int = 20
+    photos: int = 20
+    cluster_size: float = 1.0
+    accuracy: float = 0.8
+    icc: float = 0.1
 
     def __post_init__(self) -> None:
         if max(self.photos_now, self.fewest) > MOST:
@@ -87,17 +83,6 @@ class Assumptions:
         error = ContrastError(*levels, np.diag(variances), degrees, degrees, round(photos), round(clusters))
         return error.power()
 
-    def sentence(self, clusters: int | None) -> str:
-        """Say what is assumed."""
-        size = "each photo is independent"
-        if self.cluster_size > 1 or clusters is not None:
-            size = f"{clusters:,} clusters" if clusters else f"clusters of {self.cluster_size:g} photos"
-            size += f", each of one group, with intra-cluster correlation {self.icc:g}"
-        return (
-            f"Assumed: {counted(self.classes, 'class')} with {counted(self.photos, 'photo')} in each group, "
-            f"{100 * self.accuracy:g} % correct on common photos; {size}. “Now” means these photos."
-        )
-
 
 @dataclass(frozen=True)
 class Pilot:
@@ -130,23 +115,22 @@ class Pilot:
 
         Raises:
             UsageError: the photos do not show the contrast, there are too few clusters, or the values have no
-                scatter; the message continues after the name of the model.
+                scatter; the message has no full stop.
         """
         now = contrast_error(photos, values, contrast)
         if now is None:
-            raise UsageError(f"has no {contrast.name} to plan for: no photos on both sides of {contrast}.")
+            raise UsageError(f"no photos are on both sides of {contrast}")
         if now.clusters < _FEWEST_CLUSTERS:
             raise UsageError(
-                f"has {counted(now.photos, 'photo')} in {counted(now.clusters, 'cluster')}, too few to "
-                "estimate their variance: plan from assumptions, without a RUN."
+                f"{counted(now.photos, 'photo')} in {counted(now.clusters, 'cluster')} are too few, so plan "
+                "from assumptions, without a RUN"
             )
         if not now.bounded:
             raise UsageError(
-                f"has all photos of a side in one cluster, so the {contrast.name} has no interval: plan from "
-                "assumptions, without a RUN."
+                "all photos of a side are in one cluster, so plan from assumptions, without a RUN"
             )
         if now.variance == 0:
-            raise UsageError(f"{_no_scatter(now, np.asarray(values), paired)}: nothing to plan from.")
+            raise UsageError(_no_scatter(now, np.asarray(values), paired))
         return cls(now, paired)
 
     @property
@@ -211,28 +195,14 @@ class Pilot:
             clusters=max(2, round(self.now.clusters * wider)),
         )
 
-    def sentence(self, name: str, noun: str) -> str:
-        """Say what the pilot showed of the contrast that ``noun`` is."""
-        error, between, differences = self.now.variance, self.now.between, self.now.differences
-        clusters = between[0, 0] + between[1, 1] - 2 * between[0, 1]
-        spread = float(np.std(differences, ddof=1)) if len(differences) > 1 else 0.0
-        shared = f"differences between clusters are {percent(clusters / error)} % of its variance"
-        if self.now.clusters == self.now.photos:
-            shared = "each photo is its own cluster"
-        what = f"difference in {noun}" if self.paired else noun
-        return (
-            f"{name} in the pilot run: the {what} has a standard error of {percent(math.sqrt(error))} "
-            f"points; {shared}; in single strata it has a standard deviation of {percent(spread)} points."
-        )
-
 
 def _no_scatter(error: ContrastError, values: npt.NDArray[np.generic], paired: bool) -> str:
     """Say why a contrast has a sampling variance of 0."""
     if paired and not values.any():
-        return "shows no difference, since both models are right on the same photos"
+        return "both models are right on the same photos"
     if not paired and error.left == error.right and error.left in (0, 1):
-        return "makes no errors" if error.left else "is right on no photo"
-    return "has no scatter within any stratum"
+        return "it makes no errors" if error.left else "it is right on no photo"
+    return "nothing varies within any stratum"
 
 
 Source = Assumptions | Pilot

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from counterground.comparison import REFEREE, chosen_on_its_photos
+from counterground.comparison import REFEREE, selection_of
 from counterground.discovery._discovery import (
     FILES,
     Discovery,
@@ -203,7 +203,7 @@ def _left_out(run: Run) -> list[str]:
 def _exceeds(finding: Finding, run: Run) -> str:
     """Say that the pairs exceed chance, or for whom that is not known: halves share an earlier choice."""
     p = p_equals(finding.decisive.p)
-    if not chosen_on_its_photos(run):
+    if not selection_of(run).on_these_photos:
         return f"More than chance ({p})."
     return (
         f"More than chance ({p}), if {REFEREE} had not chosen CounterAnimal's backgrounds on these same "

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from counterground.findings._finding import Finding, ordered
-from counterground.findings._selection import Selection
+from counterground.catalogue import Finding, ordered
+from counterground.comparison import Selection
 from counterground.findings._words import DROP_WORDS, Words
 from counterground.metrics import SIGNIFICANT, Estimate
-from counterground.results import NO_GROUPS, MethodRecord, MitigationRecord, ModelScores, near_chance
+from counterground.results import NO_GROUPS, MitigationRecord, ModelScores, near_chance
 from counterground.text import p_equals
 
 FEW_CLUSTERS = 10
@@ -52,12 +52,6 @@ class Mitigation(NamedTuple):
     chose_pairs: bool = False
     other_photos: bool = False
 
-    @property
-    def mended(self) -> list[MethodRecord]:
-        """The methods that help without reversing the difference, and not mostly by loss."""
-        helping = [method for method in self.record.methods if method.helps]
-        return [method for method in helping if not (method.loses or method.reverses)]
-
 
 @dataclass(frozen=True)
 class Facts:
@@ -68,7 +62,7 @@ class Facts:
         words: what the contrast that is judged is called.
         chance: accuracy of guessing, by label.
         selection: who chose the pairs of backgrounds.
-        tests: of the difference of two models' drops, by the two labels.
+        tests: of the difference of two models' drops, by the two labels; None: none were made.
         of_composites: whether the photos are composites.
         corrected: the differences of the judged models (``metrics.corrected_differences``), by label; they
             have no corrected p-value if nobody knows of how many contrasts this one was picked.
@@ -82,7 +76,7 @@ class Facts:
     words: Words = DROP_WORDS
     chance: Mapping[str, float] = field(default_factory=dict)
     selection: Selection = field(default_factory=Selection)
-    tests: Mapping[frozenset[str], PairTest] = field(default_factory=dict)
+    tests: Mapping[frozenset[str], PairTest] | None = None
     of_composites: bool = False
     corrected: Mapping[str, Estimate] = field(default_factory=dict)
     composites: Sequence[Composites] = ()
@@ -145,7 +139,9 @@ class Facts:
         """The other models by their tests against the lead: clearly smaller, tied, untested; all tests."""
         lead = self.lead
         labels = [model.label for model in self.judged if model is not lead]
-        tests = {label: self.tests.get(frozenset((label, lead.label))) for label in labels} if lead else {}
+        if lead is None or self.tests is None:
+            return (), (), (), 0
+        tests = {label: self.tests.get(frozenset((label, lead.label))) for label in labels}
         p = {label: test.p_corrected for label, test in tests.items() if test}
         smaller = tuple(label for label in p if p[label] < SIGNIFICANT)
         tied = tuple(label for label in p if p[label] >= SIGNIFICANT)
@@ -287,18 +283,11 @@ def _mended(facts: Facts) -> Iterator[Finding]:
     lead = facts.lead.label if facts.lead else None
     found = max(  # of several runs, the first that helps most
         [each for each in known if each.record.model == lead] or known,
-        key=lambda each: 2 if each.mended else any(method.helps for method in each.record.methods),
+        key=lambda each: 2 if each.record.mended else any(method.helps for method in each.record.methods),
     )
-    record, mended = found.record, found.mended
-    about, drop = {"noun": record.noun}, record.unmitigated.drop
-    if drop.value is not None and drop.value <= 0:
-        yield Finding.of("nothing_to_mend", record.model, drop, **about)
-    elif not mended:
-        yield Finding("not_mended", record.model, about)
-    else:  # the gain on counter photos decides: a drop may shrink because common ones are lost
-        best = max(mended, key=lambda method: (method.gain.value or 0.0) - (method.cost.value or 0.0))
-        about |= {"method": best.name, "left": record.sides[0]}
-        yield Finding.of("mended", record.model, best.gain, cost=best.cost.value, **about)
+    record = found.record
+    yield from record.findings
+    if "mended" in {each.code for each in record.findings}:
         if found.chose_pairs:
             yield Finding("inflated_too", "", {"what": "a gain, merely because answers change"})
         if found.other_photos:

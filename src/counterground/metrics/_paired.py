@@ -15,7 +15,7 @@ from counterground.metrics._codes import Floats, as_flags, same_length
 from counterground.metrics._design import DESIGN, DROP, Contrast, Design, ScoreKey
 from counterground.metrics._estimate import UNKNOWN, Estimate
 from counterground.metrics._registry import Answers, Quantity, read_answers
-from counterground.metrics._settings import BY_SIDE, SETTING, SETTING_SCHEMA, comparable
+from counterground.metrics._settings import BY_SIDE, KEY_SCHEMA, SETTING, SETTING_SCHEMA, comparable
 from counterground.metrics.intervals import (
     ALPHA,
     IDENTITY,
@@ -142,7 +142,7 @@ def contrast_change(
 def _single(tests: Mapping[str, Sequence[Any]], alpha: float) -> Estimate:
     """Return the only test of some."""
     fields = {name: values[0] for name, values in tests.items()}
-    return Estimate(fields.pop("difference"), **fields, confidence=1 - alpha)
+    return Estimate(**fields, confidence=1 - alpha)
 
 
 def _changes(
@@ -159,7 +159,7 @@ def _changes(
     known = [model.estimate("difference", contrast) for model in models]
     alphas = np.broadcast_to(alpha, len(pairs))
     for place, (a, b) in enumerate(pairs):
-        value, low, high = (tests[name][place] for name in ("difference", "low", "high"))
+        value, low, high = (tests[name][place] for name in ("value", "low", "high"))
         first, second = known[a], known[b]
         if first is None or second is None or low is None:
             continue
@@ -252,31 +252,30 @@ def corrected_differences(
 
 
 def tests_against(tests: pl.DataFrame, model: str) -> pl.DataFrame:
-    """Return the tests of a model against every other model, with it as ``model_b``.
+    """Return the tests of a model against every other model, with it as ``versus``.
 
     Corrected p-values are kept: they count every test that could have been picked.
     """
-    turn = (pl.col("model_a") == model) & (pl.col("model_b") != model)
-    sides = [name.removesuffix("_a") for name in tests.columns if name.endswith("_a")]
-    swapped = {
-        f"{name}_{end}": pl.when(turn).then(f"{name}_{other}").otherwise(f"{name}_{end}")
-        for name in sides
-        for end, other in (("a", "b"), ("b", "a"))
-    }
-    signs = {
-        name: pl.when(turn).then(-pl.col(source)).otherwise(name)
-        for name, source in [
-            ("difference", "difference"),
-            *((f"{of}{a}", f"{of}{b}") for of in ("", "classes_", "corrected_") for a, b in _ENDS),
-        ]
-    }
-    return tests.filter(turn | (pl.col("model_b") == model)).with_columns(**swapped, **signs)
+    turn = (pl.col("model") == model) & (pl.col("versus") != model)
+    pairs = [("model", "versus"), *((of, f"versus_{of}") for of in (*BY_SIDE, "source"))]
+    pairs = [pair for pair in pairs if pair[0] in tests.columns]
+    swapped = [
+        pl.when(turn).then(pl.col(other)).otherwise(pl.col(name)).alias(name)
+        for pair in pairs
+        for name, other in (pair, pair[::-1])
+    ]
+    ends = [(f"{of}{a}", f"{of}{b}") for of in ("", "classes_", "corrected_") for a, b in _ENDS]
+    signs = [
+        pl.when(turn).then(-pl.col(source)).otherwise(name).alias(name)
+        for name, source in (("value", "value"), *ends)
+    ]
+    return tests.filter(turn | (pl.col("versus") == model)).with_columns(*swapped, *signs)
 
 
 class _Tests(NamedTuple):
     """Tests of one quantity on the same photos; NaN where an `Estimate` has None."""
 
-    difference: Floats
+    value: Floats
     low: Floats
     high: Floats
     p_value: Floats
@@ -338,7 +337,7 @@ def paired_tests(
         alpha: how often an interval may miss the truth, of each pair ``[pairs]`` or of all.
 
     Returns:
-        ``difference``, and the fields of `Estimate` that are known, each with one value per pair.
+        The fields of `Estimate` that are known, each with one value per pair.
     """
     found, alphas = np.full((len(_Tests._fields), len(pairs)), np.nan), np.broadcast_to(alpha, len(pairs))
     sizes = np.zeros((2, len(pairs)), dtype=np.int64)
@@ -371,34 +370,25 @@ def paired_tests(
 
 
 COMPARISON_SCHEMA: dict[str, Any] = {
-    **SETTING_SCHEMA,
-    "model_a": pl.String,
-    "model_b": pl.String,
+    **KEY_SCHEMA,
+    "versus": pl.String,
+    **{f"versus_{name}": SETTING_SCHEMA[name] for name in BY_SIDE},
     **dict.fromkeys(ScoreKey._fields, pl.String),
-    "difference": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "p_value": pl.Float64,
-    "p_holm": pl.Float64,
-    "family": pl.Int64,
-    "corrected_low": pl.Float64,
-    "corrected_high": pl.Float64,
-    "n": pl.Int64,
-    "clusters": pl.Int64,
-    **{f"{name}_{side}": SETTING_SCHEMA[name] for name in BY_SIDE for side in "ab"},
-    "classes_low": pl.Float64,
-    "classes_high": pl.Float64,
+    **dict.fromkeys(("value", "low", "high", "p_value", "p_corrected"), pl.Float64),
+    **dict.fromkeys(("family", "n", "clusters"), pl.Int64),
+    **dict.fromkeys(("corrected_low", "corrected_high", "classes_low", "classes_high"), pl.Float64),
 }
-"""Columns of a comparison; ``difference`` (a - b) and bounds are fractions.
+"""Columns of a comparison; ``value`` (the model minus the one that it is tested ``versus``) and bounds are
+fractions.
 
 ``low`` and ``high`` refer to other photos of these classes, ``classes_low`` and ``classes_high`` to other
 classes of which these are a random sample. Those of accuracies are +- t x standard error, those of drops and
-other contrasts may end farther from 0 (`drop_change_interval`). ``p_holm`` is corrected for all ``family``
-tests, and so are ``corrected_low`` and ``corrected_high``, which exclude 0 where ``p_holm`` is below 0.05.
+other contrasts may end farther from 0 (`drop_change_interval`). ``p_corrected`` is corrected (Holm) for all
+``family`` tests, and so are ``corrected_low`` and ``corrected_high``, which exclude 0 where it is below 0.05.
 
-A setting is null if the two models differ in it; ``prompts_a``, ``prompts_b``, ... are those of each.
+``versus_prompts``, ... are the settings of the other model, where they may differ.
 """
-_READ = COMPARISON_SCHEMA | {"source_a": pl.String, "source_b": pl.String}
+_READ = COMPARISON_SCHEMA | {"source": pl.String, "versus_source": pl.String}
 
 
 class Compared(NamedTuple):
@@ -420,17 +410,16 @@ def compare_models(
     """Test the differences between models that share names, label space, photos, loading and protocol.
 
     Models of one kind are compared under the same prompts and protocol. An encoder and a generative model
-    cannot share those but are compared anyway: ``protocol`` is then null, and ``protocol_a`` and
-    ``protocol_b`` are theirs.
+    cannot share those but are compared anyway.
 
     Metrics: ``accuracy`` (balanced; of all photos and of both sides) and the contrast
-    (``Contrast.difference_key``, ``side_keys``). A benchmark without groups has only the first. ``p_holm``
-    is corrected for all tests (``corrected``).
+    (``Contrast.difference_key``, ``side_keys``). A benchmark without groups has only the first.
+    ``p_corrected`` is corrected for all tests.
 
     Args:
         predictions: the columns of ``predictions.parquet``; exact duplicates are read once. With a column
             ``source``, results of one model from several sources are compared too, and the table has
-            ``source_a`` and ``source_b``.
+            ``source`` and ``versus_source``.
         contrast: what is compared besides accuracy.
         design: the design whose shares its averages use.
 
@@ -448,7 +437,7 @@ def compare_models(
         for key, answers in read_answers(part, ("photo_id",), design=design)
     ]
     table = compare_answers(models, contrast)
-    return table if sources else table.drop("source_a", "source_b")
+    return table if sources else table.drop("source", "versus_source")
 
 
 def compare_answers(
@@ -466,7 +455,7 @@ def compare_answers(
         picked_from: of how many contrasts this one was picked (``Design.picked_from``); None: not corrected.
 
     Returns:
-        The columns of ``COMPARISON_SCHEMA``, ``source_a`` and ``source_b``.
+        The columns of ``COMPARISON_SCHEMA``, ``source`` and ``versus_source``.
 
     Raises:
         ValueError: no two models can be compared, or averages are by other shares.
@@ -498,7 +487,7 @@ def compare_answers(
     for place, (quantity, key) in enumerate(quantities.items()):
         own = slice(place * len(pairs), (place + 1) * len(pairs))
         wider = _changes(answers, pairs, quantity, contrast, np.array(levels[own]))
-        columns: dict[str, Any] = tests[quantity] | {"p_holm": p_holm[own]} | key._asdict()
+        columns: dict[str, Any] = tests[quantity] | {"p_corrected": p_holm[own]} | key._asdict()
         columns |= {"corrected_low": wider["low"], "corrected_high": wider["high"], "family": family}
         part = pl.DataFrame(_about(models, pairs) | columns, schema=_READ).with_row_index("pair")
         parts.append(part if quantity == "accuracy" else part.filter(pl.Series(shown)))
@@ -519,16 +508,16 @@ def _why_none(models: Sequence[Compared]) -> str:
 
 def _about(models: Sequence[Compared], pairs: Sequence[tuple[int, int]]) -> dict[str, list[Any]]:
     """The names, sources and settings of each pair."""
-    sides = [[models[pair[side]] for pair in pairs] for side in (0, 1)]
     found: dict[str, list[Any]] = {}
-    for place, name in enumerate(SETTING):
-        values = [[model.setting[place] for model in side] for side in sides]
-        found[name] = [a if a == b else None for a, b in zip(*values, strict=True)]
-        if name in BY_SIDE:
-            found |= {f"{name}_{end}": column for end, column in zip("ab", values, strict=True)}
-    for end, side in zip("ab", sides, strict=True):
-        found[f"model_{end}"] = [model.name for model in side]
-        found[f"source_{end}"] = [model.source for model in side]
+    for side, prefix in enumerate(("", "versus_")):
+        of = [models[pair[side]] for pair in pairs]
+        found |= {"versus" if side else "model": [model.name for model in of]}
+        found[f"{prefix}source"] = [model.source for model in of]
+        found |= {
+            f"{prefix}{name}": [model.setting[place] for model in of]
+            for place, name in enumerate(SETTING)
+            if not side or name in BY_SIDE
+        }
     return found
 
 

@@ -153,8 +153,10 @@ def _changes(
     for row in tests_against(every, own).iter_rows(named=True):
         if name := keys.get(ScoreKey.of(row)):
             value, low, high = (
-                None if end is None else -end for end in (row["difference"], row["high"], row["low"])
+                None if end is None else -end for end in (row["value"], row["high"], row["low"])
             )
-            figure = Estimate(value, low, high, row["n"], p_corrected=row["p_holm"], family=row["family"])
-            changes.setdefault(row["model_a"], {})[name] = figure
+            figure = Estimate(
+                value, low, high, row["n"], p_corrected=row["p_corrected"], family=row["family"]
+            )
+            changes.setdefault(row["model"], {})[name] = figure
     return changes, len(every) - every["p_value"].null_count()

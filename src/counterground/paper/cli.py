@@ -36,11 +36,11 @@ def compare(runs: tuple[Path, ...], *, scale: str, style: str) -> None:
     The claim is that CLIPs are below the line of ImageNet models. With RUN folders, their models beside the
     paper's come first.
     """
-    from counterground.cli.show import print_text
+    from counterground.cli.show import print_view
     from counterground.comparison import full_comparison
-    from counterground.paper.claims import format_claims
+    from counterground.paper.claims import Claims
 
-    print_text(format_claims(full_comparison(runs, scale=scale), style))  # type: ignore[arg-type]
+    print_view(Claims(full_comparison(runs, scale=scale)), style)  # type: ignore[arg-type]
 
 
 @click.command(
@@ -57,16 +57,13 @@ def reproduce(runs: tuple[Path, ...], *, style: str) -> None:
 
     Without RUN, the values are those of the 2025 reproduction.
     """
-    from counterground.cli.show import print_aside, print_text
-    from counterground.paper.claims import format_reproduction, left_out
+    from counterground.cli.show import print_view
+    from counterground.paper.claims import Reproduction, left_out
     from counterground.paper.claims import reproduce as reproduce_rows
     from counterground.results import open_runs
 
     opened = open_runs(runs)
-    rows, warnings = reproduce_rows(opened), left_out(opened)
-    print_text(format_reproduction(rows, style, warnings))
-    if style in ("csv", "json"):
-        print_aside(warnings, "Warning")
+    print_view(Reproduction(reproduce_rows(opened), left_out(opened)), style)
 
 
 @click.command(

@@ -2,7 +2,6 @@
 
 from counterground.results._citations import bibliography
 from counterground.results._mitigation import (
-    CHEAP,
     HALF,
     MITIGATION_FILE,
     Accuracies,
@@ -19,7 +18,6 @@ from counterground.results._model_scores import (
     ContrastFigures,
     ModelScores,
     corrected_drops,
-    headline,
     mean_drop,
     near_chance,
     regroup,
@@ -27,7 +25,6 @@ from counterground.results._model_scores import (
     short_name,
 )
 from counterground.results._open import AnyRuns, open_run, open_runs, refuse_run_file
-from counterground.results._referees import INFLATED, MeasuredReferee, own_referees
 from counterground.results._run import Run, class_names, find_model, find_models, select_models
 from counterground.results._run_facts import repeat_command, run_facts
 from counterground.results._schema import (
@@ -43,6 +40,7 @@ from counterground.results._schema import (
 )
 from counterground.results._scores import (
     has_unpaired_backgrounds,
+    join_frames,
     one_contrast,
     picked_from,
     scores_of,
@@ -56,7 +54,6 @@ from counterground.results._scores_table import (
     contrast_titles,
     effect_title,
     measures,
-    one_sided_note,
     picture_column,
 )
 from counterground.results.tables import (
@@ -66,9 +63,7 @@ from counterground.results.tables import (
     TableView,
     TextFormat,
     block,
-    check_format,
     folded,
-    format_view,
     heading,
     html_paragraphs,
     html_table,
@@ -80,10 +75,8 @@ from counterground.results.tables import (
 )
 
 __all__ = [
-    "CHEAP",
     "EFFECTS",
     "HALF",
-    "INFLATED",
     "MITIGATION_FILE",
     "NO_GROUPS",
     "PICTURE",
@@ -101,7 +94,6 @@ __all__ = [
     "ExportedHead",
     "InterventionRecord",
     "Measure",
-    "MeasuredReferee",
     "MethodRecord",
     "MitigationRecord",
     "ModelRecord",
@@ -116,7 +108,6 @@ __all__ = [
     "TextFormat",
     "bibliography",
     "block",
-    "check_format",
     "class_names",
     "contrast_titles",
     "corrected_drops",
@@ -124,22 +115,19 @@ __all__ = [
     "find_model",
     "find_models",
     "folded",
-    "format_view",
     "has_unpaired_backgrounds",
     "heading",
-    "headline",
     "html_paragraphs",
     "html_table",
+    "join_frames",
     "latex_table",
     "markdown_table",
     "mean_drop",
     "measures",
     "near_chance",
     "one_contrast",
-    "one_sided_note",
     "open_run",
     "open_runs",
-    "own_referees",
     "picked_from",
     "picture_column",
     "plain_text",

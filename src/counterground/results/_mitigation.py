@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from counterground.catalogue import Finding
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics import DROP, KEYS, Contrast, Estimate, scores_frame
 from counterground.results._scores_table import contrast_titles
-from counterground.results.tables import (
-    Cell,
-    Column,
-    Table,
-    TableView,
-    TextFormat,
-    latex_table,
-    markdown_table,
-    plain_text,
-    rich_table,
-)
+from counterground.results.tables import Cell, Column, Table, TableView
 from counterground.text import NOTHING, counted, p_value, percent
 
 MITIGATION_FILE = "mitigation.json"
-HALF, CHEAP = 0.5, 0.01
-"""Limits of ``MethodRecord.halves_cheaply``: the share of the drop that is gone, and its cost (fractions)."""
+HALF = 0.5
+"""A gain is loss if more than this share of it is accuracy lost on common photos."""
 
 
 class _Record(BaseModel):
@@ -106,16 +96,6 @@ class MethodRecord(_Record):
         """Whether common photos are the harder ones for the mitigated model: its drop is clearly below 0."""
         return self.mitigated.drop.high is not None and self.mitigated.drop.high < 0
 
-    @property
-    def halves_cheaply(self) -> bool:
-        """Whether, by its point estimates, half of the drop is gone at a cost of at most one point."""
-        return (
-            self.before > 0
-            and (self.gain.value or 0.0) >= HALF * self.before
-            and self.cost.value is not None
-            and self.cost.value <= CHEAP
-        )
-
 
 class PartRecord(_Record):
     """The size of one of the parts of a benchmark that take turns to fit, choose and judge."""
@@ -171,39 +151,22 @@ class MitigationRecord(_Record, TableView):
         return "drop" if Contrast.parse(self.contrast) == DROP else "difference"
 
     @property
-    def sentences(self) -> list[str]:
-        """What the table says, no stronger than its tests."""
-        drop = self.unmitigated.drop
-        what = self.noun if self.noun == "drop" else f"{self.noun} ({self.contrast})"
-        lines = [f"The {what} of {self.model} is {drop.text} points {drop.interval}.".replace(" .", ".")]
-        if drop.value is not None and drop.value <= 0:
-            return [*lines, "There is nothing to make smaller."]
-        smaller = [each for each in self.methods if each.helps]
-        lines.append(
-            f"It is significantly smaller with {_listed(smaller)}."
-            if smaller
-            else "No method makes it significantly smaller."
-        )
-        lines += self.reversals
-        cheap = [each for each in self.methods if each.halves_cheaply]
-        lines.append(
-            f"At least half of it is gone, at a cost of at most 1 point on {self.sides[0]}, with "
-            f"{_listed(cheap)} (point estimates)."
-            if cheap
-            else f"None of them removes half of it at a cost of at most 1 point on {self.sides[0]}."
-        )
-        return lines
+    def mended(self) -> list[MethodRecord]:
+        """The methods that help without reversing the difference, and not mostly by loss."""
+        return [each for each in self.methods if each.helps and not (each.loses or each.reverses)]
 
     @property
-    def reversals(self) -> list[str]:
-        """A sentence on the methods that help and turn the drop clearly below 0; empty if none does."""
-        below = [
-            f"{each.name} ({each.mitigated.drop.text} {each.mitigated.drop.interval})"
-            for each in self.methods
-            if each.helps and each.reverses
-        ]
-        listed = f"The {self.noun} is below 0 with {', '.join(below)}"
-        return [f"{listed}: accuracy is then lower on {self.sides[0]}."] if below else []
+    def findings(self) -> list[Finding]:
+        """Whether a method makes the drop significantly smaller, at what cost; no stronger than its tests."""
+        about, drop = {"noun": self.noun}, self.unmitigated.drop
+        if drop.value is not None and drop.value <= 0:
+            return [Finding.of("nothing_to_mend", self.model, drop, **about)]
+        if not self.mended:
+            return [Finding("not_mended", self.model, about)]
+        # By the gain on counter photos: a drop may shrink because common ones are lost.
+        best = max(self.mended, key=lambda each: (each.gain.value or 0.0) - (each.cost.value or 0.0))
+        about |= {"method": best.name, "left": self.sides[0]}
+        return [Finding.of("mended", self.model, best.gain, cost=best.cost.value, **about)]
 
     @property
     def rows(self) -> pl.DataFrame:
@@ -225,13 +188,10 @@ class MitigationRecord(_Record, TableView):
         ]
         return pl.concat([accuracies, *changes])
 
-    def write(self, style: TextFormat) -> str:
-        """Return it as ``csv``, ``json`` (fractions), ``markdown`` or ``latex`` (percent)."""
-        if style == "csv":
-            return self.rows.write_csv().rstrip("\n")
-        if style == "json":
-            return self.model_dump_json(indent=2)
-        return latex_table(self.table) if style == "latex" else markdown_table(self.table)
+    @property
+    def record(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        return self.model_dump()
 
     @property
     def table(self) -> Table:
@@ -261,21 +221,15 @@ class MitigationRecord(_Record, TableView):
     def _caption(self) -> str:
         photos = counted(sum(part.photos for part in self.parts), "photo")
         return (
-            f"{self.model} on {photos} of {self.benchmark.partition('@')[0]}, {self.contrast}. Percent, "
-            "differences in points; 95 % intervals for other photos with these heads; those of gain and cost "
-            f"are paired. Gain: how much the {self.noun} shrinks. Cost: how much accuracy on "
-            f"{self.sides[0]} is lost. Labels: at which steps labels of backgrounds were used. p is "
-            f"corrected (Holm) for {counted(self.tests, 'test')} of all pairs of the "
-            f"{len(self.methods) + 1} models. Each photo was judged by a head that was fitted and chosen on "
-            "other clusters."
+            f"{self.model} on {photos} of {self.benchmark.partition('@')[0]}, {self.contrast}; percent, "
+            "differences in points; 95 % intervals for other photos with these heads, judged on clusters "
+            f"that it saw nothing of; gain: how much the {self.noun} shrinks; cost: accuracy lost on "
+            f"{self.sides[0]}; labels: steps that used those of backgrounds; p corrected for "
+            f"{counted(self.tests, 'test')}"
         )
 
-    def __repr__(self) -> str:
-        """The table and what it says, as on a terminal."""
-        width = shutil.get_terminal_size((100, 24)).columns
-        return "\n".join([plain_text(rich_table(self.table, width), width=width), *self.sentences])
-
-    __str__ = __repr__  # in a pydantic model they differ
+    __str__ = TableView.__repr__  # in a pydantic model they differ
+    __repr__ = TableView.__repr__
 
 
 def read_mitigation(folder: Path) -> MitigationRecord:
@@ -301,10 +255,6 @@ def side_names(contrast: Contrast) -> tuple[str, str]:
         return "common photos", "counter photos"
     left, right = ("all photos" if side == "all" else side for side in contrast.titles)
     return left, right
-
-
-def _listed(methods: list[MethodRecord]) -> str:
-    return ", ".join(each.name for each in methods)
 
 
 def _cell(estimate: Estimate) -> Cell:

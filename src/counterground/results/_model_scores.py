@@ -9,8 +9,8 @@ from typing import NamedTuple
 import polars as pl
 
 from counterground.errors import UsageError
-from counterground.metrics import DROP, KEYS, SIGNIFICANT, Contrast, Estimate, ScoreKey, holm
-from counterground.text import NOTHING, bounds, p_equals, percent
+from counterground.metrics import DROP, KEYS, Contrast, Estimate, ScoreKey, holm
+from counterground.text import NOTHING
 
 TITLES = {
     "names": "Names",
@@ -47,7 +47,6 @@ class Setting(NamedTuple):
 MISSING = Estimate()
 ROOM_FOR_A_DROP = 0.05
 NO_GROUPS = "no class has both common and counter photos"
-NO_INTERVAL = "no interval: all photos, or those of a side, are in one cluster"
 
 
 class ContrastFigures(NamedTuple):
@@ -137,50 +136,6 @@ def mean_drop(models: Sequence[ModelScores], class_index: int, contrast: Contras
     return sum(known) / len(known) if known else None
 
 
-def headline(
-    model: ModelScores, p_value: float | None = None, contrast: Contrast = DROP, when: str | None = None
-) -> str:
-    """State the drop in one plain sentence: points with one decimal and the 95 % interval.
-
-    Args:
-        model: the model's scores.
-        p_value: p-value of a drop of 0, corrected for the models shown with it (``corrected_drops``); by
-            default the interval decides whether the drop is distinguishable from zero.
-        contrast: a contrast other than the drop.
-        when: what follows the drop in the sentence: under which change it occurs; by default that from left
-            to right.
-    """
-    drop = model.of(contrast).difference
-    if drop.value is None:
-        accuracy = model.get("plain_accuracy")
-        level = f"{accuracy.text} % {accuracy.interval}".rstrip()
-        return f"{model.label}: accuracy {level}. {_nothing_measured(contrast)}"
-    verb = "gains" if drop.value < 0 else "loses"
-    size = percent(abs(drop.value))
-    edges = (drop.low, drop.high) if drop.value >= 0 else (_negative(drop.high), _negative(drop.low))
-    interval = bounds(*edges) or f"({NO_INTERVAL})"
-    sentence = f"{model.label} {verb} {size} points {interval}"
-    sentence += f" {when}" if when else _when(contrast)
-    reaches = drop.low is not None and drop.high is not None and drop.low <= 0 <= drop.high
-    if reaches or (p_value is not None and p_value >= SIGNIFICANT):
-        sentence += ", which is not statistically distinguishable from zero"
-    if p_value is not None and p_value >= SIGNIFICANT and not reaches and drop.low is not None:
-        sentence += f" ({p_equals(p_value)}, Holm-corrected over the models)"
-    return sentence
-
-
-def _nothing_measured(contrast: Contrast) -> str:
-    if contrast == DROP:
-        return f"No drop can be measured: {NO_GROUPS}"
-    return f"{contrast.name} cannot be measured: no stratum has photos on both sides"
-
-
-def _when(contrast: Contrast) -> str:
-    if contrast == DROP:
-        return " from common to counter photos"
-    return f" on {contrast.right} instead of {contrast.left}"
-
-
 def corrected_drops(models: Sequence[ModelScores], contrast: Contrast = DROP) -> dict[str, float | None]:
     """Return by label the p-value of a drop of 0, corrected for the number of models (Holm 1979).
 
@@ -242,7 +197,3 @@ def _labelled(models: list[ModelScores]) -> list[ModelScores]:
         label = f"{model.setting.model}{extra}"
         labelled.append(ModelScores(model.setting, label, model.overall, model.classes))
     return labelled
-
-
-def _negative(value: float | None) -> float | None:
-    return None if value is None else -value

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from pydantic import ValidationError
@@ -36,6 +37,9 @@ from counterground.results._schema import RunInfo
 from counterground.results._scores_table import ScoresTable, run_html
 from counterground.results.tables import plain_text
 from counterground.text import counted
+
+if TYPE_CHECKING:
+    from counterground.comparison import Comparison
 
 
 class OpenedFile:
@@ -242,6 +246,23 @@ class Run:
             chance = self.info.candidates.chance
             return swap_effects(self.rows, design=self.design, chance=chance, by_class=by_class)
 
+    def compare(
+        self,
+        others: Run | Path | str | Sequence[Run | Path | str],
+        *,
+        against: str | None = None,
+        contrast: str | Contrast | None = None,
+    ) -> Comparison:
+        """Return `counterground.compare` of this run and others."""
+        listed = [others] if isinstance(others, Run | Path | str) else others
+        found: Comparison = _api().compare([self, *listed], against=against, contrast=contrast)
+        return found
+
+    def report(self, path: Path | str, *, contrast: str | Contrast | None = None) -> Path:
+        """Write `counterground.report` about this run and return its path."""
+        written: Path = _api().report(self, path, contrast=contrast)
+        return written
+
     def __repr__(self) -> str:
         """The table of scores, as on a terminal."""
         info = self.info
@@ -252,6 +273,11 @@ class Run:
 
     def _repr_html_(self) -> str:
         return run_html(self.info, self.photos["class_index"].n_unique(), self.estimates())
+
+
+def _api() -> Any:
+    """Return the functions that are above this room."""
+    return import_module("counterground.api")
 
 
 @contextmanager

@@ -34,6 +34,10 @@ def scores_of(
         UsageError: there is no such column or contrast, it does not fit these photos, the runs have different
             ones, or a run is not of composites.
     """
+    if effects and contrast is not None:
+        raise UsageError("Effects are contrasts of their own: leave out the contrast.")
+    if (contrast is not None or effects) and by not in (None, "class"):
+        raise UsageError(f"Contrasts are shown over all classes or by class: leave out by {by}.")
     chosen = None if contrast is None else one_contrast(runs, contrast)
     names = class_names(runs) if by == "class" else None
     if effects:
@@ -42,7 +46,7 @@ def scores_of(
             for frame in (run.effects(by_class=by == "class") for run in runs)
         ]
         rows = join_frames(runs, frames, named=named)
-        return ScoresTable(rows, "effect", names, notes=_about_effects(rows))
+        return ScoresTable(rows, "effect", names, about=_about_effects(rows))
     if by == "cell" and len({run.design.cells for run in runs}) > 1:
         raise UsageError("These runs have different cells: show them one at a time by cell.")
     if by not in (None, "class"):
@@ -50,8 +54,7 @@ def scores_of(
         if rows.is_empty():
             raise UsageError(f"No photo of these runs has a {by}: leave out --by {by}.")
         over = "the photos of the cell" if by == "cell" else "the classes that have photos there"
-        note = f"Percent; 95 % intervals. Accuracy is averaged over {over}."
-        return ScoresTable(rows, by, notes=(note,))
+        return ScoresTable(rows, by, about=("percent", "95 % intervals", f"means over {over}"))
     rows = join_frames(runs, [run.estimates(chosen) for run in runs], named=named)
     if chosen is None:
         return ScoresTable(rows, by, names)
@@ -100,9 +103,9 @@ def strata_notes(run: Run, contrast: Contrast) -> list[str]:
         if not contrast.within or any(side.average is not None for side in contrast.sides):
             continue
         over = " and ".join(contrast.within)
-        note = f"Mean over {sides.strata:,} {'stratum' if sides.strata == 1 else 'strata'} of {over}"
+        note = f"mean over {sides.strata:,} {'stratum' if sides.strata == 1 else 'strata'} of {over}"
         left_out = f"; {sides.left_out:,} with photos on one side only left out" if sides.left_out else ""
-        notes.append(f"{note}{left_out}.")
+        notes.append(f"{note}{left_out}")
     return notes
 
 
@@ -115,18 +118,12 @@ def has_unpaired_backgrounds(run: Run) -> bool:
 
 
 def _about_effects(rows: pl.DataFrame) -> tuple[str, ...]:
-    known = set(rows["metric"])
+    about = ["percent, effects in points", "95 % intervals for other foregrounds and background photographs"]
     overall = rows.filter(pl.col("class_index").is_null())
-    notes = [
-        "Percent, effects in points; 95 % intervals for other foregrounds and background photographs.",
-        f"{'Means over classes; ' if overall.height else ''}p of no effect, uncorrected.".capitalize(),
-    ]
+    about.append(f"{'means over classes, ' if overall.height else ''}p of no effect, uncorrected")
     photos = overall.filter(pl.col("metric") == "rest")["n"].unique()
     if len(photos) == 1:
-        composites = counted(photos[0], "composite")
-        notes.append(f"The drop and its parts are over the classes that show all of them, on {composites}.")
-    if rows.filter(pl.col("metric") == "background_share")["value"].null_count():
-        notes.append("Where the observed drop is not clearly above 0, its share has no value.")
-    if known & {"adversarial", "flip_share"}:
-        notes.append("Shares of foregrounds on several backgrounds are for these backgrounds.")
-    return tuple(notes)
+        about.append(
+            f"parts of the drop over the classes that show all, on {counted(photos[0], 'composite')}"
+        )
+    return tuple(about)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import polars as pl
 from polars.selectors import float as float_columns
 
+from counterground.catalogue import Finding
 from counterground.metrics import (
     CELLS,
     DROP,
@@ -26,8 +27,6 @@ from counterground.results._model_scores import (
     TITLES,
     ModelScores,
     Setting,
-    corrected_drops,
-    headline,
     regroup,
     setting_text,
     vary,
@@ -59,12 +58,9 @@ EFFECTS = {
 """What tables call the estimates of ``metrics.swap_effects``, in their order; see `effect_title`."""
 WHOLE_EFFECT = "Background effect, of all classes"
 """What tables call ``background_effect`` beside a ``background_part``, which is the one that sums."""
-_HEADLINES = 4
-_OVER_CLASSES = 3  # models
 _FURTHER = 5  # the place of columns that a benchmark adds
 _NOTES = 3
 _ALWAYS = 3  # columns of estimates that any terminal shows
-_ROUNDING = 1e-9
 
 
 class Measure(NamedTuple):
@@ -85,14 +81,16 @@ class ScoresTable(TableView):
             per model and value of a column or effect.
         class_names: names to write for class indices.
         contrast: the contrast that the rows are of; None: the scores of a benchmark.
-        notes: sentences for the caption.
+        about: what else its caption says.
+        findings: what the scores allow to say.
     """
 
     scores: pl.DataFrame
     by: str | None = None
     class_names: Mapping[int, str] | None = None
     contrast: Contrast | None = None
-    notes: tuple[str, ...] = ()
+    about: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def rows(self) -> pl.DataFrame:
@@ -111,15 +109,13 @@ class ScoresTable(TableView):
         """The rows in percent."""
         scores = _with_run_names(self.scores)
         if self.by not in (None, "class"):
-            return _one_by_one(scores, self.class_names or {}, self.notes)
+            return _one_by_one(scores, self.class_names or {}, self.about)
         models = regroup(scores)
-        if self.contrast is None:
-            shown, caption = _shown(models, self.by), _caption(models, self.by)
-        else:
+        shown = _shown(models, self.by)
+        if self.contrast is not None:
             keys = (*self.contrast.side_keys, self.contrast.difference_key)
             shown = [*map(Measure, keys, contrast_titles(self.contrast))]
-            caption = _caption_of_contrast(self.contrast, models, self.by, self.notes)
-        return _by_model(models, shown, caption, self)
+        return _by_model(models, shown, _caption(models, self), self)
 
 
 def _by_model(
@@ -156,7 +152,7 @@ def _by_model(
     return Table(columns, rows, caption, heads=heads, grouped=by_class)
 
 
-def _one_by_one(scores: pl.DataFrame, class_names: Mapping[int, str], notes: Sequence[str]) -> Table:
+def _one_by_one(scores: pl.DataFrame, class_names: Mapping[int, str], about: Sequence[str]) -> Table:
     """Lay out a row per model, class if there are any, and value of a column or effect of a background."""
     settings = [name for name in (*SETTING, "run") if name in scores.columns and scores[name].n_unique() > 1]
     is_effect = bool(scores["metric"].is_in(list(EFFECTS)).all())
@@ -183,7 +179,7 @@ def _one_by_one(scores: pl.DataFrame, class_names: Mapping[int, str], notes: Seq
         figures += [Cell(p_value(estimate.p_value))] * is_effect
         figures.append(Cell(count(estimate.n) if estimate.n or not is_effect else NOTHING))
         rows.append([*map(Cell, cells), *figures])
-    return Table(columns, rows, " ".join(notes), heads=heads, grouped=True)
+    return Table(columns, rows, "; ".join(about), heads=heads, grouped=True)
 
 
 def _title(column: str) -> str:
@@ -309,67 +305,30 @@ def _shown(models: Sequence[ModelScores], by: str | None) -> list[Measure]:
     return [*pairs, *contrasts]
 
 
-def _caption(models: Sequence[ModelScores], by: str | None) -> str:
+def _caption(models: Sequence[ModelScores], of: ScoresTable) -> str:
     """State the units, what the intervals refer to, and the settings that all rows share."""
     if not models:
-        return "No scores."
-    same = [
-        f"{TITLES[name].lower()} {models[0].setting.text(name)}"
-        for name in Setting._fields[1:]
-        if name not in vary(models) and getattr(models[0].setting, name) not in (None, False)
-    ]
-    known = [model.photos.fewest_clusters for model in models]
-    clusters = sorted({each for each in known if each is not None})
-    counted = ""
-    if clusters and by is None:
-        counted = f", from {' or '.join(count(n) for n in clusters)} clusters"
-        if all(model.photos.fewest_clusters == model.photos.n for model in models):
-            counted = ", each photo taken as independent"
-    listed = ", ".join(same)
-    settings = f" {listed[0].upper()}{listed[1:]}." if same else ""
-    has_groups = any(model.has_groups for model in models)
-    drop = " drop in points;" if has_groups else ""
-    if any(key.column == "side" for model in models for key in model.overall):
-        drop = " differences in points;"
-    about = " for other photos of these classes" + " and pairs" * has_groups
-    classes = "" if by else f"{one_sided_note(models)}{_over_classes(models)}"
-    ambiguous = [name for name, defined in _sides(models).items() if len(defined) > 1]
-    left_out = f" Left out, since these runs define it differently: {', '.join(ambiguous)}." * bool(ambiguous)
-    return f"Percent;{drop} 95 % intervals{about}{counted}.{classes}{left_out}{settings}"
-
-
-def _caption_of_contrast(
-    contrast: Contrast, models: Sequence[ModelScores], by: str | None, notes: Sequence[str]
-) -> str:
-    about = f"{contrast}. Percent; difference in points; 95 % intervals for other photos."
-    if by is not None:
-        return about
-    families = {model.of(contrast).difference.family for model in models}
-    corrected = "Exploratory: the benchmark does not declare it, so there is no corrected p."
-    if known := [family for family in families if family is not None]:
-        corrected = f"p of no difference, and its intervals, are corrected for {counted(max(known), 'test')}."
-    return " ".join([about, corrected, *notes]) + (one_sided_note(models) if contrast.sides_apart else "")
-
-
-def one_sided_note(models: Sequence[ModelScores]) -> str:
-    """Say why a drop is not common minus counter: classes without photos of both groups count in one."""
-    for model in models:
-        known = [each.value for each in model.of(DROP) if each.value is not None]
-        if len(known) == 3 and abs(known[0] - known[1] - known[2]) > _ROUNDING:
-            return " Classes with photos of only one group count in common or counter, but not in the drop."
-    return ""
-
-
-def _over_classes(models: Sequence[ModelScores]) -> str:
-    """Write the intervals of drops over other classes for few models; for many, say where they are."""
-    drops = [(model.label, model.get("drop")) for model in models]
-    known = [(label, drop.classes_interval) for label, drop in drops if drop.classes_low is not None]
-    if not known:
-        return ""
-    if len(known) > _OVER_CLASSES:
-        return " For other classes chosen like these: classes_low and classes_high in csv and json."
-    listed = known[0][1] if len(drops) == 1 else ", ".join(map(" ".join, known))
-    return f" Drop with other classes chosen like these: {listed}."
+        return "no scores"
+    parts = ["percent", "differences in points", "95 % intervals for other photos of these classes"]
+    known = {model.photos.fewest_clusters for model in models} - {None}
+    if known and of.by is None and of.contrast is None:
+        alone = all(model.photos.fewest_clusters == model.photos.n for model in models)
+        numbers = " or ".join(count(n) for n in sorted(filter(None, known)))
+        parts.append("each photo taken as independent" if alone else f"{numbers} clusters")
+    if of.contrast is not None:
+        family = max((model.of(of.contrast).difference.family or 0 for model in models), default=0)
+        corrected = [f"p and its intervals corrected for {counted(family, 'test')}"] if family else []
+        parts = [str(of.contrast), *parts, *corrected]
+    elif ambiguous := [name for name, defined in _sides(models).items() if len(defined) > 1]:
+        parts.append(f"left out, since these runs define it differently: {', '.join(ambiguous)}")
+    else:
+        same = [name for name in Setting._fields[1:] if name not in vary(models)]
+        parts += [
+            f"{TITLES[name].lower()} {models[0].setting.text(name)}"
+            for name in same
+            if getattr(models[0].setting, name) is not None
+        ]
+    return "; ".join([*parts, *of.about])
 
 
 def _with_run_names(scores: pl.DataFrame) -> pl.DataFrame:
@@ -384,15 +343,10 @@ def _with_run_names(scores: pl.DataFrame) -> pl.DataFrame:
 
 
 def run_html(info: RunInfo, classes: int, scores: pl.DataFrame) -> str:
-    """Return benchmark, headlines, table with 95 % intervals, notes and warnings of a run, in percent."""
+    """Return benchmark, table with 95 % intervals, notes and warnings of a run, in percent."""
     photos = f"{count(info.counts.photos)} photos of {count(classes)} classes"
-    models, own = regroup(scores), info.benchmark.scored.contrasts[0]
-    corrected = corrected_drops(models, own)
     return block(
         f"<p><b>{escape(info.benchmark.name)}</b>, {photos}</p>",
-        html_paragraphs(
-            [f"{headline(model, corrected[model.label], own)}." for model in models], _HEADLINES, "model"
-        ),
         html_table(ScoresTable(scores).table),
         html_paragraphs(info.benchmark.notes, _NOTES, "note", fine=True),
         html_paragraphs([f"Warning: {text}" for text in info.all_warnings], _NOTES, "warning", fine=True),

@@ -415,6 +415,11 @@ class CheckSettings(Record):
     ] = None
     models: Annotated[tuple[str, ...], Help("Check only this model; repeatable.", metavar="MODEL")] = ()
 
+    def check(self) -> None:
+        """Refuse one of two that go together."""
+        if (self.undecided == "pass") != (self.detectable is not None):
+            raise UsageError("--undecided pass and --detectable go together: give both or neither.")
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlanSettings(Record):
@@ -433,9 +438,9 @@ class PlanSettings(Record):
         "icc",
     )
 
-    drop: Annotated[float | None, Help("Drop to detect, above 0.", fraction=True)] = None
+    drop: Annotated[float | None, Help("Drop to detect.", fraction=True, above=0, below=1)] = None
     contrast: Annotated[str | None, Help(_CONTRAST, metavar="NAME|TEXT")] = None
-    power: Annotated[float, Help("Probability of detecting it.", fraction=True)] = 0.8
+    power: Annotated[float, Help("Probability of detecting it.", fraction=True, above=0.05, below=1)] = 0.8
     against: Annotated[
         str | None,
         Help(
@@ -457,7 +462,12 @@ class PlanSettings(Record):
         ),
     ] = 0.1
     clusters: Annotated[
-        int | None, Help("Number of observers or background photographs.  [default: grows with the photos]")
+        int | None,
+        Help(
+            "Number of observers or background photographs.  [default: grows with the photos]",
+            least=4,
+            most=10**7,
+        ),
     ] = None
     seconds_per_photo: Annotated[
         float, Help("Seconds a person takes to label a photo.", least=0, most=1e9)

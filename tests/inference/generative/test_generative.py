@@ -75,7 +75,7 @@ def test_three_kinds_give_one_predictions_file_and_one_report(few, tiny_clip, cl
     scores = cg.scores(tmp_path / "run")
     assert scores.filter((pl.col("metric") == "drop") & pl.col("class_index").is_null()).height == 3
     compared = cg.compare(run)
-    pairs = set(compared.tests.select("model_a", "model_b").rows())
+    pairs = set(compared.tests.select("model", "versus").rows())
     first, second, third = specs
     assert pairs == {(first, second), (first, third), (second, third)}
     thousand = cg.evaluate(few, specs[:2], out=tmp_path / "thousand", label_space="imagenet")

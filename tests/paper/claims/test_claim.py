@@ -19,7 +19,7 @@ from statsmodels.stats.multitest import multipletests
 from counterground.cli import main
 from counterground.comparison import RobustnessLine, full_comparison
 from counterground.metrics import fit_line
-from counterground.paper.claims import CLAIM_SCHEMA, EVERY, WITHOUT, claim_by_setting, format_claims, scaling
+from counterground.paper.claims import CLAIM_SCHEMA, EVERY, WITHOUT, Claims, claim_by_setting, scaling
 
 # A mean distance whose truth is known, which the paper's figures are not; and a claim measured anew.
 from counterground.paper.claims._claim import _claim_by_setting, _distances
@@ -130,8 +130,8 @@ def test_what_correction_leaves_of_the_first_setting(claim, paper):
     assert (every["p_below"], every["holm_below"], every["benjamini_hochberg_below"]) == (13, 5, 11)
     assert others["holm_below"] == 1
     models = paper.models.filter(source="paper", family="clip")
-    assert (models["p_holm"] < 0.05).sum() == 5
-    assert paper.models.filter(pl.col("baseline"))["p_holm"].null_count() == 15 + 15
+    assert (models["p_corrected"] < 0.05).sum() == 5
+    assert paper.models.filter(pl.col("baseline"))["p_corrected"].null_count() == 15 + 15
 
 
 def test_data_sets_as_units_leave_cleaner_data_open(claim, paper):
@@ -194,7 +194,7 @@ def test_a_changed_table_does_not_change_the_next():
 
 
 def test_the_settings_stand_in_their_order(paper):
-    said = format_claims(paper, "markdown")
+    said = Claims(paper).write("markdown")
     places = [said.index(f"| {each.tables}: {each.description} |") for each in SETTINGS.values()]
     assert places == sorted(places)
 

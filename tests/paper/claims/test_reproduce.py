@@ -12,7 +12,7 @@ from counterground.cli import main
 from counterground.comparison import paper_row
 from counterground.errors import UsageError
 from counterground.models import expand_specs
-from counterground.paper.claims import format_reproduction, left_out, reproduce
+from counterground.paper.claims import Reproduction, left_out, reproduce
 from counterground.published import load_table, published_models
 
 L14 = "open_clip:ViT-L-14/openai"
@@ -111,11 +111,11 @@ def test_a_model_that_answers_in_words_has_a_row_where_it_was_asked_as_in_the_pa
 
 def test_a_row_of_table_9_names_its_checkpoint(make_run):
     rows = reproduce(make_run({"open_clip:ViT-B-16/laion400m_e32": (0.7, 0.5)}))
-    assert "| LAION400M ViT/B/16 E32" in format_reproduction(rows, "markdown")
+    assert "| LAION400M ViT/B/16 E32" in Reproduction(rows).write("markdown")
 
 
 def test_other_photos_are_refused(small_run):
-    with pytest.raises(UsageError, match=r"takes runs on CounterAnimal.*Measured on stamps"):
+    with pytest.raises(UsageError, match=r"takes runs on CounterAnimal.*stamps has 6 classes"):
         reproduce(small_run)
 
 
@@ -125,7 +125,7 @@ def test_what_has_no_row_is_told(make_run, small_run):
     own = make_run({spec: (0.8, 0.6)}, path="own", label_space="benchmark")
     assert left_out([good, small_run, own]) == [
         "good: the paper has no row for timm:mine as they were run.",
-        "small is left out. Measured on stamps (6 classes with both groups), not on CounterAnimal's 45.",
+        "small is left out: stamps has 6 classes with both groups, CounterAnimal 45.",
         f"own: the paper has no row for {spec} as they were run.",
     ]
     assert reproduce([good, small_run, own])["source"].drop_nulls().unique().to_list() == ["good"]
@@ -174,6 +174,6 @@ def test_the_command_shows_printed_and_measured_values(make_run, small_run, tmp_
     assert "2 of 28 rows were run." in " ".join(said.split())
     assert "15 of 28 rows were run." in ran(capsys)
     assert "takes runs on CounterAnimal" in ran(capsys, small, status=2)
-    assert "Warning: small is left out" in " ".join(ran(capsys, mine, small).split())
+    assert "Note: small is left out" in " ".join(ran(capsys, mine, small).split())
     rows = list(csv.DictReader(io.StringIO(ran(capsys, mine, "--format", "csv"))))
     assert {row["spec"] for row in rows} >= {L14, OPEN_CLIP_REFEREE}

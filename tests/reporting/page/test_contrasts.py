@@ -15,6 +15,7 @@ from counterground.comparison import full_comparison
 from counterground.decision import plan_photos
 from counterground.metrics import Contrast, Design
 from counterground.reporting import write_report
+from counterground.settings import PlanSettings
 from counterground.text import bounds, percent
 
 SIDES = ("place=water & co_object=boat", "place=land & co_object=nothing")
@@ -64,7 +65,7 @@ def test_how_many_photos_a_contrast_needs_is_planned_by_its_strata(section_of, f
     )
     benchmark = run.info.benchmark.model_copy(update={"design": None})
     info = run.info.model_copy(update={"benchmark": benchmark})
-    plans = plan_photos(replace(run, info=info, predictions=rows), 0.05).rows
+    plans = plan_photos(replace(run, info=info, predictions=rows), PlanSettings(drop=0.05)).rows
     lead = "open_clip:ViT-B-32/laion2b_s34b_b79k"
     plan = plans.row(by_predicate=pl.col("model") == lead, named=True)
     contrast = run.design.contrasts[place]

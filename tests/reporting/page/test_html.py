@@ -57,7 +57,7 @@ def test_comparisons_are_those_of_the_metrics(page, four_models):
     assert not compared.is_empty()
     for row in compared.iter_rows(named=True):
         interval = bounds(row["corrected_low"], row["corrected_high"])
-        assert f"{signed(row['difference'])} {interval} {p_value(row['p_holm'])}" in text
+        assert f"{signed(row['value'])} {interval} {p_value(row['p_corrected'])}" in text
 
 
 def test_the_command_repeats_the_run(page, make_run):

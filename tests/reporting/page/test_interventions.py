@@ -115,7 +115,7 @@ def test_an_effect_of_more_classes_than_the_drop_is_said_to_be(tmp_path):
     page = words(write_report([run], tmp_path / "report.html", photos=False).read_text())
     own = figures(run, "coin", "background_effect", "background_part", "observed_drop", "rest")
     assert own["background_effect"]["value"] != own["background_part"]["value"]
-    (checked,) = cg.check(run, max_drop=0.05).findings
+    (checked,) = cg.check(run, max_drop=0.05).verdicts
     assert checked.value == own["background_effect"]["value"]
     assert said(own["background_part"]).replace(" points", "") in page
     assert "Background effect, of all classes" in page

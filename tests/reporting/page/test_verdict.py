@@ -12,6 +12,7 @@ from counterground.decision import plan_photos
 from counterground.metrics import Contrast, score_predictions
 from counterground.photos import Discovered
 from counterground.results import regroup
+from counterground.settings import PlanSettings
 from counterground.text import bounds, p_value, signed
 
 
@@ -81,8 +82,9 @@ def test_a_drop_on_the_photos_that_chose_the_pairs_is_not_shown(
 
 
 def test_that_nobody_recorded_who_chose_is_said(make_run, found):
-    assert "selection_unknown" in found(make_run({"a": (0.9, 0.2)}))
-    assert "selection_unknown" not in found(make_run({"a": (0.9, 0.2)}, groups=False))
+    assert "selection_unknown" in found(make_run({"a": (0.9, 0.2)}, name="mine"))
+    assert "selection_unknown" not in found(make_run({"a": (0.9, 0.2)}, name="stamps"))
+    assert "selection_unknown" not in found(make_run({"a": (0.9, 0.2)}, name="mine", groups=False))
 
 
 def test_no_drop_shown_is_said(make_run, found):
@@ -172,7 +174,7 @@ def test_where_all_models_guess_no_drop_is_judged(make_run, found):
 @pytest.mark.parametrize("right", [(1.0, 0.97), (0.99, 0.94), (0.8, 0.6), (0.6, 0.6)])
 def test_report_and_plan_agree_about_photos(make_run, found, right):
     run = make_run({"a": right}, classes=["x", "y"], per_group=30)
-    plan = plan_photos(run, 0.05).rows.row(0, named=True)
+    plan = plan_photos(run, PlanSettings(drop=0.05)).rows.row(0, named=True)
     told = found(run)
     if plan["photos"] <= plan["photos_now"]:
         assert told["photos_enough"].numbers["photos"] == plan["photos_now"]
@@ -213,9 +215,9 @@ def test_of_many_models_the_page_shows_the_pairs_of_the_lead_corrected_for_all_p
     shown = pairs_of(section)
     assert len(shown) == 7
     for row in metrics.tests_against(tests, lead).iter_rows(named=True):
-        pair = f"{row['model_a']} minus {lead}"
-        bare = [signed(row["difference"]), bounds(row["corrected_low"], row["corrected_high"])]
-        assert shown[pair]["drop"] == [*bare, p_value(row["p_holm"])]
+        pair = f"{row['model']} minus {lead}"
+        bare = [signed(row["value"]), bounds(row["corrected_low"], row["corrected_high"])]
+        assert shown[pair]["drop"] == [*bare, p_value(row["p_corrected"])]
 
 
 def test_models_of_other_names_are_no_tests_that_p_is_corrected_for(make_run, section_of):
@@ -253,5 +255,5 @@ def test_classifiers_are_tested_though_runs_with_other_names_repeat_one(make_run
         assert codes & {"larger", "tied", "untested"} == {"larger"}
         (row,) = full_comparison(runs).tests.filter(metric="drop").rows(named=True)
         ((pair, rows),) = pairs_of(found).items()
-        assert pair.startswith(f"{row['model_a']} minus {row['model_b']}")
-        assert rows["drop"][0] == signed(row["difference"])
+        assert pair.startswith(f"{row['model']} minus {row['versus']}")
+        assert rows["drop"][0] == signed(row["value"])

@@ -11,7 +11,7 @@ from counterground.paper.claims._claim import (
     claim_by_setting,
     scaling,
 )
-from counterground.paper.claims._format import format_claims, format_reproduction
+from counterground.paper.claims._format import Claims, Reproduction
 from counterground.paper.claims._reproduction import REPRODUCTION_SCHEMA, left_out, reproduce
 
 __all__ = [
@@ -21,11 +21,11 @@ __all__ = [
     "TERMS",
     "WITHOUT",
     "Answer",
+    "Claims",
+    "Reproduction",
     "Scaling",
     "ScalingFit",
     "claim_by_setting",
-    "format_claims",
-    "format_reproduction",
     "left_out",
     "reproduce",
     "scaling",

@@ -233,8 +233,7 @@ def scaling_table(scaling: Scaling) -> Table:
         "narrower. Models were not randomly assigned to sizes or data: effects here are associations."
     )
     title = "Do size, more data and cleaner data help?"
-    caption = f"{title} {note}"
-    return Table(columns, rows, caption, title, (note,), headings=frozenset(headings))
+    return Table(columns, rows, note, title, headings=frozenset(headings))
 
 
 def _answer_cell(answer: Answer) -> Cell:
@@ -487,7 +486,7 @@ def claim_table(claim: pl.DataFrame, scale: Scale) -> Table:
         f"common accuracy ({scale}s), by analysis of covariance over all models. Larger: what ten times the "
         "parameters add to the distance, with equal data."
     )
-    return Table(columns, rows, f"{title} {note}", title, (note,), headings=frozenset(headings))
+    return Table(columns, rows, note, title, headings=frozenset(headings))
 
 
 def _points(row: dict[str, Any], name: str) -> Cell:

@@ -1,70 +1,70 @@
-"""The claims as text: tables for a terminal, Markdown, LaTeX, CSV and JSON."""
+"""The claims, and the paper's rows next to ours, as tables and in the formats of the command line."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import polars as pl
 
-from counterground.comparison import Comparison, TablesView, comparison_record, json_text, written_tables
+from counterground.catalogue import Finding
+from counterground.comparison import Comparison
 from counterground.paper.claims._claim import claim_by_setting, claim_table, scaling, scaling_table
 from counterground.paper.claims._reproduction import reproduction_tables
-from counterground.results import check_format
+from counterground.results import Table, TableView
 
 
-def format_claims(comparison: Comparison, format: str = "table") -> str | TablesView:  # noqa: A002
-    """Write the claim in the paper's settings, and what size and data change.
+@dataclass(frozen=True, repr=False)
+class Claims(TableView):
+    """The claim in the paper's settings, and what size and data change.
 
-    Args:
-        comparison: of the paper, with the line through its ImageNet models; of runs too, whose tables then
-            come first.
-        format: ``table`` (a rich renderable), ``markdown`` and ``latex`` (booktabs) show percent; ``csv``
-            holds a row of the claim per setting and set of CLIPs, fractions; ``json`` holds everything.
-
-    Raises:
-        UsageError: an unknown format.
+    ``comparison`` is of the paper, with the line through its ImageNet models; of runs too, whose tables then
+    come first. ``rows``: the claim per setting and set of CLIPs, fractions.
     """
-    check_format(format)
-    scale = comparison.robustness.scale
-    claim = claim_by_setting(scale)
-    if format == "csv":
-        return claim.write_csv().rstrip("\n")
-    answers = scaling(comparison.points, comparison.robustness)
-    if format == "json":
+
+    comparison: Comparison
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """The claim."""
+        return claim_by_setting(self.comparison.robustness.scale)
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """Those of the runs."""
+        return self.comparison.findings if self.comparison.sources else ()
+
+    @property
+    def tables(self) -> list[Table]:
+        """The runs if there are any, scaling, the claim."""
+        robustness = self.comparison.robustness
+        scaled = scaling_table(scaling(self.comparison.points, robustness))
+        of_runs = self.comparison.tables if self.comparison.sources else ()
+        return [*of_runs, scaled, claim_table(self.rows, robustness.scale)]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        answers = scaling(self.comparison.points, self.comparison.robustness).answers
         # Named tuples would become bare lists.
         records = [
             asdict(each)
             | {"alone": each.alone._asdict(), "by_data_set": each.by_data_set and each.by_data_set._asdict()}
-            for each in answers.answers
+            for each in answers
         ]
-        claims = {"scaling": {"answers": records}, "by_setting": claim.to_dicts()}
-        return json_text(comparison_record(comparison) | claims)
-    of_runs = comparison.sources
-    tables = [*(comparison.tables if of_runs else ()), scaling_table(answers), claim_table(claim, scale)]
-    warnings = [f"Warning: {sentence}" for sentence in comparison.warnings if of_runs]
-    return written_tables(tables, warnings, format, "claims")
+        claims = {"scaling": {"answers": records}, "by_setting": self.rows.to_dicts()}
+        return self.comparison.record | claims
 
 
-def format_reproduction(
-    rows: pl.DataFrame,
-    format: str = "table",  # noqa: A002
-    warnings: Sequence[str] = (),
-) -> str | TablesView:
-    """Write the paper's rows next to our values.
+@dataclass(frozen=True, eq=False, repr=False)
+class Reproduction(TableView):
+    """The paper's rows next to our values: what ``reproduce`` returns, and ``left_out`` as notes."""
 
-    Args:
-        rows: what ``reproduce`` returns.
-        format: as in ``format_claims``; csv and json hold only the rows.
-        warnings: what ``left_out`` returns.
+    rows: pl.DataFrame
+    notes: Sequence[str] = ()
 
-    Raises:
-        UsageError: an unknown format.
-    """
-    check_format(format)
-    if format == "csv":
-        return rows.write_csv().rstrip("\n")
-    if format == "json":
-        return json_text(rows.to_dicts())
-    lines = [f"Warning: {sentence}" for sentence in warnings]
-    return written_tables(reproduction_tables(rows), lines, format, "reproduced")
+    @property
+    def tables(self) -> list[Table]:
+        """The rows for readers."""
+        return list(reproduction_tables(self.rows))

@@ -84,7 +84,7 @@ def reproduce(runs: AnyRuns = ()) -> pl.DataFrame:
     obstacles = [why_not_paper(run) for run in listed]
     usable = [(n, run) for n, run, why in zip(run_names(listed), listed, obstacles, strict=True) if not why]
     if not usable:
-        raise UsageError(f"`paper reproduce` takes runs on CounterAnimal with both groups. {obstacles[0]}")
+        raise UsageError(f"`paper reproduce` takes runs on CounterAnimal with both groups: {obstacles[0]}.")
     rows = []
     measured = [row for name, run in usable for row in _measured(name, run)]
     for setup, prompts in dict.fromkeys((row["setup"], row["prompts"]) for row in measured):
@@ -106,7 +106,7 @@ def left_out(runs: AnyRuns) -> list[str]:
     sentences = []
     for name, run in zip(run_names(listed), listed, strict=True):
         if why := why_not_paper(run):
-            sentences.append(f"{name} is left out. {why}")
+            sentences.append(f"{name} is left out: {why}.")
             continue
         measured = {row["spec"] for row in _measured(name, run)}
         lacking = [record.name for record in run.info.models if record.name not in measured]
@@ -271,4 +271,4 @@ def _beside_ours(table: str, part: pl.DataFrame) -> Table:
     )
     sentences = [f"{known} of {every} rows were run."]
     sentences += [f"({number}) {note}" for number, note in enumerate(notes, start=1)]
-    return Table(columns, rows, f"{title}. {' '.join(sentences)}", title, tuple(sentences))
+    return Table(columns, rows, " ".join(sentences), title)

@@ -39,7 +39,7 @@ from counterground.paper.figures._material import (
 )
 from counterground.published import SETTINGS, SettingName
 from counterground.reporting.style import FAMILY_NAMES
-from counterground.results import CHEAP, HALF, MITIGATION_FILE, MitigationRecord, read_mitigation
+from counterground.results import HALF, MITIGATION_FILE, MitigationRecord, read_mitigation
 from counterground.text import decimal
 
 if TYPE_CHECKING:
@@ -360,7 +360,7 @@ def _draw(record: MitigationRecord, stem: str) -> Drawing:
     axes.plot(ends, ends, color=QUIET, linewidth=0.8, linestyle=":", label="counter accuracy as before")
     if drop > 0:
         goal = "half of the drop gone, cost at most 1 point"
-        axes.fill_between([left, 100 * CHEAP], HALF * drop, top, color=_GOAL, linewidth=0, label=goal)
+        axes.fill_between([left, 1], HALF * drop, top, color=_GOAL, linewidth=0, label=goal)
     axes.set(xlim=(left, right), ylim=(bottom, top))
     figure.legend(loc="outside lower center", ncols=4)
     shown = [each for each in record.methods if each.cost.value is not None and each.gain.value is not None]

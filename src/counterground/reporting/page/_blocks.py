@@ -117,7 +117,7 @@ def design_blocks(models: Models, marks: Marked, words: Words) -> Iterator[Block
         Line(
             contrast.name,
             [model.of(contrast).difference for model, _ in models],
-            " ".join(
+            "; ".join(
                 [
                     f"{Words(contrast).left} minus {Words(contrast).right}. {Words(contrast).held}",
                     *dict.fromkeys(note for run in runs for note in strata_notes(run, contrast)),

@@ -247,5 +247,5 @@ def _render(
         discovery=discovery,
         discovered=discovered,
         baseline=FAMILY_NAMES[comparisons[0].robustness.baseline],
-        comparability=unique(warning for comparison in comparisons for warning in comparison.warnings),
+        comparability=unique(each.text for comparison in comparisons for each in comparison.findings),
     )

@@ -9,24 +9,24 @@ from typing import Any
 
 import polars as pl
 
+from counterground.catalogue import Finding
 from counterground.comparison import (
     Comparison,
-    chosen_on_its_photos,
+    Selection,
     identity_of,
+    place_key,
     run_names,
+    selection_of,
     tests_table,
 )
 from counterground.decision import Question, look_ahead
 from counterground.findings import (
     Composites,
     Facts,
-    Finding,
     Mitigation,
     PairTest,
-    Selection,
     Words,
     judge,
-    selection_of,
 )
 from counterground.metrics import (
     BACKGROUND_EFFECT,
@@ -60,7 +60,6 @@ from counterground.results import (
     ModelScores,
     Run,
     measures,
-    one_sided_note,
     picked_from,
     read_mitigation,
     regroup,
@@ -162,11 +161,6 @@ class Section:
         """Whether any model has a drop, or the difference of another contrast."""
         return any(self.words.knows(row.model) for row in self.rows)
 
-    @property
-    def one_sided(self) -> str:
-        """Why the drop is not common minus counter accuracy; empty if it is."""
-        return one_sided_note([row.model for row in self.rows]).strip() if self.words.is_drop else ""
-
 
 def make_section(
     number: int,
@@ -216,7 +210,7 @@ def make_section(
             cautions = [*effect.run.info.benchmark.notes, *_warnings([effect.run])]
             yield from effect.blocks(name, [text for text in cautions if text not in {*notes, *warnings}])
         for place, (run, each) in enumerate(zip(mitigated, mitigations, strict=True)):
-            cautions = unique([*each.record.sentences, *_warnings([run]), *each.record.notes])
+            cautions = unique([*_warnings([run]), *each.record.notes])
             said = [text for text in cautions if text not in warnings]
             yield mitigation_block(each.record, said, anchor=f"cures{place or ''}-")
         yield from design_blocks([(row.model, row.run) for row in rows], drawn, words)
@@ -299,24 +293,20 @@ def _pair_tests(
         for source, setting in comparison.results_of(row.run, row.model.setting._asdict()):
             labels.setdefault((source, *(setting[name] for name in KEYS)), row.model.label)
     pairs: dict[frozenset[str], PairTest] = {}
-    for test in tests.filter(pl.col("p_holm").is_not_null()).iter_rows(named=True):
+    for test in tests.filter(pl.col("p_corrected").is_not_null()).iter_rows(named=True):
         if ScoreKey.of(test) == words.contrast.difference_key:
-            first, second = (
-                labels.get((test[f"source_{side}"], *(test[_column(name, side)] for name in KEYS)), side)
-                for side in "ab"
-            )
-            pairs.setdefault(frozenset((first, second)), PairTest(test["p_holm"], test["family"]))
+            setting = {name: test[f"versus_{name}" if name in BY_SIDE else name] for name in KEYS}
+            of_versus = (test["versus_source"], *(setting | {"model": test["versus"]}).values())
+            first = labels.get((test["source"], *(test[name] for name in KEYS)), "")
+            pair = frozenset((first, labels.get(of_versus, "versus")))
+            pairs.setdefault(pair, PairTest(test["p_corrected"], test["family"]))
     return pairs
-
-
-def _column(name: str, side: str) -> str:
-    return f"{name}_{side}" if name == "model" or name in BY_SIDE else name
 
 
 def _tests_block(tests: pl.DataFrame, contrast: Contrast, lead: str | None) -> Block:
     """Return the paired tests of all models, or those of ``lead`` if it was tested."""
     of_lead = tests.clear() if lead is None else tests_against(tests, lead)
-    table = tests_table(of_lead if of_lead.height else tests, contrast, max(tests["family"].to_list()))
+    table = tests_table(of_lead if of_lead.height else tests, contrast)
     return Block("tests", replace(table, title="Models against each other"))
 
 
@@ -366,7 +356,7 @@ def _composites(effects: Sequence[Effects]) -> list[Composites]:
         ]
     )
     return [
-        Composites(label, effect, each.cost(label), chosen_on_its_photos(each.run))
+        Composites(label, effect, each.cost(label), selection_of(each.run).on_these_photos)
         for (each, label, _), effect in zip(shown, corrected, strict=True)
     ]
 
@@ -375,7 +365,7 @@ def _mitigation(run: Run, marks: Mapping[str, tuple[str, Mark]], version: str) -
     record = read_mitigation(run.path)
     label, _ = marks.get(_fingerprint(run, record.model), (record.model, None))
     named = record.model_copy(update={"model": label})
-    return Mitigation(named, chosen_on_its_photos(run), run.info.benchmark.version != version)
+    return Mitigation(named, selection_of(run).on_these_photos, run.info.benchmark.version != version)
 
 
 def _largest_drop_first(row: Row, words: Words) -> tuple[bool, float, float]:
@@ -395,7 +385,7 @@ def label_models(runs: Sequence[Run], comparison: Comparison) -> list[Row]:
     for run in runs:
         records = {record.name: record for record in run.info.models}
         for model in regroup(run.estimates(comparison.contrast)):
-            place = comparison.place_of(run, model.setting._asdict())
+            place = comparison.places.get(place_key(run, model.setting._asdict()))
             if place not in taken:
                 name = model.setting.model
                 point = None if place is None else points[place]
@@ -438,7 +428,7 @@ def _strata(runs: Sequence[Run], words: Words) -> list[str]:
     if words.about_backgrounds:
         return []
     left_out = unique(name for run in runs for name in strata_left_out(run.photos, words.contrast))
-    named = [f"Left out: {and_more(left_out, _STRATA_NAMED)}."] if left_out else []
+    named = [f"left out: {and_more(left_out, _STRATA_NAMED)}"] if left_out else []
     return unique([*(note for run in runs for note in strata_notes(run, words.contrast)), *named])
 
 

@@ -12,7 +12,7 @@ from counterground.results.tables._html import (
 )
 from counterground.results.tables._rich import plain_text, rich_table
 from counterground.results.tables._table import Cell, Column, Table, heading
-from counterground.results.tables._view import TableView, TextFormat, check_format, format_view, frame_text
+from counterground.results.tables._view import TableView, TextFormat
 
 __all__ = [
     "Cell",
@@ -21,10 +21,7 @@ __all__ = [
     "TableView",
     "TextFormat",
     "block",
-    "check_format",
     "folded",
-    "format_view",
-    "frame_text",
     "heading",
     "html_paragraphs",
     "html_table",

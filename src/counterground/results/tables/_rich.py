@@ -55,7 +55,7 @@ def rich_table(table: Table, width: int) -> RenderableType:
         drawn.width = _total(rooms)
     # Rich would break a title or caption of its own to the width of the table.
     above = [Text(table.title, style="italic")] if table.title else []
-    below = [Text(table.caption, style="dim italic")] if table.caption and not table.title else []
+    below = [Text(table.caption, style="dim italic")] if table.caption else []
     return Group(*above, drawn, *below)
 
 

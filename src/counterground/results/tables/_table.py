@@ -43,7 +43,6 @@ class Table:
         rows: a cell for each column.
         caption: units, settings, and what a reader of the table alone must know.
         title: what the table is called among others; else empty.
-        notes: sentences below the table, if the caption is not written.
         heads: the first columns, which name a model in its setting.
         grouped: rows with the same heads belong together, and the heads are written once.
         headings: rows whose first cell is the title of those below.
@@ -54,7 +53,6 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     caption: str = ""
     title: str = ""
-    notes: tuple[str, ...] = ()
     heads: int = 1
     grouped: bool = False
     headings: frozenset[int] = frozenset()

@@ -137,6 +137,41 @@ CATALOGUE: dict[str, tuple[Severity, str]] = {
             "rankings are uncertain."
         ),
     ),
+    "other_photos": (
+        "warning",
+        "These runs are on different photos or versions, so compare figures only within each: {values}.",
+    ),
+    "settings_differ": (
+        "warning",
+        "{subject} differ, which may explain differences between models: {values}.",
+    ),
+    "left_out": ("warning", "{subject}: not among {place}, since {reason}."),
+    "unlike_paper": ("warning", "{subject} has other {what} than the paper's rows beside it: {remedy}."),
+    "not_tested": ("warning", "On {subject} there are no tests between {others}: {reason}."),
+    "no_line": ("warning", "There is no line on {subject}: {reason}."),
+    "line_far": (
+        "warning",
+        (
+            "The line on {subject} is based on accuracies from {lowest:points} to {highest:points} % and "
+            "extrapolated for {models}."
+        ),
+    ),
+    "line_noise": (
+        "warning",
+        (
+            "Sampling is {share:points} % of the variance between the accuracies behind the line on "
+            "{subject}, which tilts it towards the horizontal."
+        ),
+    ),
+    # What a check decides.
+    "contains_limit": ("warning", "{subject}: the interval of its {noun} contains the limit."),
+    "more_photos": (
+        "warning",
+        (
+            "{subject}: if the measured value is the true one, {needed} photos in more clusters would "
+            "decide with power 80 %, instead of {photos}."
+        ),
+    ),
     # How many photos are enough.
     "photos_enough": (
         "note",

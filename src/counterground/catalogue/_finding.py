@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from string import Formatter
 from typing import Any
 
-from counterground.findings._catalogue import CATALOGUE, SEVERITIES, Severity
+from counterground.catalogue._sentences import CATALOGUE, SEVERITIES, Severity
 from counterground.metrics import Estimate
 from counterground.text import and_more, bounds, count, percent
 
