@@ -23,7 +23,7 @@ from PIL import Image
 
 import counterground as cg
 from counterground import models
-from counterground.comparison import chosen_on_its_photos
+from counterground.comparison import selection_of
 from counterground.errors import CounterGroundError, OtherNamesWarning, UsageError
 from counterground.metrics import swap_effects
 from counterground.photos import Discovered
@@ -173,8 +173,8 @@ def test_the_referee_of_counteranimal_chose_its_composites_too(run):
     named = run.info.intervention.source.model_copy(update={"name": "CounterAnimal"})
     of = run.info.intervention.model_copy(update={"source": named})
     theirs = replace(run, info=run.info.model_copy(update={"intervention": of}))
-    assert not chosen_on_its_photos(run)
-    assert chosen_on_its_photos(theirs)
+    assert not selection_of(run).on_these_photos
+    assert selection_of(theirs).on_these_photos
     verdicts = {each.model: each.verdict for each in cg.check(theirs, max_drop=0.1).findings}
     assert verdicts["background"] == "undecided"
     assert cg.check(run, max_drop=0.1, models="background").verdict == "fail"
