@@ -175,7 +175,7 @@ def test_the_referee_of_counteranimal_chose_its_composites_too(run):
     theirs = replace(run, info=run.info.model_copy(update={"intervention": of}))
     assert not selection_of(run).on_these_photos
     assert selection_of(theirs).on_these_photos
-    verdicts = {each.model: each.verdict for each in cg.check(theirs, max_drop=0.1).findings}
+    verdicts = {each.model: each.verdict for each in cg.check(theirs, max_drop=0.1).verdicts}
     assert verdicts["background"] == "undecided"
     assert cg.check(run, max_drop=0.1, models="background").verdict == "fail"
 
