@@ -111,13 +111,8 @@ def serve(pool: Path, *options: str) -> Iterator[str]:
             process.terminate()
 
 
-def _open(browser: Browser, link: str, *, phone: bool = False, dark: bool = False) -> Page:
-    page = browser.new_page(
-        viewport={"width": 390, "height": 844} if phone else {"width": 1280, "height": 800},
-        color_scheme="dark" if dark else "light",
-        has_touch=phone,
-        is_mobile=phone,
-    )
+def _open(browser: Browser, link: str) -> Page:
+    page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme="light")
     page.goto(link)
     page.wait_for_selector(".choice:enabled")
     return page
@@ -178,9 +173,6 @@ def main(out: Path) -> None:
             page.goto(re.sub(r"/enter.*", "/disagreements/background", link))
             page.wait_for_selector(".vote")
             _shoot(page, out / "label-disagreements.png")
-        with serve(pool.root) as link:
-            page = _open(browser, link, phone=True, dark=True)
-            _shoot(page, out / "label-phone.png")
         shoot_report(browser, make_report(Path(folder)), out)
         browser.close()
 
