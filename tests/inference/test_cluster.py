@@ -167,7 +167,7 @@ def test_a_model_with_a_runtime_of_its_own_answers_as_without_a_cluster(
         "import colour_model\n"
         "from counterground.models import Classifier\n"
         "class Own(Classifier):\n"
-        "    runs_by, fingerprint, device, dtype, dim = 'onnx', 'own', 'cpu', 'fp32', 3\n"
+        "    runtime, fingerprint, device, dtype, dim = 'onnx', 'own', 'cpu', 'fp32', 3\n"
         "    class_names, imagenet_columns = colour_model.NAMES, (100, 130, 296)\n"
         "    def preprocess(self, image): return colour_model.brightness()[1](image)\n"
         "    def encode(self, batch): return batch.mean((2, 3))\n"

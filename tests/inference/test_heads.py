@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import polars as pl
 import pytest
@@ -91,12 +89,8 @@ def test_each_name_has_the_scores_of_its_own_output_whatever_the_order(tmp_path)
     rng = np.random.default_rng(0)
     order = rng.permutation(1000).tolist()
     names = [imagenet_names("openai")[index] for index in order]
-    model = SimpleNamespace(
-        kind="classifier",
-        display_name="shuffled",
-        imagenet_columns=(*order, None),
-        class_names=(*names, "my own cat"),
-    )
+    model = load_model("efficientnet-lite0", device="cpu")
+    model.imagenet_columns, model.class_names = (*order, None), (*names, "my own cat")
     space = LabelSpace("some", ("zebra", "my own cat", "polar bear", "hen"), (340, None, 296, 8))
     logits = rng.normal(size=(6, 1001)).astype(np.float32)
     scores = build_head(model, space, space.names, ["{}"], tmp_path).scores(logits)

@@ -457,7 +457,7 @@ def test_code_without_a_file_and_its_weights_are_known_in_every_process(photos, 
         return len(cell["seen"]), done.info.models[0].fingerprint
 
     first = run("a")
-    assert first[0] == 8 + 54
+    assert first[0] == 8 + 61
     command = [
         sys.executable,
         "-c",
@@ -469,7 +469,7 @@ def test_code_without_a_file_and_its_weights_are_known_in_every_process(photos, 
     assert done.stdout.split() == ["8", first[1]]  # into the same folder: it is the same run
     edits = [("= 255", "= 127"), ("scale = 1.0", "scale = 2.0"), ("pixels / by", "pixels / -by")]
     changed = [run(f"other {old}".replace("/", ""), old, new) for old, new in edits]
-    assert [count for count, _ in changed] == [62, 62, 62]
+    assert [count for count, _ in changed] == [69, 69, 69]
     assert len({first[1], *(fingerprint for _, fingerprint in changed)}) == 4
 
 

@@ -48,9 +48,9 @@ def test_lite_by_onnx_runtime_answers_as_by_pytorch(stamps, cache):
     model = load_model(LITE, device="cpu")
     eager_fingerprint = model.fingerprint
     eager = encode_photos(model, stamps, cache / "features", batch_size=8, show_progress=False).matrix
-    choose_runtime(model, len(stamps), "onnx")
+    model, _ = choose_runtime(model, len(stamps), "onnx")
     fast = encode_photos(model, stamps, cache / "features", batch_size=8, show_progress=False).matrix
-    assert model.description["runtime"].startswith("onnxruntime ")
+    assert model.runtime.startswith("onnxruntime ")
     assert model.fingerprint != eager_fingerprint
     assert 0 < np.abs(fast - eager).max() <= TOLERANCE * np.abs(eager).max()
     first, second = np.sort(eager, axis=1)[:, :-3:-1].T
@@ -159,8 +159,8 @@ def test_few_photos_are_not_worth_it(photos, tmp_path):
     assert (record.description["runtime"], starts) == ("eager", [])
     for number, name in ((chooser.ENOUGH - 1, "eager"), (chooser.ENOUGH, "quick 1")):
         model = colours(scaled(0, starts))
-        choose_runtime(model, number)
-        assert model.description["runtime"] == name
+        model, _ = choose_runtime(model, number)
+        assert model.runtime == name
 
 
 class TestWanted:
@@ -182,7 +182,7 @@ class TestWanted:
             evaluate(photos, LITE, tmp_path / "run", runtime="onnx", precision="bf16")
 
         class Own(Classifier):
-            runs_by = "onnx"
+            runtime = "onnx"
             fingerprint, device, dtype, dim, description = "1", "cpu", "fp32", 3, {}
             class_names, imagenet_columns = ("ice bear", "black swan", "flamingo"), (296, 100, 130)
 

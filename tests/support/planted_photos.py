@@ -83,7 +83,7 @@ class Planted(DualEncoder):
     """Sees the object and the ground; its words for a class are half about the class's own ground."""
 
     spec, device, dtype, dim = "planted", "cpu", "fp32", _VECTORS.shape[1]
-    fingerprint = text_fingerprint = "planted, version 1"
+    fingerprint = "planted, version 1"
     logit_scale = 20.0
 
     def __init__(self):

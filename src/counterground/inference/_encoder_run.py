@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,14 +16,14 @@ import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import cache_dir
-from counterground.inference._evaluate import encode_all, finish_run, make_request, record_of
+from counterground.inference._evaluate import encode_all, finish_run, make_request
 from counterground.inference._heads import Head, encode_texts
 from counterground.inference._predict import candidate_masks, predict_scored
 from counterground.inference._ready import ReadyEncoder, make_ready
 from counterground.inference._record import ModelOutcome, check_free, refuse_other_models
 from counterground.inference.encoding import encode_photos
 from counterground.inference.generative import refuse_encoder
-from counterground.inference.request import CandidateLabels, Request, load_requested
+from counterground.inference.request import CandidateLabels, load_requested
 from counterground.inference.store import Features
 from counterground.models import (
     AnyModel,
@@ -32,7 +31,6 @@ from counterground.models import (
     Encoder,
     NamedModel,
     check_specs,
-    left_unchanged,
     named_models,
 )
 from counterground.photos import Benchmark
@@ -158,7 +156,7 @@ class EncoderRun:
         Raises:
             CounterGroundError: it cannot be written.
         """
-        own = record_of(self.given, self.model)
+        own = self.ready.record(self.given)
         read, device = self.features.status, self.model.device
         models = [
             ModelOutcome(
@@ -166,7 +164,7 @@ class EncoderRun:
             )
         ]
         for each in outcomes:
-            description = {**self.model.description, **each.about}
+            description = {**own.description, **each.about}
             fingerprint = hashlib.sha256(f"{own.fingerprint}\n{each.digest}".encode()).hexdigest()
             record = own.model_copy(
                 update={"name": each.name, "description": description, "fingerprint": fingerprint}
@@ -186,7 +184,6 @@ class EncoderRun:
         return candidate_masks(self.candidates, np.unique(self._classes), len(self.benchmark.classes))
 
 
-@contextmanager
 def encoder_run(
     benchmark: Benchmark,
     model: AnyModel,
@@ -195,7 +192,7 @@ def encoder_run(
     *,
     about: Mapping[str, Any],
     overwrite: bool = False,
-) -> Iterator[EncoderRun]:
+) -> EncoderRun:
     """Encode the photos of a benchmark with one dual encoder or classifier, for a run of several heads.
 
     Args:
@@ -221,23 +218,15 @@ def encoder_run(
     asked = f"{request.hash()}\n{json.dumps(about, sort_keys=True)}"
     request_hash = hashlib.sha256(asked.encode()).hexdigest()
     check_free(out, request_hash, overwrite=overwrite)
-    with _made_ready(given, request) as ready:
-        if not overwrite:
-            refuse_other_models(out, [record_of(given, ready.model)], ready.request.candidates)
-        yield EncoderRun(given, ready, ready.features(), out, request_hash, started)
-
-
-@contextmanager
-def _made_ready(given: NamedModel, request: Request) -> Iterator[ReadyEncoder]:
-    """Load a model, check that it is an encoder with a head of its own, and encode the photos."""
-    with left_unchanged(given.made):
-        loaded = load_requested(given, request.settings)
-        if not isinstance(loaded, Encoder) or loaded.head is not None:
-            raise UsageError(
-                f"{given.name} has no head of its own over the names: give a dual encoder (CLIP) or a "
-                "classifier, without ?head=."
-            )
-        refuse_encoder(request, given.name)
-        ready = make_ready(request, loaded)
-        encode_all(request, [(given, ready)])
-        yield ready
+    loaded = load_requested(given, request.settings)
+    if not isinstance(loaded, Encoder) or loaded.head is not None:
+        raise UsageError(
+            f"{given.name} has no head of its own over the names: give a dual encoder (CLIP) or a "
+            "classifier, without ?head=."
+        )
+    refuse_encoder(request, given.name)
+    ready = make_ready(request, loaded)
+    encode_all(request, [(given, ready)])
+    if not overwrite:
+        refuse_other_models(out, [ready.record(given)], ready.request.candidates)
+    return EncoderRun(given, ready, ready.features(), out, request_hash, started)

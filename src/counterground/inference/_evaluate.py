@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections import deque
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -47,13 +44,11 @@ from counterground.models import (
     AnyModels,
     Encoder,
     Generative,
-    ImageEncoder,
     Model,
     NamedModel,
     calls_users_code,
     check_specs,
     freed_memory_kept,
-    left_unchanged,
     named_models,
 )
 from counterground.photos import Benchmark, photo_geometry, prompt_templates
@@ -206,26 +201,21 @@ def _evaluate_group(request: Request, waiting: deque[NamedModel]) -> list[ModelO
     """
     group: _Group = []
     weights = 0
-    with ExitStack() as borrowed:
-        while waiting and weights < _WEIGHTS_TOGETHER:
-            own = calls_users_code(waiting[0])
-            if own and group:
-                break
-            given = waiting.popleft()
-            borrowed.enter_context(left_unchanged(given.made))
-            started = _start(request, given, load_requested(given, request.settings))
-            if isinstance(started, ReadyEncoder):
-                started = started.sharing([each for _, each in group if isinstance(each, ReadyEncoder)])
-            group.append((given, started))
-            weights += _WEIGHTS_TOGETHER if own else _weight_bytes(started)
-        encoders = [(given, each) for given, each in group if isinstance(each, ReadyEncoder)]
-        encode_all(request, encoders)
-        ready = iter([each.fitted() for _, each in encoders])
-        # Before networks are given back: features that another process removed are encoded again.
-        return [
-            each if isinstance(each, ModelOutcome) else _encoder_outcome(given, next(ready))
-            for given, each in group
-        ]
+    while waiting and weights < _WEIGHTS_TOGETHER:
+        own = calls_users_code(waiting[0])
+        if own and group:
+            break
+        given = waiting.popleft()
+        started = _start(request, given, load_requested(given, request.settings))
+        if isinstance(started, ReadyEncoder):
+            started = started.sharing([each for _, each in group if isinstance(each, ReadyEncoder)])
+        group.append((given, started))
+        weights += _WEIGHTS_TOGETHER if own else _weight_bytes(started)
+    encode_all(request, [(given, each) for given, each in group if isinstance(each, ReadyEncoder)])
+    return [
+        each if isinstance(each, ModelOutcome) else _encoder_outcome(given, each.fitted())
+        for given, each in group
+    ]
 
 
 def encode_all(request: Request, ready: Sequence[tuple[NamedModel, ReadyEncoder]]) -> None:
@@ -251,7 +241,13 @@ def _start(request: Request, given: NamedModel, model: Model) -> ReadyEncoder | 
         refuse_encoder(request, given.name)
         return make_ready(request, model)
     output = evaluate_generative(request, model)
-    record = record_of(given, model, asked=output.asked)
+    record = ModelRecord(
+        name=given.name,
+        spec=given.spec,
+        kind=model.kind,
+        fingerprint=model.fingerprint,
+        description={**model.description, "asked": output.asked},
+    )
     return ModelOutcome(record, output.predictions, output.read, model.device, output)
 
 
@@ -266,38 +262,23 @@ def _weight_bytes(started: ReadyEncoder | ModelOutcome) -> int:
 def _encoder_outcome(given: NamedModel, ready: ReadyEncoder) -> ModelOutcome:
     features = ready.features()
     model, predictions = ready.model, ready.predictions(features)
-    record = record_of(given, model)
+    record = ready.record(given)
     indistinct = ready.head.indistinct() if isinstance(ready.head, Head) else 0
     return ModelOutcome(record, predictions, features.status, model.device, indistinct=indistinct)
 
 
-def record_of(given: NamedModel, model: Model, **more: Any) -> ModelRecord:
-    """Describe a model; a fitted head makes the same weights another model."""
-    description, kind, fingerprint = {**model.description, **more}, model.kind, model.fingerprint
-    if isinstance(model, Encoder) and model.head:
-        head = json.dumps(description["head"], sort_keys=True)
-        kind = ImageEncoder.kind
-        fingerprint = hashlib.sha256(f"{fingerprint}\n{model.head}\n{head}".encode()).hexdigest()
-    return ModelRecord(
-        name=given.name, spec=given.spec, kind=kind, fingerprint=fingerprint, description=description
-    )
-
-
 def _choose_confusable(request: Request, referee: str) -> CandidateLabels:
-    with left_unchanged(None):  # a network that a function returns
-        model = load_requested(referee, request.settings)
-        if isinstance(model, Generative):
-            raise UsageError(
-                f"{referee} is a generative model, which does not score every name; use a CLIP or a "
-                "classifier as --referee."
-            )
-        assert isinstance(model, Encoder)
-        if model.head is not None:
-            raise UsageError(
-                f"{referee}: confusable names are chosen by a model's own head, not a fitted one."
-            )
-        ready = make_ready(request, model)
-        encode_all(request, [(NamedModel(referee, referee), ready)])
-        assert isinstance(ready.head, Head)
-        means = class_mean_scores(request.benchmark, ready.features(), ready.head)
+    model = load_requested(referee, request.settings)
+    if isinstance(model, Generative):
+        raise UsageError(
+            f"{referee} is a generative model, which does not score every name; use a CLIP or a "
+            "classifier as --referee."
+        )
+    assert isinstance(model, Encoder)
+    if model.head is not None:
+        raise UsageError(f"{referee}: confusable names are chosen by a model's own head, not a fitted one.")
+    ready = make_ready(request, model)
+    encode_all(request, [(NamedModel(referee, referee), ready)])
+    assert isinstance(ready.head, Head)
+    means = class_mean_scores(request.benchmark, ready.features(), ready.head)
     return with_confusable(request.candidates, means, referee)

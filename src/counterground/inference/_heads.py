@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,16 +15,15 @@ from counterground.errors import CounterGroundError, UsageError, error_summary
 from counterground.files import read_rebuildable, write_bytes
 from counterground.inference.encoding import refuse_other_lengths
 from counterground.inference.request import listed_classes
-from counterground.models import own_arithmetic
+from counterground.models import Classifier, DualEncoder, own_arithmetic
 from counterground.photos import LabelSpace
 from counterground.text import counted
 
 if TYPE_CHECKING:
-    from counterground.models import Classifier, DualEncoder, Model
+    from counterground.models import Model
 
 # Largest difference between embeddings of one text in two batches; those of different texts differ by 0.01.
 _ROUNDING = 1e-5
-_HEAD_FORMAT = "head and warnings"  # of cached text heads; those in another format are made again
 
 
 @dataclass(frozen=True)
@@ -35,12 +33,14 @@ class Head:
     ``weights`` is ``[d, u]``, None if features are logits already; ``columns`` ``[k]`` picks each name's
     column, so names with the same text get scores that are equal to the last bit. With ``starts`` ``[k]``,
     a name has the columns from its start to the next one's, and its score is the highest of theirs.
+    ``warnings`` are about its texts.
     """
 
     weights: np.ndarray | None
     columns: np.ndarray
     scale: float
     starts: np.ndarray | None = None
+    warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.columns if self.starts is None else self.starts)
@@ -83,15 +83,17 @@ def build_head(
         raise UsageError(
             f"{model.display_name}: a head is fitted by evaluate, swap and discover only; leave out ?head=."
         )
-    if model.kind == "classifier":
-        columns, starts = _flat(_columns(model, space))  # type: ignore[arg-type]
+    if isinstance(model, Classifier):
+        columns, starts = _flat(_columns(model, space))
         return Head(None, columns, 1.0, starts)
     spelt = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
     distinct = dict.fromkeys(text for each in spelt for text in each)
     column_of = {text: column for column, text in enumerate(distinct)}
     columns, starts = _flat([[column_of[text] for text in each] for each in spelt])
-    weights = _text_head(model, list(distinct), templates, cache)  # type: ignore[arg-type]
-    return Head(weights, columns, model.logit_scale, starts)  # type: ignore[attr-defined]
+    assert isinstance(model, DualEncoder)
+    prompts = [template.replace("{}", text) for text in distinct for template in templates]
+    weights = _text_head(model, list(distinct), prompts, cache)
+    return Head(weights, columns, model.logit_scale, starts, tuple(model.text_warnings(prompts)))
 
 
 def _flat(columns: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray | None]:
@@ -101,22 +103,15 @@ def _flat(columns: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray | No
     return flat, None if max(sizes) == 1 else np.cumsum([0, *sizes[:-1]])
 
 
-def _text_head(model: DualEncoder, texts: Sequence[str], templates: Sequence[str], cache: Path) -> np.ndarray:
+def _text_head(model: DualEncoder, texts: Sequence[str], prompts: Sequence[str], cache: Path) -> np.ndarray:
     import safetensors.numpy
 
-    prompts = [template.replace("{}", text) for text in texts for template in templates]
-    identity = model.text_fingerprint + (f"\n{model.users_class}" if model.users_class else "")
-    key = hashlib.sha256(
-        "\n".join([_HEAD_FORMAT, identity, model.device, str(len(templates)), *prompts]).encode()
-    )
+    identity = model.fingerprint + (f"\n{model.users_class}" if model.users_class else "")
+    key = hashlib.sha256("\n".join([identity, model.device, str(len(texts)), *prompts]).encode())
     path = cache / f"{key.hexdigest()[:32]}.head"
     if (stored := read_rebuildable(path, safetensors.numpy.load)) is not None:
-        # Such as how many texts are cut: this holds for a run that reads the stored head, too.
-        if warnings := json.loads(stored["warnings"].tobytes()):
-            model.description.setdefault("warnings", []).extend(warnings)
         return np.asarray(stored["head"])
-    earlier = len(model.description.get("warnings", []))
-    embeddings = encode_texts(model, prompts).reshape(len(texts), len(templates), -1)
+    embeddings = encode_texts(model, prompts).reshape(len(texts), -1, model.dim)
     mean = embeddings.mean(axis=1, dtype=np.float32)
     lengths = np.linalg.norm(mean, axis=1, keepdims=True)
     comparable = np.isfinite(lengths[:, 0]) & (lengths[:, 0] > 0)
@@ -126,9 +121,7 @@ def _text_head(model: DualEncoder, texts: Sequence[str], templates: Sequence[str
             "are all 0, or too large. Check its tokenizer and its text tower."
         )
     head = np.ascontiguousarray((mean / lengths).T)
-    warnings = json.dumps(model.description.get("warnings", [])[earlier:]).encode()
-    stored = {"head": head, "warnings": np.frombuffer(warnings, np.uint8)}
-    write_bytes(path, safetensors.numpy.save(stored))
+    write_bytes(path, safetensors.numpy.save({"head": head}))
     return head
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -21,7 +23,8 @@ from counterground.inference.encoding import (
 from counterground.inference.fitting import FittedHeads, Fitting
 from counterground.inference.request import Request
 from counterground.inference.store import Features, FeatureStore
-from counterground.models import Encoder
+from counterground.models import Encoder, ImageEncoder, NamedModel
+from counterground.results import ModelRecord
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class ReadyEncoder:
     """An encoder, the head over the candidates, and what to encode of the request's photos.
 
     A head that is to be fitted is a `Fitting` until `fitted`; ``training`` is what to encode of other photos
-    for it.
+    for it; ``refused`` says why another runtime was not used.
     """
 
     request: Request
@@ -37,6 +40,7 @@ class ReadyEncoder:
     head: Head | FittedHeads | Fitting
     job: EncodingJob
     training: EncodingJob | None = None
+    refused: str | None = None
 
     def fitted(self) -> ReadyEncoder:
         """Return the same encoder with its head fitted; the photos for it must have been encoded.
@@ -50,14 +54,7 @@ class ReadyEncoder:
         features = (self.training or self.job).features()
         require_readable(features)
         shown = self.request.settings.show_progress
-        head = self.head.fit(features, show_progress=shown)
-        described = self.model.description
-        self.model.description = {
-            **described,
-            "head": head.account,
-            "warnings": [*described.get("warnings", []), *head.warnings],
-        }
-        return replace(self, head=head)
+        return replace(self, head=self.head.fit(features, show_progress=shown))
 
     def sharing(self, others: Sequence[ReadyEncoder]) -> ReadyEncoder:
         """Return the same encoder with the jobs of one of ``others`` that fills the same store, if any."""
@@ -77,6 +74,25 @@ class ReadyEncoder:
         require_readable(features)
         return features
 
+    def record(self, given: NamedModel) -> ModelRecord:
+        """Join what is known of the model, its runtime and its head; a fitted head makes it another model."""
+        model, head, warnings = self.model, self.head, list(self.model.description.get("warnings", ()))
+        description = {**model.description, "runtime": model.runtime}
+        if self.refused:
+            description["runtime_refused"] = self.refused
+        kind, fingerprint = model.kind, model.fingerprint
+        if not isinstance(head, Fitting):
+            warnings += head.warnings
+        if isinstance(head, FittedHeads):
+            description["head"] = head.account
+            written = json.dumps(head.account, sort_keys=True)
+            kind = ImageEncoder.kind
+            fingerprint = hashlib.sha256(f"{fingerprint}\n{model.head}\n{written}".encode()).hexdigest()
+        description["warnings"] = warnings
+        return ModelRecord(
+            name=given.name, spec=given.spec, kind=kind, fingerprint=fingerprint, description=description
+        )
+
     def predictions(self, features: Features) -> pl.DataFrame:
         """Return the predictions for the readable photos."""
         request = self.request
@@ -95,17 +111,19 @@ def make_ready(request: Request, model: Encoder) -> ReadyEncoder:
     candidates, settings = request.candidates, request.settings
     fitting = Fitting.plan(request, model) if model.head else None
     photos = request.benchmark.photos["photo_id"].n_unique()
-    choose_runtime(model, photos, settings.runtime, lambda: bool(_plan(request, model).missing))
+    model, refused = choose_runtime(
+        model, photos, settings.runtime, lambda each: bool(_plan(request, each).missing)
+    )
     job = _plan(request, model)
     try_model(model, job)
     if fitting is not None:
         training = None
         if request.training:
             training = _plan(replace(request, benchmark=request.training.photos), model, job.store)
-        return ReadyEncoder(request, model, fitting, job, training)
+        return ReadyEncoder(request, model, fitting, job, training, refused)
     texts = candidates.spellings or candidates.texts
     head = build_head(model, candidates.space, texts, request.templates, cache_dir() / "heads")
-    return ReadyEncoder(request, model, head, job)
+    return ReadyEncoder(request, model, head, job, refused=refused)
 
 
 def _plan(request: Request, model: Encoder, store: FeatureStore | None = None) -> EncodingJob:

@@ -93,14 +93,12 @@ def mitigate_model(
     about |= {} if masks is None else {"masks": masks}
     separate = any("masks" in each.needs for each in chosen) and not why_no_parts(divided.benchmark)
     about |= {"mask_contents": mask_contents(divided.benchmark)} if separate else {}
-    with encoder_run(
-        divided.benchmark, model, settings, out, about=about, overwrite=settings.overwrite
-    ) as run:
-        bench = Bench(run, divided, seed, separate, classes, masks)
-        tried, left_out = _try_all(chosen, bench, named)
-        notes = [*divided.notes, *_notes(divided)]
-        written = run.write([outcome_of(each, bench) for each in tried], [_WARNING, *notes])
-        record = record_of(bench, written, tried, left_out=left_out, notes=notes)
+    run = encoder_run(divided.benchmark, model, settings, out, about=about, overwrite=settings.overwrite)
+    bench = Bench(run, divided, seed, separate, classes, masks)
+    tried, left_out = _try_all(chosen, bench, named)
+    notes = [*divided.notes, *_notes(divided)]
+    written = run.write([outcome_of(each, bench) for each in tried], [_WARNING, *notes])
+    record = record_of(bench, written, tried, left_out=left_out, notes=notes)
     _write(written, record, {each.method.name: each.final for each in tried})
     return Mitigated(written, record)
 

@@ -17,6 +17,7 @@ from counterground.models._fingerprint import (
     tensor_digests,
 )
 from counterground.models._named import AnyModel, AnyModels, NamedModel, named_models
+from counterground.models._probe import probe_images
 from counterground.models._registry import (
     calls_users_code,
     check_specs,
@@ -25,10 +26,9 @@ from counterground.models._registry import (
     load_model,
     references_of,
 )
-from counterground.models.custom import left_unchanged, wrap_model
+from counterground.models.custom import wrap_model
 from counterground.models.execution import (
     Runtime,
-    SplitTransform,
     autocast,
     check_precision,
     freed_memory_kept,
@@ -56,7 +56,6 @@ __all__ = [
     "ModelSet",
     "NamedModel",
     "Runtime",
-    "SplitTransform",
     "Tower",
     "autocast",
     "calls_users_code",
@@ -66,7 +65,6 @@ __all__ = [
     "expand_specs",
     "expected_kind",
     "freed_memory_kept",
-    "left_unchanged",
     "library_versions",
     "list_models",
     "load_model",
@@ -74,6 +72,7 @@ __all__ = [
     "out_of_memory",
     "own_arithmetic",
     "plain_repr",
+    "probe_images",
     "references_of",
     "resolve_device",
     "split_head",

@@ -6,12 +6,12 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from counterground.errors import UsageError
-from counterground.models.execution import Runtime, SplitTransform
+from counterground.models.execution import Runtime
 from counterground.models.specs import HeadSpec
-from counterground.settings import Protocol, RuntimeChoice
+from counterground.settings import Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     import torch
@@ -37,7 +37,8 @@ class Model(ABC):
         device: torch device, ``"cpu"``, ``"cuda"`` or ``"mps"``.
         dtype: ``"fp32"``, ``"bf16"`` or ``"fp16"``: the precision of the image tower.
         description: JSON-ready summary for ``run.json``: architecture, weights, activation,
-            preprocessing, parameters, training data, library versions and ``warnings``.
+            preprocessing, parameters, training data, library versions and ``warnings``. Nothing writes to it
+            once the model is loaded.
         convert_rgb_first: whether photos are converted to RGB before any other step.
     """
 
@@ -46,7 +47,7 @@ class Model(ABC):
     fingerprint: str
     device: str
     dtype: str
-    description: dict[str, Any]
+    description: Mapping[str, Any]
     convert_rgb_first: bool = True
     _display_name: str = ""
 
@@ -75,26 +76,21 @@ class Encoder(Model):
     Attributes:
         dim: width of the vectors that `encode` returns.
         head: head to be fitted on these vectors to predict classes; None for the model's own head.
-        runs_by: runtime used unless another is chosen.
-        split: `preprocess` in two exact halves, of which models share the first; None without a split.
+        runtime: what runs it: ``eager``, or the name of another runtime, which is part of the fingerprint.
     """
 
     dim: int
     head: HeadSpec | None = None
-    runs_by: RuntimeChoice = "eager"
-    split: SplitTransform | None = None
+    runtime: str = "eager"
 
     @property
     def runtimes(self) -> Sequence[Runtime]:
         """Other ways to run the model."""
         return ()
 
-    def run_by(self, runtime: Runtime | None) -> None:
-        """Encode with one of the ``runtimes``, or as loaded (None); the fingerprint says which.
-
-        A model with ``runtimes`` must override this.
-        """
-        assert runtime is None, f"{self.spec} has no other runtime"
+    def run_by(self, runtime: Runtime) -> Encoder:
+        """Return the same model that encodes with one of the ``runtimes``."""
+        raise NotImplementedError(f"{self.spec} has no runtime {runtime.name}")
 
     @abstractmethod
     def preprocess(self, image: Image.Image) -> torch.Tensor:
@@ -114,16 +110,19 @@ class DualEncoder(Encoder):
 
     Attributes:
         logit_scale: factor on cosine similarity before the softmax, already exponentiated.
-        text_fingerprint: SHA-256 over the text tower's weights, its configuration and its tokenizer.
     """
 
     kind: ClassVar[Kind] = "dual_encoder"
     logit_scale: float
-    text_fingerprint: str
 
     @abstractmethod
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Return text embeddings ``[n, dim]``, float32 and of unit length, in the order of ``texts``."""
+
+    def text_warnings(self, texts: Sequence[str]) -> Sequence[str]:
+        """Return what readers must know about how these texts are encoded, such as that some are cut."""
+        del texts
+        return ()
 
 
 class Classifier(Encoder):

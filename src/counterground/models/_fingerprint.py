@@ -43,6 +43,21 @@ def combine(**parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def tokenizer_identity(tokenizer: Any) -> dict[str, Any]:
+    """Return what decides the tokens that a tokenizer of OpenCLIP or transformers gives, JSON-ready."""
+    inner = getattr(tokenizer, "tokenizer", tokenizer)
+    backend = getattr(inner, "backend_tokenizer", None)
+    content = backend.to_str() if backend is not None else getattr(inner, "encoder", None)
+    named = ("context_length", "padding_side", "do_lower_case", "clean_up_tokenization_spaces")
+    return {
+        "class": type(tokenizer).__name__,
+        "content": combine(content=content or sorted(inner.get_vocab().items())),
+        "special": plain_repr(sorted(getattr(inner, "special_tokens_map", {}).items())),
+        "clean": getattr(getattr(tokenizer, "clean_fn", None), "__name__", None),
+        **{name: getattr(tokenizer, name, None) for name in named},
+    }
+
+
 def library_versions(*distributions: str) -> dict[str, str]:
     """Return the versions of PyTorch, Pillow, this package and ``distributions``."""
     names = ("torch", "pillow", *distributions)

@@ -72,8 +72,7 @@ def photos():
 
 def by_onnx(model):
     (runtime,) = (each for each in model.runtimes if each.choice == "onnx")
-    model.run_by(runtime)
-    return model
+    return model.run_by(runtime)
 
 
 def encoded(model, blocks) -> torch.Tensor:
@@ -97,8 +96,7 @@ def test_hundreds_of_photos_are_predicted_as_by_pytorch(name, images):
     for runtime in model.runtimes:
         if runtime.choice == "compile" and name != "transformer":
             continue  # it takes up to half a minute; the smallest stands for all
-        model.run_by(runtime)
-        given = encoded(model, blocks)
+        given = encoded(model.run_by(runtime), blocks)
         assert (given - expected).abs().max() <= CLOSE * expected.abs().max(), runtime.name
         changed = given.argmax(1) != expected.argmax(1)
         assert not (changed & ~tied).any(), runtime.name
@@ -159,8 +157,7 @@ def test_the_network_and_pytorch_are_left_as_they_were(photos):
         model = classifier(each, lambda image: image)
         for runtime in model.runtimes:
             if runtime.choice != "compile":
-                model.run_by(runtime)
-                model.encode(photos)
+                model.run_by(runtime).encode(photos)
         after = each(photos), [(*weights.stride(), weights.data_ptr()) for weights in each.parameters()]
         assert torch.equal(after[0], before[0])
         assert after[1] == before[1]
@@ -186,10 +183,6 @@ def test_code_that_decides_by_values_is_not_traced(photos):
 def test_the_fingerprint_says_what_runs_it(photos):
     model = timm_classifier("test_resnet")
     eager = model.fingerprint
-    found = {eager}
-    for runtime in model.runtimes:
-        model.run_by(runtime)
-        found.add(model.fingerprint)
+    found = {eager, *(model.run_by(runtime).fingerprint for runtime in model.runtimes)}
     assert len(found) == 1 + len(model.runtimes)
-    model.run_by(None)
     assert model.fingerprint == eager

@@ -123,7 +123,6 @@ def test_beginnings_that_clips_texts_share_change_nothing(end, tiny, tmp_path):
     texts = [f"a {what} of {name}" for what in ("photo", "dark photo", "sketch") for name in TEXTS]
     whole = [unit(library, tokenizer([text], truncation=True, return_tensors="pt"))[0] for text in texts]
     np.testing.assert_allclose(model.encode_texts(texts), whole, atol=1e-6)
-    assert not [warning for warning in model.description["warnings"] if "beginnings" in warning]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -147,7 +146,7 @@ def test_description_says_what_decides_the_numbers(tiny):
             "mask": False,
             "clean": "canonicalize",
             "cleans_itself": True,
-            "lower_cases_itself": True,
+            "do_lower_case": True,
         }
         == about["tokenization"]
     )
@@ -188,7 +187,6 @@ def test_under_bf16_projection_and_texts_stay_float32(tiny):
     half.encode(pixels)
     assert seen == [torch.float32]
     assert full.fingerprint != half.fingerprint
-    assert full.text_fingerprint == half.text_fingerprint
     np.testing.assert_array_equal(full.encode_texts(TEXTS), half.encode_texts(TEXTS))
 
 
@@ -254,7 +252,8 @@ def test_openclip_canonicalises_the_texts_of_every_siglip():
 def test_texts_beyond_the_context_are_cut_before_their_end_token_and_counted(tiny):
     model = load_model(f"hf:{tiny('clip')}", device="cpu")
     long = "a photo of " + "very " * 40 + "ice bear"
-    embedded = model.encode_texts([long, long + " and more", "short"])
+    texts = [long, long + " and more", "short"]
+    embedded = model.encode_texts(texts)
     np.testing.assert_array_equal(embedded[0], embedded[1])
     from transformers import AutoModel, AutoTokenizer
 
@@ -262,7 +261,7 @@ def test_texts_beyond_the_context_are_cut_before_their_end_token_and_counted(tin
     tokens = tokenizer([long], truncation=True, max_length=77, return_tensors="pt")
     assert tokens["input_ids"][0, -1] == tokenizer.eos_token_id
     np.testing.assert_allclose(embedded[:1], unit(network.eval(), tokens), atol=1e-5)
-    assert any("2 texts have more than 77 tokens" in said for said in model.description["warnings"])
+    assert model.text_warnings(texts) == ["2 texts have more than 77 tokens and are cut."]
 
 
 def test_photos_become_rgb_before_they_are_resized(copy):
@@ -297,7 +296,6 @@ def test_the_librarys_resize_is_pillows_to_two_levels_and_pillows_own_on_request
         "pil",
     )
     assert default.fingerprint != pillow.fingerprint
-    assert default.text_fingerprint == pillow.text_fingerprint
 
 
 def test_the_activation_is_the_configurations(tiny, copy):
@@ -328,14 +326,13 @@ def test_the_fingerprint_is_of_content_not_of_the_place(tiny, copy):
         load_model(f"hf:{tiny('siglip')}", device="cpu"),
         load_model(f"hf:{copy('siglip')}", device="cpu"),
     )
-    assert (here.fingerprint, here.text_fingerprint) == (there.fingerprint, there.text_fingerprint)
+    assert here.fingerprint == there.fingerprint
 
 
 def test_the_fingerprint_sees_the_tokenizer(copy, tiny):
     folder = copy("siglip")
     edit_json(folder / "tokenizer_config.json", do_lower_case=False)
     here, there = load_model(f"hf:{tiny('siglip')}", device="cpu"), load_model(f"hf:{folder}", device="cpu")
-    assert here.text_fingerprint != there.text_fingerprint
     assert here.fingerprint != there.fingerprint
 
 

@@ -179,14 +179,14 @@ class OwnClip(CLIPModel):
     config_class = OwnConfig
 
     def get_image_features(self, pixel_values):
-        return {factor} * super().get_image_features(pixel_values=pixel_values).pooler_output.roll(1, dims=1)
+        return super().get_image_features(pixel_values=pixel_values).pooler_output.roll({places}, dims=1)
 """
 
 
 def test_code_beside_the_weights_runs_only_when_asked_for_by_name(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
     flag = tmp_path / "ran"
-    (folder / "own.py").write_text(OWN_CODE.format(flag=str(flag), factor=1.0))
+    (folder / "own.py").write_text(OWN_CODE.format(flag=str(flag), places=1))
     own = {"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnClip"}
     edit_json(folder / "config.json", model_type="own_clip", architectures=["OwnClip"], auto_map=own)
     message = refused(f"hf:{folder}")
@@ -196,7 +196,7 @@ def test_code_beside_the_weights_runs_only_when_asked_for_by_name(folder, tmp_pa
     model = load_model(asked, device="cpu")
     assert flag.exists()
     assert model.description["architecture"] == "OwnClip"
-    (folder / "own.py").write_text(OWN_CODE.format(flag=str(flag), factor=2.0))
+    (folder / "own.py").write_text(OWN_CODE.format(flag=str(flag), places=2))
     assert load_model(asked, device="cpu").fingerprint != model.fingerprint
 
 

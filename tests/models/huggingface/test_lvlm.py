@@ -328,7 +328,7 @@ class OwnProcessor(LlavaProcessor):
 """
 OWN_GENERATE = """
 def generate(model, **named):
-    return type(model).generate(model, **named)[:, :{length}]
+    return type(model).generate(model, **named)[:, -{length}:]
 """
 
 

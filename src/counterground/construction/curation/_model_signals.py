@@ -153,7 +153,7 @@ def load_referee(spec: str, pool: Pool, photos: pl.DataFrame, running: Settings)
         )
     templates = prompt_templates(running.prompts)
     head = build_head(model, candidates.space, candidates.texts, templates, cache_dir() / "heads")
-    choose_runtime(model, len(photos), running.runtime)
+    model, _ = choose_runtime(model, len(photos), running.runtime)
     # Equal names count as one: they share a column, and would tie.
     columns, first, place = np.unique(head.columns, return_index=True, return_inverse=True)
     if len(columns) < 2:

@@ -198,7 +198,7 @@ def _recipe(ray: Any, given: NamedModel, model: Encoder) -> Recipe:
             f"{given.name} cannot be sent to other processes ({type(error).__name__}: {error}): give it as "
             "FILE.py:FUNCTION, or leave out -X engine=ray."
         ) from error
-    return Recipe(given.name, sent, model.description["runtime"], model.fingerprint)
+    return Recipe(given.name, sent, model.runtime, model.fingerprint)
 
 
 def _answers(ray: Any, plan: Plan, tasks: Sequence[Task]) -> Generator[Answer, None, None]:

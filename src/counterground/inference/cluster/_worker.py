@@ -282,13 +282,14 @@ class Worker:
         except CounterGroundError as error:
             raise CounterGroundError(f"{self._node}: {error}") from error
         assert isinstance(model, Encoder)
-        runtimes = {model.runs_by: None, **{each.name: each for each in model.runtimes}}
-        if recipe.runtime not in runtimes:
-            raise CounterGroundError(
-                f"{self._node} cannot run {recipe.name} by {recipe.runtime}, and this machine can: "
-                "install the same packages on all nodes."
-            )
-        model.run_by(runtimes[recipe.runtime])
+        if model.runtime != recipe.runtime:
+            runtime = next((each for each in model.runtimes if each.name == recipe.runtime), None)
+            if runtime is None:
+                raise CounterGroundError(
+                    f"{self._node} cannot run {recipe.name} by {recipe.runtime}, and this machine can: "
+                    "install the same packages on all nodes."
+                )
+            model = model.run_by(runtime)
         if model.fingerprint != recipe.fingerprint:
             raise CounterGroundError(
                 f"{self._node} has other weights or other code of {recipe.name} than this machine: put both "

@@ -38,9 +38,7 @@ class EncodeFn:
     """What turns photos into rows of ``dim`` numbers; ``model`` names the model in messages.
 
     ``prepare`` is called in threads; ``encode`` gets a block of what it returned, None for unreadable photos,
-    and returns ``[n, dim]`` float32. Functions with the same ``geometry`` share the crop
-    ``[3, h, w]`` uint8 that ``prepare`` returns without changing the image. ``on_processor``: ``encode`` uses
-    the cores that decoding uses.
+    and returns ``[n, dim]`` float32. ``on_processor``: ``encode`` uses the cores that decoding uses.
     """
 
     model: str
@@ -48,7 +46,6 @@ class EncodeFn:
     convert_rgb_first: bool
     prepare: Callable[[Image.Image], Any]
     encode: Callable[[Sequence[Any]], np.ndarray]
-    geometry: str | None = None
     on_processor: bool = False
 
 
@@ -91,20 +88,13 @@ def decode_photo(functions: Sequence[EncodeFn], photo: PhotoFile) -> list[Decode
     Raises:
         CounterGroundError: the preprocessing fails.
     """
-    decoded = _decode(photo)
-    crops: dict[str, Decoded] = {}
-    prepared = []
-    for function in functions:
-        found = crops.get(function.geometry or "") or _prepare(function, photo[1], decoded)
-        if function.geometry:
-            crops[function.geometry] = found
-        prepared.append(found)
-    return prepared
-
-
-def _decode(photo: PhotoFile) -> dict[bool, LoadedPhoto | Decoded]:
-    """Return the photo in RGB (True) and as it is stored (False), or why there is none."""
     content, path = photo
+    decoded = _decode(content, path)
+    return [_prepare(function, path, decoded[function.convert_rgb_first]) for function in functions]
+
+
+def _decode(content: str, path: AnyPhoto) -> dict[bool, LoadedPhoto | Decoded]:
+    """Return the photo in RGB (True) and as it is stored (False), or why there is none."""
     try:
         stored = load_photo(path, rgb=False, expect_id=content)
     except UnreadablePhoto as error:
@@ -116,8 +106,7 @@ def _decode(photo: PhotoFile) -> dict[bool, LoadedPhoto | Decoded]:
         return {True: _lost(error, path, content), False: stored}
 
 
-def _prepare(function: EncodeFn, path: AnyPhoto, decoded: dict[bool, LoadedPhoto | Decoded]) -> Decoded:
-    photo = decoded[function.convert_rgb_first]
+def _prepare(function: EncodeFn, path: AnyPhoto, photo: LoadedPhoto | Decoded) -> Decoded:
     if isinstance(photo, Decoded):
         return photo
     return Decoded(prepared(function, photo.image, path), converted=photo.converted)
@@ -131,7 +120,7 @@ def prepared(function: EncodeFn, image: Image.Image, name: object) -> Any:
     """
     try:
         # A user's own preprocessing may change the image.
-        return function.prepare(image if function.geometry else image.copy())
+        return function.prepare(image.copy())
     except (Exception, SystemExit) as error:
         own = (str(getattr(function.prepare, "__module__", "")).partition(".")[0],)
         raise CounterGroundError(

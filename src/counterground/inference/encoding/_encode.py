@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,19 +54,14 @@ def plan_encoding(model: Encoder, benchmark: Benchmark, store: FeatureStore, bat
 
 def encode_fn(model: Encoder, batch_size: int) -> EncodeFn:
     """Return what turns photos into the model's features, in blocks of ``batch_size`` at most."""
-    encode = partial(_forward, model, batch_size)
-    how = EncodeFn(
+    return EncodeFn(
         model.display_name,
         model.dim,
         model.convert_rgb_first,
         model.preprocess,
-        encode,
+        partial(_forward, model, batch_size),
         on_processor=model.device == "cpu",
     )
-    if model.split is None:
-        return how
-    geometry = f"rgb first: {model.convert_rgb_first}; {model.split.geometry}"
-    return replace(how, prepare=model.split.crop, geometry=geometry)
 
 
 def run_encoding(
@@ -270,7 +265,7 @@ def _forward(model: Encoder, batch_size: int, block: Sequence[Any]) -> np.ndarra
     blank = torch.zeros_like(next(pixels for pixels in block if pixels is not None))
     slots = [pixels if pixels is not None else blank for pixels in block]
     slots += [blank] * (batch_size - len(slots))
-    batch = _stacked(model, slots)
+    batch = _stacked(model.display_name, slots)
     try:
         with own_arithmetic(model.device):
             encoded = model.encode(batch)
@@ -299,15 +294,13 @@ def _has_numbers(tensor: torch.Tensor) -> bool:
     return tensor.layout is torch.strided and not tensor.is_meta and not tensor.is_complex()
 
 
-def _stacked(model: Encoder, photos: Sequence[torch.Tensor]) -> torch.Tensor:
+def _stacked(name: str, photos: Sequence[torch.Tensor]) -> torch.Tensor:
     """Return photos of one shape as the network's input."""
     import torch
 
     try:
-        batch = torch.stack(list(photos))
-        return batch if model.split is None else model.split.normalise(batch)
+        return torch.stack(list(photos))
     except Exception as error:
-        name = model.display_name
         if out_of_memory(error):
             raise CounterGroundError(
                 f"{name}: a batch of {len(photos):,} does not fit into memory. Use a smaller -X batch-size."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -22,12 +21,11 @@ from counterground.inference.encoding._encode import (
     run_encoding,
 )
 from counterground.inference.store import Features
+from counterground.models import probe_images
 from counterground.photos import Benchmark
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from counterground.models import Encoder, Runtime
+    from counterground.models import Encoder
     from counterground.settings import RuntimeChoice
 
 
@@ -39,7 +37,6 @@ ENOUGH = 256
 """Photos from which ``auto`` tries ONNX Runtime. Exporting a network takes about 2 s, which a forward pass
 1.6 times as fast has saved after 5 s: 256 photos at 50 a second."""
 
-_PROBE_SIZES = ((320, 240), (240, 320), (500, 375), (256, 256), (64, 96), (640, 480), (375, 500), (33, 47))
 _NEEDS = {
     "onnx": "ONNX Runtime runs networks of PyTorch on the CPU in fp32, where its packages are installed: "
     + install_command("onnx"),
@@ -51,9 +48,9 @@ def choose_runtime(
     model: Encoder,
     photos: int,
     wanted: RuntimeChoice = "auto",
-    is_needed: Callable[[], bool] = lambda: True,
-) -> None:
-    """Choose what encodes the model's photos, and note it in ``model.description``.
+    is_needed: Callable[[Encoder], bool] = lambda _: True,
+) -> tuple[Encoder, str | None]:
+    """Return the model run by what encodes its photos, and why another runtime was refused, if one was.
 
     Another runtime than eager PyTorch must give the same numbers for a few made-up images.
 
@@ -61,73 +58,49 @@ def choose_runtime(
         model: what encodes.
         photos: how many there are; ``auto`` uses eager PyTorch for fewer than `ENOUGH`.
         wanted: ``auto``, ``eager``, or the runtime that must be used.
-        is_needed: called once the model is set to its runtime; where nothing is left to encode, the runtime
+        is_needed: called with the model run by another runtime; where nothing is left to encode, the runtime
             agreed before.
 
     Raises:
         UsageError: the wanted runtime cannot run the model.
         CounterGroundError: the wanted runtime fails or gives other numbers.
     """
-    model.run_by(None)
-    described = {"runtime": str(model.runs_by)}
     choice = "onnx" if wanted == "auto" else wanted
-    runtime = None
-    if choice != model.runs_by and (wanted != "auto" or photos >= ENOUGH):
-        runtime = next((each for each in model.runtimes if each.choice == choice), None)
-        if runtime is None and wanted in _NEEDS:
+    if choice == model.runtime or (wanted == "auto" and photos < ENOUGH):
+        return model, None
+    runtime = next((each for each in model.runtimes if each.choice == choice), None)
+    if runtime is None:
+        if wanted in _NEEDS:
             raise UsageError(f"{model.display_name} cannot be run by -X runtime={wanted}: {_NEEDS[wanted]}.")
-    if runtime is not None:
-        model.run_by(runtime)
-        refused = _refused(model, runtime) if is_needed() else None
-        if refused is None:
-            described = {"runtime": runtime.name}
-        elif wanted == "auto":
-            described["runtime_refused"] = f"{runtime.name}: {refused}"
-        else:
-            raise CounterGroundError(
-                f"{model.display_name} cannot be run by -X runtime={wanted}: {refused}. Use -X runtime=auto."
-            )
-    model.description = {**model.description, **described}
+        return model, None
+    other = model.run_by(runtime)
+    refused = _refused(model, other) if is_needed(other) else None
+    if refused is None:
+        return other, None
+    if wanted == "auto":
+        return model, f"{runtime.name}: {refused}"
+    raise CounterGroundError(
+        f"{model.display_name} cannot be run by -X runtime={wanted}: {refused}. Use -X runtime=auto."
+    )
 
 
-def _refused(model: Encoder, runtime: Runtime) -> str | None:
-    """Return why the model's runtime may not encode, leaving it without one; None if it agrees."""
+def _refused(model: Encoder, other: Encoder) -> str | None:
+    """Return why another runtime of a model may not encode, None if it agrees."""
     try:
-        function = encode_fn(model, len(_PROBE_SIZES))
-        images = [prepared(function, image, "a made-up image") for image in _probe()]
-        model.run_by(None)
-        expected = function.encode(images)
-        model.run_by(runtime)  # and it stays started
-        made = function.encode(images)
+        expected, made = (encode_fn(each, 8) for each in (model, other))
+        images = [prepared(expected, image, "a made-up image") for image in probe_images()]
+        numbers = expected.encode(images)
+        difference = float(np.abs(made.encode(images) - numbers).max() / np.abs(numbers).max())
     except CounterGroundError as error:
-        model.run_by(None)
         return error_message(error.__cause__ or error)
-    difference = float(np.abs(made - expected).max() / np.abs(expected).max())
-    if difference <= TOLERANCE[model.dtype]:
-        return None
-    model.run_by(None)
-    return f"differs by {difference:.2g} of the largest number on made-up images"
-
-
-def _probe() -> list[Image.Image]:
-    """Return smooth noise in several sizes, the same every time."""
-    from PIL import Image
-
-    noise = np.random.default_rng(0)
-    coarse = noise.integers(0, 256, (len(_PROBE_SIZES), 12, 16, 3), dtype=np.uint8)
-    return [
-        Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
-        for pixels, size in zip(coarse, _PROBE_SIZES, strict=True)
-    ]
+    agrees = difference <= TOLERANCE[model.dtype]
+    return None if agrees else f"differs by {difference:.2g} of the largest number on made-up images"
 
 
 # Limit on photos opened to find a readable one before the work begins.
 _TRIED = 8
-# How many times the photo is prepared again in a round, and the most rounds, which go on while preparing it
-# draws random numbers. A random horizontal flip shows every other time; other transforms for training show
-# less often.
-_PREPARED_AGAIN = 5
-_ROUNDS = 9
+# How many times the photo is prepared again: a random horizontal flip shows every other time.
+_PREPARED_AGAIN = 12
 # Largest difference, relative to the largest number, that other photos in the batch may make: activations
 # quantised to 8 bits have one scale for the whole batch, which rounds about as coarsely as bf16.
 _BATCH_TOLERANCE = TOLERANCE["bf16"]
@@ -178,32 +151,13 @@ def refuse_other_lengths(model: str, method: str, embedded: np.ndarray) -> None:
 
 
 def _refuse_random_pixels(function: EncodeFn, photo: PhotoFile, first: Decoded) -> None:
-    if function.geometry is not None:
-        return  # its steps are known
-    for _ in range(_ROUNDS):
-        before = _random_states()
-        again = decode_photo([function] * _PREPARED_AGAIN, photo)
-        if not all(_same(first.prepared, each.prepared) for each in again if each.reason is None):
-            raise CounterGroundError(
-                f"{function.model}: preprocessing the same photo again gave other pixels, as a transform for "
-                "training does (random crop or flip). Use the one for evaluation (the third value of "
-                "OpenCLIP's create_model_and_transforms)."
-            )
-        if _random_states() == before:
-            return
-
-
-def _random_states() -> tuple[object, ...]:
-    """Return where the generators are that a transform may draw from: PyTorch's, Python's and NumPy's."""
-    import torch
-
-    _, keys, *drawn = np.random.get_state()  # noqa: NPY002 - it is looked at, not drawn from
-    return (
-        torch.random.get_rng_state().numpy().tobytes(),
-        random.getstate(),
-        np.asarray(keys).tobytes(),
-        *drawn,
-    )
+    again = decode_photo([function] * _PREPARED_AGAIN, photo)
+    if not all(_same(first.prepared, each.prepared) for each in again if each.reason is None):
+        raise CounterGroundError(
+            f"{function.model}: preprocessing the same photo again gave other pixels, as a transform for "
+            "training does (random crop or flip). Use the one for evaluation (the third value of "
+            "OpenCLIP's create_model_and_transforms)."
+        )
 
 
 def _same(pixels: Any, others: Any) -> bool:

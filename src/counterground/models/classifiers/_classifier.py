@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 from counterground.errors import CounterGroundError, UsageError, error_summary
 from counterground.models._base import Classifier, DualEncoder, Encoder, ImageEncoder, Model
 from counterground.models._family import LoadOptions, read_options
-from counterground.models._fingerprint import combine, library_versions, plain_repr, tensor_digests
 from counterground.models._labels import read_labels
 from counterground.models._weights import split_file
-from counterground.models.execution import for_inference, own_layers, split_transform
+from counterground.models.execution import own_layers
 from counterground.models.networks import NetworkEncoder
 from counterground.text import counted
 
@@ -110,37 +109,23 @@ class NetworkClassifier(NetworkEncoder, Classifier):
             raise CounterGroundError(
                 f"{spec}: {len(class_names)} class names for {len(imagenet_columns)} logits."
             )
-        self.spec, self.device, self.dtype = spec, options.device, options.precision
         self.class_names, self.imagenet_columns = class_names, imagenet_columns
         self.dim = len(class_names)
-        self.transform = transform
-        self.split = split_transform(transform)
-        versions = library_versions(*libraries)
-        preprocessing = plain_repr(transform)
-        self.weights = tensor_digests(network.state_dict())
-        self.fingerprint = combine(
-            weights=self.weights,
+        super().__init__(
+            spec,
+            network,
+            transform,
+            options=options,
+            description={**description, "classes": self.dim},
+            libraries=libraries,
             configuration=configuration,
-            preprocessing=preprocessing,
             classes=class_names,
-            dtype=self.dtype,
-            libraries=versions,
         )
-        self.image_network = for_inference(network, self.device)
         final = None if self.dtype == "fp32" else final_linear(network, self.dim, self.grey_photo)
         if final is not None:
-            # Others may use the same network: only layers of our own compute in another way.
-            self.image_network = own_layers(self.image_network)
-            keep_float32(self.image_network.get_submodule(final[0]), self.device)
-        self.description = {
-            **description,
-            "parameters": sum(parameter.numel() for parameter in network.parameters()),
-            "classes": self.dim,
-            "preprocessing": preprocessing,
-            "final_layer": _final_layer_note(final[0] if final else None, self.dtype),
-            "libraries": versions,
-            "warnings": list(description.get("warnings", [])),
-        }
+            keep_float32(final[1], self.device)
+        note = _final_layer_note(final[0] if final else None, self.dtype)
+        self.description = {**self.description, "final_layer": note}
 
     def encode(self, batch: torch.Tensor) -> torch.Tensor:
         logits = output_of(self.display_name, self.forward(batch), "logits")
@@ -262,30 +247,18 @@ class NetworkTower(NetworkEncoder, ImageEncoder):
         libraries: tuple[str, ...],
         options: LoadOptions,
     ) -> None:
-        self.spec, self.device, self.dtype = spec, options.device, options.precision
-        self.transform = transform
-        self.split = split_transform(transform)
-        versions = library_versions(*libraries)
-        preprocessing = plain_repr(transform)
-        self.weights = tensor_digests(network.state_dict())
-        self.fingerprint = combine(
-            weights=self.weights,
+        super().__init__(
+            spec,
+            network,
+            transform,
+            options=options,
+            description=description,
+            libraries=libraries,
             configuration=configuration,
-            preprocessing=preprocessing,
             features="without a head",
-            dtype=self.dtype,
-            libraries=versions,
         )
-        self.image_network = for_inference(network, self.device)
         self.dim = self._width()
-        self.description = {
-            **description,
-            "parameters": sum(parameter.numel() for parameter in network.parameters()),
-            "features": self.dim,
-            "preprocessing": preprocessing,
-            "libraries": versions,
-            "warnings": list(description.get("warnings", [])),
-        }
+        self.description = {**self.description, "features": self.dim}
 
     def encode(self, batch: torch.Tensor) -> torch.Tensor:
         features = output_of(self.display_name, self.forward(batch), "features")
@@ -359,28 +332,16 @@ def without_head(model: Model, options: LoadOptions) -> Encoder:
             "Return (network, preprocess) from a function, with a network that ends in features."
         ) from error
     layer = cut_head(model.spec, network, model.dim, model.grey_photo)
-    last = model.image_network.get_submodule(layer)
     kept = ("architecture", "weights", "training_data", "warnings")
-    ran: list[bool] = []
-    watched = last.register_forward_pre_hook(lambda *_: ran.append(True))
-    try:
-        tower = NetworkTower(
-            model.spec,
-            network,
-            model.transform,
-            description={
-                **{key: model.description.get(key) for key in kept},
-                "final_layer": f"before {layer}",
-            },
-            configuration={"classifier": model.fingerprint, "before": layer},
-            libraries=tuple(model.description["libraries"]),
-            options=options,
-        )
-    finally:
-        watched.remove()
-    if ran:  # such as a `forward` that is a closure over the network
-        raise UsageError(
-            f"{model.spec}: a copy of its network without the last layer still runs that of the original. "
-            "Return (network, preprocess) from a function, with a network that ends in features."
-        )
-    return tower
+    return NetworkTower(
+        model.spec,
+        network,
+        model.transform,
+        description={
+            **{key: model.description.get(key) for key in kept},
+            "final_layer": f"before {layer}",
+        },
+        configuration={"classifier": model.fingerprint, "before": layer},
+        libraries=tuple(model.description["libraries"]),
+        options=options,
+    )

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_message
+from counterground.errors import CounterGroundError, UsageError, error_message
 from counterground.files import file_sha256, given_path, is_file
 from counterground.models._base import Classifier
 from counterground.models._family import Family, LoadOptions, read_options, require
 from counterground.models._fingerprint import combine, library_versions, plain_repr
 from counterground.models._labels import Labels, match_labels, read_labels
 from counterground.models._weights import read_json
-from counterground.models.execution import split_transform
 from counterground.text import counted
 
 if TYPE_CHECKING:
@@ -25,31 +23,28 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-_INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
-_OUTPUTS = ("logits", "probabilities")
 _ROUNDING = 1e-3  # of probabilities and their sum
 _LARGEST_SIDE = 2**14  # pixels
-_LARGEST_NUMBER = 1e6  # for pixels between 0 and 1; NaN is not below it
 _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
-_REQUIRED = ("labels", "resize", "interpolation", "mean", "std")
-_OPTIONAL = ("size", "output", "output_name")
 _EXAMPLE = (
     '{"labels": "imagenet", "size": 224, "resize": 256, "interpolation": "bilinear", '
     '"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}'
 )
 
+_Side = Annotated[int, Field(strict=True, gt=0, le=_LARGEST_SIDE)]
+_Number = Annotated[float, Field(strict=True, gt=-1e6, lt=1e6)]
+_Positive = Annotated[float, Field(strict=True, gt=0, lt=1e6)]
 
-@dataclass(frozen=True)
-class OnnxSource:
+
+class OnnxSource(BaseModel):
     """An ONNX classifier, and how to prepare its photos and read its logits.
 
     Attributes:
         spec: the specification as written.
         file: the graph's file.
-        labels: ``imagenet``, or a file of class names, one per line.
+        labels: ``imagenet``, or a file of class names, one per line, beside the graph.
         size: height and width of the network's input, None to take them from the graph.
-        resize: pixels of the shorter side before the centre is cropped; None to squash the whole photo
-            to ``size``.
+        resize: pixels of the shorter side before the centre is cropped, or ``squash``.
         interpolation: Pillow's name for the filter.
         mean: mean of each channel (RGB), for pixels between 0 and 1.
         std: standard deviation, likewise.
@@ -57,16 +52,23 @@ class OnnxSource:
         output_name: the output to read, if the graph has several.
     """
 
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
     spec: str
     file: Path
     labels: str
-    size: tuple[int, int] | None
-    resize: int | None
-    interpolation: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    output: str
-    output_name: str | None
+    resize: _Side | Literal["squash"]
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
+    mean: tuple[_Number, _Number, _Number]
+    std: tuple[_Positive, _Positive, _Positive]
+    size: _Side | tuple[_Side, _Side] | None = None
+    output: Literal["logits", "probabilities"] = "logits"
+    output_name: str | None = None
+
+    @property
+    def sidecar(self) -> Path:
+        """The file that says so."""
+        return self.file.with_name(f"{self.file.name}.json")
 
 
 def find_onnx(spec: str) -> OnnxSource:
@@ -90,86 +92,20 @@ def find_onnx(spec: str) -> OnnxSource:
             f"{sidecar}, such as {_EXAMPLE}."
         )
     values = read_json(sidecar, spec)
-    if labels is not None and isinstance(values, dict):
-        read_labels(labels)
-        values["labels"] = labels if labels == "imagenet" else str(given_path(labels).absolute())
-    return _checked(spec, file, sidecar, values)
-
-
-def _checked(spec: str, file: Path, sidecar: Path, values: Any) -> OnnxSource:
-    def refuse(problem: str) -> UsageError:
-        return UsageError(f"{spec}: {sidecar}: {problem}")
-
-    if not isinstance(values, dict):
-        raise refuse(f"it must be one JSON object, such as {_EXAMPLE}.")
-    for key in values:
-        if key not in (*_REQUIRED, *_OPTIONAL):
-            raise refuse(f"unknown key {key!r}.{did_you_mean(key, (*_REQUIRED, *_OPTIONAL))}")
-    for key in _REQUIRED:
-        if key not in values:
-            raise refuse(f"{key!r} is missing; such as {_EXAMPLE}.")
-    output = values.get("output", "logits")
-    for key, value, known in (
-        ("interpolation", values["interpolation"], _INTERPOLATIONS),
-        ("output", output, _OUTPUTS),
-    ):
-        if value not in known:
-            raise refuse(f"{key!r} is {value!r}; use one of {', '.join(known)}.")
-    resize = values["resize"]
-    if resize != "squash" and not _is_side(resize):
-        raise refuse(
-            f"'resize' is {resize!r}; it must be the shorter side's pixels before the centre crop, or "
-            '"squash".'
-        )
-    return OnnxSource(
-        spec,
-        file,
-        labels=_labels(values["labels"], sidecar, refuse),
-        size=_size(values.get("size"), refuse),
-        resize=None if resize == "squash" else resize,
-        interpolation=values["interpolation"],
-        mean=_triple("mean", values["mean"], refuse),
-        std=_triple("std", values["std"], refuse),
-        output=output,
-        output_name=values.get("output_name"),
-    )
-
-
-def _labels(value: Any, sidecar: Path, refuse: Any) -> str:
-    """Return ``imagenet``, or the path of a file, which is given relative to the sidecar."""
-    if value == "imagenet":
-        return "imagenet"
-    file = sidecar.parent / value if isinstance(value, str) and value else None
-    if file is None or not is_file(file):
-        raise refuse(
-            f"'labels' is {value!r}; it must be \"imagenet\" or a file beside it with one class name per "
-            "line."
-        )
-    return str(file)
-
-
-def _size(value: Any, refuse: Any) -> tuple[int, int] | None:
-    if value is None:
-        return None
-    sides = [value, value] if _is_side(value) else value
-    if not isinstance(sides, list) or len(sides) != 2 or not all(_is_side(side) for side in sides):
-        raise refuse(f"'size' is {value!r}; it must be a number of pixels, or [height, width].")
-    return sides[0], sides[1]
-
-
-def _triple(key: str, value: Any, refuse: Any) -> tuple[float, float, float]:
-    numbers = (
-        isinstance(value, list)
-        and len(value) == 3
-        and all(type(each) in (int, float) and abs(each) < _LARGEST_NUMBER for each in value)
-    )
-    if not numbers or (key == "std" and min(value) <= 0):
-        raise refuse(f"{key!r} is {value!r}; it must be three numbers, for pixels between 0 and 1.")
-    return float(value[0]), float(value[1]), float(value[2])
-
-
-def _is_side(value: Any) -> bool:
-    return type(value) is int and 0 < value <= _LARGEST_SIDE
+    try:
+        given = {} if labels is None else {"labels": labels}
+        source = OnnxSource(**{**values, **given, "spec": spec, "file": file})
+    except TypeError as error:
+        raise UsageError(f"{spec}: {sidecar} must hold one JSON object, such as {_EXAMPLE}.") from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise UsageError(
+            f"{spec}: {sidecar}: {problem['loc'][0]!r}: {problem['msg']}; such as {_EXAMPLE}."
+        ) from error
+    if labels is None and source.labels != "imagenet":
+        source = source.model_copy(update={"labels": str(file.parent / source.labels)})
+    read_labels(source.labels)
+    return source
 
 
 class OnnxClassifier(Classifier):
@@ -185,7 +121,7 @@ class OnnxClassifier(Classifier):
         options: load options; anything but fp32 on the CPU adds a warning.
     """
 
-    runs_by = "onnx"
+    runtime = "onnx"
 
     def __init__(self, source: OnnxSource, labels: Labels, graph: _Graph, options: LoadOptions) -> None:
         self.spec, self.device, self.dtype = source.spec, "cpu", "fp32"
@@ -193,9 +129,8 @@ class OnnxClassifier(Classifier):
         self.dim = len(labels.names)
         self._graph = graph
         self._probabilities = source.output == "probabilities"
-        self._sidecar = f"{source.file}.json"
+        self._sidecar = source.sidecar
         self._transform = _transform(source, graph.size)
-        self.split = split_transform(self._transform)
         preprocessing = plain_repr(self._transform)
         versions = library_versions("onnxruntime", "torchvision")
         self.fingerprint = combine(
@@ -243,7 +178,7 @@ class _Graph:
         size: height and width that photos must have.
         output: name of the output that is read.
         classes: how many numbers this output has for a photo.
-        parameters: how many numbers the graph's initializers hold, those of its branches and loops included.
+        parameters: how many numbers the graph's initializers hold.
         external: files beside the graph in which it keeps weights, in the order of their names.
     """
 
@@ -266,7 +201,7 @@ class _Graph:
         if looks_normalised and source.output == "logits":
             raise UsageError(
                 f"{source.spec}: the graph gives probabilities (they add up to 1), not logits; "
-                f'write "output": "probabilities" into {source.file}.json.'
+                f'write "output": "probabilities" into {source.sidecar}.'
             )
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
@@ -357,23 +292,24 @@ def _image_input(source: OnnxSource, session: Any) -> tuple[str, Any, bool, int 
 
 
 def _agreed_size(source: OnnxSource, fixed: list[int | None]) -> tuple[int, int]:
-    given = source.size or (None, None)
+    size = source.size
+    given = (size, size) if isinstance(size, int) else size or (None, None)
     sides = []
     for name, wanted, graph in zip(("height", "width"), given, fixed, strict=True):
         if wanted is None and graph is None:
             raise UsageError(
-                f'{source.spec}: the graph takes any {name}; write "size" into {source.file}.json.'
+                f'{source.spec}: the graph takes any {name}; write "size" into {source.sidecar}.'
             )
         if wanted is not None and graph not in (None, wanted):
             raise UsageError(
-                f"{source.spec}: the graph takes {name} {graph}, but {source.file}.json says {wanted}."
+                f"{source.spec}: the graph takes {name} {graph}, but {source.sidecar} says {wanted}."
             )
         sides.append(wanted or graph or 0)
     if max(sides) > _LARGEST_SIDE:
         raise UsageError(f"{source.spec}: the graph takes photos of {sides[0]} x {sides[1]} pixels.")
-    if source.resize is not None and source.resize < max(sides):
+    if source.resize != "squash" and source.resize < max(sides):
         raise UsageError(
-            f"{source.spec}: {source.file}.json resizes the shorter side to {source.resize}, less than the "
+            f"{source.spec}: {source.sidecar} resizes the shorter side to {source.resize}, less than the "
             f"{max(sides)} pixels that are cropped from it."
         )
     return sides[0], sides[1]
@@ -385,7 +321,7 @@ def _output(source: OnnxSource, session: Any) -> str:
     if wanted not in names:
         raise UsageError(
             f"{source.spec}: the graph gives {', '.join(names)}; write the one with the logits as "
-            f'"output_name" into {source.file}.json.'
+            f'"output_name" into {source.sidecar}.'
         )
     return str(wanted)
 
@@ -400,39 +336,17 @@ def _initializers(source: OnnxSource) -> tuple[int, list[Path]]:
         raise CounterGroundError(
             f"{source.spec}: {source.file} is not an ONNX file ({error_message(error)})."
         ) from error
-    held, constants = _tensors(model.graph)
-    of_functions = (_constants(function.node) for function in model.functions)
+    held = model.graph.initializer
     files = {
         entry.value
-        for tensor in chain(held, constants, chain.from_iterable(of_functions))
+        for tensor in held
         if tensor.data_location == onnx.TensorProto.EXTERNAL
         for entry in tensor.external_data
         if entry.key == "location"
     }
-    paths = [source.file.parent / name for name in sorted(files)]
-    for path in paths:
-        if not is_file(path):
-            raise CounterGroundError(f"{source.spec}: the graph keeps weights in {path}, which is missing.")
-    return sum(math.prod(tensor.dims) for tensor in held), paths
-
-
-def _tensors(graph: Any) -> tuple[list[Any], list[Any]]:
-    """Return the initializers of a graph and its inner ones (branches, loops), and the tensors of nodes."""
-    sparse = [part for each in graph.sparse_initializer for part in (each.values, each.indices)]
-    held, constants = [*graph.initializer, *sparse], _constants(graph.node)
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                of_inner = _tensors(inner)
-                held += of_inner[0]
-                constants += of_inner[1]
-    return held, constants
-
-
-def _constants(nodes: Any) -> list[Any]:
-    attributes = [attribute for node in nodes for attribute in node.attribute]
-    single = [attribute.t for attribute in attributes if attribute.HasField("t")]
-    return [*single, *chain.from_iterable(attribute.tensors for attribute in attributes)]
+    return sum(math.prod(tensor.dims) for tensor in held), [
+        source.file.parent / name for name in sorted(files)
+    ]
 
 
 def _transform(source: OnnxSource, size: tuple[int, int]) -> Any:
@@ -440,8 +354,9 @@ def _transform(source: OnnxSource, size: tuple[int, int]) -> Any:
     from torchvision import transforms
 
     filters = transforms.InterpolationMode(source.interpolation)
-    resize = [transforms.Resize(source.resize or size, interpolation=filters)]
-    crop = [] if source.resize is None else [transforms.CenterCrop(size)]
+    squash = source.resize == "squash"
+    resize = [transforms.Resize(size if squash else source.resize, interpolation=filters)]
+    crop = [] if squash else [transforms.CenterCrop(size)]
     return transforms.Compose(
         [*resize, *crop, transforms.ToTensor(), transforms.Normalize(source.mean, source.std)]
     )

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any, get_args
-
-import numpy as np
-from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError, error_summary
 from counterground.models._base import (
@@ -24,68 +20,17 @@ from counterground.models._base import (
     Model,
 )
 from counterground.models._family import LoadOptions
-from counterground.models._fingerprint import combine, library_versions, plain_repr, tensor_digests
+from counterground.models._fingerprint import combine, plain_repr
 from counterground.models._labels import Labels, imagenet_order, match_list, names_of
+from counterground.models._probe import probed
 from counterground.models.classifiers import NetworkClassifier, NetworkTower, final_linear
-from counterground.models.execution import (
-    for_inference,
-    out_of_memory,
-    own_arithmetic,
-    split_transform,
-)
-from counterground.models.networks import (
-    NetworkEncoder,
-    TextEncoder,
-    TorchDualEncoder,
-    checked_scale,
-    image_tower,
-)
+from counterground.models.execution import out_of_memory, own_layers
+from counterground.models.networks import NetworkEncoder, TextEncoder, TorchDualEncoder
 from counterground.models.specs import HeadSpec
 from counterground.settings import Precision, Protocol
 
 if TYPE_CHECKING:
     import torch
-
-
-_SIZES = ((320, 240), (240, 320), (256, 256), (500, 375), (375, 500), (224, 224), (640, 256), (300, 451))
-_TEXTS = ("a photo of a cat", "Two Dogs, on grass!", "zebra")
-# Another number of threads changes the last of seven digits, an edit the first ones.
-_DIGITS = 4
-
-
-def probe(model: Encoder) -> str:
-    """Return a digest of what a model gives for the probe; unique if the probe does not suit it.
-
-    Features are stored under it: they are believed only where code gives the same as when they were made.
-    """
-    try:
-        with own_arithmetic(model.device):
-            photos = [model.encode(model.preprocess(photo)[None])[0].numpy() for photo in _photos()]
-            texts = (
-                [model.encode_texts([text])[0] for text in _TEXTS] if isinstance(model, DualEncoder) else []
-            )
-        return combine(photos=_rounded(photos), texts=_rounded(texts))
-    except (
-        Exception,
-        SystemExit,
-    ):  # whatever the user's code raises: it is tried on a photo before anything else
-        return uuid.uuid4().hex
-
-
-def _photos() -> Iterator[Image.Image]:
-    for number, (width, height) in enumerate(_SIZES):
-        x, y, colour = np.ogrid[:width, :height, :3]
-        waves = np.sin(x / (9 + number) + colour) * np.cos(y / (5 + number)) * 90
-        pixels = waves + (x * (number + 2) + y * (colour + 3)) ** 2 % 75 + 90
-        yield Image.fromarray(pixels.transpose(1, 0, 2).astype(np.uint8))
-
-
-def _rounded(vectors: Sequence[np.ndarray]) -> list[float]:
-    """Return the part of each vector in a fixed direction, to some digits of the largest part."""
-    parts = [float(vector.astype(np.float64) @ np.cos(np.arange(len(vector)))) for vector in vectors]
-    largest = max(map(abs, parts), default=0.0) or 1.0
-    digits = _DIGITS - 1 - math.floor(math.log10(largest))
-    return [round(part, digits) for part in parts]
 
 
 ACCEPTED = (
@@ -94,7 +39,7 @@ ACCEPTED = (
 )
 _NEEDED = ("fingerprint", "device", "dtype")
 _NEEDED_BY_ENCODERS: dict[type[Model], tuple[str, ...]] = {
-    DualEncoder: ("dim", "logit_scale", "text_fingerprint"),
+    DualEncoder: ("dim", "logit_scale"),
     Classifier: ("dim", "class_names", "imagenet_columns"),
     ImageEncoder: ("dim",),
 }
@@ -122,10 +67,10 @@ def wrap_model(
     - ``(network, preprocess, HeadSpec)``, or ``(network, preprocess)`` if ``features`` is set: an image
       encoder, on whose outputs ``[n, d]`` a head is fitted.
 
-    The fingerprint holds the weights and what the model gives for a fixed `probe`; a model that is used as it
-    is keeps its author's. A `Generative` needs only ``generate``: its protocols follow from whether it has
-    ``losses``, its device and precision from its weights. Its answers are kept only if it states a
-    ``fingerprint``.
+    The fingerprint holds the weights and what the model gives for a fixed probe (see `probed`); a model that
+    is used as it is keeps its author's. A `Generative` needs only ``generate``: its protocols follow from
+    whether it has ``losses``, its device and precision from its weights. Its answers are kept only if it
+    states a ``fingerprint``.
 
     Raises:
         UsageError: it is none of these, lacks what cannot be derived, or holds impossible values.
@@ -136,18 +81,25 @@ def wrap_model(
     if not isinstance(made, tuple) or len(made) not in (2, 3) or not callable(made[1]):
         raise UsageError(f"{spec} returned {type(made).__name__}; it must {ACCEPTED}.")
     network, preprocess, third = (*made, None)[:3]
-    _check_network(spec, network)
+    network = _own(spec, network, options.device)
+    facts: dict[str, Any] = {
+        "options": options,
+        "description": {"architecture": type(network).__name__, "weights": spec, "training_data": None},
+        "configuration": {"class": type(network).__qualname__, "network": plain_repr(network)},
+        "libraries": ("open_clip_torch", "timm", "torchvision", "transformers"),
+    }
     model: NetworkEncoder
     if isinstance(third, HeadSpec) or (features and third is None):
-        model = _image_encoder(spec, network, preprocess, options)
+        model = NetworkTower(spec, network, preprocess, **facts)
         model.head = third
     elif callable(third):
-        model = _dual_encoder(spec, network, preprocess, third, options)
+        model = _dual_encoder(spec, network, preprocess, third, facts)
     else:
-        model = _classifier(spec, network, preprocess, third, options)
-    model.fingerprint = combine(loaded=model.fingerprint, probe=probe(model))
-    if isinstance(model, DualEncoder):
-        model.text_fingerprint = model.fingerprint
+        labels = _labels(spec, network, third)
+        facts["description"] |= {"warnings": labels.warnings}
+        facts |= {"class_names": labels.names, "imagenet_columns": labels.columns}
+        model = NetworkClassifier(spec, network, preprocess, **facts)
+    model.fingerprint = probed(model)
     return model
 
 
@@ -274,111 +226,35 @@ def _precision(weights: torch.Tensor) -> Precision:
 
 
 def _dual_encoder(
-    spec: str, network: Any, preprocess: Any, tokenizer: Any, options: LoadOptions
-) -> _WrappedDualEncoder:
+    spec: str, network: Any, preprocess: Any, tokenizer: Any, facts: dict[str, Any]
+) -> TorchDualEncoder:
+    """Return the user's own image and text towers, made to give float32 embeddings of unit length."""
     for method in ("encode_image", "encode_text"):
         if not callable(getattr(network, method, None)):
             raise UsageError(f"{spec}: a dual encoder needs {method}(); the function must {ACCEPTED}.")
-    return _WrappedDualEncoder(spec, network, preprocess, tokenizer, options)
-
-
-def _classifier(
-    spec: str, network: Any, preprocess: Any, named: Any, options: LoadOptions
-) -> NetworkClassifier:
-    labels = _labels(spec, network, named)
-    return NetworkClassifier(
-        spec,
-        network,
-        preprocess,
-        class_names=labels.names,
-        imagenet_columns=labels.columns,
-        description=_description(spec, network, *labels.warnings),
-        configuration=_configuration(network),
-        libraries=("torchvision", "timm"),
-        options=options,
-    )
-
-
-def _image_encoder(spec: str, network: Any, preprocess: Any, options: LoadOptions) -> NetworkTower:
-    return NetworkTower(
-        spec,
-        network,
-        preprocess,
-        description=_description(spec, network),
-        configuration=_configuration(network),
-        libraries=("torchvision", "timm"),
-        options=options,
-    )
-
-
-def _description(spec: str, network: Any, *warnings: str) -> dict[str, Any]:
-    return {
-        "architecture": type(network).__name__,
-        "weights": spec,
-        "training_data": None,
-        "warnings": list(warnings),
-    }
-
-
-def _configuration(network: Any) -> dict[str, Any]:
-    return {
-        "library": "user",
-        "class": type(network).__qualname__,
-        "network": plain_repr(network),
-    }
-
-
-class _WrappedDualEncoder(TorchDualEncoder):
-    """The user's own image and text towers, made to give float32 embeddings of unit length."""
-
-    def __init__(
-        self,
-        spec: str,
-        network: Any,
-        preprocess: Callable[[Image.Image], torch.Tensor],
-        tokenizer: Callable[[list[str]], torch.Tensor],
-        options: LoadOptions,
-    ) -> None:
-        self.spec, self.device, self.dtype = spec, options.device, options.precision
-        self.transform = preprocess
-        self.split = split_transform(preprocess)
-        self.network = for_inference(network, options.device)
-        self.image_network = image_tower(self.network, lambda clip, batch: clip.encode_image(batch))
-        scale = getattr(network, "logit_scale", None)
-        self.logit_scale = 100.0 if scale is None else _scale(spec, scale)
-        libraries = library_versions("open_clip_torch", "transformers")
-        self.weights = tensor_digests(network.state_dict())
-        preprocessing = plain_repr(preprocess)
-        self.fingerprint = combine(
-            preprocessing=preprocessing,
+    scale = getattr(network, "logit_scale", None)
+    if scale is None:
+        facts["description"] |= {"warnings": ["The model has no logit_scale; 100 is assumed."]}
+    try:
+        return TorchDualEncoder(
+            spec,
+            network,
+            lambda clip, batch: clip.encode_image(batch),
+            preprocess,
+            TextEncoder(network, tokenizer, facts["options"].device),
+            scale=100.0 if scale is None else _scale(spec, scale),
             tokenizer=plain_repr(tokenizer),
-            dtype=options.precision,
-            libraries=libraries,
-            weights=self.weights,
-            **_configuration(network),
+            **facts,
         )
-        self.description = {
-            "architecture": type(network).__name__,
-            "weights": spec,
-            "training_data": None,
-            "parameters": sum(parameter.numel() for parameter in network.parameters()),
-            "preprocessing": preprocessing,
-            "libraries": libraries,
-            "warnings": [] if scale is not None else ["The model has no logit_scale; 100 is assumed."],
-        }
-        self.texts = TextEncoder(self.network, tokenizer, options.device)
-        self.dim = self._width()
-
-    def _width(self) -> int:
-        try:
-            return int(self.encode_texts(["a photo"]).shape[1])
-        except Exception as error:
-            if out_of_memory(error):
-                raise
-            raise CounterGroundError(
-                f"{self.spec}: encoding a text failed: {error_summary(error)}. The tokenizer must turn n "
-                "texts into a tensor [n, context], and encode_text() that into a tensor [n, d]."
-            ) from error
+    except CounterGroundError:
+        raise
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise CounterGroundError(
+            f"{spec}: encoding a text failed: {error_summary(error)}. The tokenizer must turn n "
+            "texts into a tensor [n, context], and encode_text() that into a tensor [n, d]."
+        ) from error
 
 
 def _scale(spec: str, logarithm: Any) -> float:
@@ -386,27 +262,37 @@ def _scale(spec: str, logarithm: Any) -> float:
     import torch
 
     try:
-        scale = float(torch.as_tensor(logarithm).exp().reshape(-1)[0])
+        return float(torch.as_tensor(logarithm).detach().exp().reshape(-1)[0])
     except (TypeError, ValueError, IndexError, RuntimeError) as error:
         raise UsageError(
             f"{spec}: logit_scale must be the logarithm of a factor, not {type(logarithm).__name__}."
         ) from error
-    return checked_scale(spec, scale)
 
 
-def _check_network(spec: str, network: Any) -> None:
+def _own(spec: str, network: Any, device: str) -> torch.nn.Module:
+    """Return layers of our own, so that the user's keep their mode, their device and their ``forward``.
+
+    Weights are shared if they are on the device already.
+    """
     import torch
 
     if not isinstance(network, torch.nn.Module):
         raise UsageError(
             f"{spec}: the first of what it returns is {type(network).__name__}, not a torch.nn.Module."
         )
+    moved = False
     for name, tensor in chain(network.named_parameters(), network.named_buffers()):
         if torch.nn.parameter.is_lazy(tensor) or tensor.is_meta:
             raise UsageError(f"{spec}: {name} has no numbers yet: load the weights, or run the network once.")
-    state = network.state_dict()
-    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
-        raise UsageError(f"{spec}: its state_dict() must map names to tensors.")
+        moved |= tensor.device.type != device.partition(":")[0]
+    try:
+        return copy.deepcopy(network) if moved else own_layers(network)
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise UsageError(
+            f"{spec}: the network cannot be copied ({error_summary(error)}): copy.deepcopy must work."
+        ) from error
 
 
 def _class_names(spec: str, given: Any) -> tuple[str, ...]:

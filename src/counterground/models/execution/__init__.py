@@ -10,12 +10,10 @@ from counterground.models.execution._device import (
     resolve_device,
 )
 from counterground.models.execution._runtime import Forward, Runtime, own_layers, runtimes_for
-from counterground.models.execution._split import SplitTransform, split_transform
 
 __all__ = [
     "Forward",
     "Runtime",
-    "SplitTransform",
     "autocast",
     "check_precision",
     "for_inference",
@@ -25,5 +23,4 @@ __all__ = [
     "own_layers",
     "resolve_device",
     "runtimes_for",
-    "split_transform",
 ]

@@ -156,9 +156,7 @@ def own_arithmetic(device: str) -> Iterator[None]:
 
 
 def for_inference(network: torch.nn.Module, device: str) -> torch.nn.Module:
-    """Return the network, which may be TorchScript, in evaluation mode, without gradients, on a device."""
-    for weights in network.parameters():
-        weights.requires_grad = False
+    """Return the network, which may be TorchScript, in evaluation mode, on a device."""
     return network.eval().to(device)
 
 

@@ -13,7 +13,6 @@ from counterground.models.huggingface._loading import (
     LIBRARIES,
     HfSource,
     MissingTensorsError,
-    code_parts,
     read_network,
     weights_name,
 )
@@ -50,7 +49,6 @@ def load_hf_classifier(source: HfSource, options: LoadOptions) -> NetworkClassif
         configuration={
             "library": "transformers",
             "config": model.config.to_json_string(),
-            "code": code_parts(source, type(model), type(transform.processor)),
         },
         libraries=LIBRARIES,
         options=options,
@@ -114,7 +112,6 @@ def load_hf_tower(source: HfSource, kind: Kind, options: LoadOptions) -> Network
             "library": "transformers",
             "config": model.config.to_json_string(),
             "taken": taken,
-            "code": code_parts(source, type(model), type(transform.processor)),
         },
         libraries=LIBRARIES,
         options=options,

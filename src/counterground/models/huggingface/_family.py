@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from counterground.models._base import Kind, Model
+from counterground.models._base import Encoder, Kind, Model
 from counterground.models._family import Family, LoadOptions, Tower, known_models
+from counterground.models._probe import probed
 from counterground.models.huggingface._classifier import load_hf_classifier, load_hf_tower
 from counterground.models.huggingface._dual import load_hf_dual
 from counterground.models.huggingface._loading import (
+    HfSource,
     explained,
     find_hf,
     find_hf_tower,
@@ -33,10 +35,9 @@ def _load(spec: str, options: LoadOptions) -> Model:
     with reading(source, offline=options.offline):
         source = pinned(source)
         kind = kind_of(source, read_config(source))
-        if kind == "classifier":
-            return load_hf_classifier(source, options)
-        if kind == "dual_encoder":
-            return load_hf_dual(source, options)
+        if kind != "generative":
+            load = load_hf_classifier if kind == "classifier" else load_hf_dual
+            return _trusted(source, load(source, options))
         network, processor = read_lvlm(source, options.precision)
     with explained(source):
         return Lvlm(source, network, processor, options)
@@ -49,8 +50,15 @@ def _load_tower(spec: str, options: LoadOptions) -> Model:
         source = pinned(source)
         kind = tower_kind(source, read_config(source))
         if kind == "dual_encoder":
-            return load_hf_dual(source, options)
-        return load_hf_tower(source, kind, options)
+            return _trusted(source, load_hf_dual(source, options))
+        return _trusted(source, load_hf_tower(source, kind, options))
+
+
+def _trusted(source: HfSource, model: Encoder) -> Encoder:
+    """Return the model; code beside the weights enters its fingerprint by what it gives for the probe."""
+    if source.trust_remote_code:
+        model.fingerprint = probed(model)
+    return model
 
 
 def _kind(spec: str) -> Kind | None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError
-from counterground.models.execution import SplitTransform
 from counterground.models.huggingface._loading import HfSource, from_pretrained
 
 if TYPE_CHECKING:
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-_NORMALISING = frozenset({"do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std"})
 _LARGEST_SIDE = 2**13  # pixels
 LARGEST_SIDES = dict.fromkeys(("height", "width", "shortest_edge", "longest_edge"), _LARGEST_SIDE)
 LARGEST_OF_LVLMS = {"height": _LARGEST_SIDE, "width": _LARGEST_SIDE, "shortest_edge": _LARGEST_SIDE**2}
@@ -48,7 +45,6 @@ class HfTransform:
         }
         check_sizes(spec, self.settings)
         self._check(spec)
-        self.split = self._split()
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
         """Return ``[3, h, w]`` float32, or ``[patches, width + 3]`` for a model that takes patches."""
@@ -72,37 +68,6 @@ class HfTransform:
         shapes = batch[:, 0, -2:].long().clamp(min=1)
         mask = batch[..., -3].to(torch.int32)
         return {"pixel_values": batch[..., :-3], "pixel_attention_mask": mask, "spatial_shapes": shapes}
-
-    def _split(self) -> SplitTransform | None:
-        """Return the processor in two halves; None if it cannot be split, or they do not reproduce it."""
-        import torch
-        from PIL import Image
-
-        settings = self.settings
-        ours = type(self.processor).__module__.startswith("transformers.")
-        if self.patches or not ours or settings["backend"] != "torchvision":
-            return None
-        shown = {key: value for key, value in settings.items() if key not in _NORMALISING}
-        versions = {name: version(name) for name in ("pillow", "torch", "torchvision", "transformers")}
-        geometry = json.dumps([shown, versions], sort_keys=True)
-        halves = SplitTransform(geometry, self._crop, self._normalise)
-        noise = Image.effect_noise((70, 50), 100).convert("RGB")
-        try:
-            crop = halves.crop(noise)
-            equal = crop.dtype == torch.uint8 and torch.equal(halves.normalise(crop[None])[0], self(noise))
-        except (TypeError, ValueError, AttributeError, RuntimeError):  # a processor of another design
-            return None
-        return halves if equal else None
-
-    def _crop(self, image: Image.Image) -> torch.Tensor:
-        made = self.processor(image, return_tensors="pt", do_rescale=False, do_normalize=False)
-        crop: torch.Tensor = made["pixel_values"][0].contiguous()
-        return crop
-
-    def _normalise(self, crops: torch.Tensor) -> torch.Tensor:
-        how = {name: getattr(self.processor, name) for name in _NORMALISING}
-        pixels: torch.Tensor = self.processor.rescale_and_normalize(crops, **how)
-        return pixels.float()
 
     def __repr__(self) -> str:
         return json.dumps(self.settings, sort_keys=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
-import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -248,8 +246,6 @@ def _options(spec: str, query: str) -> dict[str, str | None]:
 
 # Their versions enter a fingerprint.
 LIBRARIES = ("transformers", "tokenizers", "torchvision")
-# The package that transformers makes of code beside the weights.
-_REMOTE = "transformers_modules"
 _REMEDY = (
     "Connect to the network, put the files into the Hugging Face cache (HF_HOME), or give a folder: hf:DIR."
 )
@@ -372,28 +368,6 @@ def _without_place(network: Any, unexpected: Iterable[str]) -> list[str]:
         return False
 
     return sorted(name for name in unexpected if belongs(name))
-
-
-def code_parts(source: HfSource, *objects: Any) -> dict[str, str]:
-    """Return a SHA-256 of each file of code that these come from, if it lies beside trusted weights."""
-    if not source.trust_remote_code:
-        return {}
-    folders = {each.__module__.rpartition(".")[0] for each in objects if each.__module__.startswith(_REMOTE)}
-    return {
-        name.rpartition(".")[2]: hashlib.sha256(Path(file).read_bytes()).hexdigest()
-        for name, module in sorted(sys.modules.items())
-        if name.rpartition(".")[0] in folders and (file := module.__file__)
-    }
-
-
-def all_code_parts(source: HfSource, network: Any, processor: Any) -> dict[str, str]:
-    """Return `code_parts` of all in a network and a processor whose code came with the weights.
-
-    Only a part may have code of its own: an image tower, a processor, or the function that generates.
-    """
-    objects = [network, *network.modules(), network.config, processor, *vars(processor).values()]
-    generate = getattr(vars(network).get("generate"), "func", None)
-    return code_parts(source, *map(type, objects), *([generate] if generate else []))
 
 
 @contextmanager

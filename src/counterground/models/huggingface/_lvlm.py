@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -11,7 +11,13 @@ import numpy as np
 from counterground.errors import CounterGroundError, error_message
 from counterground.models._base import Generative
 from counterground.models._family import LoadOptions
-from counterground.models._fingerprint import combine, library_versions, tensor_digests
+from counterground.models._fingerprint import (
+    combine,
+    library_versions,
+    tensor_digests,
+    tokenizer_identity,
+)
+from counterground.models._probe import leading_digits
 from counterground.models.execution import out_of_memory
 from counterground.models.generative import (
     Candidate,
@@ -26,7 +32,6 @@ from counterground.models.huggingface._images import LARGEST_OF_LVLMS, check_siz
 from counterground.models.huggingface._loading import (
     LIBRARIES,
     HfSource,
-    all_code_parts,
     from_pretrained,
     quiet,
     read_network,
@@ -131,7 +136,7 @@ class Lvlm(Generative):
             template=self._conversation.template,
             prompts=(self.prompt(_PROBE[0]), self.prompt(_PROBE[0], _PROBE[1][0])),
             generation=generation,
-            code=all_code_parts(source, network, processor),
+            code=self._probed() if source.trust_remote_code else None,
             dtype=options.precision,
             sharing=self.shares,
             libraries=libraries,
@@ -143,6 +148,15 @@ class Lvlm(Generative):
             "generation_settings": generation,
             "libraries": libraries,
         }
+
+    def _probed(self) -> list[Any]:
+        """Return what code beside the weights gives for the probe photo, some digits of the losses."""
+        question, answers = _PROBE
+        sums, _ = self.losses(_probe_photo(), [question] * len(answers), answers)
+        written = ""
+        with suppress(Exception):  # it may be asked for losses only
+            written = self.generate(_probe_photo(), question, max_new_tokens=8)
+        return [leading_digits([sums]), written]
 
     def _describe(self, source: HfSource, sharing: str, *warned: str) -> dict[str, Any]:
         """Describe the network and its prompts, with warnings: those given and others."""
@@ -395,15 +409,5 @@ def _processor_settings(processor: Any) -> dict[str, Any]:
         "class": type(processor).__name__,
         "images": json.dumps(_plain(processor.image_processor.to_dict()), sort_keys=True, default=str),
         "others": _plain(others),
-        "tokenizers": {name: _tokenizer_settings(each) for name, each in sorted(tokenizers.items())},
-    }
-
-
-def _tokenizer_settings(tokenizer: Any) -> dict[str, Any]:
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    written = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab(), sort_keys=True)
-    return {
-        "content": hashlib.sha256(written.encode()).hexdigest(),
-        "special_tokens": {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
-        "spaces": getattr(tokenizer, "clean_up_tokenization_spaces", None),
+        "tokenizers": {name: tokenizer_identity(each) for name, each in sorted(tokenizers.items())},
     }

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from counterground.errors import CounterGroundError
-from counterground.models._fingerprint import combine, plain_repr
 from counterground.models.huggingface._loading import quiet
 from counterground.models.networks import (
     TOKENS,
@@ -16,12 +15,11 @@ from counterground.models.networks import (
     CausalTower,
     TextEncoder,
     TreeEncoder,
-    texts_are_cut,
     unit_length,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import torch
 
@@ -108,16 +106,13 @@ class HfTextEncoder(TextEncoder):
         tokenizer: transformers tokenizer.
         how: tokenisation of the family's texts.
         device: where the model lives.
-        warn: called with a sentence if texts are cut.
     """
 
-    def __init__(
-        self, model: Any, tokenizer: Any, how: Tokenization, device: str, *, warn: Callable[[str], None]
-    ) -> None:
+    def __init__(self, model: Any, tokenizer: Any, how: Tokenization, device: str) -> None:
         super().__init__(model, tokenizer, device)
-        self._how, self._warn = how, warn
+        self._how = how
         tower = causal_tower(model)
-        self._tree = None if tower is None else TreeEncoder(tower, device, warn)
+        self._tree = None if tower is None else TreeEncoder(tower, device)
 
     def encode(self, texts: list[str]) -> np.ndarray:
         with quiet():
@@ -139,17 +134,16 @@ class HfTextEncoder(TextEncoder):
             embedded[batch] = part
         return embedded
 
+    def count_cut(self, texts: list[str]) -> tuple[int, int]:
+        most = self._how.max_length
+        with quiet():  # a token may stand for a byte, and some stand around a text
+            long = _cleaned([text for text in texts if len(text.encode()) + 4 > most], self._how.clean)
+            return sum(len(ids) > most for ids in self.tokenizer(long)["input_ids"]) if long else 0, most
+
     def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        how = self._how
-        written = _cleaned(texts, how.clean)
-        tokens: list[list[int]] = self.tokenizer(written, truncation=True, max_length=how.max_length)[
-            "input_ids"
-        ]
-        full = [text for text, ids in zip(written, tokens, strict=True) if len(ids) == how.max_length]
-        cut = sum(len(ids) > how.max_length for ids in self.tokenizer(full)["input_ids"]) if full else 0
-        if cut:
-            self._warn(texts_are_cut(cut, how.max_length))
-        return tokens
+        written = _cleaned(texts, self._how.clean)
+        given = self.tokenizer(written, truncation=True, max_length=self._how.max_length)
+        return list(given["input_ids"])
 
     def _batches(self, tokens: Sequence[Sequence[int]], order: np.ndarray) -> list[np.ndarray]:
         """Split texts sorted by length into batches of at most `TOKENS` tokens, padding included."""
@@ -228,29 +222,10 @@ def _text_config(config: Any) -> Any:
     return getattr(config, "text_config", config)
 
 
-def tokenizer_identity(tokenizer: Any, how: Tokenization) -> dict[str, Any]:
-    """Return all that decides a text's tokens, JSON-ready."""
-    backend, pieces = getattr(tokenizer, "backend_tokenizer", None), getattr(tokenizer, "sp_model", None)
-    if backend is not None and hasattr(backend, "to_str"):
-        content = backend.to_str()
-    elif pieces is not None:
-        content = pieces.serialized_model_proto().hex()
-    else:
-        content = plain_repr(sorted(tokenizer.get_vocab().items()))
-    return {
-        **asdict(how),
-        "content": combine(content=content),
-        "cleans_itself": _cleans_itself(tokenizer, how.clean),
-        "lower_cases_itself": getattr(tokenizer, "do_lower_case", None),
-        "padding_side": tokenizer.padding_side,
-        "special": plain_repr(sorted(tokenizer.special_tokens_map.items())),
-    }
-
-
-def _cleans_itself(tokenizer: Any, clean: str | None) -> bool | None:
+def cleans_itself(tokenizer: Any, how: Tokenization) -> bool | None:
     """Whether the library's tokenizer gives the same tokens without our cleaning; None if we do none."""
-    if clean is None:
+    if how.clean is None:
         return None
     probe = "A photo, of an Ice Bear."
-    raw, cleaned = (tokenizer(text)["input_ids"] for text in (probe, *_cleaned([probe], clean)))
+    raw, cleaned = (tokenizer(text)["input_ids"] for text in (probe, *_cleaned([probe], how.clean)))
     return bool(raw == cleaned)

@@ -5,9 +5,6 @@ from counterground.models.networks._network import (
     NetworkEncoder,
     TextEncoder,
     TorchDualEncoder,
-    checked_scale,
-    image_tower,
-    texts_are_cut,
     unit_length,
 )
 from counterground.models.networks._token_tree import Block, CausalTower, TreeEncoder
@@ -20,8 +17,5 @@ __all__ = [
     "TextEncoder",
     "TorchDualEncoder",
     "TreeEncoder",
-    "checked_scale",
-    "image_tower",
-    "texts_are_cut",
     "unit_length",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -11,8 +12,16 @@ import numpy as np
 
 from counterground.errors import CounterGroundError
 from counterground.models._base import DualEncoder, Encoder
-from counterground.models._fingerprint import combine
-from counterground.models.execution import Forward, Runtime, autocast, freed_memory_kept, runtimes_for
+from counterground.models._family import LoadOptions
+from counterground.models._fingerprint import combine, library_versions, plain_repr, tensor_digests
+from counterground.models.execution import (
+    Forward,
+    Runtime,
+    autocast,
+    for_inference,
+    freed_memory_kept,
+    runtimes_for,
+)
 from counterground.text import counted
 
 if TYPE_CHECKING:
@@ -21,20 +30,50 @@ if TYPE_CHECKING:
 
 
 class NetworkEncoder(Encoder):
-    """An encoder whose photos go through one network. Subclasses set it and call `forward`.
+    """An encoder whose photos go through one network.
+
+    Args:
+        spec: the specification as written.
+        network: the whole network; it is put into evaluation mode, on the device.
+        transform: photo -> the network's input.
+        options: device and precision.
+        description: what is known of the weights; completed here.
+        libraries: distributions whose versions enter the fingerprint.
+        preprocessing: JSON-ready account of ``transform``, None to use its ``repr``.
+        identity: what else enters the fingerprint, JSON-ready.
 
     Attributes:
-        transform: photo -> the network's input.
         image_network: from ``[n, 3, h, w]`` on ``device`` to logits or embeddings.
-        weights: SHA-256 of each tensor of the network, as in the fingerprint.
     """
 
-    transform: Callable[[Image.Image], torch.Tensor]
     image_network: torch.nn.Module
-    weights: Mapping[str, str]
-    _eager_fingerprint: str
     _runtime: Runtime | None = None
     _forward: Forward | None = None
+
+    def __init__(
+        self,
+        spec: str,
+        network: Any,
+        transform: Callable[[Image.Image], torch.Tensor],
+        *,
+        options: LoadOptions,
+        description: Mapping[str, Any],
+        libraries: Sequence[str],
+        preprocessing: Any = None,
+        **identity: Any,
+    ) -> None:
+        self.spec, self.device, self.dtype = spec, options.device, options.precision
+        self.transform = transform
+        facts = {
+            "preprocessing": plain_repr(transform) if preprocessing is None else preprocessing,
+            "libraries": library_versions(*libraries),
+        }
+        weights = tensor_digests(network.state_dict())
+        self.fingerprint = combine(weights=weights, dtype=self.dtype, **facts, **identity)
+        self.image_network = self.network = for_inference(network, self.device)
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        warnings = list(description.get("warnings", ()))
+        self.description = {**description, "parameters": parameters, **facts, "warnings": warnings}
 
     def preprocess(self, image: Image.Image) -> torch.Tensor:
         if self.convert_rgb_first and image.mode != "RGB":
@@ -51,23 +90,19 @@ class NetworkEncoder(Encoder):
     def runtimes(self) -> tuple[Runtime, ...]:
         return runtimes_for(self.device, self.dtype)
 
-    def run_by(self, runtime: Runtime | None) -> None:
-        if runtime == self._runtime:
-            return
-        if self._runtime is None:
-            self._eager_fingerprint = self.fingerprint
-        self._runtime, self._forward = runtime, None
-        self.fingerprint = self._eager_fingerprint
-        if runtime:
-            self.fingerprint = combine(eager=self._eager_fingerprint, runtime=runtime.name)
+    def run_by(self, runtime: Runtime) -> NetworkEncoder:
+        other = copy.copy(self)
+        other._runtime, other._forward, other.runtime = runtime, None, runtime.name  # noqa: SLF001
+        other.fingerprint = combine(eager=self.fingerprint, runtime=runtime.name)
+        return other
 
     def forward(self, batch: torch.Tensor) -> Any:
         """Return the network's output for a batch; the first batch starts a runtime."""
         import torch
 
         batch = batch.to(self.device)
-        if self._forward is None:
-            self._forward = self._runtime.start(self.image_network, batch) if self._runtime else None
+        if self._forward is None and self._runtime:
+            self._forward = self._runtime.start(self.image_network, batch)
         with torch.inference_mode(), autocast(self.device, self.dtype):
             return (self._forward or self.image_network)(batch)
 
@@ -117,6 +152,11 @@ class TextEncoder:
             embedded = self.encode(distinct)
         return np.take(embedded, [rows[text] for text in texts], axis=0)
 
+    def count_cut(self, texts: list[str]) -> tuple[int, int]:
+        """Return how many of distinct texts are cut, and the most tokens that a text may have."""
+        del texts
+        return 0, 0
+
     def encode(self, texts: list[str]) -> np.ndarray:
         """Return the embeddings of distinct texts."""
         return self.encode_tokens(self.tokenizer(texts))
@@ -137,15 +177,38 @@ class TorchDualEncoder(NetworkEncoder, DualEncoder):
     """A dual encoder whose two towers are one PyTorch network.
 
     The image tower runs in ``dtype`` under autocast, the text tower always in float32; both are normalised in
-    float32. Subclasses set these attributes and ``image_network`` (see `image_tower`).
+    float32.
 
-    Attributes:
-        network: the towers, in evaluation mode on ``device``.
+    Args:
+        spec: the specification as written.
+        network: the towers.
+        features: the network and a batch of photos -> embeddings, not necessarily of unit length.
+        transform: photo -> the network's input.
         texts: encoder of texts.
+        scale: factor on similarities that the weights hold.
+        facts: as for `NetworkEncoder`.
+
+    Raises:
+        CounterGroundError: ``scale`` is not a positive number.
     """
 
-    network: Any
-    texts: TextEncoder
+    def __init__(
+        self,
+        spec: str,
+        network: Any,
+        features: Callable[[Any, torch.Tensor], torch.Tensor],
+        transform: Callable[[Image.Image], torch.Tensor],
+        texts: TextEncoder,
+        *,
+        scale: float,
+        **facts: Any,
+    ) -> None:
+        super().__init__(spec, network, transform, **facts)
+        self.image_network = image_tower(self.network, features)
+        if not 0 < scale < math.inf:
+            raise CounterGroundError(f"{spec}: the weights hold a logit scale of {scale}.")
+        self.logit_scale, self.texts = scale, texts
+        self.dim = int(self.encode_texts(["a photo"]).shape[1])
 
     def encode(self, batch: torch.Tensor) -> torch.Tensor:
         import torch
@@ -155,22 +218,10 @@ class TorchDualEncoder(NetworkEncoder, DualEncoder):
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         return self.texts(texts)
 
-
-def checked_scale(spec: str, scale: float) -> float:
-    """Return the factor on similarities that the weights hold.
-
-    Raises:
-        CounterGroundError: it is not a positive number.
-    """
-    if not 0 < scale < math.inf:
-        raise CounterGroundError(f"{spec}: the weights hold a logit scale of {scale}.")
-    return scale
-
-
-def texts_are_cut(cut: int, most: int) -> str:
-    """Return the warning that ``cut`` texts have more than ``most`` tokens."""
-    have, are = ("has", "is") if cut == 1 else ("have", "are")
-    return f"{counted(cut, 'text')} {have} more than {most} tokens and {are} cut."
+    def text_warnings(self, texts: Sequence[str]) -> Sequence[str]:
+        cut, most = self.texts.count_cut(list(dict.fromkeys(texts)))
+        have, are = ("has", "is") if cut == 1 else ("have", "are")
+        return [f"{counted(cut, 'text')} {have} more than {most} tokens and {are} cut."] if cut else []
 
 
 def unit_length(features: torch.Tensor) -> np.ndarray:

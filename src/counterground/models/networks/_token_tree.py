@@ -50,14 +50,15 @@ class CausalTower:
 class TreeEncoder:
     """Encodes texts with a `CausalTower` and checks each call against the whole tower.
 
+    Where the two disagree, the whole tower does the work from then on.
+
     Args:
         tower: text tower, in evaluation mode on ``device``.
         device: where the tower lives.
-        warn: called with a sentence if the two disagree; from then on the whole tower does the work.
     """
 
-    def __init__(self, tower: CausalTower, device: str, warn: Callable[[str], None]) -> None:
-        self._tower, self._device, self._warn = tower, device, warn
+    def __init__(self, tower: CausalTower, device: str) -> None:
+        self._tower, self._device = tower, device
         self._agrees = True
 
     def encode(
@@ -76,15 +77,8 @@ class TreeEncoder:
         # The shortest, the longest and two between.
         sample = [order[0], order[len(order) // 3], order[2 * len(order) // 3], order[-1]]
         found = self._encode(texts)
-        difference = float(np.abs(found[sample] - whole(sample)).max())
-        if difference <= TOLERANCE:
-            return found
-        self._agrees = False
-        self._warn(
-            f"Encoding texts with shared beginnings differs from encoding them one by one by "
-            f"{difference:.1e}, over {TOLERANCE:.0e}; they are encoded one by one, which is slower."
-        )
-        return whole(everything)
+        self._agrees = bool(np.abs(found[sample] - whole(sample)).max() <= TOLERANCE)
+        return found if self._agrees else whole(everything)
 
     def _encode(self, texts: Sequence[Sequence[int]]) -> np.ndarray:
         import torch

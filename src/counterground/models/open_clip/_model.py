@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_message
 from counterground.models._base import Model
 from counterground.models._family import Family, LoadOptions, known_models
-from counterground.models._fingerprint import combine, library_versions, tensor_digests
+from counterground.models._fingerprint import tokenizer_identity
 from counterground.models._weights import (
     check_cached,
     fetching,
@@ -20,8 +20,8 @@ from counterground.models._weights import (
     refusing_code,
     resampled,
 )
-from counterground.models.execution import for_inference, out_of_memory, split_transform
-from counterground.models.networks import TorchDualEncoder, checked_scale, image_tower
+from counterground.models.execution import out_of_memory
+from counterground.models.networks import TorchDualEncoder
 from counterground.models.open_clip._source import (
     CONFIG_NAME,
     OpenClipSource,
@@ -73,36 +73,27 @@ class OpenClipEncoder(TorchDualEncoder):
     ) -> None:
         from open_clip.transform import PreprocessCfg, image_transform_v2
 
-        self.spec, self.device, self.dtype = spec, options.device, options.precision
         self.convert_rgb_first = not as_published
         settings = dict(model.visual.preprocess_cfg)
-        self.transform = image_transform_v2(PreprocessCfg(**settings), is_train=False)
-        self.split = split_transform(self.transform, rgb_first=self.convert_rgb_first)
-        preprocessing = {
-            "settings": settings,
-            "transform": repr(self.transform),
-            "convert_rgb_first": self.convert_rgb_first,
-        }
-        libraries = library_versions("open_clip_torch", "timm", "torchvision", "transformers")
-        self.fingerprint, self.text_fingerprint = _fingerprints(
-            model, tokenizer, configuration, libraries, preprocessing=preprocessing, dtype=options.precision
+        transform = image_transform_v2(PreprocessCfg(**settings), is_train=False)
+        super().__init__(
+            spec,
+            model,
+            lambda network, batch: network.encode_image(batch, normalize=False),
+            transform,
+            OpenClipTextEncoder(model, tokenizer, options.device),
+            scale=float(model.logit_scale.detach().float().exp().reshape(-1)[0]),
+            options=options,
+            description=description,
+            libraries=("open_clip_torch", "timm", "torchvision", "transformers"),
+            preprocessing={
+                "settings": settings,
+                "transform": repr(transform),
+                "convert_rgb_first": self.convert_rgb_first,
+            },
+            configuration=configuration,
+            tokenizer=tokenizer_identity(tokenizer),
         )
-        self.network = for_inference(model, options.device)
-        self.image_network = image_tower(
-            self.network, lambda network, batch: network.encode_image(batch, normalize=False)
-        )
-        scale = model.logit_scale.detach().float().exp().reshape(-1)
-        self.logit_scale = checked_scale(spec, float(scale[0]))
-        self.description = {
-            **description,
-            "parameters": sum(parameter.numel() for parameter in model.parameters()),
-            "preprocessing": preprocessing,
-            "libraries": libraries,
-            "warnings": list(description.get("warnings", [])),
-        }
-        warn = self.description["warnings"].append
-        self.texts = OpenClipTextEncoder(self.network, tokenizer, options.device, warn=warn)
-        self.dim = int(configuration["model_cfg"]["embed_dim"])
 
 
 def load_open_clip(spec: str, options: LoadOptions) -> OpenClipEncoder:
@@ -116,10 +107,14 @@ def load_open_clip(spec: str, options: LoadOptions) -> OpenClipEncoder:
     if source.repository:
         with fetching(spec, offline=options.offline, remedy=_REMEDY, hub=True):
             folder = fetch_repository(source.repository)
-        model = load_folder(spec, folder, options, as_published=source.as_published)
-        name = source.repository.partition("@")[0]
-        model.description |= {"architecture": name, "weights": f"{name}@{folder.name}"}
-        return model
+        return load_folder(
+            spec,
+            folder,
+            options,
+            as_published=source.as_published,
+            architecture=source.repository.partition("@")[0],
+            revision=folder.name,
+        )
     if source.folder is not None:
         return load_folder(spec, source.folder, options, as_published=source.as_published)
     if source.file is not None:
@@ -134,6 +129,8 @@ def load_folder(
     *,
     training_data: str | None = None,
     as_published: bool = False,
+    architecture: str = "",
+    revision: str = "",
 ) -> OpenClipEncoder:
     """Load a folder that holds ``open_clip_config.json`` and weights (.safetensors preferred).
 
@@ -153,8 +150,8 @@ def load_folder(
             _tokenizer(spec, name, model_cfg, offline=options.offline),
             configuration=configuration,
             description={
-                "architecture": model_cfg.get("architecture", folder.resolve().name),
-                "weights": weights.name,
+                "architecture": architecture or model_cfg.get("architecture", folder.resolve().name),
+                "weights": f"{architecture}@{revision}" if architecture else weights.name,
                 "activation": activation_name(bool(model_cfg.get("quick_gelu", False))),
                 "activation_source": CONFIG_NAME,
                 "training_data": training_data,
@@ -378,43 +375,6 @@ def _own_tokenizer(context_length: int) -> Any:
     from open_clip import SimpleTokenizer
 
     return SimpleTokenizer(context_length=context_length)
-
-
-def _fingerprints(
-    model: Any,
-    tokenizer: Any,
-    configuration: dict[str, Any],
-    libraries: dict[str, str],
-    **image_parts: Any,
-) -> tuple[str, str]:
-    """Return the fingerprints of the whole model and of all that decides a text's embedding."""
-    digests = tensor_digests(model.state_dict())
-    whole = combine(weights=digests, configuration=configuration, libraries=libraries, **image_parts)
-    text = combine(
-        weights={name: digest for name, digest in digests.items() if not name.startswith("visual.")},
-        configuration={
-            key: configuration["model_cfg"].get(key) for key in ("embed_dim", "quick_gelu", "text_cfg")
-        },
-        tokenizer=_tokenizer_identity(tokenizer),
-        libraries=libraries,
-    )
-    return whole, text
-
-
-@lru_cache(maxsize=2)
-def _tokenizer_identity(tokenizer: Any) -> dict[str, Any]:
-    """Return what decides a tokenizer's output: class, context length and vocabulary."""
-    identity: dict[str, Any] = {
-        "class": type(tokenizer).__qualname__,
-        "context_length": getattr(tokenizer, "context_length", None),
-        "clean": getattr(getattr(tokenizer, "clean_fn", None), "__name__", None),
-    }
-    inner = getattr(tokenizer, "tokenizer", None)
-    if inner is not None and hasattr(inner, "get_vocab"):
-        identity["vocabulary"] = combine(vocabulary=inner.get_vocab())
-    elif hasattr(tokenizer, "encoder"):
-        identity["vocabulary"] = combine(vocabulary=tokenizer.encoder)
-    return identity
 
 
 _SHIPPED = ("counterground:stamps-balanced", "counterground:stamps-biased")

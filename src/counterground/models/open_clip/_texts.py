@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from counterground.models.networks import Block, CausalTower, TextEncoder, TreeEncoder, texts_are_cut
+from counterground.models.networks import Block, CausalTower, TextEncoder, TreeEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,41 +20,29 @@ class OpenClipTextEncoder(TextEncoder):
         model: OpenCLIP model, in evaluation mode.
         tokenizer: OpenCLIP's, from a list of texts to ``[n, context]`` tokens.
         device: where the model lives.
-        warn: called with a sentence if texts are cut, or this encoder disagrees with the whole tower.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        tokenizer: Callable[..., torch.Tensor],
-        device: str,
-        *,
-        warn: Callable[[str], None],
-    ) -> None:
+    def __init__(self, model: Any, tokenizer: Callable[..., torch.Tensor], device: str) -> None:
         super().__init__(model, tokenizer, device)
-        self._warn = warn
         tower = causal_tower(model)
-        self._tree = None if tower is None else TreeEncoder(tower, device, warn)
+        self._tree = None if tower is None else TreeEncoder(tower, device)
 
     def features(self, tokens: torch.Tensor) -> torch.Tensor:
         return self.network.encode_text(tokens, normalize=False)  # type: ignore[no-any-return]
 
-    def encode(self, texts: list[str]) -> np.ndarray:
-        tokens = self.tokenizer(texts)
-        if cut := self._count_cut(texts, tokens):
-            self._warn(texts_are_cut(cut, tokens.shape[1]))
-        return self.encode_tokens(tokens)
-
-    def _count_cut(self, texts: list[str], tokens: torch.Tensor) -> int:
-        """Count the texts that have more tokens if there is room for one more."""
-        padding = self.tokenizer([""]).mode().values
-        # An end token may equal the padding, but not the token before it: other texts surely have room left.
-        full = (tokens[:, -2:] != padding).any(dim=1).nonzero().flatten().tolist()
-        if not full:
-            return 0
-        longer = self.tokenizer([texts[row] for row in full], context_length=tokens.shape[1] + 1)
-        used = (tokens[full] != padding).sum(dim=1)
-        return int(((longer != padding).sum(dim=1) > used).sum())
+    def count_cut(self, texts: list[str]) -> tuple[int, int]:
+        padding = self.tokenizer([""])
+        most = padding.shape[1]
+        # A token has a byte or more, and two tokens stand around a text.
+        long = [text for text in texts if len(text.encode()) + 2 > most]
+        if not long:
+            return 0, most
+        # Those that have more tokens if there is room for one more.
+        used, wanted = (
+            (self.tokenizer(long, context_length=length) != padding.mode().values).sum(dim=1)
+            for length in (most, most + 1)
+        )
+        return int((wanted > used).sum()), most
 
     def encode_tokens(self, tokens: torch.Tensor) -> np.ndarray:
         whole = super().encode_tokens
