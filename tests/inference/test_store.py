@@ -90,7 +90,7 @@ def test_other_blocks_of_the_same_photos_are_assembled_without_the_photos(photos
 
 def test_a_shard_that_is_lost_while_it_is_needed_is_encoded_again(photos, model, cache, monkeypatch):
     # How much is kept is a matter of memory; a shard that is kept cannot be lost.
-    monkeypatch.setattr(_store, "KEPT_BYTES", 1)
+    monkeypatch.setattr(_store, "KEPT_SHARDS", 1)
     benchmark = read_benchmark(photos)
     expected = encoded(model, benchmark, cache / "alone").matrix
     features = encoded(model, benchmark, cache)
@@ -160,7 +160,7 @@ print(removed)
 
 
 def test_another_process_that_prunes_changes_no_feature(photos, model, cache, tmp_path, monkeypatch):
-    monkeypatch.setattr(_store, "KEPT_BYTES", 1)
+    monkeypatch.setattr(_store, "KEPT_SHARDS", 1)
     benchmark = read_benchmark(photos)
     expected = encoded(model, benchmark, cache / "alone").matrix
     stop = tmp_path / "stop"

@@ -1,26 +1,21 @@
 """Features on disk, keyed by what a photo contains and by what encoded it.
 
 One shard per block, ``<name>.safetensors``, written in one step: ``features`` ``[n, d]``, ``photo_id``
-``[n, 32]`` (the bytes of the hashes), ``converted`` ``[n]``, a ``checksum`` of all of it, and in the header
-why photos could not be read. Names are hashes of the block's photos: two processes that encode the same
+``[n, 32]`` (the bytes of the hashes), ``converted`` ``[n]``, ``reasons`` (JSON: why photos could not be read)
+and a ``checksum`` of all of it. Names are hashes of the block's photos: two processes that encode the same
 block write the same file.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-import math
-import mmap
 import os
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +23,9 @@ import numpy as np
 
 from counterground.files import warn_damaged, write_bytes, write_text
 
-_LAYOUT = "2: one file per block, with a checksum"
-_DTYPES = {"features": np.float32, "photo_id": np.uint8, "converted": np.bool_, "checksum": np.uint8}
-# What reading a damaged header may raise.
-_DAMAGED = (
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    IndexError,
-    OverflowError,
-    RecursionError,
-)
-# Limit for the shards that stay in memory, all stores together, and what the objects of one take at most.
-KEPT_BYTES = 32_000_000
-_OBJECTS = 4_000
+_LAYOUT = "3: one file per block, with a checksum"
+KEPT_SHARDS = 16
+"""How many shards of a store stay in memory."""
 
 
 @dataclass(frozen=True)
@@ -78,41 +61,15 @@ class Block:
         return ReadStatus(self.converted.copy(), reasons)
 
 
-class _Recent:
-    """The shards that were read last, of all stores together: a run may have dozens of stores."""
-
-    def __init__(self) -> None:
-        self._shards: OrderedDict[tuple[int, str], _Shard] = OrderedDict()
-        self._bytes, self._lock = 0, threading.Lock()
-
-    def get(self, store: int, name: str) -> _Shard | None:
-        with self._lock:
-            if (store, name) in self._shards:
-                self._shards.move_to_end((store, name))
-            return self._shards.get((store, name))
-
-    def add(self, store: int, name: str, shard: _Shard) -> None:
-        with self._lock:
-            if (store, name) in self._shards:  # another thread has read it, too
-                return
-            self._shards[store, name] = shard
-            self._bytes += shard.size
-            while self._bytes > KEPT_BYTES and len(self._shards) > 1:
-                _, oldest = self._shards.popitem(last=False)
-                self._bytes -= oldest.size
-
-
-_RECENT, _NUMBERS = _Recent(), itertools.count()
-
-
 class FeatureStore:
     """Blocks of features of one model under one way of running it; threads may share it."""
 
     def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
         self.folder = folder
         self._about = about
-        self._index: _Index | None = None
-        self._number = next(_NUMBERS)
+        # The shards that were read last. They are not mapped: each mapped file counts as open, and a process
+        # may have only about a thousand of them.
+        self._shard = lru_cache(KEPT_SHARDS)(self._found)
 
     @classmethod
     def open(cls, root: Path, *parts: str, about: Mapping[str, Any]) -> FeatureStore:
@@ -134,10 +91,13 @@ class FeatureStore:
         Each checksum is verified.
         """
         ids = _packed(photo_ids)
-        exact = self._read(_shard_name(photo_ids))
-        if exact is not None and np.array_equal(exact.ids, ids):
-            return exact.block
-        return self._assemble(ids)
+        with suppress(LookupError):
+            exact = self._shard(_shard_name(photo_ids))
+            if np.array_equal(exact.ids, ids):
+                return exact.block
+        with suppress(LookupError):  # another process has removed one
+            return self._assemble(ids)
+        return None
 
     def put(self, photo_ids: Sequence[str], block: Block) -> None:
         """Store a block atomically.
@@ -156,15 +116,17 @@ class FeatureStore:
         text = json.dumps({**self._about, "created": created}, indent=2, ensure_ascii=False)
         write_text(self.folder / "meta.json", text + "\n")
 
-    def _read(self, name: str) -> _Shard | None:
-        shard = _RECENT.get(self._number, name)
-        if shard is None and (shard := read_shard(self.folder / f"{name}.safetensors")) is not None:
-            _RECENT.add(self._number, name, shard)
+    def _found(self, name: str) -> _Shard:
+        shard = read_shard(self.folder / f"{name}.safetensors")
+        if shard is None:
+            raise LookupError(name)
         return shard
 
+    @cached_property
+    def _index(self) -> _Index:
+        return _Index.of(self.folder)
+
     def _assemble(self, ids: np.ndarray) -> Block | None:
-        if self._index is None:
-            self._index = _Index.of(self.folder)
         places = self._index.find(ids)
         if places is None:
             return None
@@ -172,8 +134,8 @@ class FeatureStore:
         features: np.ndarray | None = None
         converted = np.zeros(len(ids), dtype=bool)
         for number in np.unique(shards):
-            shard, here = self._read(self._index.names[number]), shards == number
-            if shard is None or not np.array_equal(shard.ids[rows[here]], ids[here]):
+            shard, here = self._shard(self._index.names[number]), shards == number
+            if not np.array_equal(shard.ids[rows[here]], ids[here]):
                 return None
             if features is None:
                 features = np.empty((len(ids), shard.block.features.shape[1]), dtype=np.float32)
@@ -188,11 +150,6 @@ class _Shard:
 
     ids: np.ndarray
     block: Block
-
-    @property
-    def size(self) -> int:
-        """About as many bytes as it takes in memory."""
-        return self.block.features.nbytes + self.ids.nbytes + _OBJECTS
 
 
 @dataclass(frozen=True)
@@ -237,76 +194,52 @@ class _Index:
 
 
 def read_shard(path: Path) -> _Shard | None:
-    """Read a shard and verify its checksum; None if it is absent or damaged.
+    """Read a shard and verify its checksum; None if it is absent or damaged."""
+    import safetensors.numpy
 
-    It is not mapped: each mapped file counts as open, and a process may have only about a thousand of them.
-    """
     try:
         data = path.read_bytes()
     except OSError:
         return None
-    shard = _parsed(data)
-    if shard is None:
-        warn_damaged(path)
-    return shard
+    with suppress(safetensors.SafetensorError, ValueError, KeyError, TypeError):
+        tensors = safetensors.numpy.load(data)
+        if tensors.pop("checksum").tobytes() == _checksum(tensors):
+            reasons = tuple(json.loads(tensors["reasons"].tobytes()))
+            return _Shard(tensors["photo_id"], Block(tensors["features"], tensors["converted"], reasons))
+    warn_damaged(path)
+    return None
 
 
 def stored_photos(folder: Path) -> int:
     """Return how many photos a store holds something for; checksums are not verified."""
+    import safetensors
+
     keys = [np.zeros(0, dtype=np.uint64)]
     for path in folder.glob("[!.]*.safetensors"):
-        with suppress(OSError, *_DAMAGED), path.open("rb") as file:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            keys.append(_keys(_tensor(data, *_header(data), "photo_id")))
+        with suppress(OSError, safetensors.SafetensorError), safetensors.safe_open(path, "np") as file:
+            keys.append(_keys(file.get_tensor("photo_id")))
     return len(np.unique(np.concatenate(keys)))
-
-
-def _header(data: mmap.mmap | bytes) -> tuple[dict[str, Any], int]:
-    """Return the header of a safetensors file, and where its tensors begin."""
-    start = 8 + int.from_bytes(data[:8], "little")
-    return json.loads(data[8:start]), start
-
-
-def _parsed(data: mmap.mmap | bytes) -> _Shard | None:
-    """Return the shard in these bytes, which are not copied; None if they are damaged."""
-    try:
-        header, start = _header(data)
-        reasons = header["__metadata__"]["reasons"]
-        found = {name: _tensor(data, header, start, name) for name in _DTYPES}
-        if found["checksum"].tobytes() != _checksum(reasons, found):
-            return None
-        by_row = json.loads(reasons)
-        n = len(found["photo_id"])
-        rows = tuple(by_row.get(str(row)) for row in range(n)) if by_row else (None,) * n
-        return _Shard(found["photo_id"], Block(found["features"], found["converted"], rows))
-    except _DAMAGED:
-        return None
-
-
-def _tensor(data: mmap.mmap | bytes, header: Mapping[str, Any], start: int, name: str) -> np.ndarray:
-    shape, begin = header[name]["shape"], header[name]["data_offsets"][0]
-    return np.frombuffer(data, _DTYPES[name], math.prod(shape), start + begin).reshape(shape)
 
 
 def _serialized(shard: _Shard) -> bytes:
     import safetensors.numpy
 
     block = shard.block
-    reasons = json.dumps({row: reason for row, reason in enumerate(block.reasons) if reason is not None})
     tensors = {
         "features": np.ascontiguousarray(block.features, dtype=np.float32),
         "photo_id": shard.ids,
         "converted": np.asarray(block.converted, dtype=bool),
+        "reasons": np.frombuffer(json.dumps(block.reasons).encode(), np.uint8),
     }
-    checksum = np.frombuffer(_checksum(reasons, tensors), np.uint8)
-    return safetensors.numpy.save({**tensors, "checksum": checksum}, metadata={"reasons": reasons})
+    checksum = np.frombuffer(_checksum(tensors), np.uint8)
+    return safetensors.numpy.save({**tensors, "checksum": checksum})
 
 
-def _checksum(reasons: str, tensors: Mapping[str, np.ndarray]) -> bytes:
-    digest = hashlib.blake2b(reasons.encode(), digest_size=16)
-    for name in ("features", "photo_id", "converted"):
+def _checksum(tensors: Mapping[str, np.ndarray]) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for name in ("features", "photo_id", "converted", "reasons"):
         digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape}".encode())
-        digest.update(tensors[name].data)
+        digest.update(np.ascontiguousarray(tensors[name]).data)
     return digest.digest()
 
 
