@@ -51,7 +51,7 @@ UNKNOWN = [
     ("no_such_module_here:load", "there is no module"),
     ("torchvison:resnet50", "Did you mean torchvision:resnet50?"),
     ("nonsense", "minigpt4:DIR"),
-    ("resnet50", "Did you mean torchvision:resnet50 or timm:resnet50?"),
+    ("resnet50", "Did you mean torchvision:resnet50, "),
     ("ViT-B-32", "Did you mean torchvision:vit_b_32 or open_clip:ViT-B-32/openai?"),
     ("clip", "Did you mean paper:clip or hf:openai/clip-vit-base-patch32?"),
     ("openai/clip-vit-base-patch32", "Did you mean hf:openai/clip-vit-base-patch32?"),

@@ -342,31 +342,22 @@ def _forms_of_path(name: str) -> list[str]:
 
 
 def _with_prefix(name: str) -> list[str]:
-    """Return specifications of models that are called ``name``, at most one of each family.
+    """Return specifications of models whose name begins with ``name``, at most one of each family.
 
-    If there are none, return those whose name begins with it, else the repository of the hub if it may be
-    one.
+    If there are none, return the repository of the hub if it may be one.
     """
-    called: dict[str, list[str]] = {}
+    wanted, first = _plain(name), dict[str, str]()
     for spec in chain(set_names(), (model.spec for model in _listed(None, _ignore))):
-        whole = spec.partition(":")[2]
-        for part in dict.fromkeys([whole, re.split(r"[/.]", whole)[0], whole.rpartition("/")[2]]):
-            called.setdefault(_plain(part), []).append(spec)
-    wanted = _plain(name)
-    same = [key for key in called if key.replace("-", "") == wanted.replace("-", "")]
-    found = called.get(wanted) or [spec for key in same for spec in called[key]]
-    if not [spec for spec in found if not spec.startswith("paper:")]:
-        found = [*found, *(spec for key in called if key.startswith(f"{wanted}-") for spec in called[key])]
-    if not found and re.fullmatch(r"[\w-]+/[\w.-]+", name):
+        prefix, _, whole = spec.partition(":")
+        if any(_plain(part).startswith(wanted) for part in (whole, whole.rpartition("/")[2])):
+            first.setdefault(prefix, spec)
+    if not first and re.fullmatch(r"[\w-]+/[\w.-]+", name):
         return [f"hf:{name}"]
-    first: dict[str, str] = {}
-    for spec in found:
-        first.setdefault(spec.partition(":")[0], spec)
     return [_shortest(spec) for spec in first.values()][:3]
 
 
 def _plain(name: str) -> str:
-    return re.sub("[_/]", "-", name.lower())
+    return re.sub("[-_/]", "", name.lower())
 
 
 def _shortest(spec: str) -> str:
