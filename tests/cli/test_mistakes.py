@@ -252,7 +252,7 @@ MISTAKES = [
     ("data collect new -c zebra --since yesterday", 2, "'yesterday'", "2024-05-31"),
     ("data import loose -o new", 1, "lie directly in loose", "put them into class folders"),
     ("data import photos -o new --class zebra", 2, "photos is no folder with photos", "leave out --class"),
-    ("data import unlabelled.csv -o new", 1, "neither a column 'class_name'", "?label=COLUMN"),
+    ("data import unlabelled.csv -o new", 1, "no column 'class_name'", "?label=COLUMN"),
     ("data import photos -o new --rename flamngo=bird", 2, "'flamngo'", "Did you mean 'flamingo'?"),
     (
         "data import photos -o new --rename flamingo=bird --rename flamingo=x",

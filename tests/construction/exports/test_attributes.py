@@ -59,7 +59,6 @@ def test_a_column_that_a_format_uses_itself_is_refused_or_reads_back(designed, t
     benchmark = replace(designed, photos=designed.photos.with_columns(values.alias(column)))
     taken = {
         "croissant": {"image"},
-        "fiftyone": {"label"},
         "huggingface": {"label", "cls", "image"},
         "webdataset": {"label", "cls"},
     }

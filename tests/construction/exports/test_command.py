@@ -74,7 +74,8 @@ def test_a_pool_and_pairs_of_it_say_how_they_were_made(run, photos, tmp_path):
     run("pairs", "--format", "webdataset", "--out", "pairs-shared")
     for folder in ("shared", "pairs-shared"):
         text = (tmp_path / folder / "README.md").read_text()
-        assert "48 photos collected (file 48). Annotators: 1 for review, 1 for background." in text
+        assert "48 photos of 3 classes: 0 kept, 1 discarded" in text
+        assert "Decisions: ann (review: 1), ann (background: 1)." in text
         assert "| clarity | 1 |" in text
         assert "1 of 48 photos of the pool were discarded" in text
 

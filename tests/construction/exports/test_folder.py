@@ -54,7 +54,7 @@ def test_what_links_out_of_the_folder_is_not_passed_on(masked, form, column, tmp
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("form", ["parquet", "webdataset", "huggingface", "fiftyone"])
+@pytest.mark.parametrize("form", ["parquet", "webdataset", "huggingface"])
 def test_masks_of_a_folder_of_masks_are_exported(form, tmp_path):
     masks = save_masks(tmp_path)
     photos = read_benchmark(tmp_path / "photos")

@@ -15,7 +15,6 @@ import pytest
 from PIL import Image
 
 from counterground.construction.exports import CardFacts, export
-from counterground.errors import UsageError
 from counterground.photos import LabelSpace, read_benchmark
 
 FIELDS = [
@@ -169,28 +168,3 @@ def test_photos_inside_shards_are_the_files_themselves(grouped, tmp_path):
         assert row["image"]["bytes"] == grouped.photo_path(row["path"]).read_bytes()
         assert row["image"]["path"] == row["path"]
         Image.open(io.BytesIO(row["image"]["bytes"])).load()
-
-
-def test_labels_json_is_as_fiftyone_documents_it(grouped, tmp_path):
-    """FiftyOneImageClassificationDataset: ``classes``; ``labels`` by path in ``data/``, less the suffix."""
-    export(grouped, tmp_path / "out", formats=["fiftyone"])
-    content = json.loads((tmp_path / "out" / "labels.json").read_text(encoding="utf-8"))
-    files = [path for path in (tmp_path / "out" / "data").rglob("*") if path.is_file()]
-    by_name = {path.relative_to(tmp_path / "out" / "data").with_suffix("").as_posix(): path for path in files}
-    assert set(content) == {"classes", "labels"}
-    assert set(content["labels"]) == set(by_name)
-    for row in grouped.photos.to_dicts():
-        label = content["labels"][row["path"].rpartition(".")[0]]
-        assert set(label) == {"label", "attributes"}
-        assert content["classes"][label["label"]] == row["class_name"]
-        assert label["attributes"]["photo_id"] == row["photo_id"]
-        assert label["attributes"].get("cluster") == row["cluster"]
-
-
-def test_photos_that_differ_only_in_the_suffix_are_refused_for_fiftyone(tmp_path):
-    source = tmp_path / "source"
-    for name in ("hen/a.jpg", "hen/a.png", "hen/b.jpg", "cock/a.jpg"):
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (8, 8), name.encode()[:3].hex().join(("#", ""))).save(source / name)
-    with pytest.raises(UsageError, match="'hen/a' occurs twice"):
-        export(read_benchmark(source), tmp_path / "out", formats=["fiftyone"], shared=False)

@@ -246,7 +246,7 @@ def _show_pool(summary: PoolSummary) -> None:
     "formats",
     multiple=True,
     required=True,
-    metavar="counteranimal|croissant|fiftyone|huggingface|parquet|webdataset",
+    metavar="counteranimal|croissant|huggingface|parquet|webdataset",
     help="Output format; repeatable. Several formats get a folder each in --out.",
 )
 @out_option("Output folder: new, empty, or an earlier export.")

@@ -14,7 +14,7 @@ import polars as pl
 from counterground.construction.exports._layout import Contents, Tick, keep_paths
 from counterground.construction.exports._licences import Licence, read_licence
 from counterground.photos import Benchmark
-from counterground.text import code, counted, decimal, markdown, one_line
+from counterground.text import code, counted, markdown, one_line
 
 
 @dataclass(frozen=True)
@@ -48,39 +48,25 @@ def how_pool_was_made(benchmark: Benchmark) -> str:
     Raises:
         CounterGroundError: the pool is damaged.
     """
-    from counterground.construction.pool import IMPORTED, KEEP, TASKS, is_pool, open_pool
-    from counterground.metrics import agreement
+    from counterground.construction.pool import is_pool, open_pool
+    from counterground.construction.pool_page import agreement_words, summarise_pool, whole_pool
 
     if not is_pool(benchmark.root):
         return ""
     with open_pool(benchmark.root) as pool:
-        photos, review, votes = pool.photos(), pool.verdicts("review"), pool.votes_by_cluster()
-    votes = votes.filter(pl.col("annotator") != IMPORTED)
-    sources = Counter(photos["key"].fill_null("unknown:").str.split(":").list.first())
-    counts = ", ".join(f"{markdown(source)} {count:,}" for source, count in sources.most_common())
-    people = ", ".join(f"{votes.filter(task=task)['annotator'].n_unique():,} for {task}" for task in TASKS)
-    text = f"{counted(len(photos), 'photo')} collected ({counts}). Annotators: {people}.\n"
-    table = agreement(votes).filter(
-        pl.col("class_name").is_null() & pl.col("label").is_null() & (pl.col("photos") > 0)
-    )
-    if len(table):
-        rows = [
-            (
-                task,
-                number,
-                f"{100 * alike:.1f} %",
-                *("undefined" if x is None else decimal(x, 3) for x in rest),
-            )
-            for task, number, alike, *rest in table["task", "photos", "agreement", "kappa", "alpha"].rows()
-        ]
-        head = ("task", "photos with two annotators", "agreement", "Cohen's kappa", "Krippendorff's alpha")
-        text += "\nAgreement of annotators:\n\n" + markdown_table(head, rows)
-    discarded = Counter(review.filter(pl.col("label") != KEEP)["label"])
-    if disputed := int((review["status"] == "disagreed").sum()):
-        discarded["in dispute between annotators"] = disputed
-    if discarded:
-        rows = [(markdown(reason), count) for reason, count in discarded.most_common()]
-        text += "\nDiscarded photos:\n\n" + markdown_table(("reason", "photos"), rows)
+        summary = summarise_pool(pool)
+    people = [f"{who} ({task}: {made:,})" for who, task, made, *_ in summary.annotators.iter_rows()]
+    text = f"{summary.sentence()}\n\nDecisions: {markdown(', '.join(people)) or 'none'}.\n"
+    if whole := [row for row in whole_pool(summary.agreement) if row["photos"]]:
+        head = ("task", "photos with two annotators", "agreement, %", "Cohen's kappa", "Krippendorff's alpha")
+        rows = [(row["task"], *agreement_words(row)) for row in whole]
+        text += "\nAgreement of annotators:\n\n" + markdown_table((*head, "95 %"), rows)
+    if summary.total("discarded"):
+        reasons = (
+            summary.discards.group_by("label").agg(pl.col("n").sum()).sort("n", "label", descending=True)
+        )
+        discarded = [(markdown(reason), count) for reason, count in reasons.iter_rows()]
+        text += "\nDiscarded photos:\n\n" + markdown_table(("reason", "photos"), discarded)
     return text
 
 

@@ -27,7 +27,6 @@ from counterground.construction.exports._card import (
 from counterground.construction.exports._formats import (
     COUNTERANIMAL,
     CROISSANT,
-    FIFTYONE,
     HUGGINGFACE,
     PARQUET,
     WEBDATASET,
@@ -46,7 +45,7 @@ LEFT_OUT_SCHEMA: dict[str, pl.DataType] = dict.fromkeys(
 _FORMATS = Registry(
     "counterground.exports",
     ExportFormat,
-    {each.name: each for each in (COUNTERANIMAL, CROISSANT, FIFTYONE, HUGGINGFACE, PARQUET, WEBDATASET)},
+    {each.name: each for each in (COUNTERANIMAL, CROISSANT, HUGGINGFACE, PARQUET, WEBDATASET)},
 )
 FORMATS = tuple(_FORMATS.built_in)
 

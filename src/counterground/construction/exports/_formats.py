@@ -1,4 +1,4 @@
-"""The six formats of an export: folders, shards, and the files that other libraries want beside them."""
+"""The formats of an export: folders, shards, and the files that other libraries want beside them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from counterground.construction.exports._layout import (
     slug,
 )
 from counterground.construction.exports._licences import read_licence
-from counterground.errors import CounterGroundError, UsageError, needs_extra
+from counterground.errors import CounterGroundError, needs_extra
 from counterground.files import write_text
 from counterground.photos import (
     LABEL_SPACE_FILE,
@@ -228,60 +228,6 @@ CROISSANT = ExportFormat(
     write=_write_folder,
     lay_out=_lay_out_croissant,
     describe=_write_croissant,
-)
-
-
-_DATA = "data"
-_LABELS = "labels.json"
-_TAKEN = frozenset({"confidence", "id", "label", "logits", "tags"})  # fields that every label of FiftyOne has
-
-
-def _lay_out_fiftyone(benchmark: Benchmark) -> Contents:
-    refuse_columns(benchmark, _TAKEN, "fiftyone")
-    contents = keep_paths(benchmark)
-    if twice := [name for name, count in Counter(map(_stem, contents.origins)).items() if count > 1]:
-        raise UsageError(
-            f"FiftyOne tells photos apart by their names without the suffix, and {twice[0]!r} occurs twice:"
-            " rename one of the files, or choose another format."
-        )
-    return contents
-
-
-def _stem(path: str) -> str:
-    return PurePosixPath(path).with_suffix("").as_posix()
-
-
-def _write_fiftyone(contents: Contents, folder: Path, tick: Tick) -> None:
-    """Write the photos, ``labels.json`` and our manifest, whose paths are relative to ``data/``."""
-    benchmark = contents.benchmark
-    copy_photos(contents, folder / _DATA, tick)
-    number = {index: at for at, index in enumerate(_present_classes(benchmark))}
-    labels = {
-        _stem(row["path"]): {
-            "label": number[row["class_index"]],
-            "attributes": {
-                key: value for key, value in row.items() if key != "class_name" and value is not None
-            },
-        }
-        for row in benchmark.photos.iter_rows(named=True)
-    }
-    content = {"classes": _unique_names(benchmark), "labels": labels}
-    write_text(folder / _LABELS, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
-    write_benchmark(replace(benchmark, root=folder / _DATA), folder)
-
-
-FIFTYONE = ExportFormat(
-    name="fiftyone",
-    summary=(
-        "Photos below `data/`, and `labels.json` (FiftyOneImageClassificationDataset) with the class of each,"
-        " and the other fields of the manifest as its attributes."
-    ),
-    reader=(
-        "import os, fiftyone\n\nphotos = fiftyone.Dataset.from_dir(\n"
-        "    os.getcwd(), fiftyone.types.FiftyOneImageClassificationDataset\n)"
-    ),
-    write=_write_fiftyone,
-    lay_out=_lay_out_fiftyone,
 )
 
 

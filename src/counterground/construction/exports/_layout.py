@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -19,74 +18,35 @@ from counterground.files import open_regular
 from counterground.photos import LABEL_SPACE_FILE, Benchmark, find_imagenet_index, imagenet_names
 from counterground.text import counted
 
-_FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
-_RESERVED = re.compile(
-    r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)\s*(?=\.|$)", re.IGNORECASE
-)
-_LONGEST = 150  # bytes: file systems end at 255, Windows paths at 260 in all
-
 
 def safe_name(text: str) -> str:
-    """Return ``text`` as one part of a path that Windows, macOS, Linux and tar all keep unchanged.
-
-    Composed Unicode; ``_`` for separators, wildcards and invisible characters; no leading dot (hidden), no
-    trailing dot or space, no Windows device name; at most 150 bytes. A safe name comes back unchanged.
-    """
-    name = unicodedata.normalize("NFC", text)
-    name = "".join(char if char.isprintable() else "_" for char in name)
-    name = _FORBIDDEN.sub("_", name).strip()
-    name = re.sub(r"[.\s]+$", "", name)
-    if name.startswith(".") or _RESERVED.match(name):
-        name = f"_{name}"
-    return _shorten(name, text) or "_"
+    """Return ``text`` as one part of a path: ``_`` for separators, wildcards and what cannot be seen."""
+    plain = "".join(char if char.isprintable() else "_" for char in unicodedata.normalize("NFC", text))
+    name = re.sub(r"[.\s]+$", "", re.sub(r'[<>:"/\\|?*]', "_", plain)).strip()
+    return f"_{name}" if not name or name.startswith(".") else name
 
 
-def _shorten(name: str, text: str) -> str:
-    if len(name.encode()) <= _LONGEST:
-        return name
-    stem, suffix = _split(name)
-    room = _LONGEST - len(suffix.encode()) - 9
-    kept = stem.encode()[:room].decode(errors="ignore").rstrip(". ")
-    return f"{kept}-{_digest(text)}{suffix}"
+def apart(wanted: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
+    """Return one path for each of ``wanted``, all distinct, also where case and composition do not count.
 
-
-def _split(name: str) -> tuple[str, str]:
-    suffix = PurePosixPath(name).suffix
-    return (name.removesuffix(suffix), suffix) if len(suffix) <= 8 else (name, "")
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def safe_path(path: str) -> str:
-    """Return a relative path with only safe parts; a safe path comes back unchanged."""
-    return "/".join(safe_name(part) for part in path.split("/") if part not in ("", ".")) or "_"
-
-
-def place(wanted: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
-    """Return one path for each of ``wanted``, all distinct on every file system.
-
-    Names that differ only in case or composition collide on some systems. The first of those that collide, in
-    the order given, keeps its path; the others get the start of a hash of their name. ``taken`` are names
-    already in use.
+    The first of those that collide keeps its path; the others get a number.
     """
     used = {_fold(name) for name in taken}
     placed = []
-    renamed: Counter[str] = Counter()
+    number = 1
     for path in wanted:
         free = path
         while _fold(free) in used:
-            stem, suffix = _split(path)
-            free = f"{stem}-{_digest(f'{path} {renamed[path]}')}{suffix}"
-            renamed[path] += 1  # equal paths come by the thousand: none tries the names of those before it
+            number += 1  # equal paths come by the thousand: none tries the numbers of those before it
+            suffix = PurePosixPath(path).suffix
+            free = f"{path.removesuffix(suffix)}-{number}{suffix}"
         used.add(_fold(free))
         placed.append(free)
     return placed
 
 
 def _fold(path: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", path).casefold())
+    return unicodedata.normalize("NFC", path).casefold()
 
 
 def slug(text: str) -> str:
@@ -132,43 +92,19 @@ class Contents:
 
 
 def keep_paths(benchmark: Benchmark) -> Contents:
-    """Keep every path that is safe on all systems; if no path changes, the version stays the same.
-
-    Masks go to a folder of their own unless they already have one.
-    """
+    """Keep every path, so the version stays the same; masks go to a folder of their own."""
     photos = benchmark.photos
-    paths = place([safe_path(path) for path in photos["path"]], OWN_FILES)
-    renamed = sum(old != new for old, new in zip(photos["path"], paths, strict=True))
-    masks = photos["mask"].drop_nulls().unique().sort().to_list()
-    new_masks = dict(zip(masks, _place_masks(masks, paths), strict=True))
-    origins = {new: benchmark.photo_path(old) for old, new in zip(photos["path"], paths, strict=True)} | {
-        new: benchmark.mask_path(old) for old, new in new_masks.items()
+    tops = {path.partition("/")[0] for path in photos["path"]}
+    folder = next(name for n in range(len(tops) + 1) if (name := f"masks{n or ''}") not in tops)
+    masks = {
+        old: old if old.startswith(f"{folder}/") else f"{folder}/{old}"
+        for old in photos["mask"].drop_nulls().unique().sort()
     }
-    moved = photos.with_columns(
-        pl.Series("path", paths, pl.String),
-        pl.Series("mask", [mask and new_masks[mask] for mask in photos["mask"]], pl.String),
-    )
-    notes = (
-        (f"Renamed {counted(renamed, 'file')} to names that every system supports, so the version differs.",)
-        if renamed
-        else ()
-    )
-    return Contents(
-        replace(benchmark, photos=moved, masks_root=None), origins, notes, masks_root=benchmark.masks_root
-    )
-
-
-def _place_masks(masks: Sequence[str], photos: Sequence[str]) -> list[str]:
-    tops = {_top(path) for path in photos}
-    wanted = [safe_path(path) for path in masks]
-    if any(_top(path) in tops for path in wanted):
-        folder = next(name for number in range(len(tops) + 1) if (name := f"masks{number or ''}") not in tops)
-        wanted = [f"{folder}/{path}" for path in wanted]
-    return place(wanted, [*OWN_FILES, *photos])
-
-
-def _top(path: str) -> str:
-    return path.partition("/")[0].casefold()
+    origins = {path: benchmark.photo_path(path) for path in photos["path"]}
+    origins |= {new: benchmark.mask_path(old) for old, new in masks.items()}
+    moved = photos.with_columns(pl.col("mask").replace(masks))
+    kept = replace(benchmark, photos=moved, masks_root=None)
+    return Contents(kept, origins, masks_root=benchmark.masks_root)
 
 
 def counteranimal_paths(benchmark: Benchmark) -> Contents:
@@ -190,16 +126,15 @@ def counteranimal_paths(benchmark: Benchmark) -> Contents:
     classes = _class_folders(benchmark)
     labelled = photos["background"].is_not_null().any() or grouped.any()
     wanted = []
-    for path, index, group, background in photos.select(
-        "path", "class_index", "group", "background"
-    ).iter_rows():
-        place_name = safe_name(f"{group}-{background or UNLABELLED}" if group else background or UNLABELLED)
-        wanted.append(
-            "/".join(
-                [classes[index], *([place_name] if labelled else []), safe_name(PurePosixPath(path).name)]
-            )
+    for row in photos.select("path", "class_index", "group", "background").iter_rows(named=True):
+        background = row["background"] or UNLABELLED
+        parts = (
+            [safe_name(f"{row['group']}-{background}" if row["group"] else background)] if labelled else []
         )
-    paths = place(wanted, OWN_FILES)
+        wanted.append(
+            "/".join([classes[row["class_index"]], *parts, safe_name(PurePosixPath(row["path"]).name)])
+        )
+    paths = apart(wanted)
     origins = {new: benchmark.photo_path(old) for old, new in zip(photos["path"], paths, strict=True)}
     masks = photos["mask"].drop_nulls().len()
     notes = (f"Left out {counted(masks, 'mask')}: this layout cannot hold them.",) if masks else ()
@@ -216,7 +151,7 @@ def _class_folders(benchmark: Benchmark) -> dict[int, str]:
         imagenet = space.imagenet[index]
         name = safe_name(space.names[index])
         wanted.append(name if imagenet is None else _numbered(imagenet, name))
-    return dict(zip(present, place(wanted, OWN_FILES), strict=True))
+    return dict(zip(present, apart(wanted, OWN_FILES), strict=True))
 
 
 def _numbered(imagenet: int, name: str) -> str:
