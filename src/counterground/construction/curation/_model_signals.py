@@ -15,6 +15,7 @@ from counterground.construction.curation._signals import (
     Flags,
     Floats,
     Ints,
+    judged,
     percent,
     share_better,
     signal_rows,
@@ -314,15 +315,9 @@ def _class_rank(
             f"{referee.spec} ranks {filed!r} {place:,} of {names:,} names (limit {limit:,}); "
             f"{best!r} is first and has {percent(chance)}."
         )
-    return signal_rows(
-        CLASS_RANK,
-        "label noise",
-        photos["path"],
-        value=rank,
-        flagged=rank > limit,
-        priority=share_better(rank, low_is_bad=False),
-        explanation=explanations,
-        related=related,
+    paths = photos["path"]
+    return judged(
+        CLASS_RANK, "label noise", paths, rank, explanations, limit=limit, low_is_bad=False, related=related
     )
 
 
@@ -380,20 +375,12 @@ def _clarity(
     """Return the signal for photos on which the model has no confident prediction in any view."""
     views, stacked = list(margins), np.stack(list(margins.values()))
     which, best = np.nanargmax(stacked, axis=0), np.nanmax(stacked, axis=0)
-    flagged = best < settings.min_margin
     explanations = [
         f"{referee.spec} has no confident prediction on the photo or any of {len(CROPS)} crops: its first "
         f"name leads by {percent(lead)} at most (limit {percent(settings.min_margin)})."
         if unclear
         else f"On the {views[view]} the first name of {referee.spec} leads by {percent(lead)}."
-        for view, lead, unclear in zip(which, best, flagged, strict=True)
+        for view, lead, unclear in zip(which, best, best < settings.min_margin, strict=True)
     ]
-    return signal_rows(
-        _CROP_MARGIN,
-        "clarity",
-        photos["path"],
-        value=best,
-        flagged=flagged,
-        priority=share_better(best, low_is_bad=True),
-        explanation=explanations,
-    )
+    least = settings.min_margin
+    return judged(_CROP_MARGIN, "clarity", photos["path"], best, explanations, limit=least, low_is_bad=True)

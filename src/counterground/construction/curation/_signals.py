@@ -45,6 +45,30 @@ def signal_rows(
     return pl.DataFrame(series)
 
 
+def judged(
+    signal: str,
+    reason: str,
+    paths: Sequence[str] | pl.Series,
+    value: Floats,
+    explanation: Sequence[str],
+    *,
+    limit: float,
+    low_is_bad: bool,
+    related: Sequence[str | None] | None = None,
+) -> pl.DataFrame:
+    """Return one row per path: flagged beyond the limit, the worst of the pool first."""
+    return signal_rows(
+        signal,
+        reason,
+        paths,
+        value=value,
+        flagged=value < limit if low_is_bad else value > limit,
+        priority=share_better(value, low_is_bad=low_is_bad),
+        explanation=explanation,
+        related=related,
+    )
+
+
 def share_better(values: Floats, *, low_is_bad: bool) -> Floats:
     """Return the fraction of the other photos that are strictly better: 1 for the single worst."""
     if not low_is_bad:
@@ -102,7 +126,7 @@ def feature_noise(measured: pl.DataFrame, settings: CurateSettings) -> pl.DataFr
         shadows="dark",
         highlights="bright",
     )
-    return pl.concat([_unreadable(measured), *(_judged(readable, check, settings) for check in _CHECKS)])
+    return pl.concat([_unreadable(measured), *(_checked(readable, check, settings) for check in _CHECKS)])
 
 
 def _unreadable(measured: pl.DataFrame) -> pl.DataFrame:
@@ -122,23 +146,14 @@ def _unreadable(measured: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _judged(readable: pl.DataFrame, check: _Check, settings: CurateSettings) -> pl.DataFrame:
-    values, limit = readable[check.signal].to_numpy(), getattr(settings, check.limit)
-    share = share_better(values, low_is_bad=check.low_is_bad)
+def _checked(readable: pl.DataFrame, check: _Check, settings: CurateSettings) -> pl.DataFrame:
+    values, limit, bad = readable[check.signal].to_numpy(), getattr(settings, check.limit), check.low_is_bad
     explanations = []
-    for value, part in zip(values, share, strict=True):
+    for value, part in zip(values, share_better(values, low_is_bad=bad), strict=True):
         figures = {"percent": percent(value), "limit_percent": percent(limit)}
         first = check.sentence.format(value=value, limit=limit, **figures)
-        explanations.append(f"{first}, {among_others(part, low_is_bad=check.low_is_bad)}.")
-    return signal_rows(
-        check.signal,
-        _REASON,
-        readable["path"],
-        value=values,
-        flagged=values < limit if check.low_is_bad else values > limit,
-        priority=share,
-        explanation=explanations,
-    )
+        explanations.append(f"{first}, {among_others(part, low_is_bad=bad)}.")
+    return judged(check.signal, _REASON, readable["path"], values, explanations, limit=limit, low_is_bad=bad)
 
 
 OBJECT_SIGNALS = ("object area", "object offset")
@@ -164,33 +179,19 @@ def object_signals(pool: Pool, photos: pl.DataFrame, settings: CurateSettings) -
     paths = list(places)
     area = np.array([place.area for place in places.values()], dtype=np.float64)
     offset = np.array([place.offset for place in places.values()], dtype=np.float64)
-    limits = settings.min_area, settings.max_offset
+    least, most = settings.min_area, settings.max_offset
+    covers = [
+        f"The object covers {100 * part:.2g} % of the photo (limit {100 * least:g} %)."
+        for part in area.tolist()
+    ]
+    lies = [
+        f"The object's centre lies {100 * way:.0f} % of the way from the photo's centre to its edge "
+        f"(limit {100 * most:.0f} %)."
+        for way in offset.tolist()
+    ]
     signals = [
-        signal_rows(
-            OBJECT_SIGNALS[0],
-            "clarity",
-            paths,
-            value=area,
-            flagged=area < limits[0],
-            priority=share_better(area, low_is_bad=True),
-            explanation=[
-                f"The object covers {100 * part:.2g} % of the photo (limit {100 * limits[0]:g} %)."
-                for part in area.tolist()
-            ],
-        ),
-        signal_rows(
-            OBJECT_SIGNALS[1],
-            "clarity",
-            paths,
-            value=offset,
-            flagged=offset > limits[1],
-            priority=share_better(offset, low_is_bad=False),
-            explanation=[
-                f"The object's centre lies {100 * way:.0f} % of the way from the photo's centre to its edge "
-                f"(limit {100 * limits[1]:.0f} %)."
-                for way in offset.tolist()
-            ],
-        ),
+        judged(OBJECT_SIGNALS[0], "clarity", paths, area, covers, limit=least, low_is_bad=True),
+        judged(OBJECT_SIGNALS[1], "clarity", paths, offset, lies, limit=most, low_is_bad=False),
     ]
     return MaskedPhotos(pl.concat(signals), paths, failures)
 
@@ -207,7 +208,7 @@ def _places(pool: Pool, photos: pl.DataFrame) -> Iterator[tuple[str, ObjectPlace
 
 DUPLICATE_SIGNALS = ("same content", "perceptual hash")
 SIMILARITY = "similar features"
-_ROWS = 1024
+_ROWS = 256  # compared with all earlier ones at a time
 
 _Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -234,36 +235,14 @@ def find_better(vectors: _Vectors, contents: Ints, least: float) -> tuple[Ints, 
     """
     count = len(vectors)
     best, product = np.full(count, -1), np.full(count, -np.inf, dtype=np.float32)
-    for later, earlier, products in _close_pairs(vectors, least):
-        differ = contents[later] != contents[earlier]
-        _keep(best, product, later[differ], earlier[differ], products[differ])
-    return best, product
-
-
-def _close_pairs(vectors: _Vectors, least: float) -> Iterator[tuple[Ints, Ints, _Vectors]]:
-    """Yield (later row, earlier row, inner product) of close pairs, a block of later rows at a time."""
-    for start in range(0, len(vectors), _ROWS):
-        for first in range(0, start + 1, 16 * _ROWS):
-            block = vectors[start : start + _ROWS]
-            other = vectors[first : min(first + 16 * _ROWS, start + len(block))]
-            products = block @ other.T
-            place, earlier = np.divmod(np.flatnonzero(products >= least), len(other))
-            value = products[place, earlier]
-            later, earlier = place + start, earlier + first
-            before = earlier < later
-            yield later[before], earlier[before], value[before]
-
-
-def _keep(best: Ints, product: _Vectors, who: Ints, other: Ints, products: _Vectors) -> None:
-    """Keep the most similar neighbour of each row; ties go to the first row."""
-    order = np.lexsort((other, -products, who))
-    who, other, products = who[order], other[order], products[order]
-    first = np.ones(len(who), dtype=bool)
-    first[1:] = who[1:] != who[:-1]
-    who, other, products = who[first], other[first], products[first]
-    closer = (products > product[who]) | ((products == product[who]) & (other < best[who]))
-    best[who[closer]] = other[closer]
-    product[who[closer]] = products[closer]
+    for start in range(0, count, _ROWS):
+        rows = np.arange(start, min(start + _ROWS, count))
+        earlier = np.arange(rows[-1] + 1)
+        products = vectors[rows] @ vectors[earlier].T
+        same = contents[rows][:, None] == contents[earlier]
+        products[same | (earlier >= rows[:, None])] = -np.inf
+        best[rows], product[rows] = products.argmax(axis=1), products.max(axis=1)
+    return np.where(product >= least, best, -1), product
 
 
 _BITS = 64

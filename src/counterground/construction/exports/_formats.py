@@ -307,9 +307,8 @@ def _unique_names(benchmark: Benchmark) -> list[str]:
     return [name if count[name] == 1 else f"{name} ({index})" for index, name in names.items()]
 
 
-def _front_matter(benchmark: Benchmark, statement: Statement, folder: Path) -> str:
-    """Return the YAML at the head of the card: configurations, features, licence and tags."""
-    size = sum(shard.stat().st_size for shard in (folder / "data").iterdir())
+def _front_matter(benchmark: Benchmark, statement: Statement, _folder: Path) -> str:
+    """Return the YAML at the head of the card: configuration, features and licence."""
     names = {str(label): name for label, name in enumerate(_unique_names(benchmark))}
     features: list[dict[str, Any]] = [
         {"name": "image", "dtype": "image"},
@@ -319,27 +318,19 @@ def _front_matter(benchmark: Benchmark, statement: Statement, folder: Path) -> s
         features.append({"name": name, "dtype": "bool" if kind == pl.Boolean else str(kind).lower()})
     if benchmark.photos["mask"].is_not_null().any():
         features.append({"name": "mask", "dtype": "image"})
-    licence = {"license": "other", "license_name": "per-photo", "license_link": "ATTRIBUTION.csv"}
-    if own := statement.facts.licence:
-        licence["license_details"] = (
-            f"Selection and labels: {own}. Each photo: its own licence, in ATTRIBUTION.csv."
-        )
-    split = {"name": "test", "num_bytes": size, "num_examples": len(benchmark)}
+    own = statement.facts.licence or "not stated"
     return yaml_head(
         {
             "pretty_name": statement.title(benchmark),
-            **licence,
+            "license": "other",
+            "license_name": "per-photo",
+            "license_link": "ATTRIBUTION.csv",
+            "license_details": f"Selection and labels: {own}. Each photo: its own, in ATTRIBUTION.csv.",
             "task_categories": ["image-classification", "zero-shot-image-classification"],
-            "tags": ["counterground", "robustness", "spurious-correlations"],
             "configs": [
                 {"config_name": "default", "data_files": [{"split": "test", "path": "data/test-*.parquet"}]}
             ],
-            "dataset_info": {
-                "features": features,
-                "splits": [split],
-                "download_size": size,
-                "dataset_size": size,
-            },
+            "dataset_info": {"features": features},
         }
     )
 
