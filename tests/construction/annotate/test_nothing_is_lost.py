@@ -90,28 +90,6 @@ def test_a_killed_server_loses_no_decision(tmp_path, make_pool, serve, visit):
     assert "Open in another tab" in ann.page.inner_text("dialog:modal")
 
 
-@pytest.mark.slow
-def test_killed_at_any_moment_and_restarted_many_times(tmp_path, make_pool, serve, visit):
-    pool = make_pool(tmp_path / "pool", {"flamingo": 60})
-    server = serve(pool, "--second", "0")
-    ann = visit(server.links["ann"], outages=True)
-    ann.see()
-    ann.page.evaluate(DRIVER, 60)
-    for wait in (120, 40, 200):
-        ann.page.wait_for_timeout(wait)
-        server.kill()
-        ann.page.wait_for_timeout(100)
-        server = serve(pool, "--second", "0")
-        # The cookie of the new session works for the page that is still open.
-        ann.context.request.get(server.links["ann"])
-    ann.page.wait_for_function("() => window.made.over", timeout=120_000)
-    ann.saved()
-    made, undone = events(pool)
-    pressed = ann.page.evaluate("window.made")
-    assert (len(made), len(undone)) == (pressed["decide"], pressed["undo"])
-    check_labels(pool)
-
-
 def test_an_answer_that_is_lost_is_asked_for_again(pool, serve, visit):
     ann = visit(serve(pool).links["ann"], outages=True)
     ann.see()
@@ -132,24 +110,6 @@ def test_an_answer_that_is_lost_is_asked_for_again(pool, serve, visit):
     ann.press("s")
     ann.saved()
     assert all(result["ok"] for answer in dropped for result in answer["results"])
-    assert pool.decisions()["labels"].to_list() == [["water"], ["sand"]]
-
-
-def test_offline_is_said_and_labelling_goes_on(pool, serve, visit):
-    ann = visit(serve(pool).links["ann"], outages=True)
-    ann.see()
-    ann.page.wait_for_timeout(200)
-    ann.context.set_offline(True)
-    ann.press("w")
-    ann.press("s")
-    ann.page.wait_for_selector("#saved[data-state=away]")
-    assert ann.page.inner_text("#saved").startswith("2 not saved yet")
-    assert len(pool.decisions()) == 0
-    ann.page.wait_for_function(
-        "() => document.querySelector('#saved-said').textContent.startsWith('2 not saved')"
-    )
-    ann.context.set_offline(False)
-    ann.saved()
     assert pool.decisions()["labels"].to_list() == [["water"], ["sand"]]
 
 

@@ -1,8 +1,5 @@
 """The API's client against a server in trouble: patient if that helps, clear if it does not."""
 
-import gzip
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from types import SimpleNamespace
 
 import pytest
@@ -34,47 +31,6 @@ def client(server, **options):
     return INaturalist(chosen, open_budget(chosen), lambda why: None)
 
 
-@pytest.mark.parametrize("form", ["number", "date"])
-def test_a_busy_server_says_when_to_come_back(server, sleeps, form):
-    value = "70" if form == "number" else format_datetime(datetime.now(UTC) + timedelta(seconds=80))
-    server.trouble("/v1/taxa", status=429, retry_after=value, times=2)
-    assert client(server).search("zebra") == []
-    assert server.asked_below("/v1/taxa") == 3
-    assert len(sleeps) == 2
-    assert all(40 <= seconds <= 80 for seconds in sleeps)
-
-
-@pytest.mark.parametrize("status", [500, 502, 503, 504])
-def test_a_broken_server_is_asked_again_ever_more_slowly(server, sleeps, status):
-    server.trouble("/v1/taxa", status=status, times=3)
-    assert client(server).search("zebra") == []
-    assert server.asked_below("/v1/taxa") == 4
-    for seconds, most in zip(sleeps, (0.5, 1.0, 2.0), strict=True):
-        assert most / 2 <= seconds <= most
-
-
-def test_a_server_that_stays_broken_is_an_error(server, sleeps):
-    server.trouble("/v1/taxa", status=503, times=None)
-    with pytest.raises(CounterGroundError, match=r"answered 503 \(trouble\).*run the same command again"):
-        client(server).search("zebra")
-    assert server.asked_below("/v1/taxa") == 6
-
-
-def test_a_server_that_asks_for_a_long_pause_gets_it(server, sleeps):
-    server.trouble("/v1/taxa", status=429, retry_after="7200", times=None)
-    with pytest.raises(CounterGroundError, match="asks for a pause of 120 minutes"):
-        client(server).search("zebra")
-    assert server.asked_below("/v1/taxa") == 1
-    assert sleeps == []
-
-
-def test_a_body_that_breaks_off_is_asked_for_again(server, sleeps):
-    server.add_taxon("Equus quagga")
-    server.trouble("/v1/taxa", cut=20, times=2)
-    assert [taxon.name for taxon in client(server).search("quagga")] == ["Equus quagga"]
-    assert server.asked_below("/v1/taxa") == 3
-
-
 @pytest.mark.parametrize("body", [b'{"results": [', b"\xff"])
 def test_json_that_is_none_is_asked_for_again(server, sleeps, body):
     server.add_taxon("Equus quagga")
@@ -99,13 +55,6 @@ def test_pages_in_place_of_the_api_are_an_error(server, sleeps, body):
     assert client(server).search("zebra") == []
 
 
-def test_nobody_there_is_an_error(sleeps):
-    options = CollectOptions(api_url="http://127.0.0.1:1/v1")
-    with pytest.raises(CounterGroundError, match=r"refuses connections"):
-        INaturalist(options, open_budget(options), lambda why: None).search("zebra")
-    assert len(sleeps) == 5
-
-
 def test_only_what_leaves_the_machine_is_counted(server, sleeps, cache):
     options = CollectOptions(api_url=server.api_url)
     budget = Budget("here", {"requests": (Limit(DAY, 3),)}, cache / "budget.sqlite")
@@ -126,25 +75,6 @@ def test_we_say_who_we_are(server, monkeypatch):
     assert [agent.split()[0] for agent in agents] == [f"counterground/{__version__}"] * 2
     assert "(+ann@example.org)" in agents[0]
     assert "(+bob@example.org)" in agents[1]
-
-
-def test_an_endless_answer_is_not_read_to_its_end(server, sleeps):
-    packed = gzip.compress(b'{"results": [' + b" " * 200_000_000 + b"]}", 1)
-    server.trouble("/v1/taxa", times=None, body=packed, headers={"Content-Encoding": "gzip"})
-    with pytest.raises(CounterGroundError, match=r"it is larger than 16 MiB\. Is that the address"):
-        client(server).search("zebra")
-    assert server.asked_below("/v1/taxa") == 1
-
-
-@pytest.mark.parametrize("place", ["https://elsewhere.example/v1/taxa", "/v1/taxa"])
-def test_a_redirect_is_not_followed_and_says_where_it_leads(server, place):
-    server.trouble("/v1/taxa", times=None, status=302, headers={"Location": place})
-    with pytest.raises(
-        CounterGroundError, match=f"302, a redirect to \\S*{place}.*Is that the address"
-    ) as caught:
-        client(server).search("zebra")
-    assert "\n" not in str(caught.value)
-    assert server.asked_below("/v1/taxa") == 1
 
 
 def test_an_id_that_is_none_has_no_taxon(server):

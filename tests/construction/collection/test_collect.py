@@ -228,41 +228,6 @@ def test_candidates_that_another_query_left_are_taken_where_the_new_one_finds_th
     assert sorted(numbers(pool().photos())) == [300_002, 300_003, 300_005, 300_006]
 
 
-def test_the_newest_of_a_query_come_before_what_another_one_left(gather, pool, zebras):
-    zebras(3, licence="cc0")
-    zebras(3, licence="cc-by")
-    gather(per_class=1, licences=("cc0",))
-    gather(per_class=3, add=True)
-    assert sorted(numbers(pool().photos())) == [300_003, 300_005, 300_006]
-
-
-def test_a_candidate_that_is_listed_again_takes_over_its_new_licence(gather, pool, server, zebras):
-    waiting = zebras(3, licence=None)
-    zebras(1)
-    gather(per_class=1)
-    for observation in waiting[1:]:
-        observation.photos[0].licence = "cc0"
-    report = gather(per_class=3, licences=("cc0",), add=True)
-    rows = pool().photos().filter(licence="cc0")
-    assert numbers(rows) == [300_002, 300_003]
-    assert not rows["attribution"].str.contains("all rights reserved").any()
-    assert report.notes == ()
-    candidates = pool().candidates("zebra").filter(licence="cc0")
-    assert numbers(candidates) == [300_003, 300_002]
-
-
-def test_add_lists_an_exhausted_query_anew(gather, pool, server, zebras):
-    zebras(2)
-    gather(per_class=4)
-    zebras(1)
-    (one,) = gather(per_class=4).classes
-    assert (one.added, one.missing) == (0, 2)
-    server_pages = server.asked_below("/v1/observations")
-    (one,) = gather(per_class=5, add=True, since="2000-01-01").classes
-    assert (one.added, one.missing) == (1, 2)
-    assert server.asked_below("/v1/observations") == server_pages + 1
-
-
 def test_a_photo_belongs_to_one_class(gather, pool, server, zebras):
     quagga = zebras(3)[0].taxon
     report = gather("zebra", "striped horse", per_class=2, taxa={"striped horse": (quagga.id,)})
@@ -283,15 +248,6 @@ def test_a_file_without_its_row_is_written_again(gather, pool, server, zebras, d
     assert set(server.gets_by_photo().values()) == {1}
     assert sorted(numbers(pool().photos())) == [300_001, 300_002, 300_003]
     assert not half.exists()
-
-
-def test_a_page_listed_twice_after_a_kill_leaves_one_candidate_each(gather, pool, zebras):
-    zebras(5)
-    gather(per_class=2)
-    before = pool().candidates()
-    gather(per_class=5)
-    assert pool().candidates().drop("status", "tries").equals(before.drop("status", "tries"))
-    assert len(pool().photos()) == 5
 
 
 def test_the_days_bytes_end_the_run_and_what_came_stays(gather, pool, server, zebras, draw, monkeypatch):

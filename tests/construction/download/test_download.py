@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 
 import pytest
 from photo_server import photo_bytes
 
 from counterground.construction.download import download_photos, file_stem
-from counterground.construction.pool import open_pool
-from counterground.errors import CounterGroundError
 from counterground.http import DownloadSettings
 
 QUICK = DownloadSettings(first_pause=0.01, longest_pause=2.0, timeout=2.0, longest=5.0)
@@ -52,30 +43,6 @@ def test_photos_come_whole_with_what_is_known_of_them(pool, photo_server):
     assert row["url"] == photo_server.address(0)
     assert set(pool.candidates()["status"]) == {"got"}
     assert photo_server.agents == {QUICK.user_agent}
-
-
-def test_a_second_call_asks_for_nothing(pool, photo_server):
-    want(pool, photo_server, range(3))
-    download_photos(pool, pool.candidates(), QUICK)
-    report = download_photos(pool, pool.candidates(), QUICK)
-    assert report.fetched == 0
-    assert photo_server.asked.total() == 3
-
-
-def test_hosts_that_stumble_are_asked_again(pool, photo_server):
-    photo_server.script = {
-        "/0.jpg": [500, 502],
-        "/1.jpg": [{"cut": 200}],
-        "/2.jpg": [photo_bytes(2)[:300]],
-        "/3.jpg": [429],
-        "/4.jpg": [{"status": 503, "headers": {"Retry-After": "0"}}],
-    }
-    want(pool, photo_server, range(5))
-    report = download_photos(pool, pool.candidates(), QUICK)
-    assert (report.fetched, report.failed, report.postponed) == (5, {}, {})
-    assert photo_server.asked == {"/0.jpg": 3, "/1.jpg": 2, "/2.jpg": 2, "/3.jpg": 2, "/4.jpg": 2}
-    for number in range(5):
-        assert (pool.root / f"files/zebra/test-{number}.jpg").read_bytes() == photo_bytes(number)
 
 
 @pytest.mark.parametrize(
@@ -122,11 +89,6 @@ def test_a_postponed_photo_comes_with_the_next_call(pool, photo_server):
     assert (second.fetched, photo_server.asked["/0.jpg"], photo_server.asked["/1.jpg"]) == (3, 2, 1)
 
 
-def test_too_large_a_photo_is_left_unread(pool, photo_server):
-    report = download_photos(pool, want(pool, photo_server, [0]), DownloadSettings(most_bytes=500))
-    assert report.failed["test:0"].startswith("it is larger than")
-
-
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
@@ -154,80 +116,6 @@ def test_a_host_that_is_down_is_skipped(pool):
     assert set(pool.candidates()["status"]) == {"wanted"}
 
 
-def test_no_host_is_asked_more_at_once_than_it_should(pool, photo_server):
-    photo_server.delay = 0.02
-    want(pool, photo_server, range(30))
-    download_photos(pool, pool.candidates(), DownloadSettings(jobs=8, per_host=3))
-    assert photo_server.most_at_once == 3
-
-
-def test_a_pacer_lets_wait_and_may_end_it(pool, photo_server):
-    class Three:
-        def __init__(self):
-            self.asked, self.waits, self.bytes = 0, 2, 0
-
-        def seconds_to_wait(self, url):
-            if self.waits:
-                self.waits -= 1
-                return 0.01
-            if self.asked == 3:
-                raise CounterGroundError("The day's budget is spent.")
-            self.asked += 1
-            return 0.0
-
-        def received(self, url, size):
-            self.bytes += size
-
-    pacer = Three()
-    want(pool, photo_server, range(6))
-    with pytest.raises(CounterGroundError, match="budget"):
-        download_photos(pool, pool.candidates(), DownloadSettings(jobs=1), pacer=pacer)
-    assert pacer.waits == 0
-    assert pacer.bytes == sum(map(len, (photo_bytes(n) for n in range(3))))
-    assert pool.candidates()["status"].to_list() == ["got"] * 3 + ["wanted"] * 3
-    assert len(pool.photos()) == 3
-
-
-CRAWL = """
-import sys
-from counterground.construction.download import download_photos
-from counterground.http import DownloadSettings
-from counterground.construction.pool import open_pool
-pool = open_pool(sys.argv[1])
-download_photos(pool, pool.candidates(), DownloadSettings(jobs=3, per_host=3))
-"""
-
-
-def test_kill_at_any_moment_loses_and_doubles_nothing(pool, photo_server):
-    photo_server.delay = 0.01
-    want(pool, photo_server, range(50))
-    kills = 0
-    for pause in (0, 17):
-        process = subprocess.Popen([sys.executable, "-c", CRAWL, str(pool.root)])
-        start = photo_server.served.total()
-        while process.poll() is None and photo_server.served.total() < min(50, start + pause % 20 + 3):
-            time.sleep(0.002)
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
-            kills += 1
-        process.wait()
-    assert kills == 2
-    download_photos(pool, pool.candidates(), QUICK)
-    assert len(pool.photos()) == 50
-    assert set(pool.candidates()["status"]) == {"got"}
-    # Only what was on its way when the process died may come again: at most one photo per job and kill.
-    assert photo_server.served.total() <= 50 + 3 * kills
-
-
-def test_retry_after_may_be_a_date(pool, photo_server):
-    date = format_datetime(datetime.now(UTC) + timedelta(hours=2), usegmt=True)
-    photo_server.script = {"/0.jpg": [{"status": 503, "headers": {"Retry-After": date}}]}
-    report = download_photos(
-        pool, want(pool, photo_server, [0, 1]), DownloadSettings(jobs=1, first_pause=0.01)
-    )
-    assert "asks for a pause of 7," in report.postponed["test:1"]
-
-
 def test_suffixes_say_what_the_content_is(pool, photo_server):
     kinds = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
     kinds |= {"PPM": ".ppm", "AVIF": ".avif"}
@@ -250,10 +138,3 @@ def test_suffixes_say_what_the_content_is(pool, photo_server):
 def test_stems_are_plain_and_tell_keys_apart(key, name, stem):
     assert re.fullmatch(stem, file_stem(key, name))
     assert file_stem(key, name) != file_stem(f"{key}4", name)
-
-
-def test_the_pool_is_one_that_can_be_opened_again(pool, photo_server):
-    download_photos(pool, want(pool, photo_server, range(2)), QUICK)
-    photos = open_pool(pool.root).photos()
-    assert len(photos) == 2
-    assert photos.equals(pool.photos())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import resource
@@ -73,16 +72,6 @@ def test_masks_among_the_photos_are_exported_wherever_they_are_relative_to(maske
     assert read_benchmark(tmp_path / "out").photos["mask"].count() == masked.photos["mask"].count()
 
 
-def test_a_failed_export_leaves_the_earlier_one(grouped, tmp_path, tree):
-    export(grouped, tmp_path / "out", formats=["parquet"])
-    before = tree(tmp_path / "out")
-    grouped.photo_path(grouped.photos["path"][47]).unlink()
-    with pytest.raises(CounterGroundError, match="Restore it"):
-        export(grouped, tmp_path / "out", formats=["webdataset"], overwrite=True)
-    assert tree(tmp_path / "out") == before
-    assert beside(tmp_path / "out") == []
-
-
 def test_another_export_is_replaced_on_request_whatever_its_format(grouped, flat, tmp_path):
     (tmp_path / "out").mkdir()
     for formats in (FORMATS, ["webdataset"], ["parquet"], ["huggingface", "counteranimal"], ["croissant"]):
@@ -125,21 +114,6 @@ def test_the_benchmark_itself_is_never_replaced(grouped, tmp_path):
     export(grouped, tmp_path / "both", formats=["parquet", "webdataset"])
     with pytest.raises(UsageError, match="holds the folder of the photos"):
         export(read_benchmark(tmp_path / "both" / "parquet"), tmp_path / "both", formats=["webdataset"])
-
-
-def test_a_link_to_a_folder_stays_a_link(grouped, tmp_path):
-    (tmp_path / "disk").mkdir()
-    (tmp_path / "out").symlink_to(tmp_path / "disk")
-    export(grouped, tmp_path / "out", formats=["webdataset"])
-    assert (tmp_path / "out").is_symlink()
-    assert read_benchmark(tmp_path / "disk").version == grouped.version
-
-
-def test_copies_share_nothing_with_the_source(grouped, tmp_path):
-    export(grouped, tmp_path / "out", formats=["parquet"])
-    path = grouped.photos["path"][0]
-    assert (tmp_path / "out" / path).stat().st_nlink == 1
-    assert not (tmp_path / "out" / path).samefile(grouped.photo_path(path))
 
 
 # Slow copies can only be arranged inside.
@@ -223,37 +197,3 @@ def test_a_folder_that_cannot_be_made_is_one_line(grouped, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(CounterGroundError, match=r"Cannot write .*(File exists|Not a directory)"):
         export(grouped, tmp_path / "file" / "out", formats=["parquet"])
-
-
-def test_memory_is_bounded_by_a_shard_not_by_the_benchmark(grouped, tmp_path):
-    """200 MB of photos go through shards of 5 MB in less than 120 MB more than the process has before."""
-    code = (
-        "import os, resource, sys\n"
-        "from pathlib import Path\n"
-        "from counterground.construction.exports import _layout, export\n"
-        "from counterground.photos import read_benchmark\n"
-        "benchmark = read_benchmark(sys.argv[1])\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "_layout.SHARD_MEGABYTES = 5\n"
-        "export(benchmark, Path(sys.argv[2]), formats=['webdataset', 'huggingface', 'parquet'])\n"
-        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)\n"
-    )
-    root = tmp_path / "large"
-    noise = os.urandom(2_000_000)
-    rows = []
-    for number in range(100):
-        path = f"hen/grass/{number:03d}.jpg"
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_bytes(b"\xff\xd8\xff" + noise)
-        rows.append(path)
-    digest = hashlib.sha256(b"\xff\xd8\xff" + noise).hexdigest()
-    frame = pl.DataFrame({"path": rows}).with_columns(
-        photo_id=pl.lit(digest),
-        class_index=pl.lit(0, pl.Int32),
-        class_name=pl.lit(grouped.classes.names[0]),
-        licence=pl.lit("cc0"),
-    )
-    write_benchmark(replace(grouped, root=root, photos=frame), tmp_path / "written")
-    given = [str(tmp_path / "written"), str(tmp_path / "out")]
-    ran = subprocess.run([sys.executable, "-c", code, *given], capture_output=True, text=True, check=True)
-    assert int(ran.stdout) < 120

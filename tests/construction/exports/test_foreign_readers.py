@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import subprocess
@@ -159,12 +158,3 @@ def test_the_lines_of_the_card_run(form, grouped, tmp_path, monkeypatch):
     assert len(rows) == len(grouped)
     if form == "counteranimal":
         assert photos.classes == ["100 black swan", "130 flamingo", "296 ice bear"]
-
-
-def test_photos_inside_shards_are_the_files_themselves(grouped, tmp_path):
-    export(grouped, tmp_path / "out", formats=["huggingface"])
-    frame = pl.read_parquet(tmp_path / "out" / "data" / "*.parquet")
-    for row in frame.iter_rows(named=True):
-        assert row["image"]["bytes"] == grouped.photo_path(row["path"]).read_bytes()
-        assert row["image"]["path"] == row["path"]
-        Image.open(io.BytesIO(row["image"]["bytes"])).load()

@@ -129,14 +129,6 @@ def test_several_formats_get_a_folder_each(grouped, tmp_path):
         read_benchmark(tmp_path / "out")
 
 
-def test_an_export_can_be_exported_again(grouped, tmp_path):
-    chain = grouped
-    for number, form in enumerate(KEPT_PATHS):
-        export(chain, tmp_path / str(number), formats=[form])
-        chain = read_benchmark(tmp_path / str(number))
-    assert_same(chain, grouped)
-
-
 @pytest.mark.parametrize("form", ["webdataset", "huggingface"])
 def test_shards_keep_to_their_size_and_order(grouped, form, tmp_path, monkeypatch):
     monkeypatch.setattr(_layout, "SHARD_PHOTOS", 20)
@@ -155,10 +147,3 @@ def test_the_same_photos_give_the_same_bytes(grouped, form, tmp_path, tree):
     export(grouped, tmp_path / "one", formats=[form])
     export(grouped, tmp_path / "two", formats=[form])
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
-
-
-def test_unknown_formats_are_named_with_a_hint(grouped, tmp_path):
-    with pytest.raises(UsageError, match=r"'webdatset'.*Did you mean 'webdataset'"):
-        export(grouped, tmp_path / "out", formats=["webdatset"])
-    with pytest.raises(UsageError, match="at least one format"):
-        export(grouped, tmp_path / "out", formats=[])

@@ -108,18 +108,6 @@ def test_the_pool_stands_alone(tmp_path, labelled):
         assert hashlib.sha256(again.photo_path(row["path"]).read_bytes()).hexdigest() == row["photo_id"]
 
 
-def test_the_same_import_again_adds_nothing(tmp_path, labelled):
-    import_photos(tmp_path / "pool", labelled)
-    before = everything(tmp_path / "pool")
-    moved = tmp_path / "elsewhere" / "animals"
-    shutil.copytree(labelled, moved)
-    for source in (labelled, moved):
-        report = import_photos(tmp_path / "pool", source)
-        assert (report.added, report.present, report.backgrounds) == (0, 9, 0)
-    after = everything(tmp_path / "pool")
-    assert all(one.equals(other) for one, other in zip(before, after, strict=True))
-
-
 def test_what_changed_in_the_source_is_added_beside_what_was_there(tmp_path, labelled):
     import_photos(tmp_path / "pool", labelled)
     noise(labelled / "zebra/grass/0.jpg", 99)
@@ -161,19 +149,6 @@ def test_equal_files_of_a_class_are_one_photo(tmp_path, labelled):
     assert len([file for file in (tmp_path / "pool/files").rglob("*") if file.is_file()]) == 10
     again = import_photos(tmp_path / "pool", labelled)
     assert (again.added, again.present, again.backgrounds) == (0, 11, 0)
-
-
-def test_a_copy_leaves_observers_and_given_clusters_as_they_are(tmp_path, labelled):
-    files = sorted((labelled / "zebra").rglob("*.jpg"))[:3]
-    files.append(shutil.copy(files[0], tmp_path / "copy.jpg"))
-    columns = {"path": [str(file) for file in files], "class_name": ["zebra"] * 4}
-    for column, given, kept in (
-        ("observer", ["12", "12", None, None], ["observer:12", "observer:12", None]),
-        ("cluster", ["a", None, "a", "b"], ["a", None, "a"]),
-    ):
-        source = write_table(tmp_path / f"{column}.csv", columns | {column: given})
-        import_photos(tmp_path / column, source)
-        assert everything(tmp_path / column)[0].sort("key")["cluster"].to_list() == kept
 
 
 def test_a_renamed_source_adds_nothing_and_brings_no_discarded_photo_back(tmp_path, labelled):
@@ -282,14 +257,6 @@ def test_all_a_benchmark_knows_comes_along(tmp_path):
             row["mask_source"]
         ).read_bytes()
     assert verdicts.join(joined, on="path")["label"].to_list() == joined["background"].to_list()
-
-
-def test_a_benchmark_whose_photos_lie_beside_its_manifest_is_read_as_one(tmp_path):
-    for number in range(4):
-        noise(tmp_path / f"mine/{number}.png", number)
-    rows = pl.DataFrame({"path": [f"{number}.png" for number in range(4)], "class_name": ["ox", "hen"] * 2})
-    write_benchmark(Benchmark.from_frame(rows, root=tmp_path / "mine"), tmp_path / "mine")
-    assert import_photos(tmp_path / "pool", tmp_path / "mine").by_class == {"hen": 2, "ox": 2}
 
 
 @pytest.mark.parametrize("crossed", [(), ("camera",)])

@@ -1,6 +1,5 @@
 """The pool: nothing is lost, nothing is done twice, nothing is decided in silence."""
 
-import shutil
 import sqlite3
 
 import made_pools
@@ -217,27 +216,6 @@ def test_freezing_says_what_is_left_out(pool):
         "2 of 8 photos were included without a review.",
         "2 of 6 photos have no background label yet.",
         f"1 of 6 photos have no background, since annotators disagree on it: {settle}",
-    )
-
-
-def test_a_class_without_a_photo_that_stands_is_named(pool):
-    gone = pool.photos().filter(class_name=CLASSES[0])["path"]
-    for path in gone:
-        decide(pool, path, "clarity", task="review")
-    benchmark = pool.freeze()
-    assert CLASSES[0] not in benchmark.classes.names
-    assert f"1 of {len(CLASSES)} classes of the pool have no photo left: {CLASSES[0]}." in benchmark.notes
-
-
-def test_one_photo_in_two_classes_is_noted_as_in_a_folder(tmp_path, make_pool):
-    with make_pool(tmp_path / "pool", dict.fromkeys(CLASSES, 2)) as pool:
-        first, other = pool.photos().filter(class_name="ice bear").row(0, named=True), "files/flamingo/9.png"
-        shutil.copy(pool.root / first["path"], pool.root / other)
-        pool.add_photos([{"path": other, "photo_id": first["photo_id"], "class_name": "flamingo"}])
-        notes = pool.freeze().notes
-    assert notes[-2:] == (
-        "1 photo repeats another byte for byte: copies share a cluster.",
-        "1 photo in several classes, byte for byte: at most one is right.",
     )
 
 

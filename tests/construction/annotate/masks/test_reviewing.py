@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 from drawn_masks import SIZE, disc, inside, save_masks
-from PIL import Image, ImageDraw
+from PIL import ImageDraw
 
-from counterground.masks import make_masks, read_masks, standing
-from counterground.photos import read_benchmark
+from counterground.masks import read_masks, standing
 
 A, B, C, D, E = (f"ox/grass/{name}.png" for name in "abcde")
 
@@ -175,25 +174,3 @@ def test_everything_has_a_name_and_can_be_read(folder, serve, visit, complaints,
         save_button = ann.page.locator("#save").bounding_box()
         assert save_button["y"] + save_button["height"] <= height
         assert ann.page.locator(".stage").bounding_box()["height"] > height / 3 - 1
-
-
-def test_a_photo_that_states_another_size_is_drawn_on_as_it_is_stored(tmp_path, serve, visit):
-    """Browsers show it in the size that its EXIF states, if its resolution fits."""
-    file = tmp_path / "photos" / "ox" / "grass" / "a.jpg"
-    file.parent.mkdir(parents=True)
-    exif = Image.Exif()
-    exif[0x011A] = exif[0x011B] = 144.0  # resolution, in
-    exif[0x0128] = 2  # pixels per inch
-    exif.get_ifd(0x8769).update({0xA002: SIZE[0] // 2, 0xA003: SIZE[1] // 2})
-    Image.new("RGB", SIZE, "white").save(file, exif=exif)
-    (tmp_path / "drawn").mkdir()
-    disc().save(tmp_path / "drawn" / "a.png")
-    masks = make_masks(read_benchmark(tmp_path / "photos"), str(tmp_path / "drawn"), tmp_path / "masks")
-    ann = visit(serve(masks.folder).links["ann"])
-    ann.see()
-    start_drawing(ann)
-    ann.page.mouse.click(*frame(ann, 10, 10))
-    ann.page.keyboard.press("Enter")
-    ann.page.wait_for_selector("#end:not([hidden])")
-    ann.saved()
-    assert drawn(masks.folder, "ox/grass/a.jpg")[10, 10]

@@ -89,17 +89,6 @@ def test_backgrounds_take_their_share_of_what_stands(tmp_path, make_pool):
         assert len(shared(pool, 0.2)) == 2
 
 
-def test_a_discard_moves_the_share_to_another_photo(tmp_path, make_pool):
-    with make_pool(tmp_path / "pool", {"flamingo": 10}) as pool:
-        queue = Queue(pool, second=0.1, annotators=["ann", "ben"])
-        work_off(queue, "ann")
-        first = names(queue.lease("ben", "background"))
-        decide(queue, first[0], "clarity", by="ann", task="review")
-        second = names(queue.lease("ben", "background"))
-        assert len(first) == len(second) == 1
-        assert first != second
-
-
 def test_photos_that_are_added_hardly_change_who_is_shared(tmp_path, make_pool):
     with make_pool(tmp_path / "pool", {"ice bear": 30, "flamingo": 30}) as pool:
         rows = pool.photos().to_dicts()
@@ -258,15 +247,6 @@ def test_what_is_adjudicated_is_asked_of_nobody(pool):
     assert queue.adjudications("background") == []
 
 
-def test_two_reasons_to_discard_are_no_dispute(pool):
-    queue = Queue(pool)
-    path = pool.photos()["path"][0]
-    for name, label in (("ann", "clarity"), ("ben", "ambiguity")):
-        decide(queue, path, label, by=name, task="review")
-    assert queue.disagreements("review") == []
-    assert pool.verdicts("review")["status"][0] == "agreed"
-
-
 def test_ranked_reviews_begin_with_what_is_most_doubtful(pool):
     paths = pool.photos()["path"].to_list()
     row = {
@@ -287,18 +267,6 @@ def test_ranked_reviews_begin_with_what_is_most_doubtful(pool):
     )
     assert [flag.explanation for flag in queue.flags(paths)[paths[2]]] == ["Blurred."]
     assert paths[0] not in queue.flags(paths)
-
-
-def test_photos_that_are_added_meanwhile_are_seen(pool):
-    queue = Queue(pool, second=0)
-    work_off(queue, "ann", "review", "keep")
-    row = pool.photos().row(0, named=True)
-    copy = pool.files / "flamingo" / "new.png"
-    copy.write_bytes(pool.photo_file(row["path"]).read_bytes())
-    pool.add_photos(
-        [{"path": "files/flamingo/new.png", "photo_id": row["photo_id"], "class_name": "flamingo"}]
-    )
-    assert names(queue.lease("ann", "review")) == ["files/flamingo/new.png"]
 
 
 def test_progress_counts_what_verdicts_say(pool):
