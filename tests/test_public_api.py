@@ -281,9 +281,9 @@ def test_a_path_or_a_device_is_as_good_as_its_text(evaluate, tmp_path):
 def test_a_study_takes_its_folder_as_text(tmp_path):
     settings = paper.TheorySettings(n=200, seeds=1, mu_spu=(1.5,), p_spu=(0.9,), wide=((20, 40),))
     assert paper.study_theory(str(tmp_path / "theory"), settings).is_file()
-    coco = paper.CocoSettings(strengths=(0.8,), seeds=1, epochs=1)
+    coco = paper.CocoSettings(strengths=(0.8,), seeds=1, epochs=1, offline=True)
     with pytest.raises(CounterGroundError, match="needs the network, and --offline forbids it"):
-        paper.study_coloredcoco(str(tmp_path / "coco"), coco, offline=True)
+        paper.study_coloredcoco(str(tmp_path / "coco"), coco)
     with pytest.raises(CounterGroundError, match="nowhere"):
         cg.get_benchmark("counteranimal", archive=str(tmp_path / "nowhere.zip"))
 

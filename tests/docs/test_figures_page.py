@@ -11,7 +11,7 @@ from noise_photos import ANIMALS, save_noise
 
 import counterground as cg
 from counterground.cli import main
-from counterground.paper.study import TheorySettings
+from counterground.paper.settings import TheorySettings
 from counterground.paper.study.theory import simulate_grid
 
 PAGE = (Path(__file__).parents[2] / "docs" / "figures.md").read_text()

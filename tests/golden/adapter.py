@@ -116,9 +116,10 @@ def comparison(table=None, contrast=None, scale="probit", **asked):
     for row in found.agreement.to_dicts():
         pair = f"{row['model']}, {row['versus']}"
         yield from _rows(row, pair, {"agreement of drops": "correlation low high - - - - classes"})
-    for answer in () if runs else scaling(found.points, found.robustness).answers:
+    for answer in () if runs else scaling(found.points, found.robustness):
         about = f"{answer.outcome}, {answer.subset}"
-        yield from _rows(answer, about, {answer.term: "effect low high p_value - - - n"})
+        joint = {"n": answer.n, **answer.effect._asdict()}
+        yield from _rows(joint, about, {answer.term: "value low high p_value - - - n"})
         for how in ("alone", "by_data_set"):
             if getattr(answer, how) is not None:
                 yield from _rows(

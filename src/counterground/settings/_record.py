@@ -133,7 +133,11 @@ class Setting:
         if self.kind is float:
             limits["allow_inf_nan"] = False
         limits = {name: limit for name, limit in limits.items() if limit is not None}
-        kind: Any = Annotated[self.kind, Field(**limits)] if limits else self.kind
+        kind: Any = self.kind
+        if limits:
+            of = get_args(kind)[0] if self.repeatable else kind
+            each: Any = Annotated[of, Field(**limits)]
+            kind = tuple[each, ...] if self.repeatable else each
         return TypeAdapter(kind)
 
 
@@ -226,7 +230,7 @@ def find_setting(record: type[Record], name: str, where: str) -> Setting:
 def _read(setting: Setting, value: Any) -> Any:
     """Read what may be text: lists are separated by commas, pairs are NAME=VALUE, shares 10% or 0.1."""
     if setting.about.fraction:
-        return fraction(value)
+        return tuple(map(fraction, items(value))) if setting.repeatable else fraction(value)
     if setting.kind is str and (isinstance(value, os.PathLike) or type(value).__module__ == "torch"):
         return str(value)
     if setting.kind is Path and isinstance(value, str):

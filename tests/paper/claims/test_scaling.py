@@ -35,61 +35,50 @@ def their_frame(points, outcome, subset):
     return frame
 
 
+def answers(found, outcome="drop", subset=EVERY):
+    return [answer for answer in found if (answer.outcome, answer.subset) == (outcome, subset)]
+
+
 @pytest.mark.parametrize("outcome", ["drop", "effective robustness"])
 @pytest.mark.parametrize(("subset", "n"), [(EVERY, 28), (WITHOUT, 20)])
 def test_joint_and_single_regressions_are_those_of_statsmodels(points, found, outcome, subset, n):
-    ours = next(fit for fit in found.fits if (fit.outcome, fit.subset) == (outcome, subset))
     frame = their_frame(points, outcome, subset)
     theirs = smf.ols("outcome ~ p + d + q", frame).fit()
-    figures = np.array([c[1:] for c in ours.joint.coefficients])
-    assert figures[:, 0] == pytest.approx(theirs.params.to_numpy())
-    assert figures[:, 2:4] == pytest.approx(theirs.conf_int().to_numpy())
-    assert figures[:, 4] == pytest.approx(theirs.pvalues.to_numpy())
-    assert ours.joint.r_squared == pytest.approx(theirs.rsquared)
-    assert ours.joint.n == len(ours.models) == n
-    for single, term in zip(ours.single, "pdq", strict=True):
+    for answer, term in zip(answers(found, outcome, subset), "pdq", strict=True):
         alone = smf.ols(f"outcome ~ {term}", frame).fit()
-        assert single.coefficients[1].value == pytest.approx(alone.params[term])
-        assert [single.coefficients[1].low, single.coefficients[1].high] == pytest.approx(
-            alone.conf_int().loc[term].to_list()
-        )
-
-
-def test_section_5_2_leaves_out_every_vit_b_32_and_all_of_laion400m(found):
-    left = found.fits[1].models
-    assert not [name for name in left if "ViT/B/32" in name or "LAION400M" in name]
-    assert len(set(found.fits[0].models) - set(left)) == 8
+        assert answer.n == len(frame) == n
+        for ours, fit in ((answer.effect, theirs), (answer.alone, alone)):
+            ends = [fit.params[term], *fit.conf_int().loc[term], fit.pvalues[term]]
+            assert [ours.value, ours.low, ours.high, ours.p_value] == pytest.approx(ends)
 
 
 def test_the_three_answers(found):
-    drop = {answer.question: answer for answer in found.of("drop", EVERY)}
+    drop = {answer.question: answer for answer in answers(found)}
     assert {question: answer.verdict for question, answer in drop.items()} == {
         "Do larger models help?": "yes",
         "Does more data help?": "inconclusive",
         "Does cleaner data help?": "yes",
     }
-    assert drop["Do larger models help?"].effect == pytest.approx(-0.1153, abs=1e-4)
-    assert [a.verdict for a in found.of("drop", WITHOUT)] == ["yes", "inconclusive", "yes"]
-    assert {a.verdict for s in (EVERY, WITHOUT) for a in found.of("effective robustness", s)} == {
+    assert drop["Do larger models help?"].effect.value == pytest.approx(-0.1153, abs=1e-4)
+    assert [a.verdict for a in answers(found, "drop", WITHOUT)] == ["yes", "inconclusive", "yes"]
+    assert {a.verdict for s in (EVERY, WITHOUT) for a in answers(found, "effective robustness", s)} == {
         "inconclusive"
     }
-    for answer in found.answers:
-        assert answer.low < answer.effect < answer.high
     # Data alone seems to help, since larger models had more of it.
     assert drop["Does more data help?"].alone.high < 0
 
 
 def test_with_80_prompts_the_answers_are_of_accuracies_not_of_misprinted_drops():
-    answers = scaling(model_points(setting="openai-prompts")).of("drop", EVERY)
+    found = scaling(model_points(setting="openai-prompts"))
     # With the printed drop of LAION2B ViT/G/14, a point too large: -9.1, +0.8, -5.2.
-    assert [round(100 * answer.effect, 1) for answer in answers] == [-9.2, 0.7, -5.1]
+    assert [round(100 * answer.effect.value, 1) for answer in answers(found)] == [-9.2, 0.7, -5.1]
 
 
 def test_a_harmful_effect_is_a_no(points):
     import polars as pl
 
     turned = points.with_columns(drop=1 - pl.col("drop"))
-    assert [answer.verdict for answer in scaling(turned).of("drop", EVERY)] == ["no", "inconclusive", "no"]
+    assert [answer.verdict for answer in answers(scaling(turned))] == ["no", "inconclusive", "no"]
 
 
 def test_without_the_papers_clips_there_is_nothing_to_answer(points):
@@ -104,8 +93,11 @@ def test_one_answer_hangs_on_equal_scatter(points, found):
         for subset in (EVERY, WITHOUT):
             fit = smf.ols("outcome ~ p + d + q", their_frame(points, outcome, subset))
             ends = fit.fit(cov_type="HC3", use_t=True).conf_int().loc[list("pdq")].to_numpy()
-            for answer, (low, high) in zip(found.of(outcome, subset), ends, strict=True):
+            for answer, (low, high) in zip(answers(found, outcome, subset), ends, strict=True):
                 if (low <= 0 <= high) != (answer.verdict == "inconclusive"):
                     changed[answer.question, subset, outcome] = [round(100 * end, 1) for end in (low, high)]
-                    assert [round(100 * end, 1) for end in (answer.low, answer.high)] == [-0.2, 4.8]
+                    assert [round(100 * end, 1) for end in (answer.effect.low, answer.effect.high)] == [
+                        -0.2,
+                        4.8,
+                    ]
     assert changed == {("Does more data help?", WITHOUT, "drop"): [0.1, 4.6]}

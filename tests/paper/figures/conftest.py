@@ -10,8 +10,9 @@ import pytest
 from counterground.paper.figures import FIGURES
 
 # The drawings themselves, before they are files: tests read off their marks what the tables print.
-from counterground.paper.figures._material import Drawing, Material, print_style, read_study
+from counterground.paper.figures._material import Drawing, Material, read_study
 from counterground.paper.figures._write import draw_figures
+from counterground.paper.style import print_style
 from counterground.published import load_table
 from counterground.results import ModelRecord
 

@@ -8,8 +8,8 @@ from matplotlib.container import BarContainer, ErrorbarContainer
 from counterground.comparison import model_points
 
 # What room a bar's text takes, and what a missing value becomes, are rules of their own.
-from counterground.paper.figures._bars import Bars, draw_bars
-from counterground.paper.figures._material import new_figure
+from counterground.paper.figures._bars import Bars, Panel, draw_bars
+from counterground.paper.style import new_figure
 from counterground.published import load_table
 
 
@@ -138,7 +138,7 @@ TABLE_3, EARLIER = "open_clip:ViT-B-32/laion2b_s34b_b79k", "open_clip:ViT-B-32/l
 
 def test_a_missing_value_has_no_bar():
     axes = new_figure(3, 2).subplots()
-    draw_bars(axes, ["a", "b", "c"], [Bars("drop", [1.0, None, -2.0], ["#000000"] * 3)])
+    draw_bars(axes, Panel("", ["a", "b", "c"], [Bars("drop", [1.0, None, -2.0], ["#000000"] * 3)]))
     np.testing.assert_equal([bar.get_height() for bar in axes.patches], [1, np.nan, -2])
     assert [text.get_text() for text in axes.texts] == ["1.0", "", "−2.0"]
     assert [text.get_va() for text in axes.texts if text.get_text()] == ["bottom", "top"]

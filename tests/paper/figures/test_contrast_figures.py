@@ -7,8 +7,9 @@ import pytest
 from counterground.findings import Words
 from counterground.metrics import ScoreKey
 from counterground.paper.figures import write_figures
-from counterground.paper.figures._material import Material, print_style
+from counterground.paper.figures._material import Material
 from counterground.paper.figures._write import draw_figures
+from counterground.paper.style import print_style
 from counterground.results import (
     regroup,
 )

@@ -10,8 +10,7 @@ from matplotlib.text import Text
 from counterground.paper.figures import FIGURES
 
 # The drawings themselves: no file knows which texts overlap.
-from counterground.paper.figures._material import print_style
-from counterground.paper.figures._write import save
+from counterground.paper.style import print_style, save_figure
 
 pytestmark = pytest.mark.slow
 
@@ -75,7 +74,7 @@ def test_strangers_names_are_shown_as_they_are(make_run, draw, tmp_path):
             assert box.x1 <= drawing.figure.bbox.x1 + 2, (drawing.stem, text)
     with print_style():
         for drawing in drawings.values():
-            (file,) = save(drawing, tmp_path, ["svg"])
+            (file,) = save_figure(drawing.figure, tmp_path / drawing.stem, ["svg"])
             tree = ElementTree.parse(file)
             tags = {element.tag.rpartition("}")[2] for element in tree.iter()}
             assert "script" not in tags

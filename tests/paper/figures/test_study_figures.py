@@ -10,10 +10,11 @@ from matplotlib.container import BarContainer
 
 from counterground.errors import CounterGroundError
 from counterground.paper.figures import write_figures
-from counterground.paper.study.coco import choose, compare_objectives, summarise
+from counterground.paper.settings import TheorySettings
+from counterground.paper.study.coco._study import choose, compare_objectives, summarise
 from counterground.paper.study.mnist import compare_methods
 from counterground.paper.study.mnist import summarise as summarise_digits
-from counterground.paper.study.theory import Definition, TheorySettings, printed_bounds, simulate_grid
+from counterground.paper.study.theory import Definition, printed_bounds, simulate_grid
 from counterground.published import load_table
 
 

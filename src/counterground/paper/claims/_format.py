@@ -10,8 +10,9 @@ import polars as pl
 
 from counterground.catalogue import Finding
 from counterground.comparison import Comparison
-from counterground.paper.claims._claim import claim_by_setting, claim_table, scaling, scaling_table
+from counterground.paper.claims._claim import claim_by_setting, claim_table
 from counterground.paper.claims._reproduction import reproduction_tables
+from counterground.paper.claims._scaling import scaling, scaling_table
 from counterground.results import Table, TableView
 
 
@@ -46,11 +47,13 @@ class Claims(TableView):
     @property
     def record(self) -> dict[str, Any]:
         """Everything, for JSON."""
-        answers = scaling(self.comparison.points, self.comparison.robustness).answers
+        answers = scaling(self.comparison.points, self.comparison.robustness)
         # Named tuples would become bare lists.
         records = [
             asdict(each)
-            | {"alone": each.alone._asdict(), "by_data_set": each.by_data_set and each.by_data_set._asdict()}
+            | {"question": each.question, "verdict": each.verdict}
+            | {name: getattr(each, name)._asdict() for name in ("effect", "alone")}
+            | {"by_data_set": each.by_data_set and each.by_data_set._asdict()}
             for each in answers
         ]
         claims = {"scaling": {"answers": records}, "by_setting": self.rows.to_dicts()}

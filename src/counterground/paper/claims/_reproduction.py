@@ -79,20 +79,19 @@ def reproduce(runs: AnyRuns = ()) -> pl.DataFrame:
     """
     listed = open_runs(runs)
     if not listed:
-        rows = _beside(_printed("1v1000", "simple"), _reproduced())
-        return _frame(rows)
+        rows = [{**row, "checkpoint": None, "spec": None} for row in reproduction_rows()]
+        return _beside("1v1000", "simple", rows)
     obstacles = [why_not_paper(run) for run in listed]
     usable = [(n, run) for n, run, why in zip(run_names(listed), listed, obstacles, strict=True) if not why]
     if not usable:
         raise UsageError(f"`paper reproduce` takes runs on CounterAnimal with both groups: {obstacles[0]}.")
-    rows = []
-    measured = [row for name, run in usable for row in _measured(name, run)]
-    for setup, prompts in dict.fromkeys((row["setup"], row["prompts"]) for row in measured):
-        ours = [row for row in measured if (row["setup"], row["prompts"]) == (setup, prompts)]
-        rows += _beside(_printed(setup, prompts), ours)
-    if not rows:
+    measured: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for name, run in usable:
+        for row in _measured(name, run):
+            measured.setdefault((row["setup"], row["prompts"]), []).append(row)
+    if not measured:
         raise UsageError(" ".join(["There is nothing to reproduce.", *left_out(listed)]))
-    return _frame(rows)
+    return pl.concat([_beside(*table, rows) for table, rows in measured.items()])
 
 
 def left_out(runs: AnyRuns) -> list[str]:
@@ -113,13 +112,6 @@ def left_out(runs: AnyRuns) -> list[str]:
         if lacking:
             sentences.append(f"{name}: the paper has no row for {', '.join(lacking)} as they were run.")
     return sentences
-
-
-def _frame(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
-    listed = list(rows)
-    return pl.DataFrame(
-        {name: [row.get(name) for row in listed] for name in REPRODUCTION_SCHEMA}, schema=REPRODUCTION_SCHEMA
-    )
 
 
 def _printed(setup: str, prompts: str) -> list[dict[str, Any]]:
@@ -159,32 +151,23 @@ def _other_checkpoints() -> list[dict[str, Any]]:
     ]
 
 
-def _beside(printed: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    found: dict[_Key, list[dict[str, Any]]] = {}
+def _beside(setup: str, prompts: str, ours: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
+    """Return the paper's rows of one setup with our values of the same model and checkpoint."""
+    values: dict[_Key, list[Mapping[str, Any]]] = {}
     for row in ours:
-        found.setdefault((row["model"], row["checkpoint"]), []).append(row)
+        values.setdefault((row["model"], row["checkpoint"]), []).append(row)
     rows = []
-    for row in printed:
+    for row in _printed(setup, prompts):
         known = _KNOWN.get(row["model"]) if row["table"] in _KNOWN_OF else None
-        note = " ".join(text for text in (row["note"], known) if text) or None
-        base = {**row, **{f"{name}_printed": row[name] / 100 for name in _FIGURES}, "note": note}
-        values = found.get((row["model"], row["checkpoint"]), [{}])
-        rows += [{**base, **_differences(base, value)} for value in values]
-    return rows
-
-
-def _differences(base: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
-    if not ours:
-        return {}
-    kept = {name: ours[name] for name in ("source", "spec", "names")}
-    for name in _FIGURES:
-        kept[f"{name}_ours"] = ours[name]
-        kept[f"{name}_difference"] = None if ours[name] is None else ours[name] - base[f"{name}_printed"]
-    return kept
-
-
-def _reproduced() -> list[dict[str, Any]]:
-    return [{**row, "checkpoint": None, "spec": None} for row in reproduction_rows()]
+        base = row | {"note": " ".join(text for text in (row["note"], known) if text) or None}
+        base |= {f"{name}_printed": row[name] / 100 for name in _FIGURES}
+        for mine in values.get((row["model"], row["checkpoint"]), [{}]):
+            beside = {name: mine.get(name) for name in ("source", "spec", "names")}
+            for name in _FIGURES:
+                value = beside[f"{name}_ours"] = mine.get(name)
+                beside[f"{name}_difference"] = None if value is None else value - base[f"{name}_printed"]
+            rows.append({name: (base | beside)[name] for name in REPRODUCTION_SCHEMA})
+    return pl.DataFrame(rows, schema=REPRODUCTION_SCHEMA)
 
 
 def _measured(name: str, run: Run) -> Iterator[dict[str, Any]]:
@@ -196,6 +179,8 @@ def _measured(name: str, run: Run) -> Iterator[dict[str, Any]]:
         row = known[setting["model"]]
         table = _setup(row, setting)
         if table in _SETUPS and (row.model, row.checkpoint) in _models_of(table):
+            figures = {ScoreKey.of(each): each["value"] for each in part.iter_rows(named=True)}
+            keys = zip(_FIGURES, (*DROP.side_keys, DROP.difference_key), strict=True)
             yield {
                 "model": row.model,
                 "checkpoint": row.checkpoint,
@@ -204,7 +189,7 @@ def _measured(name: str, run: Run) -> Iterator[dict[str, Any]]:
                 "source": name,
                 "spec": setting["model"],
                 "names": setting["names"],
-                **_values(part),
+                **{figure: figures.get(key) for figure, key in keys},
             }
 
 
@@ -223,52 +208,39 @@ def _models_of(table: tuple[str, str]) -> frozenset[_Key]:
     return frozenset((row["model"], row["checkpoint"]) for row in _printed(*table))
 
 
-def _values(part: pl.DataFrame) -> dict[str, float | None]:
-    figures = {ScoreKey.of(row): row["value"] for row in part.iter_rows(named=True)}
-    keys = (*DROP.side_keys, DROP.difference_key)
-    return {name: figures.get(key) for name, key in zip(_FIGURES, keys, strict=True)}
-
-
-def reproduction_tables(frame: pl.DataFrame) -> list[Table]:
+def reproduction_tables(rows: pl.DataFrame) -> list[Table]:
     """Return the paper's rows next to our values, one table for each of the paper's.
 
     Args:
-        frame: what ``reproduce`` returns.
+        rows: what ``reproduce`` returns.
     """
-    tables = []
-    for table, part in frame.group_by("table", maintain_order=True):
-        if part["common_ours"].null_count() < part.height or str(table[0]) in ("Table 3", "Table 4"):
-            tables.append(_beside_ours(str(table[0]), part))
-    return tables
+    return [
+        _table(str(name), part)
+        for (name,), part in rows.group_by("table", maintain_order=True)
+        if part["common_ours"].count() or name in _KNOWN_OF
+    ]
 
 
-def _beside_ours(table: str, part: pl.DataFrame) -> Table:
+def _table(name: str, part: pl.DataFrame) -> Table:
     columns = [Column("Model")]
     for group in ("Common", "Counter", "Drop"):
         columns += [Column(f"{group} paper", True), Column("ours", True), Column("diff.", True, minor=True)]
-    notes: list[str] = []
+    notes = dict.fromkeys(part["note"].drop_nulls())
+    numbers = {note: f" ({number})" for number, note in enumerate(notes, start=1)}
     rows = []
     for row in part.iter_rows(named=True):
-        name = short_name(row["model"])
-        if row["checkpoint"]:
-            name += f" {row['checkpoint']}"
-        if row["note"]:
-            if row["note"] not in notes:
-                notes.append(row["note"])
-            name += f" ({notes.index(row['note']) + 1})"
-        if part.filter(pl.col("model") == row["model"]).height > 1 and row["spec"]:
-            name += f" [{row['source']}, {row['spec']}, {row['names']} names]"
-        cells = [Cell(name)]
-        for figure in ("common", "counter", "drop"):
-            cells.append(Cell(percent(row[f"{figure}_printed"])))
-            cells.append(Cell(percent(row[f"{figure}_ours"])))
+        model = " ".join(filter(None, (short_name(row["model"]), row["checkpoint"])))
+        model += numbers.get(row["note"], "")
+        if part.filter(model=row["model"]).height > 1 and row["spec"]:
+            model += f" [{row['source']}, {row['spec']}, {row['names']} names]"
+        cells = [Cell(model)]
+        for figure in _FIGURES:
             difference = row[f"{figure}_difference"]
+            cells += [Cell(percent(row[f"{figure}_{end}"])) for end in ("printed", "ours")]
             cells.append(Cell("" if difference is None else signed(difference)))
         rows.append(cells)
-    title = f"{table} of the paper and our values"
-    known, every = (
-        rows.select("model", "checkpoint").unique().height for rows in (part.drop_nulls("common_ours"), part)
-    )
-    sentences = [f"{known} of {every} rows were run."]
-    sentences += [f"({number}) {note}" for number, note in enumerate(notes, start=1)]
+    title, models = f"{name} of the paper and our values", part.select("model", "checkpoint").unique()
+    known = part.drop_nulls("common_ours").select("model", "checkpoint").unique()
+    sentences = [f"{known.height} of {models.height} rows were run."]
+    sentences += [f"{number.strip()} {note}" for note, number in numbers.items()]
     return Table(columns, rows, " ".join(sentences), title)

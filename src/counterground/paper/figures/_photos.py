@@ -12,18 +12,8 @@ from PIL import Image, ImageOps
 from counterground.errors import UsageError, did_you_mean
 from counterground.findings import Words
 from counterground.metrics import GROUPS, in_setting
-from counterground.paper.figures._material import (
-    PAGE,
-    SMALL,
-    Absent,
-    Drawing,
-    Material,
-    Outcome,
-    family_colour,
-    new_figure,
-    own,
-    shorten,
-)
+from counterground.paper.figures._material import Absent, Drawing, Material, Outcome, own, shorten
+from counterground.paper.style import BLUE, ORANGE, PAGE, SMALL, new_figure
 from counterground.photos import UnreadablePhoto, load_photo
 from counterground.reporting.photo_sources import PhotoSource, built_in_benchmarks, photo_sources
 from counterground.reporting.sides import on_sides
@@ -186,5 +176,5 @@ def _draw_row(part: SubFigure, row: _Row, pictures: Mapping[str, Image.Image]) -
                 ha="center",
                 va="top",
                 fontsize=SMALL,
-                color=family_colour("clip" if correct else "imagenet"),
+                color=BLUE if correct else ORANGE,
             )

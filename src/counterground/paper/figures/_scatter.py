@@ -13,32 +13,22 @@ from counterground.errors import needs_extra
 from counterground.findings import DROP_WORDS, Words
 from counterground.metrics import COMPETING, EDGE, GROUPS, Estimate, from_scale, to_scale
 from counterground.paper.figures._material import (
-    COLUMN,
-    GRID,
-    INK,
-    LARGEST_AREA,
-    MARKERS,
-    PAGE,
     PHOTOS,
-    QUIET,
-    TINY,
     Absent,
     Drawing,
     Material,
     Outcome,
+    between,
     distinct_notes,
-    family_colour,
-    marker_area,
-    new_figure,
     own,
-    own_points,
-    paper_points,
+    points_of,
     shade,
     shorten,
     tint,
 )
+from counterground.paper.style import BLUE, COLUMN, INK, ORANGE, PAGE, QUIET, TINY, new_figure
 from counterground.published import SETTINGS, SettingName
-from counterground.reporting.style import FAMILY_NAMES
+from counterground.reporting.style import FAMILY_COLOURS, FAMILY_NAMES
 from counterground.results import HALF, MITIGATION_FILE, MitigationRecord, read_mitigation
 from counterground.text import decimal
 
@@ -47,19 +37,15 @@ if TYPE_CHECKING:
 
 
 _LINED = ("clip", "imagenet", "other")
-_NAMED_IN_COLUMN = 8
-_AXIS = 44  # characters in a line of an axis title, at column width
-_PALE, _PALE_EDGE = 0.2, 0.45
+_MARKERS = {"clip": "o", "imagenet": "^", "lvlm": "s", "other": "D"}
+"""Matplotlib's markers: nothing depends on colour alone."""
+_PARAMETERS = (5e6, 2.5e9)
 _HEIGHTS, _LARGEST = {COLUMN: 3.9, PAGE: 7.2}, {COLUMN: 52.0, PAGE: 85.0}
 """Inches, and the area of the largest marker (points squared), by width."""
 _EDGE = 0.6
-_NAME_SIZE = TINY + 0.3
 # Axes extend a little beyond EDGE, to half of it, so that markers at 0 and 100 % are whole.
 _BEYOND = 0.5 / (EDGE / 2)
-_MARGIN, _LEAST_MARGIN = 0.08, 0.05
 _BOUNDS_SHOWN = (0.02, 0.98)
-# Lines behind a name fade; a stroke around the letters would turn text into outlines.
-_GROUND = {"boxstyle": "square,pad=0.08", "facecolor": "white", "edgecolor": "none", "alpha": 0.7}
 _KEY = (
     " Axes are probit-scaled, lines fitted by family. Markers are larger for more parameters and darker for "
     "more training data; dark rings: filtered data. Names without room are left out."
@@ -69,26 +55,25 @@ _KEY = (
 def draw_scatter(material: Material, name: str, setting: SettingName, width: float) -> list[Outcome]:
     """Draw figure 2a or 2b at column width, or 13 or 14 with the name of every model."""
     outcomes: list[Outcome] = []
-    paper, chosen = paper_points(setting), SETTINGS[setting]
-    stem = f"figure-{name}"
+    paper, chosen = points_of(setting=setting), SETTINGS[setting]
+    stem, words = f"figure-{name}", material.words
     if material.published:
         caption = (
             f"Counter against common accuracy (percent) of the paper's models, as printed in {chosen.tables} "
             f"({chosen.description}; vision-language models: Table 5). How far CLIPs are below the ImageNet "
             "line depends on the prompts: see `counterground compare --published`."
         )
-        outcomes.append(_scatter(stem, paper, paper.clear(), width, caption, notes=distinct_notes(paper)))
+        outcomes.append(_scatter(stem, paper, paper.clear(), width, caption))
     if not material.runs:
         return outcomes
-    points = own_points(material, setting)
+    points = points_of(material, setting)
     confusable = pl.col(COMPETING) == "confusable"
     points = points.filter(confusable if chosen.setup == "1v20" else ~confusable)
     if points.is_empty():
         lack = "1 vs. 20 (--label-space confusable)" if chosen.setup == "1v20" else "other than 1 vs. 20"
-        outcomes.append(Absent(name, f"{material.words.absent} Wanted: {lack}."))
+        outcomes.append(Absent(name, f"{words.absent} Wanted: {lack}."))
     for place, (_, part) in enumerate(points.group_by(PHOTOS, maintain_order=True)):
         behind = paper if material.published and part["comparable"].all() else paper.clear()
-        words = material.words
         caption = (
             f"Accuracy on {words.right} against accuracy on {words.left} (percent) on "
             f"{part['benchmark'][0]}, label space {part[COMPETING][0]}, with 95 % intervals. Pale, and "
@@ -105,33 +90,32 @@ def _scatter(
     width: float,
     caption: str,
     *,
-    notes: tuple[str, ...] = (),
     words: Words = DROP_WORDS,
 ) -> Drawing:
     figure = new_figure(width, _HEIGHTS[width])
     axes = figure.subplots()
     _scale(axes, pl.concat([paper, mine]), words)
-    _draw_diagonal(axes, words.noun)
+    limits = axes.get_xlim() + axes.get_ylim()
+    _draw_line(axes, [min(limits), max(limits)], None, f"y = x: no {words.noun}")
+    ends = np.array(axes.get_xlim())
     for line, family in _lines(paper if paper.height else mine):
-        _draw_line(axes, line, family)
-        fit = line.fit
+        fit, name = line.fit, FAMILY_NAMES[family]
+        _draw_line(axes, ends, family, f"trend, {name}", 100 * fit.predict(ends / 100))
         caption += (
-            f" Line of {FAMILY_NAMES[family]}: slope {decimal(fit.slope)} "
+            f" Line of {name}: slope {decimal(fit.slope)} "
             f"[{decimal(fit.slope_low)}, {decimal(fit.slope_high)}], {fit.n} models."
         )
-    factor = _LARGEST[width] / LARGEST_AREA
-    for (family,), part in paper.group_by("family", maintain_order=True):
-        _draw_points(axes, part, str(family), factor, pale=mine.height > 0, source="paper")
-    for (family,), part in mine.group_by("family", maintain_order=True):
-        _draw_intervals(axes, part, str(family))
-        _draw_points(axes, part, str(family), factor, pale=False, source="own")
+    for source, points in (("paper", paper), ("own", mine)):
+        for (family,), part in points.group_by("family", maintain_order=True):
+            pale = source == "paper" and mine.height > 0
+            _draw_points(axes, part, str(family), _LARGEST[width], source, pale=pale)
     figure.legend(loc="outside lower center", ncols=2 if width == COLUMN else 4)
     front, behind = (mine, paper) if mine.height else (paper, mine)
-    if width == PAGE or len(mine) in range(1, _NAMED_IN_COLUMN + 1):
-        marks, others = ([*zip(*_places(each), strict=True)] for each in (front, behind))
-        areas = [[factor * marker_area(n) for n in each["parameters"]] for each in (front, behind)]
-        name_points(axes, marks, front["shown"].to_list(), areas[0], [*zip(others, areas[1], strict=True)])
-    return Drawing(stem, figure, caption + _KEY, notes)
+    if width == PAGE or len(mine) in range(1, 9):
+        both = pl.concat([front, behind])
+        areas = [_marker_area(n, _LARGEST[width]) for n in both["parameters"]]
+        name_points(axes, np.stack(_places(both), axis=1), front["shown"].to_list(), areas)
+    return Drawing(stem, figure, caption + _KEY, () if mine.height else distinct_notes(paper))
 
 
 def _lines(points: pl.DataFrame) -> list[tuple[RobustnessLine, str]]:
@@ -158,7 +142,7 @@ def _scale(axes: Axes, points: pl.DataFrame, words: Words) -> None:
     _set_probit(axes, "x", common, words.left)
     # High enough for the line of no drop to pass the whole width of the cloud.
     _set_probit(axes, "y", np.hstack([counter, points["common"].to_numpy()]), words.right)
-    axes.grid(color=GRID, linewidth=0.5)
+    axes.grid()
 
 
 def _set_probit(axes: Axes, which: Literal["x", "y"], values: np.ndarray, side: str) -> None:
@@ -166,16 +150,16 @@ def _set_probit(axes: Axes, which: Literal["x", "y"], values: np.ndarray, side: 
     from matplotlib.ticker import MaxNLocator
 
     ends = _to_probit(_percent(values))
-    margin = max(_MARGIN * np.ptp(ends), _LEAST_MARGIN)
+    margin = max(0.08 * np.ptp(ends), 0.05)
     low, high = _to_percent(ends.min() - margin), _to_percent(ends.max() + margin)
     getattr(axes, f"set_{which}scale")("function", functions=(_to_probit, _to_percent))
     getattr(axes, f"set_{which}lim")(low, high)
-    found = MaxNLocator(8, steps=[1, 2, 5, 10]).tick_values(low, high)
-    marks = [tick for tick in found if low <= tick <= high]
+    ticks = MaxNLocator(8, steps=[1, 2, 5, 10]).tick_values(low, high)
+    marks = [tick for tick in ticks if low <= tick <= high]
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_ticks(marks, [f"{tick:g}" for tick in marks])
     axis.set_ticks([], minor=True)
-    axis.set_label_text(f"{shorten(side, _AXIS)}\naccuracy (%, probit scale)")
+    axis.set_label_text(f"{shorten(side, 44)}\naccuracy (%, probit scale)")
 
 
 def _to_probit(percent: Any) -> Any:
@@ -195,77 +179,61 @@ def _places(points: pl.DataFrame) -> tuple[Any, Any]:
     return _percent(points["common"]), _percent(points["counter"])
 
 
+def _marker_area(parameters: int | None, largest: float) -> float:
+    """Return a model's marker area (points squared) by its parameters, on a logarithmic scale."""
+    share = 0.324 if parameters is None else 0.118 + 0.882 * between(parameters, _PARAMETERS)
+    return share * largest
+
+
 def _draw_points(
-    axes: Axes, part: pl.DataFrame, family: str, factor: float, *, pale: bool, source: str
+    axes: Axes, part: pl.DataFrame, family: str, largest: float, source: str, *, pale: bool
 ) -> None:
-    """Draw small markers over large ones, and pale ones behind, without shade and ring."""
+    """Draw small markers over large ones, with intervals, and pale ones behind, without shade and ring."""
     part = part.sort("parameters", descending=True, nulls_last=True, maintain_order=True)
-    colour = family_colour(family)
-    filtered = part["high_quality"].fill_null(value=False)
+    colour = FAMILY_COLOURS[family]
     x, y = _places(part)
     axes.scatter(
         x,
         y,
-        s=[factor * marker_area(count) for count in part["parameters"]],
-        c=[tint(colour, _PALE) if pale else shade(family, size) for size in part["data_size"]],
-        marker=MARKERS[family],
-        edgecolors=[tint(colour, _PALE_EDGE) if pale else INK if ring else colour for ring in filtered],
+        s=[_marker_area(count, largest) for count in part["parameters"]],
+        c=[tint(colour, 0.2) if pale else shade(family, size) for size in part["data_size"]],
+        marker=_MARKERS[family],
+        edgecolors=[tint(colour, 0.45) if pale else INK if ring else colour for ring in part["high_quality"]],
         linewidths=_EDGE,
         zorder=2.5 if pale else 3,
         gid=f"{source}-{family}",
         label=f"{FAMILY_NAMES[family]}{' of the paper' if pale else ''}",
     )
+    if source == "own":
+        across, up = (
+            np.abs([_percent(part[f"{group}_{end}"]) - at for end in ("low", "high")])
+            for group, at in zip(GROUPS, (x, y), strict=True)
+        )
+        axes.errorbar(x, y, up, across, fmt="none", ecolor=tint(colour, 0.6), elinewidth=0.6, zorder=2.2)
 
 
-def _draw_intervals(axes: Axes, part: pl.DataFrame, family: str) -> None:
-    x, y = _places(part)
-    axes.errorbar(
-        x,
-        y,
-        xerr=np.abs([_percent(part[f"common_{end}"]) - x for end in ("low", "high")]),
-        yerr=np.abs([_percent(part[f"counter_{end}"]) - y for end in ("low", "high")]),
-        fmt="none",
-        ecolor=tint(family_colour(family), 0.6),
-        elinewidth=0.6,
-        zorder=2.2,
-    )
-
-
-def _draw_line(axes: Axes, line: RobustnessLine, family: str) -> None:
-    ends = np.array(axes.get_xlim())
+def _draw_line(axes: Axes, x: Any, family: str | None, label: str, y: Any = None) -> None:
     axes.plot(
-        ends,
-        100 * line.fit.predict(ends / 100),
-        color=family_colour(family),
-        zorder=1.8,
-        gid=f"line-{family}",
-        label=f"trend, {FAMILY_NAMES[family]}",
+        x,
+        x if y is None else y,
+        color=FAMILY_COLOURS[family] if family else QUIET,
+        linestyle="-" if family else "--",
+        zorder=1.8 if family else 1.6,
+        gid=f"line-{family}" if family else "diagonal",
+        label=label,
     )
 
 
-def _draw_diagonal(axes: Axes, noun: str) -> None:
-    ends = [min(axes.get_xlim() + axes.get_ylim()), max(axes.get_xlim() + axes.get_ylim())]
-    label = f"y = x: no {noun}"
-    axes.plot(ends, ends, color=QUIET, linewidth=0.8, linestyle="--", zorder=1.6, gid="diagonal", label=label)
-
-
-def name_points(
-    axes: Axes,
-    positions: Sequence[tuple[float, float]],
-    texts: Sequence[str],
-    sizes: Sequence[float],
-    obstacles: Sequence[tuple[tuple[float, float], float]] = (),
-) -> None:
-    """Write ``texts`` beside points, if there is room.
+def name_points(axes: Axes, places: np.ndarray, texts: Sequence[str], areas: Sequence[float]) -> None:
+    """Write ``texts`` beside the first points, if there is room; no name covers any marker.
 
     This fixes the layout of the figure, because names are placed on measured positions.
 
     Args:
         axes: axes with everything else already drawn.
-        positions: positions of the points, in the units of the axes.
-        texts: a name for each.
-        sizes: areas of their markers, in typographic points squared.
-        obstacles: positions and areas of other markers that no name may cover.
+        places: ``[n, 2]`` positions of markers, in the units of the axes.
+        texts: names of the first of them.
+        areas: of the markers, in typographic points squared.
 
     Raises:
         MissingExtraError: textalloc is not installed.
@@ -279,22 +247,20 @@ def name_points(
     FigureCanvasAgg(figure)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
-    places = [*positions, *(place for place, _ in obstacles)]
     # How far markers and their edges reach, in pixels.
-    areas = np.array([*sizes, *(area for _, area in obstacles)])
-    reach = ((0.5 * areas**0.5 + _EDGE) * figure.dpi / 72).tolist()
+    reach = ((0.5 * np.array(areas) ** 0.5 + _EDGE) * figure.dpi / 72).tolist()
     allocate: Any = textalloc.allocate  # whose annotations want lists of lists
-    limits = axes.get_xlim(), axes.get_ylim()
+    limits, (x, y) = (axes.get_xlim(), axes.get_ylim()), places.T.tolist()
     allocate(
         axes,
-        [x for x, _ in positions],
-        [y for _, y in positions],
+        x[: len(texts)],
+        y[: len(texts)],
         list(texts),
-        x_scatter=[x for x, _ in places],
-        y_scatter=[y for _, y in places],
+        x_scatter=x,
+        y_scatter=y,
         scatter_sizes=reach,
-        text_scatter_sizes=reach[: len(positions)],
-        textsize=_NAME_SIZE,
+        text_scatter_sizes=reach[: len(texts)],
+        textsize=TINY + 0.3,
         textcolor=INK,
         margin=0.004,
         min_distance=0.006,
@@ -308,18 +274,10 @@ def name_points(
         plot_kwargs={"zorder": 2.8, "gid": "leader"},
         zorder=5,
         gid="name",
-        bbox=_GROUND,
+        # Lines behind a name fade; a stroke around the letters would turn text into outlines.
+        bbox={"boxstyle": "square,pad=0.08", "facecolor": "white", "edgecolor": "none", "alpha": 0.7},
     )
     axes.set(xlim=limits[0], ylim=limits[1])
-
-
-_HEIGHT = 4.2
-_MARKER = 22.0  # points squared
-_GOAL = tint("#009E73", 0.15)
-_KINDS = (
-    ("background labels used for fitting or choosing", "#0072B2", "o", True),
-    ("no such labels", "#D55E00", "^", False),
-)
 
 
 def draw_mitigation(material: Material) -> list[Outcome]:
@@ -330,43 +288,40 @@ def draw_mitigation(material: Material) -> list[Outcome]:
 
 
 def _draw(record: MitigationRecord, stem: str) -> Drawing:
-    figure = new_figure(PAGE, _HEIGHT)
+    figure = new_figure(PAGE, 4.2)
     axes = figure.subplots()
-    drop = 100 * (record.unmitigated.drop.value or 0.0)
+    estimate = record.unmitigated.drop
+    drop = 100 * (estimate.value or 0.0)
     axes.axhline(0, color=QUIET, linewidth=0.6)
     axes.axvline(0, color=QUIET, linewidth=0.6)
-    for label, colour, marker, labelled in _KINDS:
+    for label, colour, marker, labelled in (
+        ("background labels used for fitting or choosing", BLUE, "o", True),
+        ("no such labels", ORANGE, "^", False),
+    ):
         chosen = [each for each in record.methods if ("used" in each.group_labels.values()) == labelled]
         if chosen:
-            (x, across), (y, up) = (
-                _figures([each.cost for each in chosen]),
-                _figures([each.gain for each in chosen]),
-            )
+            x, across = _ends([each.cost for each in chosen])
+            y, up = _ends([each.gain for each in chosen])
             axes.errorbar(
                 x, y, up, across, fmt=marker, color=colour, elinewidth=0.6, markersize=4, label=label
             )
     axes.set_xlabel("Cost: accuracy lost on common photos (points; negative: gained)")
     axes.set_ylabel("Gain: points by which the drop shrinks")
-    axes.grid(color=GRID, linewidth=0.5)
-    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    axes.grid()
     # Markers of methods that change nothing lie on both axes: leave some room on all sides.
-    left, right, bottom, top = (
-        min(left, -2.0),
-        max(right, 2.0),
-        min(bottom, -2.0),
-        max(top, 1.05 * HALF * drop),
-    )
+    left, right = min(axes.get_xlim()[0], -2.0), max(axes.get_xlim()[1], 2.0)
+    bottom, top = min(axes.get_ylim()[0], -2.0), max(axes.get_ylim()[1], 2.0, 1.05 * HALF * drop)
     ends = [max(left, bottom), min(right, top)]
     axes.plot(ends, ends, color=QUIET, linewidth=0.8, linestyle=":", label="counter accuracy as before")
     if drop > 0:
         goal = "half of the drop gone, cost at most 1 point"
-        axes.fill_between([left, 1], HALF * drop, top, color=_GOAL, linewidth=0, label=goal)
+        green = tint(FAMILY_COLOURS["lvlm"], 0.15)
+        axes.fill_between([left, 1], HALF * drop, top, color=green, linewidth=0, label=goal)
     axes.set(xlim=(left, right), ylim=(bottom, top))
     figure.legend(loc="outside lower center", ncols=4)
     shown = [each for each in record.methods if each.cost.value is not None and each.gain.value is not None]
-    positions = [(100 * (each.cost.value or 0), 100 * (each.gain.value or 0)) for each in shown]
-    name_points(axes, positions, [each.name for each in shown], [_MARKER] * len(shown))
-    estimate = record.unmitigated.drop
+    places = np.stack([_ends([getattr(each, of) for each in shown])[0] for of in ("cost", "gain")], axis=1)
+    name_points(axes, places, [each.name for each in shown], [22.0] * len(shown))
     caption = (
         f"What mitigations of {record.model} cost on the left side of {record.contrast}, and how much of its "
         f"difference ({estimate.text} points {estimate.interval}) they remove, on {record.benchmark}; with "
@@ -377,7 +332,7 @@ def _draw(record: MitigationRecord, stem: str) -> Drawing:
     return Drawing(stem, figure, caption)
 
 
-def _figures(found: Sequence[Estimate]) -> tuple[np.ndarray, np.ndarray]:
+def _ends(estimates: Sequence[Estimate]) -> tuple[np.ndarray, np.ndarray]:
     """Return values in points, and how far their intervals reach below and above, ``[2, n]``."""
-    values, *ends = 100 * np.array([(each.value, each.low, each.high) for each in found], dtype=float).T
+    values, *ends = 100 * np.array([(each.value, each.low, each.high) for each in estimates], dtype=float).T
     return values, np.abs(ends - values)

@@ -1,36 +1,27 @@
-"""Tables 1 to 16 of the paper as data: CSV and Parquet with notes, LaTeX in booktabs."""
+"""Figures and tables 1 to 16 as files: PDF, SVG, PNG; CSV and Parquet with notes, LaTeX in booktabs."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from counterground.benchmarks import open_benchmark
 from counterground.comparison import run_names
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.files import check_writable, write_bytes, write_parquet, write_text
+from counterground.files import check_writable, write_parquet, write_text
 from counterground.findings import Words
 from counterground.metrics import DROP, Contrast
 from counterground.paper.figures._bars import draw_bar_figure, draw_class_drops, draw_group_sizes
-from counterground.paper.figures._material import (
-    COLUMN,
-    PAGE,
-    Absent,
-    Drawing,
-    Material,
-    Outcome,
-    print_style,
-    read_study,
-)
+from counterground.paper.figures._material import Absent, Drawing, Material, Outcome, read_study
 from counterground.paper.figures._photos import draw_panel
 from counterground.paper.figures._scatter import draw_mitigation, draw_scatter
-from counterground.paper.figures._studies import draw_coloredcoco, draw_digits, draw_the_theorem
+from counterground.paper.figures._studies import draw_digits, draw_the_theorem
+from counterground.paper.style import COLUMN, FORMATS, PAGE, print_style, save_figure
 from counterground.photos import Benchmark
 from counterground.published import load_table
 from counterground.results import AnyRuns, Run, one_contrast, open_runs
@@ -38,7 +29,10 @@ from counterground.text import latex, markdown
 
 _MEASURES = ("common", "counter", "drop")
 _BELOW = ("note", "remark")  # texts that LaTeX has below the table
-_MODEL = ("backbone", "pretrain_dataset", *_MEASURES)
+_CLIP = ("backbone", "pretrain_dataset")
+_CLASSES = ("id", "object_label", "common_background", "counter_background", "note")
+_OPEN_CLIP = ("open_clip_model_name", "open_clip_pretrained", "certainty", "remark")
+_CHECKPOINT = (*_CLIP, "checkpoint_printed", *_OPEN_CLIP, "note")
 
 
 @dataclass(frozen=True)
@@ -52,31 +46,52 @@ class PaperTable:
 
 def paper_tables() -> list[PaperTable]:
     """Return tables 1 to 16."""
-    titles = {
+    checkpoints = load_table("checkpoints").filter(
+        pl.col("checkpoint_printed").is_not_null(), table="Table 3"
+    )
+    frames = {
         1: ("Examples of classes, CLIP-LAION400M-ViT/B/32", load_table("table1_examples")),
-        2: ("Classes and their backgrounds", _classes()),
-        3: ("CLIPs, 1 vs. 1000", _clips("Table 3", "high_quality")),
-        4: ("ImageNet models, 1 vs. 1000", _imagenet("Table 4")),
+        2: ("Classes and their backgrounds", load_table("classes").select(_CLASSES)),
+        3: ("CLIPs, 1 vs. 1000", _results("clip", 3, *_CLIP, "high_quality")),
+        4: ("ImageNet models, 1 vs. 1000", _results("imagenet", 4, "backbone")),
         5: ("CLIPs and vision-language models, 1 vs. 20", _generative()),
         6: (
             "Checkpoints; OpenCLIP model, tag, certainty (of the tag only) and remark are ours",
-            _checkpoints(),
+            checkpoints,
         ),
         7: ("ColoredCOCO", load_table("coloredcoco_results")),
         8: (
             "MultiColoredMNIST, accuracy on labels 0 and 1 (Rand, Rev) and on the rest",
             load_table("multicoloredmnist_results"),
         ),
-        9: ("CLIPs by checkpoint, 1 vs. 1000", _clips("Table 9", "checkpoint")),
-        10: ("CLIPs with 80 prompts, 1 vs. 1000", _clips("Table 10")),
-        11: ("CLIPs without balancing, 1 vs. 1000", _clips("Table 11")),
-        12: ("ImageNet models without balancing, 1 vs. 1000", _imagenet("Table 12")),
-        13: ("CLIPs, 1 vs. 20", _clips("Table 13")),
-        14: ("ImageNet models, 1 vs. 20", _imagenet("Table 14")),
-        15: ("Class by class, three backbones trained on LAION400M", _classwise("Table 15")),
-        16: ("Class by class, ViT/B/32 trained on three data sets", _classwise("Table 16")),
+        9: ("CLIPs by checkpoint, 1 vs. 1000", _results("clip", 9, *_CLIP, "checkpoint")),
+        10: ("CLIPs with 80 prompts, 1 vs. 1000", _results("clip", 10, *_CLIP)),
+        11: ("CLIPs without balancing, 1 vs. 1000", _results("clip", 11, *_CLIP)),
+        12: ("ImageNet models without balancing, 1 vs. 1000", _results("imagenet", 12, "backbone")),
+        13: ("CLIPs, 1 vs. 20", _results("clip", 13, *_CLIP)),
+        14: ("ImageNet models, 1 vs. 20", _results("imagenet", 14, "backbone")),
+        15: ("Class by class, three backbones trained on LAION400M", _classwise(15)),
+        16: ("Class by class, ViT/B/32 trained on three data sets", _classwise(16)),
     }
-    return [PaperTable(number, title, frame) for number, (title, frame) in titles.items()]
+    return [PaperTable(number, *table) for number, table in frames.items()]
+
+
+def _results(family: str, table: int, *columns: str) -> pl.DataFrame:
+    rows = load_table(f"{family}_results").filter(table=f"Table {table}")
+    return rows.select(*columns, *_MEASURES, "note")
+
+
+def _generative() -> pl.DataFrame:
+    clips = _results("clip", 5, *_CLIP).with_columns(model=pl.format("CLIP-{}-{}", *reversed(_CLIP)))
+    columns = ["model", *_MEASURES, "note"]
+    return pl.concat([clips.select(columns), load_table("lvlm_results").select(columns)])
+
+
+def _classwise(table: int) -> pl.DataFrame:
+    labels = load_table("classes").select("object_label", class_id="id")
+    rows = _results("classwise", table, "class_id", "model")
+    joined = rows.join(labels, on="class_id", maintain_order="left")
+    return joined.select("class_id", "object_label", "model", *_MEASURES, "note")
 
 
 def write_paper_tables(folder: Path) -> list[Path]:
@@ -127,54 +142,7 @@ def _cell(name: str, value: Any) -> str:
     return latex(str(value))
 
 
-def _classes() -> pl.DataFrame:
-    kept = ("id", "object_label", "common_background", "counter_background", "note")
-    return load_table("classes").select(kept)
-
-
-def _clips(table: str, *extra: str) -> pl.DataFrame:
-    columns = [*_MODEL[:2], *extra, *_MEASURES, "note"]
-    return load_table("clip_results").filter(table=table).select(columns)
-
-
-def _imagenet(table: str) -> pl.DataFrame:
-    return load_table("imagenet_results").filter(table=table).select("backbone", *_MEASURES, "note")
-
-
-def _generative() -> pl.DataFrame:
-    clips = _clips("Table 5").with_columns(model=pl.format("CLIP-{}-{}", "pretrain_dataset", "backbone"))
-    columns = ["model", *_MEASURES, "note"]
-    return pl.concat([clips.select(columns), load_table("lvlm_results").select(columns)])
-
-
-def _checkpoints() -> pl.DataFrame:
-    kept = (
-        "backbone",
-        "pretrain_dataset",
-        "checkpoint_printed",
-        "open_clip_model_name",
-        "open_clip_pretrained",
-    )
-    rows = load_table("checkpoints").filter(pl.col("checkpoint_printed").is_not_null(), table="Table 3")
-    return rows.select(*kept, "certainty", "remark", "note")
-
-
-def _classwise(table: str) -> pl.DataFrame:
-    labels = load_table("classes").select(class_id="id", object_label="object_label")
-    rows = load_table("classwise_results").filter(table=table)
-    joined = rows.join(labels, on="class_id", maintain_order="left")
-    return joined.select("class_id", "object_label", "model", *_MEASURES, "note")
-
-
 CAPTIONS, TABLES = "captions.md", "tables"
-Format = Literal["pdf", "svg", "png"]
-FORMATS: tuple[Format, ...] = get_args(Format)
-_DPI = 300
-_METADATA: dict[Format, dict[str, Any]] = {
-    "pdf": {"Creator": "CounterGround", "Producer": None, "CreationDate": None},
-    "svg": {"Creator": "CounterGround", "Date": None},
-    "png": {"Software": "CounterGround"},
-}
 
 
 class FigureKind(NamedTuple):
@@ -193,7 +161,7 @@ FIGURES: dict[str, FigureKind] = {
     "3": FigureKind(draw_group_sizes),
     "4": FigureKind(partial(draw_class_drops, figure="4")),
     **{name: FigureKind(partial(draw_bar_figure, name=name)) for name in "56789"},
-    "10": FigureKind(draw_coloredcoco, _STUDY),
+    "10": FigureKind(partial(draw_bar_figure, name="10"), _STUDY),
     "11": _EXAMPLES,
     "12": _EXAMPLES,
     "13": FigureKind(partial(draw_scatter, name="13", setting="one-prompt", width=PAGE)),
@@ -274,9 +242,8 @@ def write_figures(
     wanted = [formats] if isinstance(formats, str) else formats
     if unknown := [kind for kind in wanted if kind not in FORMATS]:
         raise UsageError(f"There is no format {unknown[0]!r} for figures; choose from {', '.join(FORMATS)}.")
-    made = list(studies) if isinstance(studies, Iterable) and not isinstance(studies, str) else [studies]
-    folder = Path(out)
-    opened = open_runs(runs)
+    made = [studies] if isinstance(studies, str | Path) else studies
+    folder, opened = Path(out), open_runs(runs)
     material = Material(
         (not opened and not made) if published is None else published,
         opened,
@@ -286,17 +253,6 @@ def write_figures(
         Words(_contrast(opened, contrast)),
     )
     check_writable(folder)
-    return _write(material, folder, names, [kind for kind in FORMATS if kind in wanted])
-
-
-def _contrast(runs: Sequence[Run], contrast: str | Contrast | None) -> Contrast:
-    if contrast is not None:
-        return one_contrast(runs, contrast)
-    own = runs[0].design.contrasts if runs else ()
-    return next((each for each in own if all(each in run.design.contrasts for run in runs)), DROP)
-
-
-def _write(material: Material, folder: Path, names: Sequence[str], kinds: Sequence[Format]) -> WrittenFigures:
     drawn: list[Drawing] = []
     files: list[Path] = []
     lacking: dict[str, list[str]] = {}
@@ -305,9 +261,10 @@ def _write(material: Material, folder: Path, names: Sequence[str], kinds: Sequen
             if isinstance(outcome, Absent):
                 lacking.setdefault(outcome.need, []).append(outcome.figure)
             else:
-                files += save(outcome, folder, kinds)
+                kinds = [kind for kind in FORMATS if kind in wanted]
+                files += save_figure(outcome.figure, folder / outcome.stem, kinds)
                 drawn.append(outcome)
-    if TABLES in names and material.published:
+    if tables := TABLES in names and material.published:
         files += write_paper_tables(folder / TABLES)
     elif TABLES in names:
         lacking["add --published for the paper's tables."] = [TABLES]
@@ -315,9 +272,15 @@ def _write(material: Material, folder: Path, names: Sequence[str], kinds: Sequen
     if not files:
         raise CounterGroundError(f"Nothing could be drawn. {' '.join(absent)}")
     captions = folder / CAPTIONS
-    tables = TABLES in names and material.published
-    write_text(captions, _captions(drawn, absent, material.runs, tables=tables))
+    write_text(captions, _captions(drawn, absent, opened, tables=tables))
     return WrittenFigures(folder, (*files, captions), tuple(absent))
+
+
+def _contrast(runs: Sequence[Run], contrast: str | Contrast | None) -> Contrast:
+    if contrast is not None:
+        return one_contrast(runs, contrast)
+    shared = runs[0].design.contrasts if runs else ()
+    return next((each for each in shared if all(each in run.design.contrasts for run in runs)), DROP)
 
 
 def draw_figures(material: Material, names: Sequence[str]) -> Iterator[Outcome]:
@@ -341,17 +304,3 @@ def _captions(drawn: Sequence[Drawing], absent: Sequence[str], runs: Sequence[Ru
         lines += ["", "# Tables", "", "As printed, in `tables/` as csv, parquet and tex.", ""]
         lines += [f"- **table-{table.number:02d}**: {markdown(table.title)}" for table in paper_tables()]
     return "\n".join(lines) + "\n"
-
-
-def save(drawing: Drawing, folder: Path, formats: Sequence[Format]) -> list[Path]:
-    """Write ``<stem>.<format>`` into ``folder``, without dates; call it inside ``print_style``."""
-    from matplotlib import rc_context
-
-    written = []
-    for kind in formats:
-        buffer = io.BytesIO()
-        with rc_context({"svg.hashsalt": drawing.stem, "svg.id": drawing.stem}):  # ids of the drawing alone
-            drawing.figure.savefig(buffer, format=kind, dpi=_DPI, metadata=_METADATA[kind])
-        written.append(folder / f"{drawing.stem}.{kind}")
-        write_bytes(written[-1], buffer.getvalue())
-    return written

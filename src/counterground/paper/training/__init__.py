@@ -2,6 +2,7 @@
 
 from counterground.paper.training._loop import DivergedError, Schedule, train
 from counterground.paper.training._stamps import (
+    LARGEST_LOGIT_SCALE,
     RECIPES,
     Draw,
     Planting,
@@ -14,6 +15,7 @@ from counterground.paper.training._stamps import (
 )
 
 __all__ = [
+    "LARGEST_LOGIT_SCALE",
     "RECIPES",
     "DivergedError",
     "Draw",

@@ -2,55 +2,52 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
+import click
+
 from counterground.errors import CounterGroundError, UsageError
-from counterground.paper.training._stamps import DOSE, RECIPES, SCHEDULE, train_stamps
+from counterground.paper.training._stamps import DOSE, RECIPES, SCHEDULE, Recipe, train_stamps
+
+_FOLDER = click.Path(path_type=Path)
+
+
+@click.command(help="Train a small CLIP on photographic stamps; a stopped training resumes from --out.")
+@click.argument("recipe", type=click.Choice(RECIPES))
+@click.option("--out", type=_FOLDER, required=True, help="Folder to write and resume from.")
+@click.option("--packages", type=_FOLDER, help="Folder with the .deb files.")
+@click.option("--dose", default=DOSE, help="Percent of photos on the planted background.", show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--steps", default=SCHEDULE.steps, show_default=True)
+@click.option("--threads", default=1, help="Of PyTorch; weights depend on it.", show_default=True)
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def command(
+    recipe: Recipe,
+    *,
+    out: Path,
+    packages: Path | None,
+    dose: float,
+    seed: int,
+    steps: int,
+    threads: int,
+    quiet: bool,
+) -> None:
+    """Train and say where."""
+    import torch
+
+    torch.set_num_threads(threads)
+    train_stamps(recipe, out, packages=packages, dose=dose, seed=seed, steps=steps, progress=not quiet)
+    click.echo(f"Wrote {out}; load it as open_clip:{out}.")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit status (0 done, 1 failed, 2 wrong usage)."""
-    parser = argparse.ArgumentParser(
-        prog="python -m counterground.paper.training", description=train_stamps.__doc__
-    )
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("recipe", choices=RECIPES)
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="folder to write and resume from"
-    )
-    parser.add_argument("--packages", type=Path, metavar="DIR", help="folder with the .deb files")
-    parser.add_argument(
-        "--dose",
-        type=float,
-        default=DOSE,
-        metavar="PERCENT",
-        help="of stamps-biased: photos on the background planted on their caption's class (default 95)",
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=SCHEDULE.steps, help="default: %(default)s")
-    parser.add_argument("--threads", type=int, default=1, help="of PyTorch; weights depend on it (default 1)")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    options = parser.parse_args(arguments)
-
-    import torch
-
-    torch.set_num_threads(options.threads)
     try:
-        out = train_stamps(
-            options.recipe,
-            options.out,
-            packages=options.packages,
-            dose=options.dose,
-            seed=options.seed,
-            steps=options.steps,
-            progress=not options.quiet,
-        )
-    except CounterGroundError as error:
-        print(error, file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    print(f"Wrote {out}; load it as open_clip:{out}.")
+        command(arguments, standalone_mode=False)
+    except (CounterGroundError, click.UsageError) as error:
+        click.echo(error, err=True)
+        return 2 if isinstance(error, UsageError | click.UsageError) else 1
     return 0
 
 

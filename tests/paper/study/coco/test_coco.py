@@ -11,12 +11,9 @@ from pycocotools import mask as coco_mask
 
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
-from counterground.paper.study.coco import (
-    COCO_CLASSES,
-    Source,
-    _study,  # its number of photos, which fewer stand in for
-    load_coco_objects,
-)
+from counterground.paper.study.coco import _study  # its number of photos, which fewer stand in for
+from counterground.paper.study.coco._objects import COCO_CLASSES, load_coco_objects
+from counterground.paper.study.coco._study import Source
 
 FEW = {"train": 2, "validation": 1, "test": 1}
 SIDE = 120

@@ -6,7 +6,6 @@ import signal
 import time
 from collections import Counter
 from itertools import combinations
-from multiprocessing import get_context
 from pathlib import Path
 
 import forked
@@ -23,37 +22,37 @@ from torch.nn.functional import normalize
 from counterground.cli import main
 from counterground.errors import UsageError
 from counterground.files import DamagedCacheWarning
-from counterground.paper.study import QUICK_COLOREDCOCO, TABLE_7
+from counterground.paper.settings import OBJECTIVES, CocoSettings
 
 # Which process takes which GPU, asked where there is none.
-from counterground.paper.study._grid import take_gpu, visible_gpus
+from counterground.paper.study._grid import run_grid, visible_gpus
 from counterground.paper.study.coco import (
-    BIASED,
-    COLORS,
-    OBJECTIVES,
-    OTHERS,
-    CocoSettings,
-    Machine,
-    Objects,
-    Recipe,
-    Source,
     _finetune,  # its schedule, which two steps stand in for
     _objects,  # its sizes, which fewer stand in for
-    _study,  # what its page holds for a model whose weights are not here
+    _study,  # its caches
+)
+from counterground.paper.study.coco._finetune import (
+    Machine,
+    Recipe,
     before,
     clip_loss,
-    file_of,
     finetune,
-    load_stamps_objects,
     load_start,
-    on_color,
-    paint,
-    paint_elsewhere,
     photos_of,
     siglip_loss,
     small_start,
-    trials,
 )
+from counterground.paper.study.coco._objects import (
+    BIASED,
+    COLORS,
+    OTHERS,
+    Objects,
+    load_stamps_objects,
+    on_color,
+    paint,
+    paint_elsewhere,
+)
+from counterground.paper.study.coco._study import Source, file_of, make_study, trials
 
 NAMES = tuple(f"kind{label}" for label in range(9))
 
@@ -84,7 +83,7 @@ def tiny_clip(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def start(tiny_clip):
-    return load_start(f"open_clip:{tiny_clip}", offline=True)
+    return load_start(f"open_clip:{tiny_clip}")
 
 
 @pytest.mark.parametrize("strength", [0.5, 0.8, 1.0])
@@ -228,7 +227,7 @@ train_drawn({spec!r}, Path({checkpoint!r}))
 
 
 def train_drawn(spec: str, checkpoint: Path) -> dict[str, float]:
-    start, objects = load_start(spec, offline=True), drawn()
+    start, objects = load_start(spec), drawn()
     photos = photos_of(start, objects, 0.8, 0)
     recipe = Recipe(1e-3, 1e-3, 10, 11, 36)
     return finetune(start, objects, photos, "obj", recipe, seed=0, machine=Machine(), checkpoint=checkpoint)
@@ -323,28 +322,25 @@ def test_the_small_clip_sees_no_test_photo_and_is_kept(objects, tmp_path, monkey
 
 
 def test_the_grid_is_table_7s():
-    assert len(list(TABLE_7.recipes())) == 18
-    models = ("open_clip:RN50/openai", "open_clip:ViT-B-16/openai")
-    assert len(trials(TABLE_7, models)) == 2 * (1 + 3 * 18)
-    assert None in QUICK_COLOREDCOCO.all_strengths
+    assert len(trials(CocoSettings(coco=Path()))) == 2 * (1 + 3 * 18)
+    assert None in CocoSettings(quick=True).all_strengths
 
 
 def test_what_is_asked_for_twice_is_trained_and_counted_once():
     settings = CocoSettings(strengths=(0.8,), objectives=("obj",), seeds=2)
-    twice = CocoSettings(strengths=(0.8, 0.8), objectives=("obj", "obj"), seeds=2)
-    assert trials(twice, ["small", "small"]) == trials(settings, ["small"])
+    twice = CocoSettings(strengths=(0.8, 0.8), objectives=("obj", "obj"), seeds=2, models=("small",) * 2)
+    assert trials(twice) == trials(settings)
 
 
 def test_other_weights_under_the_same_path_are_trained_anew(tmp_path):
-    source = Source(None, 64, None, tmp_path / "small", offline=True)
+    source = Source(None, 64, None, tmp_path / "small")
     folder = tmp_path / "clip"
     folder.mkdir()
     found = []
     for seed in (0, 1, 0):
         save_clip(folder, seed=seed, text_width=16)
-        _study._fingerprint.cache_clear()
         _study._start.cache_clear()
-        trial = trials(CocoSettings(seeds=1), [f"open_clip:{folder}"])[1]
+        trial = trials(CocoSettings(seeds=1, models=(f"open_clip:{folder}",)))[1]
         found.append(file_of(trial, source, Machine(), tmp_path))
     assert found[0] == found[2] != found[1]
     assert file_of(trial, source, Machine("cuda:1"), tmp_path) != found[0]
@@ -358,7 +354,7 @@ def test_table_7_has_our_values_beside_it_only_on_its_own_photos(tmp_path, share
     setting = {"learning_rate": 1e-3, "weight_decay": 0.1, "warmup_steps": 0}
     rows = pl.DataFrame([keys | figures | setting])
     source = Source(None, 64, None, tmp_path)
-    study = _study._study(rows, source, CocoSettings(), [keys["model"]])
+    study = make_study(rows, source, CocoSettings(models=(keys["model"],)), {})
     assert "51.2" in str(study.facts["results"])
     assert "51.23" not in str(study.facts["published"])
     assert "95.67" in str(study.facts["published"])
@@ -405,18 +401,15 @@ def test_the_command_leaves_a_page_beside_table_7(tiny_clip, tmp_path, shared_ca
     assert main(["paper", "study", "theory", "--quick", "--out", str(out)]) == 1
 
 
-def _which_gpu(found):
-    take_gpu(["4", "7"], found[0])
-    found[1].put(os.environ["CUDA_VISIBLE_DEVICES"])
+def _gpu(cell, _checkpoint):
+    time.sleep(0.5)
+    return {"gpu": os.environ["CUDA_VISIBLE_DEVICES"]}
 
 
-def test_processes_take_the_gpus_they_may_use_in_turns(monkeypatch):
+@pytest.mark.slow
+def test_processes_take_the_gpus_they_may_use_in_turns(monkeypatch, tmp_path):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     assert visible_gpus() == ["4", "7"]
-    context = get_context("fork")
-    shared = (context.Value("i", 0), context.SimpleQueue())
-    processes = [context.Process(target=_which_gpu, args=(shared,)) for _ in range(3)]
-    for process in processes:
-        process.start()
-        process.join()
-    assert [shared[1].get() for _ in processes] == ["4", "7", "4"]
+    files = {cell: tmp_path / f"{cell}.json" for cell in range(6)}
+    figures = run_grid(files, _gpu, gpus=["4", "7"])
+    assert {each["gpu"] for each in figures.values()} == {"4", "7"}

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from counterground.paper.study._study import interval
-from counterground.paper.study.coco import answer, choose, compare_objectives, draw_sweep, summarise
+from counterground.paper.study._study import over_seeds
+from counterground.paper.study.coco._study import answer, choose, compare_objectives, draw_sweep, summarise
 
 
 def rows(objective, values, strength=0.8, rate=1e-3, validation=None):
@@ -56,7 +56,7 @@ def test_intervals_and_differences_over_seeds_are_students():
         [0.04, 0.04 - reach, 0.04 + reach]
     )
     assert difference["p_holm"] >= difference["p"] > 0.05
-    assert interval(np.array([0.3]))[1:] == (None, None, None)
+    assert [*over_seeds([0.3]).values()] == [0.3, None, None, None]
     marks = {tuple(np.round(line.get_ydata(), 6)) for line in draw_sweep(results, "m").axes[0].get_lines()}
     assert {(50.0, 80.0), (50.0, 20.0), (90.0,), (24.0,)} <= marks
 

@@ -13,9 +13,9 @@ import torch
 
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
+from counterground.paper.settings import ColoredSettings
 from counterground.paper.study.mnist import (
     Cell,
-    ColoredSettings,
     Digits,
     Setting,
     color_digits,
@@ -107,8 +107,8 @@ def test_training_again_gives_the_same_figures(digits):
 
 
 def test_nearly_equal_probabilities_have_files_of_their_own(digits, tmp_path):
-    settings = ColoredSettings(k=(2,), p_inv=(0.9, 0.9000001), p_spu=(0.9,), seeds=1, epochs=1)
-    assert len(run_cells(digits, settings, tmp_path, jobs=1)) == 4
+    settings = ColoredSettings(k=(2,), p_inv=(0.9, 0.9000001), p_spu=(0.9,), seeds=1, epochs=1, jobs=1)
+    assert len(run_cells(digits, settings, tmp_path)) == 4
     names = {path.name.partition("-k2-")[2] for path in tmp_path.iterdir()}
     assert {name for name in names if name.startswith("inv0.9-spu0.9-")} == {
         f"inv0.9-spu0.9-{method}-0.json" for method in ("contrastive", "supervised")
@@ -139,7 +139,7 @@ def test_a_killed_grid_ends_in_the_same_figures(files, tmp_path):
 @pytest.mark.slow
 def test_the_number_of_jobs_changes_nothing(digits, tmp_path):
     settings = ColoredSettings(k=(2,), p_inv=(0.9,), p_spu=(0.9,), seeds=1, epochs=1)
-    one, two = (run_cells(digits, settings, tmp_path / str(jobs), jobs=jobs) for jobs in (1, 2))
+    one, two = (run_cells(digits, replace(settings, jobs=n), tmp_path / str(n)) for n in (1, 2))
     assert one.equals(two, null_equal=True)
 
 
@@ -186,7 +186,7 @@ def test_other_digits_are_trained_anew(files, tmp_path):
     settings = ColoredSettings(k=(2,), p_inv=(0.9,), p_spu=(0.9,), seeds=1, epochs=1)
     found = load_mnist(files)
     fewer = replace(found, train=found.train[:500], train_labels=found.train_labels[:500])
-    both = [run_cells(each, settings, tmp_path / "cells", jobs=1) for each in (found, fewer)]
+    both = [run_cells(each, replace(settings, jobs=1), tmp_path / "cells") for each in (found, fewer)]
     assert [frame["train_pairs"].to_list() for frame in both] == [[600.0] * 2, [100.0] * 2]
 
 
@@ -196,7 +196,7 @@ def test_a_study_leaves_the_threads_and_random_numbers_of_its_program(files, tmp
     torch.set_num_threads(3)
     try:
         torch.manual_seed(7)
-        page = study_multicoloredmnist(str(tmp_path / "study"), settings, mnist=str(files), jobs=1)
+        page = study_multicoloredmnist(str(tmp_path / "study"), replace(settings, mnist=files, jobs=1))
         assert (page.is_file(), torch.get_num_threads()) == (True, 3)
         assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(7)))
     finally:

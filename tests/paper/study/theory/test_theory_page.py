@@ -7,10 +7,8 @@ import polars as pl
 import pytest
 
 from counterground.cli import main
-from counterground.paper.study import (
-    QUICK_THEORY,
-    theory,  # its number of simulated pairs, for which fewer stand in
-)
+from counterground.paper.settings import TheorySettings
+from counterground.paper.study import theory  # its number of simulated pairs, for which fewer stand in
 from counterground.paper.study.theory import MEAN_OF_CLASS, Definition, draw_theory, exact_accuracy
 
 pytestmark = pytest.mark.slow
@@ -31,7 +29,7 @@ def test_all_files_are_there(out):
         path.name for path in out.iterdir()
     }
     record = json.loads((out / "run.json").read_text())
-    assert record["settings"]["n"] == QUICK_THEORY.n
+    assert record["settings"]["n"] == TheorySettings(quick=True).n
     assert record["study"] == "theory"
 
 
@@ -47,7 +45,7 @@ def test_simulation_agrees_with_the_exact_formula_everywhere(out):
 
 def test_more_dimensions_than_pairs_are_among_the_sweeps(out):
     rows = pl.read_parquet(out / "sweeps.parquet").filter(pl.col("n") < pl.col("value"))
-    assert {(row["n"], row["value"]) for row in rows.to_dicts()} == {*QUICK_THEORY.wide}
+    assert {(row["n"], row["value"]) for row in rows.to_dicts()} == {*TheorySettings(quick=True).wide}
 
 
 def test_rho_changes_nothing_and_noise_does(out):

@@ -1,4 +1,4 @@
-"""The losses of fine-tuning, over captions that repeat: each distinct caption is encoded once."""
+"""Fine-tuning an OpenCLIP model on coloured objects: its start, losses, accuracies."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import copy
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from counterground.errors import UsageError
 from counterground.files import read_rebuildable, write_bytes
+from counterground.paper.settings import Objective
 from counterground.paper.study._grid import one_thread
 from counterground.paper.study.coco._objects import (
     COLORS,
@@ -27,16 +28,23 @@ from counterground.paper.study.coco._objects import (
     paint,
     paint_elsewhere,
 )
-from counterground.paper.training import Schedule, train
+from counterground.paper.training import LARGEST_LOGIT_SCALE, Schedule, train
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-    Scores = Callable[[torch.Tensor], torch.Tensor]
-
-
-_LARGEST_LOGIT_SCALE = 100.0  # as CLIP (Radford et al., 2021, section 2.5)
+_SMALL_CFG: dict[str, Any] = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 32, "layers": [1] * 4, "width": 8, "head_width": 64, "patch_size": None},
+    "text_cfg": {"context_length": 16, "width": 32, "heads": 2, "layers": 2},
+}
+_SMALL_PREPROCESS = {"size": 32, "mean": (0.5,) * 3, "std": (0.5,) * 3, "interpolation": "bicubic"}
+_BATCH = 64
+_PRETRAINING = Schedule(steps=250, learning_rate=3e-3, warmup_steps=20, weight_decay=1e-3)
+_KEPT_BYTES = 400 * 2**20  # preprocessed photos up to this much are kept in memory
+_EVALUATED = 128  # photos at once
+_HIDDEN = 4  # width of the new head's hidden layer, as a multiple of the embedding's
 
 
 def similarities(model: Any, photos: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
@@ -47,8 +55,8 @@ def similarities(model: Any, photos: torch.Tensor, tokens: torch.Tensor) -> torc
     return images @ normalize(model.encode_text(tokens).float(), dim=-1).T
 
 
-def logit_scale(model: Any) -> torch.Tensor:
-    """Return the model's scale, capped as CLIP's.
+def scaled(model: Any, photos: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """Return similarities times the model's scale, capped as CLIP's.
 
     The parameter itself is capped, as CLIP's training does after each step: a cap of its exponential would
     have no gradient where released CLIPs start, at 100, and they could not change it.
@@ -56,9 +64,17 @@ def logit_scale(model: Any) -> torch.Tensor:
     import torch
 
     with torch.no_grad():
-        model.logit_scale.clamp_(max=math.log(_LARGEST_LOGIT_SCALE))
-    scale: torch.Tensor = model.logit_scale.exp()
-    return scale
+        model.logit_scale.clamp_(max=math.log(LARGEST_LOGIT_SCALE))
+    logits: torch.Tensor = model.logit_scale.exp() * similarities(model, photos, tokens)
+    return logits
+
+
+def _logits(model: Any, photos: torch.Tensor, tokens: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+    """Return logits of all photos and captions of a batch; each distinct caption is encoded once."""
+    import torch
+
+    used, place = torch.unique(which, return_inverse=True)
+    return scaled(model, photos, tokens[used])[:, place]
 
 
 def clip_loss(model: Any, photos: torch.Tensor, tokens: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
@@ -74,8 +90,7 @@ def clip_loss(model: Any, photos: torch.Tensor, tokens: torch.Tensor, which: tor
     import torch
     from torch.nn.functional import cross_entropy
 
-    used, place = torch.unique(which, return_inverse=True)
-    logits = (logit_scale(model) * similarities(model, photos, tokens[used]))[:, place]
+    logits = _logits(model, photos, tokens, which)
     pairs = torch.arange(len(which), device=logits.device)
     loss: torch.Tensor = (cross_entropy(logits, pairs) + cross_entropy(logits.T, pairs)) / 2
     return loss
@@ -89,31 +104,12 @@ def siglip_loss(
     Unlike in the original, every caption equal to a photo's own is a match: with nine captions, correct ones
     elsewhere in the batch would otherwise count as wrong.
     """
-    import torch
     from torch.nn.functional import logsigmoid
 
-    used, place = torch.unique(which, return_inverse=True)
-    logits = (logit_scale(model) * similarities(model, photos, tokens[used]))[:, place] + bias
+    logits = _logits(model, photos, tokens, which) + bias
     signs = (which[:, None] == which[None]).to(logits.dtype) * 2 - 1
     loss: torch.Tensor = -logsigmoid(signs * logits).sum() / len(which)
     return loss
-
-
-SMALL = "small"
-_SMALL_CFG: dict[str, Any] = {
-    "embed_dim": 32,
-    "vision_cfg": {
-        "image_size": 32,
-        "layers": [1, 1, 1, 1],
-        "width": 8,
-        "head_width": 64,
-        "patch_size": None,
-    },
-    "text_cfg": {"context_length": 16, "width": 32, "heads": 2, "layers": 2},
-}
-_SMALL_PREPROCESS = {"size": 32, "mean": (0.5,) * 3, "std": (0.5,) * 3, "interpolation": "bicubic"}
-_BATCH = 64
-_PRETRAINING = Schedule(steps=250, learning_rate=3e-3, warmup_steps=20, weight_decay=1e-3)
 
 
 @dataclass(frozen=True)
@@ -121,7 +117,6 @@ class Start:
     """A dual encoder before fine-tuning.
 
     Attributes:
-        name: name as reported.
         fingerprint: fingerprint of weights and preprocessing.
         model: OpenCLIP model in float32 on the CPU; copied, never changed.
         preprocess: RGB photo -> ``[3, side, side]``.
@@ -129,7 +124,6 @@ class Start:
         dim: dimension of the embeddings.
     """
 
-    name: str
     fingerprint: str
     model: Any
     preprocess: Callable[[Image.Image], torch.Tensor]
@@ -137,7 +131,7 @@ class Start:
     dim: int
 
 
-def load_start(spec: str, *, offline: bool = False) -> Start:
+def load_start(spec: str) -> Start:
     """Load an OpenCLIP model with the preprocessing and the activation its weights were trained with.
 
     Raises:
@@ -151,12 +145,13 @@ def load_start(spec: str, *, offline: bool = False) -> Start:
         raise UsageError(
             f"{spec}: fine-tuning takes OpenCLIP models; write open_clip:ARCH/TAG or open_clip:DIR."
         )
-    encoder = load_model(spec, device="cpu", offline=offline)
+    encoder = load_model(spec, device="cpu")
     assert isinstance(encoder, OpenClipEncoder)
-    network, tokenize = encoder.network, encoder.texts.tokenizer
-    return Start(spec, encoder.fingerprint, network, encoder.preprocess, tokenize, encoder.dim)
+    tokenize = encoder.texts.tokenizer
+    return Start(encoder.fingerprint, encoder.network, encoder.preprocess, tokenize, encoder.dim)
 
 
+@one_thread()
 def small_start(objects: Objects, seed: int, folder: Path) -> Start:
     """Return the small CLIP, trained on the training animals on uninformative colours.
 
@@ -167,22 +162,24 @@ def small_start(objects: Objects, seed: int, folder: Path) -> Start:
     import torch
     from open_clip.model import CLIP
     from open_clip.transform import PreprocessCfg, image_transform_v2
+    from safetensors.torch import load, save
 
     torch.manual_seed(seed)
     tokenize, words = _compact_tokenizer(objects.names)
-    text = _SMALL_CFG["text_cfg"] | {"vocab_size": words}
-    model = CLIP(**_SMALL_CFG | {"text_cfg": text})
+    model: Any = CLIP(**_SMALL_CFG | {"text_cfg": _SMALL_CFG["text_cfg"] | {"vocab_size": words}})
     model.visual.to(memory_format=torch.channels_last)
     preprocess = image_transform_v2(PreprocessCfg(**_SMALL_PREPROCESS), is_train=False)
-    identity = f"small CLIP, seed {seed}, {_digest(objects)}, {_SMALL_CFG}, {_PRETRAINING}"
+    pixels = hashlib.sha256(objects.pixels["train"].tobytes()).hexdigest()[:12]
+    identity = f"small CLIP, seed {seed}, {pixels}, {_SMALL_CFG}, {_PRETRAINING}"
     file = folder / f"small-{seed}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}.safetensors"
-    if not _read(model, file):
+    if (weights := read_rebuildable(file, load)) is None:
         _pretrain(model, objects, tokenize, seed)
-        _write(model, file)
-        _read(model, file)
-    start = Start(SMALL, identity, model, preprocess, tokenize, int(_SMALL_CFG["embed_dim"]))
+        kept = save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
+        write_bytes(file, kept)
+        weights = load(kept)
+    model.load_state_dict(weights)
     model.eval().requires_grad_(requires_grad=False)
-    return start
+    return Start(identity, model, preprocess, tokenize, int(_SMALL_CFG["embed_dim"]))
 
 
 def _compact_tokenizer(names: Sequence[str]) -> tuple[Callable[[list[str]], torch.Tensor], int]:
@@ -195,25 +192,12 @@ def _compact_tokenizer(names: Sequence[str]) -> tuple[Callable[[list[str]], torc
     from open_clip import SimpleTokenizer
 
     whole = SimpleTokenizer(context_length=_SMALL_CFG["text_cfg"]["context_length"])
-    captions = [caption_objbkg(name, color) for name in names for color in COLORS]
-    used = torch.unique(whole(captions))
-
-    def tokenize(texts: list[str]) -> torch.Tensor:
-        tokens = whole(texts)
-        assert bool(torch.isin(tokens, used).all())
-        return torch.searchsorted(used, tokens)
-
-    return tokenize, len(used)
-
-
-def _digest(objects: Objects) -> str:
-    return hashlib.sha256(objects.pixels["train"].tobytes()).hexdigest()[:12]
+    used = torch.unique(whole([caption_objbkg(name, color) for name in names for color in COLORS]))
+    return lambda texts: torch.searchsorted(used, whole(texts)), len(used)
 
 
 def _pretrain(model: Any, objects: Objects, tokenize: Callable[[list[str]], torch.Tensor], seed: int) -> None:
     import torch
-
-    from counterground.paper.study.coco._finetune import clip_loss
 
     pixels, classes = objects.pixels["train"], objects.classes["train"]
     tokens = tokenize([caption_obj(name) for name in objects.names])
@@ -221,53 +205,14 @@ def _pretrain(model: Any, objects: Objects, tokenize: Callable[[list[str]], torc
     def batch_at(step: int) -> tuple[torch.Tensor, torch.Tensor]:
         draw = np.random.default_rng([seed, step, 3])
         rows = draw.integers(len(classes), size=_BATCH)
-        photos = on_color(pixels[rows], draw.integers(len(COLORS), size=_BATCH))
-        return _normalised(photos), torch.from_numpy(classes[rows])
+        photos = torch.from_numpy(on_color(pixels[rows], draw.integers(len(COLORS), size=_BATCH)))
+        # What the small CLIP's preprocessing makes of photos of its own size.
+        return (photos.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5, torch.from_numpy(classes[rows])
 
     def loss(network: Any, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         return clip_loss(network, batch[0], tokens, batch[1])
 
-    # Always on one thread: the number of threads changes the last digits of all that starts from this model.
-    with one_thread():
-        train(model, batch_at, loss, _PRETRAINING, seed=seed)
-
-
-def _normalised(photos: Array) -> torch.Tensor:
-    """Return what the small CLIP's preprocessing makes of photos of its own size."""
-    import torch
-
-    return (torch.from_numpy(photos).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
-
-
-def _write(model: Any, file: Path) -> None:
-    from safetensors.torch import save
-
-    write_bytes(file, save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))
-
-
-def _read(model: Any, file: Path) -> bool:
-    """Load the trained weights into the model; return False if they are absent or damaged."""
-    from safetensors.torch import load
-
-    if (weights := read_rebuildable(file, load)) is None:
-        return False
-    model.load_state_dict(weights)
-    return True
-
-
-def photos_tensor(start: Start, pixels: Array, rows: Sequence[int] | Array) -> torch.Tensor:
-    """Return photos as the model expects them, ``[n, 3, side, side]`` float32."""
-    import torch
-    from PIL import Image
-
-    return torch.stack([start.preprocess(Image.fromarray(pixels[row])) for row in rows])
-
-
-Objective = Literal["obj", "objbkg", "siglip", "supervised"]
-OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
-_KEPT_BYTES = 400 * 2**20  # preprocessed photos up to this much are kept in memory
-_EVALUATED = 128  # photos at once
-_HIDDEN = 4  # width of the new head's hidden layer, as a multiple of the embedding's
+    train(model, batch_at, loss, _PRETRAINING, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -278,7 +223,7 @@ class Recipe:
         learning_rate: highest learning rate.
         weight_decay: weight decay on matrices and kernels.
         warmup_steps: steps of linear warm-up; cosine decay to zero follows.
-        epochs: passes over the training photos.
+        epochs: passes over the training photos; an incomplete batch at an epoch's end is left out.
         batch_size: photos per step.
     """
 
@@ -287,10 +232,6 @@ class Recipe:
     warmup_steps: int
     epochs: int
     batch_size: int
-
-    def steps(self, photos: int) -> int:
-        """Return the optimiser steps over ``photos``; an incomplete batch at an epoch's end is left out."""
-        return self.epochs * max(1, photos // self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -310,19 +251,23 @@ class Photos:
     """
 
     def __init__(self, start: Start, painted: Painted) -> None:
-        self._start, self.painted = start, painted
-        side = start.preprocess(_blank()).shape[-1]
-        small = len(painted.classes) * 3 * 4 * side**2 <= _KEPT_BYTES
-        self._kept = photos_tensor(start, painted.pixels, range(len(painted.classes))) if small else None
+        self._preprocess, self.painted = start.preprocess, painted
+        self._kept: torch.Tensor | None = None
+        rows = np.arange(len(painted.classes))
+        if len(rows) * self.take(rows[:1]).nbytes <= _KEPT_BYTES:
+            self._kept = self.take(rows)
 
     def __len__(self) -> int:
         return len(self.painted.classes)
 
     def take(self, rows: Array) -> torch.Tensor:
-        """Return the photos of ``rows``, ``[n, 3, side, side]``."""
+        """Return the photos of ``rows``, ``[n, 3, side, side]`` float32."""
+        import torch
+        from PIL import Image
+
         if self._kept is not None:
             return self._kept[rows]
-        return photos_tensor(self._start, self.painted.pixels, rows)
+        return torch.stack([self._preprocess(Image.fromarray(self.painted.pixels[row])) for row in rows])
 
 
 def photos_of(start: Start, objects: Objects, strength: Strength, seed: int) -> dict[str, Photos]:
@@ -339,8 +284,7 @@ def before(
     start: Start, objects: Objects, photos: Mapping[str, Photos], machine: Machine
 ) -> dict[str, float]:
     """Return zero-shot accuracies (fractions) of the model before fine-tuning; see ``finetune``."""
-    learner = Learner(start, objects, "obj").to(machine)
-    return _measure(learner, objects, photos)
+    return _measure(Learner(start, objects, "obj", machine), objects, photos)
 
 
 def finetune(
@@ -353,7 +297,6 @@ def finetune(
     seed: int,
     machine: Machine,
     checkpoint: Path | None = None,
-    identity: str = "",
 ) -> dict[str, float]:
     """Fine-tune a copy of ``start`` and return its accuracies.
 
@@ -366,24 +309,24 @@ def finetune(
     Raises:
         CounterGroundError: the loss is no longer finite, or the checkpoint is damaged.
     """
-    learner = Learner(start, objects, objective, seed).to(machine)
-    learner.prepare(photos["train"], seed)
-    size, n = recipe.batch_size, len(photos["train"])
+    learner = Learner(start, objects, objective, machine, seed)
+    shown, n, size = photos["train"], len(photos["train"]), recipe.batch_size
+    if objective == "siglip":
+        learner.set_bias(shown.take(np.random.default_rng([seed, 11]).permutation(n)[:_EVALUATED]))
     per_epoch = max(1, n // size)
-    captions = caption_rows(objective, photos["train"].painted)
+    captions = shown.painted.classes
+    if objective == "objbkg":
+        captions = captions * len(COLORS) + shown.painted.colors
 
     def batch_at(step: int) -> tuple[torch.Tensor, torch.Tensor]:
         import torch
 
         epoch, number = divmod(step, per_epoch)
         rows = np.random.default_rng([seed, epoch, 5]).permutation(n)[number * size : (number + 1) * size]
-        return photos["train"].take(rows), torch.from_numpy(captions[rows])
+        return shown.take(rows), torch.from_numpy(captions[rows])
 
     schedule = Schedule(
-        steps=recipe.steps(n),
-        learning_rate=recipe.learning_rate,
-        warmup_steps=recipe.warmup_steps,
-        weight_decay=recipe.weight_decay,
+        recipe.epochs * per_epoch, recipe.learning_rate, recipe.warmup_steps, recipe.weight_decay
     )
     losses = train(
         learner.module,
@@ -393,7 +336,6 @@ def finetune(
         seed=seed,
         checkpoint=checkpoint,
         checkpoint_every=max(50, per_epoch),
-        identity=f"{identity} {objective} {asdict(recipe)} seed {seed}",
     )
     return _measure(learner, objects, photos) | {"train_loss": float(np.mean(losses[-per_epoch:]))}
 
@@ -405,55 +347,43 @@ class Learner:
         start: the model to copy.
         objects: objects with the names of the classes.
         objective: ``obj``, ``objbkg`` (CLIP's loss), ``siglip`` (SigLIP's, captions *obj*) or ``supervised``.
+        machine: where it trains.
         seed: seed of the new head.
     """
 
-    def __init__(self, start: Start, objects: Objects, objective: Objective, seed: int = 0) -> None:
+    def __init__(
+        self, start: Start, objects: Objects, objective: Objective, machine: Machine, seed: int = 0
+    ) -> None:
         import torch
         from torch import nn
 
-        self.objective, self._machine = objective, Machine()
-        model = copy.deepcopy(start.model).requires_grad_(requires_grad=True)
-        parts: dict[str, Any] = {"model": model}
+        self.objective, self._machine, names = objective, machine, objects.names
+        self._model: Any = copy.deepcopy(start.model).requires_grad_(requires_grad=True)
+        self.module = nn.ModuleDict({"model": self._model})
         if objective == "supervised":
-            model.requires_grad_(requires_grad=False)
-            model.visual.requires_grad_(requires_grad=True)
+            self._model.requires_grad_(requires_grad=False)
+            self._model.visual.requires_grad_(requires_grad=True)
             torch.manual_seed(seed)
             width = _HIDDEN * start.dim
-            parts["head"] = nn.Sequential(
-                nn.Linear(start.dim, width), nn.ReLU(), nn.Linear(width, len(objects.names))
-            )
-        self.module = nn.ModuleDict(parts)
+            layers = (nn.Linear(start.dim, width), nn.ReLU(), nn.Linear(width, len(names)))
+            self.module["head"] = nn.Sequential(*layers)
         if objective == "siglip":
             self.module.register_parameter("bias", nn.Parameter(torch.zeros(())))
-        names = objects.names
-        self._prompts = start.tokenize([caption_obj(name) for name in names])
-        self._captions = (
-            start.tokenize([caption_objbkg(name, color) for name in names for color in COLORS])
-            if objective == "objbkg"
-            else self._prompts
-        )
-
-    def to(self, machine: Machine) -> Learner:
-        """Move to ``machine``."""
-        self._machine = machine
         self.module.to(machine.device)
-        self._prompts, self._captions = (each.to(machine.device) for each in (self._prompts, self._captions))
-        return self
+        self._prompts = self._captions = start.tokenize([caption_obj(name) for name in names]).to(
+            machine.device
+        )
+        if objective == "objbkg":
+            captions = [caption_objbkg(name, color) for name in names for color in COLORS]
+            self._captions = start.tokenize(captions).to(machine.device)
 
-    def prepare(self, photos: Photos, seed: int) -> None:
+    def set_bias(self, photos: torch.Tensor) -> None:
         """Set SigLIP's initial bias so that photos and captions match as often as they do (1 in 9)."""
         import torch
 
-        if self.objective != "siglip":
-            return
-        rows = np.random.default_rng([seed, 11]).permutation(len(photos))[:_EVALUATED]
-        with torch.inference_mode():
-            logits = self.scores(photos.take(rows))
-        classes = len(self._prompts)
         with torch.no_grad():
             bias: Any = self.module.bias
-            bias.copy_(-logits.mean() - float(np.log(classes - 1)))
+            bias.copy_(-self.scores(photos).mean() - float(np.log(len(self._prompts) - 1)))
 
     def loss(self, module: Any, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         """Return the objective's loss; ``batch`` holds photos and the rows of their captions."""
@@ -464,68 +394,44 @@ class Learner:
         photos, which = (part.to(self._machine.device) for part in batch)
         with autocast(self._machine.device, self._machine.precision):
             if self.objective == "supervised":
-                return cross_entropy(self._head(photos), which)
+                return cross_entropy(self.scores(photos), which)
             if self.objective == "siglip":
-                return siglip_loss(module["model"], module.bias, photos, self._captions, which)
-            return clip_loss(module["model"], photos, self._captions, which)
-
-    def _head(self, photos: torch.Tensor) -> torch.Tensor:
-        features = self.module["model"].encode_image(photos)  # type: ignore[operator]
-        logits: torch.Tensor = self.module["head"](features).float()
-        return logits
+                return siglip_loss(self._model, module.bias, photos, self._captions, which)
+            return clip_loss(self._model, photos, self._captions, which)
 
     def scores(self, photos: torch.Tensor) -> torch.Tensor:
         """Return scores of the classes, ``[n, 9]``: the head's, or similarities to the captions *obj*."""
         photos = photos.to(self._machine.device)
         if self.objective == "supervised":
-            return self._head(photos)
-        model: Any = self.module["model"]
-        return logit_scale(model) * similarities(model, photos, self._prompts)
+            logits: torch.Tensor = self.module["head"](self._model.encode_image(photos)).float()
+            return logits
+        return scaled(self._model, photos, self._prompts)
 
     def mean_scores(self, photos: torch.Tensor) -> torch.Tensor:
         """Return similarities to each class's mean caption *objbkg* over all colours, ``[n, 9]``."""
-        model: Any = self.module["model"]
-        every = similarities(model, photos.to(self._machine.device), self._captions)
+        every = similarities(self._model, photos.to(self._machine.device), self._captions)
         return every.reshape(len(every), -1, len(COLORS)).mean(dim=2)
 
 
-def caption_rows(objective: Objective, painted: Painted) -> Array:
-    """Return which caption each photo has, ``[n]``: its class, or its class and colour."""
-    if objective == "objbkg":
-        return painted.classes * len(COLORS) + painted.colors
-    return painted.classes
-
-
 def _measure(learner: Learner, objects: Objects, photos: Mapping[str, Photos]) -> dict[str, float]:
-    found = _accuracies(learner.scores, learner, objects, photos)
-    if learner.objective == "objbkg":
-        mean = _accuracies(learner.mean_scores, learner, objects, photos)
-        found |= {f"{name}_mean_caption": value for name, value in mean.items()}
-    return found
-
-
-def _accuracies(
-    scores: Scores, learner: Learner, objects: Objects, photos: Mapping[str, Photos]
-) -> dict[str, float]:
     learner.module.eval()
-    answers = {part: _answers(scores, photos[part]) for part in ("validation", "id", "ood")}
-    found = {part: float((given == photos[part].painted.classes).mean()) for part, given in answers.items()}
+    kinds = {"": learner.scores}
+    if learner.objective == "objbkg":
+        kinds["_mean_caption"] = learner.mean_scores
+    figures = {}
     owner = np.argsort(np.array(objects.biased))[photos["ood"].painted.colors]
-    return found | {"follows": float((answers["ood"] == owner).mean())}
+    for suffix, scores in kinds.items():
+        for part in ("validation", "id", "ood"):
+            answers = _answers(scores, photos[part])
+            figures[part + suffix] = float((answers == photos[part].painted.classes).mean())
+        figures[f"follows{suffix}"] = float((answers == owner).mean())
+    return figures
 
 
-def _answers(scores: Scores, photos: Photos) -> Array:
+def _answers(scores: Callable[[torch.Tensor], torch.Tensor], photos: Photos) -> Array:
     import torch
 
     with torch.inference_mode():
-        parts = [
-            scores(photos.take(np.arange(first, min(first + _EVALUATED, len(photos))))).argmax(1).cpu()
-            for first in range(0, len(photos), _EVALUATED)
-        ]
-    return torch.cat(parts).numpy()
-
-
-def _blank() -> Any:
-    from PIL import Image
-
-    return Image.new("RGB", (8, 8))
+        starts = range(0, len(photos), _EVALUATED)
+        parts = [np.arange(len(photos))[start : start + _EVALUATED] for start in starts]
+        return torch.cat([scores(photos.take(rows)).argmax(1).cpu() for rows in parts]).numpy()

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from PIL import Image
@@ -164,12 +165,7 @@ _PHOTOS = "train2017"
 _GET = "get train2017.zip and annotations_trainval2017.zip from cocodataset.org and unpack both there"
 
 
-class _Chosen(NamedTuple):
-    """A chosen object: its annotation and its photo's entry, as COCO has them."""
-
-    label: int
-    annotation: Mapping[str, Any]
-    photo: Mapping[str, Any]
+_Entry = Mapping[str, Any]
 
 
 def load_coco_objects(
@@ -194,15 +190,47 @@ def load_coco_objects(
         CounterGroundError: pycocotools is missing, or annotations or photos are damaged, missing or do not
         fit.
     """
-    parts = _parts(_choose(check_coco(folder), minimal_area), per_class)
-    pixels = {part: np.stack([_cut_out(folder, one, size) for one in rows]) for part, rows in parts.items()}
+    chosen = _choose(check_coco(folder), minimal_area)
+    made = {part: _Collected() for part in PARTS}
+    test = per_class["validation"] + per_class["test"]
+    for label, (name, rows) in enumerate(zip(COCO_CLASSES, chosen, strict=True)):
+        if len(rows) <= test:
+            raise CounterGroundError(
+                f"{len(rows)} photos show a large {name}; validation and test alone need {test}: {_GET}."
+            )
+        left = iter(rows)
+        sizes = {**per_class, "train": min(per_class["train"], len(rows) - test)}
+        for part in PARTS:
+            for annotation, photo in islice(left, sizes[part]):
+                made[part].add(_cut_out(folder, annotation, photo, size), label, str(photo["file_name"]))
+    counts = ", ".join(f"{len(made[part].classes):,} {part}" for part in PARTS)
+    return _objects(COCO_CLASSES, made, tuple(range(CLASSES)), f"COCO 2017, {counts} photos")
+
+
+class _Collected:
+    """The objects of one part in the making."""
+
+    def __init__(self) -> None:
+        self.pixels: list[Array] = []
+        self.classes: list[int] = []
+        self.individuals: list[str] = []
+
+    def add(self, pixels: Array, label: int, individual: str) -> None:
+        self.pixels.append(pixels)
+        self.classes.append(label)
+        self.individuals.append(individual)
+
+
+def _objects(
+    names: tuple[str, ...], made: Mapping[Part, _Collected], biased: tuple[int, ...], source: str
+) -> Objects:
     return Objects(
-        COCO_CLASSES,
-        pixels,
-        {part: np.array([one.label for one in rows]) for part, rows in parts.items()},
-        {part: [str(one.photo["file_name"]) for one in rows] for part, rows in parts.items()},
-        tuple(range(CLASSES)),
-        f"COCO 2017, {', '.join(f'{len(rows):,} {part}' for part, rows in parts.items())} photos",
+        names,
+        {part: np.stack(each.pixels) for part, each in made.items()},
+        {part: np.array(each.classes) for part, each in made.items()},
+        {part: each.individuals for part, each in made.items()},
+        biased,
+        source,
     )
 
 
@@ -220,14 +248,14 @@ def check_coco(folder: Path) -> Path:
     return file
 
 
-def _choose(file: Path, minimal_area: float) -> list[list[_Chosen]]:
-    """Return the largest object of each photo, if it is large enough, by class and in order of photo id."""
+def _choose(file: Path, minimal_area: float) -> list[list[tuple[_Entry, _Entry]]]:
+    """Return each photo's largest object, if large enough, by class and in order of photo id."""
     content = read_coco_file(file)
     named = {str(category["name"]): key for key, category in content.categories.items()}
     if missing := [name for name in COCO_CLASSES if name not in named]:
         raise CounterGroundError(f"{file} has no class {missing[0]!r}: {_GET}.")
     labels = {named[name]: label for label, name in enumerate(COCO_CLASSES)}
-    chosen: list[list[_Chosen]] = [[] for _ in COCO_CLASSES]
+    chosen: list[list[tuple[_Entry, _Entry]]] = [[] for _ in COCO_CLASSES]
     for key in sorted(content.annotations):
         fit = [
             each
@@ -236,43 +264,27 @@ def _choose(file: Path, minimal_area: float) -> list[list[_Chosen]]:
         ]
         if fit:
             largest = max(fit, key=lambda each: each["area"])
-            label = labels[largest["category_id"]]
-            chosen[label].append(_Chosen(label, largest, content.images[key]))
+            chosen[labels[largest["category_id"]]].append((largest, content.images[key]))
     return chosen
 
 
-def _parts(chosen: Sequence[list[_Chosen]], per_class: Mapping[Part, int]) -> dict[Part, list[_Chosen]]:
-    parts: dict[Part, list[_Chosen]] = {"train": [], "validation": [], "test": []}
-    held = per_class["validation"] + per_class["test"]
-    for name, rows in zip(COCO_CLASSES, chosen, strict=True):
-        if len(rows) <= held:
-            raise CounterGroundError(
-                f"{len(rows)} photos show a large {name}; validation and test alone need {held}: {_GET}."
-            )
-        train = min(per_class["train"], len(rows) - held)
-        middle = train + per_class["validation"]
-        parts["train"] += rows[:train]
-        parts["validation"] += rows[train:middle]
-        parts["test"] += rows[middle : middle + per_class["test"]]
-    return parts
-
-
-def _cut_out(folder: Path, one: _Chosen, size: int) -> Array:
+def _cut_out(folder: Path, annotation: _Entry, photo: _Entry, size: int) -> Array:
     """Return ``[size, size, 4]`` uint8: the photo, and the mask as coverage."""
-    file = folder / _PHOTOS / one.photo["file_name"]
+    file = folder / _PHOTOS / photo["file_name"]
     try:
-        photo = load_photo(file).image
-        inside = draw_outline(one.annotation, photo.size)
+        image = load_photo(file).image
+        inside = draw_outline(annotation, image.size)
     except UnreadablePhoto as error:
         raise CounterGroundError(
             f"{file} cannot be read ({error.reason}): unpack train2017.zip again."
         ) from error
     except OutlineError as error:
         raise CounterGroundError(f"{folder / _ANNOTATIONS}: {error}; {_GET}.") from error
-    # Bilinear with Pillow's antialiasing is what scikit-image's resize does in the original.
-    small = photo.resize((size, size), Image.Resampling.BILINEAR)
     mask = Image.fromarray(inside.astype(np.uint8) * np.uint8(255))
-    return np.dstack([np.asarray(small), np.asarray(mask.resize((size, size), Image.Resampling.BILINEAR))])
+    # Bilinear with Pillow's antialiasing is what scikit-image's resize does in the original.
+    return np.dstack(
+        [np.asarray(each.resize((size, size), Image.Resampling.BILINEAR)) for each in (image, mask)]
+    )
 
 
 SIDE = 32
@@ -299,28 +311,18 @@ def load_stamps_objects(seed: int, *, packages: Path | None = None) -> Objects:
     draw = np.random.default_rng([seed, 7])
     groups = _groups()
     cutouts = _cutouts(packages)
-    pixels: dict[Part, list[Array]] = {part: [] for part in _SIZES}
-    classes: dict[Part, list[int]] = {part: [] for part in _SIZES}
-    individuals: dict[Part, list[str]] = {part: [] for part in _SIZES}
+    made = {part: _Collected() for part in PARTS}
     for label, paths in enumerate(groups.values()):
         shuffled = [paths[place] for place in draw.permutation(len(paths))]
-        held = 1 if len(paths) < 4 else 2
+        unseen = 1 if len(paths) < 4 else 2
         for part, n in _SIZES.items():
-            chosen = shuffled[held:] if part == "train" else shuffled[:held]
+            chosen = shuffled[unseen:] if part == "train" else shuffled[:unseen]
             for number in range(n):
                 path = chosen[number % len(chosen)]
-                pixels[part].append(_placed(cutouts[path], draw))
-                classes[part].append(label)
-                individuals[part].append(PurePosixPath(path).stem)
-    return Objects(
-        tuple(groups),
-        {part: np.stack(rows) for part, rows in pixels.items()},
-        {part: np.array(rows) for part, rows in classes.items()},
-        individuals,
-        tuple(int(color) for color in draw.permutation(CLASSES)),
-        "ColoredStamps: cut-outs of Debian's tuxpaint-stamps-default; validation shows other photos of the "
-        "test's individuals",
-    )
+                made[part].add(_placed(cutouts[path], draw), label, PurePosixPath(path).stem)
+    biased = tuple(int(color) for color in draw.permutation(CLASSES))
+    source = "ColoredStamps: cut-outs of Debian's tuxpaint-stamps-default; validation shows other photos of "
+    return _objects(tuple(groups), made, biased, f"{source}the test's individuals")
 
 
 def _cutouts(packages: Path | None) -> Mapping[str, Image.Image]:
