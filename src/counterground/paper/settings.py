@@ -19,12 +19,7 @@ _PRESET: Any = None
 class StudySettings(Record):
     """What all studies can be told."""
 
-    quick: Annotated[bool, Help("Run a small part, in about a minute.")] = False
-    jobs: Annotated[
-        int | None,
-        Help("Number of parallel trainings.  [default: one per core, or per GPU]", least=1, recorded=False),
-    ] = None
-    show_progress: bool = False
+    quick: Annotated[bool, Help("Run a small part, in seconds or minutes.")] = False
 
     def preset(self) -> dict[str, Any]:
         """Return what is run if nothing else is said."""
@@ -35,6 +30,17 @@ class StudySettings(Record):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         super().__post_init__()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridSettings(StudySettings):
+    """How a grid of trainings is run."""
+
+    jobs: Annotated[
+        int | None,
+        Help("Number of parallel trainings.  [default: one per core, or per GPU]", least=1, recorded=False),
+    ] = None
+    show_progress: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +74,7 @@ class TheorySettings(StudySettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ColoredSettings(StudySettings):
+class ColoredSettings(GridSettings):
     """The grid of Table 8: numbers of classes, probabilities, seeds; epochs of each training; the digits."""
 
     command: ClassVar[str] = "paper study multicoloredmnist"
@@ -101,7 +107,7 @@ class ColoredSettings(StudySettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CocoSettings(StudySettings):
+class CocoSettings(GridSettings):
     """What is trained (ColoredCOCO, section 6), on what; with ``coco``, Table 7's grid is the preset.
 
     ``learning_rates``, ``weight_decays`` and ``warmups`` are the grid: the setting with the best

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from pydantic import ValidationError
 
-from counterground.arguments import texts
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, first_problem
 from counterground.metrics import (
     DROP,
@@ -229,7 +228,7 @@ class Run:
         Raises:
             UsageError: no column, one that is named twice or unknown, or one with numbers.
         """
-        columns = texts("columns", columns)
+        columns = [columns] if isinstance(columns, str) else list(columns)
         if not columns or len(set(columns)) < len(columns):
             raise UsageError("A breakdown is by one column or several, each named once.")
         check_columns(columns, self.rows.collect_schema(), "a breakdown")

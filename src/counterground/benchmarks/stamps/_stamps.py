@@ -16,13 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import PIL
 import polars as pl
 
-from counterground.arguments import Positive, checked_fields
 from counterground.benchmarks._builtin import BuiltInBenchmark
 from counterground.benchmarks.stamps._photographs import (
     CUTOUT_LICENCE,
@@ -41,9 +40,11 @@ from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.files import cache_dir, draft_folder
 from counterground.photos import MANIFEST_SCHEMA, Benchmark, LabelSpace, read_benchmark, write_benchmark
 from counterground.progress import progress_bar
+from counterground.settings import Help, Record
 from counterground.text import counted
 
 Progress = Callable[[int, int], None]
+_AtLeastOne = Annotated[int, Help("", least=1)]
 _BUILDER = 4  # raise it when the same settings would give other photos or notes
 _JPEG = {"quality": 95, "subsampling": 0}  # colour at full resolution: cut-outs have sharp coloured edges
 _ON = " on {}"  # between a cut-out and its background, in the source of a photo
@@ -138,9 +139,8 @@ def _generator(*key: object) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
 
-@checked_fields
 @dataclass(frozen=True)
-class StampsSettings:
+class StampsSettings(Record):
     """What decides every byte of a ``stamps`` benchmark, besides the packages and Pillow's version.
 
     Every cut-out is placed ``placements`` times on each of ``per_label`` photographs of each label. ``scale``
@@ -154,15 +154,16 @@ class StampsSettings:
 
     seed: int = 0
     labels: tuple[str, ...] = LABELS
-    per_label: Positive = 4
-    placements: Positive = 4
-    size: Positive = 256
+    per_label: _AtLeastOne = 4
+    placements: _AtLeastOne = 4
+    size: _AtLeastOne = 256
     scale: tuple[float, float] = (0.5, 0.8)
     classes: tuple[str, ...] | None = None
     from_packages: tuple[str, ...] = PACKAGES
     textures: bool = False
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Refuse a scale that is not two fractions."""
         low, high = self.scale
         if not 0 < low <= high <= 1:
             raise UsageError(f"The scale {self.scale} must be two fractions, the smaller first.")

@@ -13,7 +13,6 @@ from typing import Any
 import polars as pl
 
 from counterground._version import __version__
-from counterground.arguments import checked, texts
 from counterground.benchmarks import open_apart
 from counterground.construction.exports._card import (
     CardFacts,
@@ -33,7 +32,7 @@ from counterground.construction.exports._formats import (
 )
 from counterground.construction.exports._licences import read_licence
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.files import draft_folder, read_json, write_text
+from counterground.files import draft_folder, given_path, read_json, write_text
 from counterground.photos import EXPORT_FILE, Benchmark
 from counterground.plugins import Registry
 from counterground.progress import progress_bar
@@ -67,7 +66,6 @@ class ExportReport:
     notes: tuple[str, ...]
 
 
-@checked
 def export(
     benchmark: Benchmark | Path | str,
     out: Path | str,
@@ -105,13 +103,14 @@ def export(
     """
     benchmark = open_apart(benchmark, out, show_progress=show_progress)
     facts, origin = card or CardFacts(), how_pool_was_made(benchmark)
-    chosen = [_known_format(name) for name in dict.fromkeys(texts("formats", formats))]
+    wanted = [formats] if isinstance(formats, str) else formats
+    chosen = [_known_format(name) for name in dict.fromkeys(wanted)]
     if not chosen:
         raise UsageError(f"Name at least one format: {', '.join(_FORMATS.names())}.")
     benchmark.check_files("export")
     if benchmark.has_questions:
         raise UsageError(f"{benchmark.name} has questions with options, which no export format carries yet.")
-    out = Path(out).resolve()
+    out = given_path(str(out)).resolve()
     if benchmark.root.resolve().is_relative_to(out):
         raise UsageError(f"{out} holds the benchmark to be exported: choose another folder.")
     _check_replaceable(out, overwrite)

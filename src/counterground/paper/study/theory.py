@@ -200,7 +200,8 @@ def study_theory(out: Path | str, settings: TheorySettings | None = None) -> Pat
         },
         {"grid": grid, "sweeps": sweeps},
         {"theory": partial(draw_theory, grid)},
-        settings.given() | {"test_pairs": _TEST, "definition": asdict(Definition(1.5, 0.9))},
+        settings.given()
+        | {"wide": settings.wide, "test_pairs": _TEST, "definition": asdict(Definition(1.5, 0.9))},
     )
     return write_study(study, out)
 
