@@ -99,22 +99,3 @@ def test_a_changed_photo_is_left_out_and_told(drawn, draw):
     drawings, _ = draw(["1"], photos=drawn, class_name="flamingo")
     assert len(pictures(drawings["figure-1-own"].figure)) == 11
     assert "cannot be read" in drawings["figure-1-own"].notes[0]
-
-
-def test_a_photo_has_the_answer_of_its_own_class(drawn, make_run, draw):
-    """A copy in another class, where the same answer is right, leaves it wrong here."""
-    right = {("ice bear", "common"): True, ("ice bear", "counter"): False}
-    right |= {("flamingo", "common"): True, ("flamingo", "counter"): True}
-    run = run_on(drawn, make_run, right)
-    wrong = run.predictions.filter(pl.col("class_name") == "ice bear", pl.col("group") == "counter")
-    other = run.predictions.filter(class_name="flamingo")["class_index"][0]
-    copies = wrong.with_columns(
-        path=pl.lit("copies/") + pl.col("path"),
-        class_name=pl.lit("flamingo"),
-        class_index=pl.lit(other, pl.Int32),
-        correct=pl.lit(value=True),
-    )
-    run = replace(run, predictions=pl.concat([run.predictions, copies]))
-    figure = draw(["1"], runs=[run], photos=drawn, class_name="ice bear")[0]["figure-1-own"].figure
-    marks = [axes.texts[0].get_text()[0] for axes in figure.axes if axes.texts]
-    assert marks == ["✓"] * 6 + ["✗"] * 6

@@ -1,13 +1,9 @@
 """The loop: it learns, it resumes to the same bits, it refuses what is not its own."""
 
-import signal
-import textwrap
 from itertools import pairwise
 
-import forked
 import pytest
 import torch
-from safetensors.torch import load
 from torch import nn
 
 from counterground.errors import CounterGroundError, UsageError
@@ -52,12 +48,6 @@ def test_loss_falls():
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
 
 
-def test_model_is_left_in_evaluation_mode():
-    model = make_model()
-    train(model, batch_at, loss, SCHEDULE)
-    assert not model.training
-
-
 def test_seed_decides():
     def weights(seed):
         model = make_model()
@@ -86,30 +76,6 @@ def test_interrupted_run_ends_in_the_same_bits(tmp_path, stop):
     assert same(whole.state_dict(), resumed.state_dict())
     again = train(make_model(seed=5), batch_at, loss, SCHEDULE, checkpoint=path)
     assert again == expected, "a finished run returns its losses and trains no further"
-
-
-def test_killed_process_resumes_to_the_same_bits(tmp_path):
-    whole = make_model()
-    train(whole, batch_at, loss, SCHEDULE)
-    path = tmp_path / "checkpoint.safetensors"
-    script = textwrap.dedent(f"""
-        import importlib.util, os, signal, torch
-        from pathlib import Path
-        torch.set_num_threads({torch.get_num_threads()})
-        spec = importlib.util.spec_from_file_location("loop_tests", {__file__!r})
-        tests = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(tests)
-        def die(done, loss):
-            if done == 7:
-                os.kill(os.getpid(), signal.SIGKILL)
-        tests.train(tests.make_model(), tests.batch_at, tests.loss, tests.SCHEDULE,
-                    checkpoint=Path({str(path)!r}), checkpoint_every=3, on_step=die)
-    """)
-    assert forked.run(script).returncode == -signal.SIGKILL
-    assert len(load(path.read_bytes())["losses"]) == 6
-    resumed = make_model(seed=9)
-    train(resumed, batch_at, loss, SCHEDULE, checkpoint=path, checkpoint_every=3)
-    assert same(whole.state_dict(), resumed.state_dict())
 
 
 def test_frozen_parameters_stay():

@@ -156,14 +156,6 @@ def test_crowds_and_tiny_objects_are_left_out(coco):
     assert not used & {f"{number:012d}.jpg" for number in (37, 38, 39)}
 
 
-def test_grey_photos_are_read_as_rgb(tmp_path):
-    made = Coco(tmp_path / "coco")
-    for _ in range(4):
-        for name in COCO_CLASSES:
-            made.photo((name, box(5, 5, 110, 110), 12100.0, False), color=(80, 80, 80), mode="L")
-    assert np.abs(load(made).pixels["test"][..., :3].astype(int) - 80).max() <= 2
-
-
 @pytest.mark.parametrize(
     ("change", "says"),
     [

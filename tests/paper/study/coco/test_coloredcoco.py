@@ -207,14 +207,6 @@ def test_the_start_is_not_changed_and_training_repeats_itself(start, objects):
     assert all(torch.equal(value, weights[name]) for name, value in start.model.state_dict().items())
 
 
-@pytest.mark.slow
-def test_mixed_precision_trains(start, objects):
-    photos = photos_of(start, objects, 0.8, 0)
-    machine = Machine("cpu", "bf16")
-    found = finetune(start, objects, photos, "objbkg", Recipe(1e-3, 0.1, 0, 1, 36), seed=0, machine=machine)
-    assert np.isfinite(found["train_loss"])
-
-
 _TRAINING = """
 import sys
 from pathlib import Path
@@ -284,21 +276,6 @@ def test_stamps_of_the_test_are_animals_that_training_never_saw(shared_cache, mo
         coverage = objects.pixels["train"][..., 3] > 127
         assert coverage.mean(axis=(1, 2)).min() > 0.04
     assert held[0] != held[1]
-
-
-@pytest.mark.slow
-def test_the_small_clip_depends_on_no_number_of_threads(objects, tmp_path, monkeypatch):
-    monkeypatch.setattr(_finetune, "_PRETRAINING", _finetune.Schedule(steps=3))
-    before = torch.get_num_threads()
-    made = []
-    try:
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            made.append(small_start(objects, 0, tmp_path / str(threads)).model.state_dict())
-            assert torch.get_num_threads() == threads
-    finally:
-        torch.set_num_threads(before)
-    assert all(torch.equal(a, b) for a, b in zip(made[0].values(), made[1].values(), strict=True))
 
 
 @pytest.mark.slow

@@ -15,7 +15,6 @@ import numpy as np
 from counterground.errors import UsageError
 from counterground.files import read_rebuildable, write_bytes
 from counterground.paper.settings import Objective
-from counterground.paper.study._grid import one_thread
 from counterground.paper.study.coco._objects import (
     COLORS,
     Array,
@@ -151,7 +150,6 @@ def load_start(spec: str) -> Start:
     return Start(encoder.fingerprint, encoder.network, encoder.preprocess, tokenize, encoder.dim)
 
 
-@one_thread()
 def small_start(objects: Objects, seed: int, folder: Path) -> Start:
     """Return the small CLIP, trained on the training animals on uninformative colours.
 
