@@ -54,9 +54,9 @@ def errors(scene: Scene, replications: int, *, seed: int = 1) -> dict[str, float
             found["yes, 4 models"] += _any(corrected_drops(own[:4]).values())
             found["yes, 12 models"] += _any(corrected_drops(own).values())
             tests = compare_models(predictions(layout, answers[:4]))
-            found["pairs of 4, drop"] += _any(tests.filter(metric="drop")["p_holm"])
-            found["pairs of 4, all"] += _any(tests["p_holm"])
-            found["against one of 4"] += _any(tests_against(tests, tests["model_a"][0])["p_holm"])
+            found["pairs of 4, drop"] += _any(tests.filter(metric="drop")["p_corrected"])
+            found["pairs of 4, all"] += _any(tests["p_corrected"])
+            found["against one of 4"] += _any(tests_against(tests, tests["model"][0])["p_corrected"])
             found["ranks of 4"] += _any(holm(tests.filter(metric="drop")["p_value"]))
     return {name: number / replications for name, number in found.items()}
 

@@ -1,7 +1,6 @@
 """Versions and label spaces of one benchmark are not mixed, and the same result does not count twice."""
 
 import json
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +14,6 @@ from counterground.comparison import (
     full_comparison,
     model_points,
 )
-from counterground.errors import UsageError
 from counterground.metrics import compare_models, holm
 from counterground.results import select_models
 
@@ -101,12 +99,6 @@ def test_a_run_of_the_papers_weights_is_measured_without_the_papers_row(make_run
     assert effective_robustness(model_points([stranger])).residuals["predicted"][-1] == pytest.approx(
         effective_robustness(points).fit.predict(model_points([stranger])["common"][-1])
     )
-
-
-def test_another_checkpoint_leaves_the_papers_row_in_the_line(make_run):
-    points = model_points([make_run({"open_clip:ViT-B-32/laion400m_e32": (0.67, 0.37)})])
-    found = effective_robustness(points, baseline="clip")
-    assert found.residuals["predicted"][-1] == pytest.approx(found.fit.predict(points["common"][-1]))
 
 
 def test_a_model_asked_in_two_ways_is_not_measured_against_itself(stamps):
@@ -208,13 +200,6 @@ def untested(comparison):
     ]
 
 
-def test_the_same_folder_twice_is_refused_in_one_line(stamps):
-    run = stamps("labA", lites(0))
-    for both in ([run, run], [run, stamps("./labA", lites(0))]):
-        with pytest.raises(UsageError, match="labA is given twice; give each folder once"):
-            full_comparison(both, published=False)
-
-
 def test_what_two_runs_hold_alike_is_one_row_that_names_both(stamps):
     levels = {**lites(0), B32: (0.7, 0.5)}
     first = stamps("n1", levels, names="openai")
@@ -293,39 +278,6 @@ def test_two_results_of_one_model_are_compared(make_run):
     assert untested(found) == []
 
 
-def test_two_results_of_one_model_are_named_by_their_runs_in_every_test(make_run):
-    sizes = np.full((4, 2), 30)
-    levels = {"torchvision:a": (0.8, 0.6), "torchvision:b": (0.7, 0.6)}
-    runs = [
-        make_run(levels, sizes=sizes, name="s", version="7" * 64, path=name, seed=k)
-        for k, name in enumerate(("one", "two"))
-    ]
-    found = full_comparison(runs, published=False, against="torchvision:b")
-    headings = [
-        f"{model} ({source}) minus torchvision:b (one)"
-        for model, source in (("torchvision:a", "one"), ("torchvision:a", "two"))
-    ]
-    said = found.write("markdown")
-    assert [said.count(heading) for heading in headings] == [1, 1]
-    every = full_comparison(runs, published=False).write("markdown")
-    pairs = re.findall(r"torchvision:[ab] \((?:one|two)\) minus torchvision:[ab] \((?:one|two)\)", every)
-    assert len(pairs) == len(set(pairs)) == 6
-
-
-@pytest.mark.parametrize("cluster", ["all", "own"])
-def test_photos_without_spread_are_compared(make_run, cluster):
-    """All class drops are equal, and all photos share one cluster, or each class has one."""
-    levels = {f"torchvision:{name}": (1.0, level) for name, level in (("a", 0.5), ("b", 0.5), ("c", 0.0))}
-    run = make_run(levels, sizes=np.full((4, 2), 4), name="s")
-    shared = pl.lit("all") if cluster == "all" else pl.col("class_index").cast(pl.String)
-    predictions = run.predictions.with_columns(cluster=shared)
-    run = type(run)(run.path, run.info, predictions)
-    found = full_comparison(run, published=False)
-    assert found.points["drop"].to_list() == [0.5, 0.5, 1.0]
-    assert "torchvision:a minus torchvision:c" in found.write("markdown")
-    assert "<table" in found._repr_html_()
-
-
 def test_a_photo_that_one_run_lacks_takes_no_test_from_the_others(make_run):
     both = make_run({"x": (0.9, 0.5), "y": (0.7, 0.6)}, path="a")
     alone = make_run({"z": (0.8, 0.5)}, path="b")
@@ -336,34 +288,3 @@ def test_a_photo_that_one_run_lacks_takes_no_test_from_the_others(make_run):
     alike = cg.compare(both).every_test
     assert found.every_test["p_corrected"].to_list() == alike["p_corrected"].to_list()
     assert untested(found) == [("counteranimal", ("a", "b"))]
-
-
-def test_other_weights_that_answer_alike_are_tested_and_do_not_differ(make_run):
-    runs = [make_run({"x": (0.8, 0.5)}, path=path) for path in ("a", "b")]
-    (record,) = runs[1].info.models
-    other = record.model_copy(update={"fingerprint": "0" * 64})
-    runs[1] = replace(runs[1], info=runs[1].info.model_copy(update={"models": [other]}))
-    found = cg.compare(runs)
-    assert len(found.models) == 2
-    tests = found.every_test
-    assert tests.select("source", "versus_source").unique().rows() == [("a", "b")]
-    assert set(tests["value"]) == {0.0}
-
-
-def test_a_repeated_quantity_stays_beside_those_that_differ(make_run):
-    """A pair is left out as a whole, or not at all: a table has a column for each quantity."""
-    runs = [make_run({"x": (0.8, 0.5)}, path="a"), make_run({"x": (0.8, 0.5), "y": (0.7, 0.6)}, path="b")]
-    of_x = runs[1].predictions.filter("correct", model="x", group="counter")["path"].head(3)
-    wrong = pl.col("path").is_in(of_x.implode()) & (pl.col("model") == "x")
-    changed = pl.when(wrong).then(pl.lit(value=False)).otherwise("correct")
-    runs[1] = replace(runs[1], predictions=runs[1].predictions.with_columns(correct=changed))
-    pairs = cg.compare(runs).every_test.group_by("source", "versus_source", "model", "versus").len()
-    assert set(pairs["len"]) == {4}
-    assert len(pairs) == 3
-
-
-def test_models_of_two_libraries_are_called_by_their_whole_names(make_run):
-    run = make_run(
-        {"timm:resnet50": (0.8, 0.5), "torchvision:resnet50": (0.7, 0.6), "timm:vgg16": (0.6, 0.5)}
-    )
-    assert cg.compare(run).models["label"].to_list() == ["timm:resnet50", "torchvision:resnet50", "vgg16"]

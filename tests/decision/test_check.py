@@ -13,7 +13,7 @@ from scipy.stats import chi2, norm
 import counterground as cg
 from counterground.cli import main
 from counterground.errors import UsageError
-from counterground.metrics import ALPHA, Design, drop_interval, score_predictions
+from counterground.metrics import ALPHA, drop_interval, score_predictions
 from counterground.photos import Discovered
 
 LEVELS = {"sure": (0.9, 0.85), "leans": (0.9, 0.4), "between": (0.9, 0.78)}
@@ -70,10 +70,6 @@ def test_the_verdict_is_the_exit_status(models, verdict, status, folders, capsys
     words = [word for model in models for word in ("-m", model)]
     assert main(["check", str(folders / "all"), "--max-drop", "15%", "--json", *words]) == status
     assert json.loads(capsys.readouterr().out)["verdict"] == verdict
-
-
-def test_undecided_beside_passed_is_undecided(run):
-    assert cg.check(run, max_drop=0.15, models=["sure", "between"]).verdict == "undecided"
 
 
 def test_an_undecided_model_is_told_how_many_photos_would_decide(run):
@@ -206,20 +202,6 @@ def test_a_base_with_other_names_under_the_same_label_space_is_refused(run):
     base = replace(run, info=run.info.model_copy(update={"candidates": space}))
     with pytest.raises(UsageError, match="has other names than that of"):
         cg.check(run, baseline=base)
-
-
-def test_a_base_with_other_clusters_is_refused(run):
-    rows = run.predictions.with_columns(observer=pl.col("path").str.slice(-5, 1))
-
-    def by(*clusters, rows=rows):
-        record = run.info.benchmark.model_copy(update={"design": Design(clusters=clusters).to_json()})
-        return replace(run, predictions=rows, info=run.info.model_copy(update={"benchmark": record}))
-
-    with pytest.raises(UsageError, match=r"by observer in the design of the first and by cluster in that"):
-        cg.check(by("observer"), baseline=by("cluster"))
-    other = by("observer", rows=rows.with_columns(observer=pl.lit("one")))
-    with pytest.raises(UsageError, match="differ in attributes"):
-        cg.check(by("observer"), baseline=other)
 
 
 def test_a_base_must_name_the_model_to_compare_with(folders, make_run):

@@ -148,13 +148,6 @@ def test_small_clusters_tell_what_more_photos_of_the_same_clusters_leave(size):
     assert predicted == pytest.approx(simulated(draw), abs=0.07)
 
 
-def test_more_photos_of_clusters_that_are_all_alike_show_nothing_new():
-    frame, right = nested(np.random.default_rng(7), 1)
-    copies = pilot_of(pl.concat([frame, frame]), np.concatenate([right, right]))
-    assert copies.power(0.15, 200 * 40, 100) == pytest.approx(copies.power(0.15, 200), abs=0.02)
-    assert copies.now.between == pytest.approx(copies.now.covariance, rel=0.1)
-
-
 def test_a_plan_against_a_model_has_the_power_of_the_paired_test():
     rng = np.random.default_rng(5)
     class_index, group = independent(10, 30)
@@ -240,35 +233,6 @@ def test_a_plan_against_a_model_has_a_row_for_each_prompt(make_run):
     assert plan.rows["model"].to_list() == ["b (one) vs. a (one)", "b (two) vs. a (two)"]
 
 
-def test_no_more_clusters_are_at_hand_than_photos():
-    plan = cg.plan(drop=0.3, classes=2, photos=3, clusters=100).rows
-    assert (plan["photos_now"].item(), plan["clusters_now"].item()) == (12, 12)
-
-
-def test_a_plan_against_one_of_two_models_of_a_specification_asks_which(four_models):
-    spec = "efficientnet-lite0"
-    models = [
-        model.model_copy(update={"spec": spec, "name": model.name if model.name != spec else "first"})
-        for model in four_models.info.models[:2]
-    ]
-    rows = four_models.predictions.filter(pl.col("model").is_in(["efficientnet-lite0", "efficientnet-lite1"]))
-    rows = rows.with_columns(pl.col("model").replace(spec, "first"))
-    run = replace(four_models, predictions=rows, info=four_models.info.model_copy(update={"models": models}))
-    with pytest.raises(UsageError, match="Several models are 'efficientnet-lite0': name one of first, "):
-        cg.plan(run, drop=0.1, against=spec)
-    assert cg.plan(run, drop=0.1, against="first").rows["model"].to_list() == ["efficientnet-lite1 vs. first"]
-
-
-def test_a_drop_too_small_for_any_number_of_photos_planned_for_is_said():
-    plan = cg.plan(drop=0.0001)
-    assert plan.rows["photos"].to_list() == [None]
-
-
-def test_photos_that_show_no_drop_at_all_are_said_to():
-    few = cg.plan(drop=0.05, classes=1, photos=2)
-    assert few.rows["smallest_drop_now"].to_list() == [None]
-
-
 def test_calls_and_money_are_planned_where_asked_for():
     free = cg.plan(drop=0.1)
     assert free.rows["calls"][0] is None
@@ -296,11 +260,6 @@ def test_calls_of_an_endpoint_are_those_of_the_pilot(serve_chat, tmp_path):
     for row in rows.iter_rows(named=True):
         assert row["calls"] == asked * row["photos"]
         assert row["cost"] == 0.5 * row["calls"]
-
-
-def test_too_few_clusters_are_said():
-    plan = cg.plan(drop=0.1, clusters=8, icc=0.3)
-    assert plan.rows["photos"][0] is None
 
 
 @pytest.mark.parametrize("style", ["table", "csv", "json", "markdown", "latex"])
@@ -357,12 +316,6 @@ def test_no_fewer_photos_are_planned_than_classes_and_clusters_need(given, fewes
     assert cg.plan(**given).rows["photos"].to_list() == [fewest]
 
 
-def test_a_pilot_plans_two_photos_of_each_class_and_group(make_run):
-    run = make_run({"a": (0.99, 0.05)}, per_group=30)
-    alone = replace(run, predictions=run.predictions.with_columns(cluster=pl.lit(None, dtype=pl.String)))
-    assert cg.plan(alone, drop=0.9).rows["photos"].to_list() == [2 * 2 * 9]
-
-
 def test_what_clusters_add_is_a_covariance_or_in_proportion(make_run):
     """Here clusters widen the drop, but not the accuracy of one group."""
     run = make_run({"right": (0.9, 0.9), "wrong": (0.5, 0.5), "weak": (0.3, 0.2), "good": (0.8, 0.6)})
@@ -397,14 +350,6 @@ def test_a_model_without_a_plan_is_named_and_the_others_are_planned(make_run):
     assert plan.rows["power_now"].is_null().to_list() == [True, True, True, False]
     unplanned = [(each.code, each.subject) for each in plan.findings if each.code == "no_plan"]
     assert unplanned == [("no_plan", name) for name in ("right", "wrong", "weak")]
-
-
-def test_models_right_on_the_same_photos_are_named_in_a_plan_against_one(make_run):
-    run = right_where(make_run({"a": (0.8, 0.6), "b": (0.8, 0.6), "c": (0.7, 0.6)}), b=pl.col("path") != "")
-    same = right_where(run, a=pl.lit(value=True))
-    plan = cg.plan(same, drop=0.05, against="a")
-    assert plan.rows["photos"].is_null().to_list() == [True, False]
-    assert [each.subject for each in plan.findings if each.code == "no_plan"] == ["b vs. a"]
 
 
 def test_a_plan_fails_only_where_no_model_is_left(make_run):

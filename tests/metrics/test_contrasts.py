@@ -10,7 +10,6 @@ import pytest
 from polars.testing import assert_frame_equal
 from statsmodels.api import OLS
 
-from counterground.errors import UsageError
 from counterground.metrics import (
     DROP,
     SETTING_SCHEMA,
@@ -22,11 +21,9 @@ from counterground.metrics import (
     drop_change_interval,
     paired_test,
     read_answers,
-    score_by,
     score_contrast,
     score_predictions,
 )
-from counterground.metrics.intervals import Stratification
 
 _EASY = ["water", "clear", "same"]
 
@@ -335,31 +332,6 @@ def test_contrasts_of_two_models_are_paired_photo_by_photo():
     assert (last["classes_low"], last["classes_high"]) == pytest.approx(classes, abs=1e-12)
 
 
-def test_a_breakdown_by_cell_has_the_accuracy_of_each():
-    frame = answers(drawn(place=["water", "land"]))
-    found = score_by(frame, ("class_name", "place"))
-    assert set(found["column"]) == {"class_name & place"}
-    for row in found.iter_rows(named=True):
-        name, place = row["level"].split(" & ")
-        part = frame.filter(class_name=name, place=place)
-        assert row["value"] == pytest.approx(part["correct"].mean())
-        assert row["n"] == part.height
-    assert found.height == 6
-
-
-def test_a_contrast_with_the_name_of_a_packages_metric_is_refused(monkeypatch):
-    from counterground.metrics import Metric, _registry
-
-    of_package = Metric("sharpness", (None,), lambda answers, _: answers.unknown, "Sharpness", "Theirs.")
-    monkeypatch.setitem(_registry._METRICS.built_in, "sharpness", of_package)
-    frame = answers(drawn(place=["water", "land"]))
-    for contrast in (Contrast("sharpness", "place=water", "all"), Contrast("ece", "place=water", "all")):
-        with pytest.raises(UsageError, match=f"'{contrast.name}' has the name of a metric"):
-            score_contrast(frame, contrast)
-    with pytest.raises(UsageError, match="'sharpness' has the name of a metric"):
-        score_predictions(frame, design=Design(contrasts=(Contrast("sharpness", "place=water", "all"),)))
-
-
 def simulation():
     folder = str(Path(__file__).parents[2] / "bench" / "experiments")
     sys.path.insert(0, folder)
@@ -377,11 +349,3 @@ SCENES = [simulation().SCENES[place] for place in (0, 2, 4, 7)]
 def test_intervals_of_contrasts_hold_the_truth(scene):
     for quantity, share in simulation().coverage(scene, 200).items():
         assert 0.90 <= share <= 0.995, quantity
-
-
-def test_strata_with_photos_on_one_side_only_are_counted():
-    of = {0: "both", 1: "both", 2: "common", 3: "counter", 4: "counter"}
-    photos = [(index, group) for index, groups in of.items() for group in ("common", "counter")]
-    photos = [(index, group) for index, group in photos if of[index] in ("both", group)]
-    sides = Stratification(*zip(*photos, strict=True), None).sides(DROP)
-    assert (sides.strata, sides.left_out) == (2, 3)

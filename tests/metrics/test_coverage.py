@@ -220,13 +220,3 @@ def test_a_model_that_only_loses_answers_is_worse_also_on_composites():
     ways = {"cluster": objects, "crossed": backgrounds}
     found = drop_change_interval(~lost, lost | ~lost, objects % 5, group, **ways)
     assert 0.2 < found.low < found.value < found.high
-
-
-def test_a_change_of_the_drop_needs_a_drop_and_two_clusters():
-    right = np.array([True, False, True, True])
-    group = ["common", "counter"] * 2
-    assert drop_change_interval(right, right, [0] * 4, None).value is None
-    alone = drop_change_interval(right, ~right, [0] * 4, group, ["a"] * 4)
-    assert (alone.value, alone.low, alone.high, alone.clusters) == (1.0, None, None, 1)
-    with pytest.raises(ValueError, match="correct_b"):
-        drop_change_interval(right, right[:3], [0] * 4, group)

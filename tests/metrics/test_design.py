@@ -2,7 +2,6 @@
 
 import json
 import re
-from itertools import product
 
 import polars as pl
 import pytest
@@ -11,13 +10,9 @@ from counterground.errors import UsageError
 from counterground.metrics import (
     DESIGN,
     DROP,
-    RESERVED,
     Contrast,
     Design,
-    name_problem,
 )
-from counterground.photos import MANIFEST_SCHEMA
-from counterground.results import PREDICTIONS_SCHEMA
 
 PHOTOS = pl.DataFrame(
     {
@@ -156,55 +151,7 @@ def test_shares_of_a_cell_without_photos_are_refused_where_values_count():
         design.check(PHOTOS)
 
 
-def test_no_attribute_has_the_name_of_another_column():
-    assert {*PREDICTIONS_SCHEMA, *MANIFEST_SCHEMA} <= RESERVED
-
-
-@pytest.mark.parametrize("name", ["groups", "backgrond", "clsuter", "licenc", "mask_", "soucre"])
-def test_one_slip_from_a_known_name_is_a_slip(name):
-    assert name_problem(name, MANIFEST_SCHEMA).startswith("did you mean")
-
-
-def test_slips_are_all_that_one_edit_makes():
-    words = [
-        "".join(letters) for n in (1, 2, 3, 4) for letters in product("ab" if n == 4 else "abc", repeat=n)
-    ]
-    for word in words:
-        splits = [(word[:at], word[at:]) for at in range(len(word) + 1)]
-        slips = {a + letter + b[skip:] for a, b in splits for letter in ("", *"abc") for skip in (0, 1)}
-        slips |= {a + b[1] + b[0] + b[2:] for a, b in splits if len(b) > 1}
-        found = {other for other in words if name_problem(word, [other])}
-        assert found == slips.intersection(words) - {word}
-
-
-def test_taken_names_and_names_that_expressions_cannot_hold_say_so():
-    assert name_problem("side", MANIFEST_SCHEMA).startswith("the name is taken")
-    assert name_problem("Place", MANIFEST_SCHEMA).startswith("an attribute's name has small letters")
-
-
 def test_named_shares_are_kept_with_a_design():
     cells = {("gull", "land"): 1, ("wren", "open water"): 2}
     design = Design(("class_name", "place"), weights={"t": cells})
     assert Design.from_json(json.loads(json.dumps(design.to_json()))) == design
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"weights": {"t": [["gull", "land", 1], ["gull", "land", 2]]}}, "the shares 't' have a cell twice"),
-        ({"weights": {"t": [[]]}}, "not enough values"),
-        ({"cells": "ab"}, "ab is not a list of texts"),
-        ({"cells": [1, 2]}, "is not a list of texts"),
-        ({"clusters": {"cluster": 1}}, "is not a list of texts"),
-        ({"contrasts": [1]}, "is not a list of texts"),
-    ],
-)
-def test_a_design_of_another_form_is_not_read(change, message):
-    content = {"cells": ["class_name", "place"], "contrasts": [str(DROP)], "weights": {}}
-    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
-        Design.from_json(content | change)
-
-
-@pytest.mark.parametrize("name", ["co_background", "place", "background_2", "size", "bg", "clusters_in"])
-def test_other_names_are_attributes(name):
-    assert name_problem(name, MANIFEST_SCHEMA) == ""

@@ -10,9 +10,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from statsmodels.api import OLS
 
-from counterground.errors import UsageError
 from counterground.metrics import (
-    SCORES_SCHEMA,
     SETTING_SCHEMA,
     drop_interval,
     read_answers,
@@ -291,14 +289,6 @@ def test_the_share_of_a_drop_that_may_be_none_is_not_told():
     assert (share["value"], share["low"], share["high"]) == (None, None, None)
 
 
-def test_without_composites_of_size_it_is_part_of_the_rest(predictions):
-    some = predictions.filter(~pl.col("swap").str.starts_with("placed"))
-    effects = swap_effects(some, by_class=False)
-    assert "size_effect" not in effects["metric"]
-    expected = row(effects, "observed_drop")["value"] - row(effects, "background_effect")["value"]
-    assert row(effects, "rest")["value"] == pytest.approx(expected, abs=1e-12)
-
-
 def test_the_background_effect_is_over_all_classes_that_show_it_however_few_show_a_size_effect(
     predictions, effects
 ):
@@ -315,32 +305,6 @@ def test_the_background_effect_is_over_all_classes_that_show_it_however_few_show
     parts = part["value"] + row(found, "size_effect")["value"] + row(found, "rest")["value"]
     assert row(found, "observed_drop")["value"] == pytest.approx(parts, abs=1e-12)
     assert found.filter(pl.col("class_index").is_not_null(), metric="background_part").is_empty()
-
-
-def test_without_a_drop_of_some_classes_the_background_effect_is_still_over_all(predictions, effects):
-    is_counter = (pl.col("swap") == "original") & (pl.col("group") == "counter")
-    some = predictions.filter(~is_counter.fill_null(value=False) | (pl.col("class_index") != 2))
-    found = swap_effects(some, by_class=False)
-    assert row(found, "background_effect") == row(effects, "background_effect")
-    both = swap_effects(some.filter(pl.col("class_index") != 2), by_class=False)
-    assert row(found, "background_part")["value"] == row(both, "background_effect")["value"]
-    assert row(found, "rest")["value"] == row(both, "rest")["value"]
-
-
-def test_plain_grey_is_no_photograph(predictions, effects):
-    null = pl.when(pl.col("swap") != "grey").then("background_cluster")
-    assert_frame_equal(swap_effects(predictions.with_columns(background_cluster=null), chance=0.125), effects)
-    grey = row(effects, "background_against_grey", None, "l0")
-    assert grey["low"] is not None
-
-
-def test_models_stand_one_after_the_other(predictions):
-    second = predictions.with_columns(model=pl.lit("other"), correct=~pl.col("correct"))
-    effects = swap_effects(pl.concat([predictions, second]).lazy(), by_class=False)
-    assert effects.schema == SCORES_SCHEMA
-    assert effects["model"].unique(maintain_order=True).to_list() == ["m", "other"]
-    both = effects.filter(pl.col("metric") == "background_effect")["value"]
-    assert both[0] == pytest.approx(-both[1], abs=1e-12)
 
 
 @pytest.mark.parametrize("wrong_groups", [[], ["counter"], ["common", "counter"]])
@@ -360,11 +324,6 @@ def test_the_drop_of_photos_as_they_are_is_that_of_a_run_without_composites(wron
     assert (found["value"], found["n"], found["p_value"]) == pytest.approx((drop.value, drop.n, drop.p_value))
     assert (found["low"], found["high"]) == pytest.approx((drop.low, drop.high))
     assert found["clusters"] == drop.clusters
-
-
-def test_predictions_of_photos_as_they_are_are_refused(predictions):
-    with pytest.raises(UsageError, match=r"not of composites \(there is no column swap\): make a run with"):
-        swap_effects(predictions.drop("swap"))
 
 
 def test_the_design_of_composites_has_the_contrasts_that_they_show(predictions):

@@ -67,26 +67,6 @@ def test_a_fit_through_0_and_1_is_finite_and_says_how_many_were_moved():
     assert fit.slope == pytest.approx(np.polyfit(ends[1], ends[0], 1)[0])
 
 
-@pytest.mark.parametrize(
-    ("common", "counter", "said"),
-    [
-        ([0.5, 0.6], [0.4, 0.5], "at least 3 models, not 2"),
-        ([0.5, 0.5, 0.5], [0.4, 0.5, 0.6], "models of different accuracies"),
-        ([0.5, 0.6, 1.2], [0.4, 0.5, 0.6], "fractions"),
-        ([0.5, 0.6, np.nan], [0.4, 0.5, 0.6], "without gaps"),
-        ([0.5, 0.6, 0.7], [0.4, 0.5], "differ in shape"),
-    ],
-)
-def test_what_cannot_be_fitted_is_refused(common, counter, said):
-    with pytest.raises(ValueError, match=said):
-        fit_line(common, counter)
-
-
-def test_another_scale_is_refused():
-    with pytest.raises(ValueError, match="'probit' or 'logit', not 'log'"):
-        to_scale([0.5], "log")
-
-
 @given(st.lists(st.floats(0.01, 0.99), min_size=1, max_size=20), st.sampled_from(list(SCALES)))
 def test_there_and_back(accuracies, scale):
     assert from_scale(to_scale(accuracies, scale), scale) == pytest.approx(accuracies)

@@ -7,7 +7,6 @@ import polars as pl
 import pytest
 from other_package import install
 
-from counterground.errors import CounterGroundError
 from counterground.metrics import SETTING_SCHEMA, registered_metrics, score_predictions
 
 MODULE = """
@@ -97,43 +96,3 @@ def test_a_metric_of_a_package_has_its_own_intervals_in_each_class(package):
     )
     assert len(own) == 8
     assert own.equals(expected)
-
-
-@pytest.mark.parametrize(
-    ("name", "metric", "reason"),
-    [
-        ("ABSENT", "sure", r"^The package sure_metrics cannot provide 'sure' .*AttributeError.*uninstall it"),
-        ("TAKEN", "drop", r"'drop' is claimed by several packages \(counterground, sure_metrics\)"),
-        ("TAKEN", "sure", "sure_metrics:TAKEN is not a Metric of that name"),
-        ("NONE", "sure", "sure_metrics:NONE is not a Metric of that name"),
-        ("INFINITE", "infinite", r"'infinite' returned 1.0 \[0.5, inf\]: a value that cannot be computed"),
-        ("NAN", "nan", r"'nan' returned nan \[None, None\]: a value that cannot be computed is None"),
-        ("WRONG", "wrong", "'wrong' returned a float, not a counterground.metrics.Estimate"),
-    ],
-)
-def test_a_faulty_package_is_named(package, name, metric, reason):
-    package(name, metric)
-    with pytest.raises(CounterGroundError, match=reason):
-        score_predictions(predictions())
-
-
-def test_without_packages_there_are_the_built_in_metrics():
-    names = [metric.name for metric in registered_metrics()]
-    assert names == [
-        "accuracy",
-        "plain_accuracy",
-        "drop",
-        "worst_group_accuracy",
-        "mean_minus_worst",
-        "top5_accuracy",
-        "ece",
-        "tie_rate",
-    ]
-
-
-def test_tables_have_the_accuracies_first_and_then_what_is_made_of_them():
-    columns = [column for metric in registered_metrics() for column in metric.table_columns]
-    shown = sorted(columns, key=lambda column: column.place)
-    assert [column.title for column in shown] == [
-        *("Common", "Counter", "Drop", "Balanced", "Accuracy", "Worst group", "Top-5", "ECE")
-    ]

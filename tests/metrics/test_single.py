@@ -14,7 +14,6 @@ from statsmodels.stats.proportion import confint_proportions_2indep, proportion_
 from counterground.metrics import (
     SETTING_SCHEMA,
     Contrast,
-    Design,
     InfluenceEstimate,
     cell_accuracies,
     score_by,
@@ -188,21 +187,6 @@ def test_a_second_way_that_is_the_first_changes_nothing_and_one_that_crosses_wid
     assert widths[1] > 1.5 * widths[0]
 
 
-def test_the_drop_of_a_class_is_the_same_by_one_way_and_by_the_same_two():
-    scene = simulation.Scene("", lambda rng: simulation.crossed(rng, 6, 12, 7))
-    draws = simulation.simulate(scene, np.random.default_rng(2), 1)
-    frame = simulation.predictions(draws.layout, draws.correct[0]).with_columns(scene="cluster")
-    one, two = (
-        score_predictions(frame, design=Design(clusters=ways))
-        for ways in (("cluster",), ("cluster", "scene"))
-    )
-    for table in (one, two):
-        assert table.filter(pl.col("class_index").is_not_null(), metric="drop")["p_value"].null_count() == 0
-    columns = ["low", "high", "p_value"]
-    for column in columns:
-        np.testing.assert_allclose(one[column].to_numpy(), two[column].to_numpy(), rtol=1e-7, atol=1e-12)
-
-
 def test_sides_are_no_more_than_opposite():
     """In the other classes what is right on one side is wrong on the other, photo by photo.
 
@@ -241,20 +225,6 @@ def test_every_drop_has_a_p_value_that_agrees_with_its_interval(r, left, right, 
 
 
 ONE_CLUSTER = pl.when(pl.col("group") == "counter").then(pl.lit("one")).otherwise(pl.col("path"))
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize(
-    ("cluster", "shown"), [(pl.lit(None, pl.String), 6), (ONE_CLUSTER, 5), (pl.lit("all"), 0)]
-)
-def test_classes_without_a_group_and_sides_of_one_cluster_have_finite_intervals(cluster, shown):
-    frame = photos((3, 9), (2, 8)).filter((pl.col("class_index") == 0) | (pl.col("group") == "common"))
-    scores = score_predictions(frame.with_columns(cluster=cluster), alpha=1e-9)
-    rows = scores.filter(pl.col("class_index").is_not_null(), pl.col("low").is_not_null())
-    assert len(rows) == shown
-    assert ((rows["low"] >= -1) & (rows["high"] <= 1) & (rows["low"] < rows["high"])).all()
-    missing = scores.filter(pl.col("class_index") == 1, pl.col("level") == "counter").row(0, named=True)
-    assert (missing["value"], missing["low"]) == (None, None)
 
 
 def test_the_simulation_has_the_intervals_of_the_table_of_scores():

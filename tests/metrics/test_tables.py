@@ -199,10 +199,6 @@ def test_what_chance_alone_shifts_has_no_interval(scores):
         assert (row["low"], row["high"], row["classes_low"], row["classes_high"]) == (None,) * 4, metric
 
 
-def test_the_order_of_rows_does_not_matter(frame, scores):
-    assert_frame_equal(scores, score_predictions(frame.sample(fraction=1, shuffle=True, seed=5)))
-
-
 def test_models_and_settings_are_kept_apart_and_in_order(frame):
     both = pl.concat([predictions("z", 4), frame, predictions("z", 4, prompts="openai")])
     table = score_predictions(both, by_class=False)
@@ -218,14 +214,6 @@ def test_models_and_settings_are_kept_apart_and_in_order(frame):
     drops = table.filter(metric="drop")
     assert drops["p_corrected"].to_list() == holm(drops["p_value"])
     assert drops["family"].to_list() == [3] * 3
-
-
-def test_models_that_saw_other_photos_do_not_borrow_each_others_cut(frame):
-    other = predictions("b", 4).head(200)
-    table = score_predictions(pl.concat([frame, other]))
-    over_models = "p_corrected", "family"
-    own = table.filter(pl.col("model") == "b").drop(over_models)
-    assert_frame_equal(own, score_predictions(other).drop(over_models))
 
 
 def test_without_groups_what_needs_them_is_null(frame):
@@ -256,20 +244,6 @@ def test_what_a_protocol_does_not_give_is_null(frame):
     table = score_predictions(bare, by_class=False)
     for metric in ("top5_accuracy", "ece", "tie_rate"):
         assert cell(table, metric)["value"] is None
-
-
-def test_no_predictions_give_no_scores(frame):
-    assert score_predictions(frame.clear()).schema == SCORES_SCHEMA
-
-
-def test_bad_predictions_are_refused(frame):
-    with pytest.raises(ValueError, match="lack the columns cluster, confidence"):
-        score_predictions(frame.drop("cluster", "confidence"))
-    with pytest.raises(ValueError, match=r"'0000.jpg' occurs 2 times under model 'a'"):
-        score_predictions(pl.concat([frame, frame.head(1)]))
-    nameless = frame.with_columns(path=pl.when(pl.col("path") > frame["path"][2]).then("path"))
-    with pytest.raises(ValueError, match="The photo None occurs 3 times under model 'a'"):
-        score_predictions(nameless)
 
 
 def test_a_comparison_of_three_models():
@@ -346,40 +320,6 @@ def test_results_of_one_model_from_two_sources_are_compared():
 def test_a_comparison_without_groups_has_accuracy_only():
     frame = pl.concat([predictions("a"), predictions("b", 1)]).with_columns(group=pl.lit(None, pl.String))
     assert compare_models(frame)["metric"].to_list() == ["accuracy"]
-
-
-def test_the_same_model_read_twice_is_one_model():
-    frame = pl.concat([predictions("a"), predictions("b", 1)])
-    assert_frame_equal(compare_models(pl.concat([frame, predictions("a")])), compare_models(frame))
-
-
-def test_what_cannot_be_compared_is_said():
-    with pytest.raises(ValueError, match="needs two models"):
-        compare_models(predictions("a"))
-    with pytest.raises(ValueError, match="needs two models"):
-        compare_models(pl.concat([predictions("a"), predictions("b", 1, prompts="openai")]))
-    with pytest.raises(
-        ValueError,
-        match=r"'a' and 'b'.*the first alone saw 1 photo and the second alone 0, such as '0000.jpg'",
-    ):
-        compare_models(pl.concat([predictions("a"), predictions("b", 1).slice(1)]))
-    moved = predictions("b", 1).with_columns(cluster=pl.lit("one"))
-    with pytest.raises(ValueError, match="300 photos differ in content, class, group or cluster"):
-        compare_models(pl.concat([predictions("a"), moved]))
-    # A photo without a cluster is in none on both sides.
-    alone = predictions("a").with_columns(cluster=pl.lit(None, pl.String))
-    one = pl.when(pl.col("path") == "0007.jpg").then(pl.lit("one"))
-    with pytest.raises(ValueError, match=r" 1 photos differ in .*'0007.jpg'"):
-        compare_models(pl.concat([alone, predictions("b", 1).with_columns(cluster=one)]))
-
-
-def test_other_photos_under_the_same_paths_are_not_compared():
-    other = predictions("b", 1).with_columns(photo_id="other " + pl.col("photo_id"))
-    with pytest.raises(ValueError, match=r"300 photos differ in content.*'0000.jpg'.*the same benchmark"):
-        compare_models(pl.concat([predictions("a"), other]))
-    seasons = [predictions("a").with_columns(season=pl.lit(season)) for season in ("dry", "wet")]
-    with pytest.raises(ValueError, match="differ in attributes; evaluate both"):
-        compare_models(pl.concat([seasons[0], seasons[1].with_columns(model=pl.lit("b"))]))
 
 
 def test_an_encoder_is_compared_with_a_generative_model():

@@ -8,7 +8,6 @@ import pytest
 from polars.testing import assert_frame_equal
 from statsmodels.api import OLS
 
-from counterground.errors import UsageError
 from counterground.metrics import (
     DROP,
     SETTING_SCHEMA,
@@ -204,36 +203,6 @@ def test_arrays_take_a_second_way_as_tables_do():
     )
 
 
-def test_the_ways_are_kept_with_a_design_and_files_without_them_have_one():
-    assert Design.from_json(TWO.to_json()) == TWO
-    assert TWO.to_json()["clusters"] == ["cluster", "scene"]
-    assert "clusters" not in Design().to_json()
-    assert Design.from_json(Design().to_json()).clusters == ("cluster",)
-
-
-@pytest.mark.parametrize(
-    ("clusters", "said"),
-    [
-        (("cluster", "cluster"), "each once"),
-        ((), "one column of clusters or two"),
-        (("cluster", "scene", "place"), "one column of clusters or two"),
-    ],
-)
-def test_other_numbers_of_ways_are_refused(clusters, said):
-    with pytest.raises(UsageError, match=said):
-        Design(clusters=clusters)
-
-
-def test_clusters_that_photos_lack_are_named():
-    photos = predictions().drop("scene", "model", "correct", *SETTING_SCHEMA)
-    with pytest.raises(UsageError, match="no column 'scene' for the clusters"):
-        TWO.check(photos)
-    with pytest.raises(UsageError, match="'blur' has numbers; the clusters"):
-        Design(clusters=("cluster", "blur")).check(photos)
-    with pytest.raises(ValueError, match="no column 'scene', whose values are clusters"):
-        score_predictions(predictions().drop("scene"), design=TWO)
-
-
 def test_copies_of_a_photo_are_in_one_cluster_of_any_column():
     """As they are in the column ``cluster`` of a manifest; a copy tells nothing new."""
     rows = predictions(60)
@@ -246,12 +215,3 @@ def test_copies_of_a_photo_are_in_one_cluster_of_any_column():
     joined = copied.with_columns(scene=pl.Series(["a", "a", "a", *scene[3:]]))
     scores = [score_predictions(each, design=Design(clusters=("scene",))) for each in (copied, joined)]
     assert_frame_equal(*scores)
-
-
-def test_every_figure_of_all_classes_states_both_numbers_of_clusters():
-    frame = predictions().with_columns(confidence=pl.lit(0.5, pl.Float32))
-    scores = score_predictions(frame, by_class=False, design=TWO).filter(pl.col("level").is_null())
-    assert {"ece", "mean_minus_worst", "worst_group_accuracy"} <= set(scores.drop_nulls("value")["metric"])
-    counts = scores.filter(pl.col("metric").is_in(["ece", "mean_minus_worst", "accuracy"]))
-    expected = frame["cluster"].n_unique(), frame["scene"].n_unique()
-    assert counts.select("clusters", "clusters_2").rows() == [expected] * 3

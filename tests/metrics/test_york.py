@@ -118,39 +118,3 @@ def test_noise_flattens_least_squares_and_not_this_line():
     plain, both = np.mean(held, axis=0)
     assert plain < 0.88
     assert both >= 0.9
-
-
-@pytest.mark.parametrize(
-    ("errors", "said"),
-    [
-        ((np.full(10, np.nan), ERROR_Y), "sampling error of some models is not known"),
-        ((np.full(10, 2.0), ERROR_Y), "too much to determine a slope"),
-    ],
-)
-def test_unknown_and_too_large_errors_are_refused(errors, said):
-    with pytest.raises(ValueError, match=said):
-        fit_line_with_errors(X, Y, *errors)
-    with pytest.raises(ValueError, match="at least 3 models"):
-        fit_line_with_errors(X[:2], Y[:2], ERROR_X[:2], ERROR_Y[:2])
-
-
-def test_another_unit_is_another_number_and_nothing_else():
-    found = fit_line_with_errors(X, Y, ERROR_X, ERROR_Y)
-    other = fit_line_with_errors(X, 1000 * Y, ERROR_X, 1000 * ERROR_Y)
-    for name in (
-        "slope",
-        "slope_error",
-        "slope_low",
-        "slope_high",
-        "intercept",
-        "intercept_error",
-        "scatter",
-    ):
-        assert getattr(other, name) == pytest.approx(1000 * getattr(found, name), rel=1e-6), name
-
-
-def test_models_exactly_on_a_line_have_its_slope():
-    found = fit_line_with_errors([0.0, 1, 2], [1.0, 1.5, 2], [0.1] * 3, [0.1] * 3)
-    assert (found.slope, found.intercept, found.chi_square) == pytest.approx((0.5, 1.0, 0.0), abs=1e-9)
-    flat = fit_line_with_errors([0.0, 1, 2], [1.0, 1, 1], [0.1] * 3, [0.1] * 3)
-    assert flat.slope == pytest.approx(0.0, abs=1e-9)

@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 from made_runs import write_run
 
-import counterground as cg
 from counterground.cli import main
 
 # The command prints it, and no face of the room does: the sentence after the table.
@@ -81,10 +80,6 @@ def test_the_command_writes_it_in_every_format(unpaired, tmp_path, capsys):
     assert r"\toprule" in shown("--format", "latex")
     assert main(["scores", folder, "--by", "background", "--format", "bibtex"]) == 2
     assert "leave out --by" in capsys.readouterr().err
-
-
-def test_the_python_function_gives_the_rows(unpaired):
-    assert cg.scores(unpaired, by="background").equals(score_by(unpaired.predictions))
 
 
 def test_two_runs_are_told_apart(make_run, tmp_path, capsys):

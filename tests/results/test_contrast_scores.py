@@ -77,17 +77,6 @@ def test_a_run_is_read_back_with_its_design_and_attributes(designed, folder):
     assert back.photos.columns[-3:] == ["place", "size", "weather"]
 
 
-def test_a_run_written_before_there_were_designs_reads_as_before(make_run, tmp_path):
-    run = make_run({"m": (0.9, 0.5)})
-    write_run(run, tmp_path / "old")
-    info = json.loads((tmp_path / "old" / "run.json").read_text())
-    del info["benchmark"]["design"]
-    (tmp_path / "old" / "run.json").write_text(json.dumps(info))
-    back = cg.open_run(tmp_path / "old")
-    assert back.design == Design()
-    assert back.estimates().equals(run.estimates())
-
-
 def test_the_table_leads_with_the_benchmarks_own_contrast(shown):
     table = shown("--format", "markdown").splitlines()[0]
     assert table.startswith(
@@ -154,28 +143,6 @@ def test_scores_are_broken_down_by_an_attribute_and_by_cell(designed, shown):
     assert worst == pytest.approx(found, abs=1e-12)
 
 
-def test_cells_without_the_class_have_the_accuracy_of_the_metrics_of_cells(designed):
-    rare = (pl.col("class_name") == "gull") & (pl.col("path").hash() % 4 > 0)
-    rows = designed.predictions.filter(~rare).with_columns(correct=pl.col("class_name") == "ox")
-    design = Design(("weather",))
-    record = designed.info.benchmark.model_copy(update={"design": design.to_json()})
-    run = replace(
-        designed,
-        info=designed.info.model_copy(update={"benchmark": record}),
-        predictions=rows,
-    )
-    by_cell = cg.scores(run, by="cell").filter(model="m")
-    of_photos = rows.filter(model="m").group_by("weather").agg(pl.col("correct").mean())
-    assert dict(by_cell.select("level", "value").iter_rows()) == pytest.approx(dict(of_photos.iter_rows()))
-    worst = run.estimates().filter(model="m", metric="worst_group_accuracy")["value"][0]
-    assert by_cell["value"].min() == pytest.approx(worst, abs=1e-12)
-    table = scores_of([run], by="cell").table
-    assert "means over the photos of the cell" in table.caption
-    assert [column.title for column in table.columns] == ["Model", "Weather", "Accuracy", "n"]
-    balanced = cg.scores(run, by="weather").filter(model="m")
-    assert balanced["value"].to_list() == pytest.approx([0.5, 0.5])
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -201,12 +168,6 @@ def test_runs_of_different_contrasts_are_compared_in_none_of_them(designed):
     second = replace(designed, path=designed.path / "other", info=info)
     left_out = [each.subject for each in cg.compare([designed, second]).findings if each.code == "left_out"]
     assert left_out == ["run, other"]
-
-
-def test_a_run_without_the_drop_is_not_left_out_unsaid(designed, make_run):
-    dropping = make_run(LEVELS, path="dropping", version="b" * 64)
-    (found,) = [each for each in cg.compare([dropping, designed]).findings if each.code == "left_out"]
-    assert "no contrast in common" in found.numbers["reason"]
 
 
 def test_models_are_compared_in_the_benchmarks_own_contrast(designed, shown):

@@ -85,12 +85,6 @@ def test_predictions_that_contradict_themselves_are_refused(run, edit, message):
     assert message in refusal(run)
 
 
-def test_a_model_without_a_name_is_refused(run):
-    nameless = pl.when(pl.int_range(pl.len()) > 0).then("model")
-    change(run, "predictions.parquet", lambda table: table.with_columns(model=nameless))
-    assert "model is null" in refusal(run)
-
-
 @pytest.mark.parametrize(
     ("place", "value", "said"),
     [
@@ -106,26 +100,6 @@ def test_a_number_of_a_run_that_is_none_is_named(run, place, value, said):
     part, _, key = place.rpartition(".")
     edit_record(run, **({part: record[part] | {key: value}} if part else {key: value}))
     assert said in refusal(run)
-
-
-def test_a_run_without_the_shares_of_its_design_is_refused(run):
-    record = json.loads((run / "run.json").read_text())
-    edit_record(run, benchmark=record["benchmark"] | {"design": {"cells": ["class"], "contrasts": []}})
-    assert "benchmark.design: Value error, not a design" in refusal(run)
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "said"),
-    [
-        ("classes_by_chance", {"observed": 3, "expected": 3}, ".*ByChance"),
-        ("min_drop", "five", ".*error for float"),
-    ],
-)
-def test_a_figure_of_a_discovery_that_is_none_is_named(pairs, name, value, said):
-    file = pairs / "discovery.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {name: value}))
-    with pytest.raises(CounterGroundError, match=rf"is damaged \({said}"):
-        read_discovery(pairs)
 
 
 def test_a_damaged_file_of_the_cache_is_one_line_of_warning(run, cache, capsys):

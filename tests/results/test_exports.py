@@ -7,8 +7,6 @@ from dataclasses import asdict, replace
 
 import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from made_runs import of_composites, write_run
 
 from counterground.benchmarks import list_benchmarks
@@ -22,7 +20,6 @@ from counterground.results import (
 
 # The table of references itself: a bibliography holds only the entries that its runs reach.
 from counterground.results._citations import _of_model, _patterns, _references
-from counterground.text import bibtex, bibtex_comment
 
 LEVELS = {"efficientnet-lite0": (0.8, 0.5), "counterground:stamps-biased": (0.7, 0.2)}
 NASTY = 'a|b_c & 50% {x #1 ~^\\ <i>"q"</i> @misc{z,\n---\nx: [1'
@@ -100,23 +97,11 @@ def test_photos_that_were_collected_are_inaturalists_whatever_the_benchmark_is_c
     assert "inaturalist" in parse_bibtex(bibliography([type(run)(run.path, run.info, collected)]))
 
 
-@given(st.text(max_size=40) | st.text("{}\\\\@%,= a\n", max_size=20))
-def test_any_text_keeps_the_braces_of_bibtex_matched(text):
-    entry = f"@misc{{key,\n  title = {{{bibtex(text)}}},\n  year = {{2024}},\n}}"
-    assert set(parse_bibtex(f"% {bibtex_comment(text)}\n{entry}")["key"]) == {"title", "year"}
-
-
 def test_a_strangers_words_begin_no_entry(make_run):
     run = make_run({NASTY: (0.8, 0.5)}, name=f"photos @book{{evil, {NASTY}")
     text = bibliography([run])
     assert "evil" in text
     assert not {"evil", "z"} & set(parse_bibtex(text))
-
-
-def test_what_is_not_covered_is_said(make_run):
-    text = bibliography([make_run({"my_models:load": (0.8, 0.5)}, name="my-photos")])
-    assert f"% No entry for the benchmark my-photos (version {('ab12' * 16)[:12]}): cite who made it." in text
-    assert "% No entry for the architecture of my_models:load." in text
 
 
 def test_entries_are_complete_and_every_one_can_be_reached():
@@ -194,14 +179,6 @@ def test_relatives_are_not_cited_for_each_other(spec, keys):
     assert missing == ([] if keys else [f"No entry for the architecture of {spec}."])
 
 
-def test_every_miscellany_says_where_and_addresses_their_package(make_run):
-    for key, entry in _references().items():
-        if entry.startswith("@misc"):
-            assert "howpublished = {" in entry, key
-    first = bibliography([make_run(LEVELS)]).splitlines()[0]
-    assert first == r"% In the preamble: \usepackage{url} (or hyperref), for \url."
-
-
 @pytest.fixture
 def folder(make_run, tmp_path):
     return write_run(make_run(LEVELS), tmp_path / "run")
@@ -220,16 +197,3 @@ def test_the_command_writes_each_form(folder, tmp_path, capsys):
     shown("--out", str(tmp_path / "scores.txt"))
     assert "efficientnet-lite0" in (tmp_path / "scores.txt").read_text("utf-8")
     assert "stamps-biased" not in shown("-m", "efficientnet-lite0")
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--format", "parquet"], "--out FILE"),
-        (["--format", "bibtex", "--by", "class"], "leave out --by"),
-        (["-m", "efficientnet-lite1"], "Did you mean 'efficientnet-lite0'"),
-    ],
-)
-def test_what_cannot_be_written_is_wrong_usage(folder, words, said, capsys):
-    assert main(["scores", str(folder), *words]) == 2
-    assert said in capsys.readouterr().err

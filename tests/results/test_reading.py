@@ -1,8 +1,6 @@
 """A run is read model by model, and gives what a run in memory gives."""
 
-import json
 import os
-from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -128,33 +126,3 @@ def test_the_p_value_is_the_least_alpha_whose_interval_leaves_zero_out(make_run)
     p_value = drop(0.05)["p_value"]
     assert 1e-12 < p_value < 1
     assert drop(p_value * (1 - 1e-9))["low"] < 0 < drop(p_value * (1 + 1e-9))["low"]
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("architecture", True),
-        ("head", ["knn"]),
-        ("mitigation", "dfr"),
-        ("mitigation", {"classes": 3}),
-        ("parameters", 10**400),
-        ("price_per_call", "free"),
-        ("training_data", ["ImageNet-1K"]),
-    ],
-)
-def test_what_a_library_says_of_a_model_may_be_of_any_type(key, value, make_run):
-    made = make_run({"a": (0.9, 0.6), "b": (0.8, 0.7)}, per_group=4)
-    first, second = (record.model_copy(update={"description": {key: value}}) for record in made.info.models)
-    run = replace(made, info=made.info.model_copy(update={"models": [first, second]}))
-    assert cg.compare([run, make_run({"a": (0.9, 0.6)}, path="other")], published=False).models.height == 3
-    assert cg.bibliography(run)
-    assert len(cg.plan(run, drop=0.05).rows) == 2
-
-
-@pytest.mark.parametrize("wrong", ["size", "fewest"])
-def test_a_label_space_without_names_is_refused(wrong, made, tmp_path):
-    record = json.loads((tmp_path / "run.json").read_text())
-    record["candidates"][wrong] = 0
-    (tmp_path / "run.json").write_text(json.dumps(record))
-    with pytest.raises(CounterGroundError, match=rf"run.json: candidates.{wrong}: .* equal to 1"):
-        cg.open_run(tmp_path)

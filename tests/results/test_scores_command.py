@@ -88,12 +88,6 @@ def test_other_models_on_the_same_benchmark_need_no_run_to_be_told_apart(make_ru
     assert next(iter(rows(shown(*folders, "--format", "csv"))[0])) == "run"
 
 
-def test_other_models_on_another_benchmark_name_their_runs(make_run, write, shown):
-    first = write(make_run(LEVELS, path="one"))
-    second = write(make_run({"k": (0.7, 0.6)}, path="two", version="cd34" * 16))
-    assert shown(first, second, "--format", "markdown").startswith("| Model | Run |")
-
-
 def test_the_same_model_evaluated_twice_is_shown_twice(make_run, write, shown):
     folders = write(make_run(LEVELS, path="one")), write(make_run(LEVELS, path="two"))
     lines = shown(*folders, "--format", "latex").splitlines()
@@ -113,22 +107,3 @@ def test_an_empty_run_says_so_and_how_to_mend_it(make_run, write, capsys):
         assert main(["scores", folder, *words]) == 1
         said = capsys.readouterr().err
         assert "is empty (predictions.parquet has no rows). Delete the folder and evaluate again" in said
-
-
-def test_a_run_that_forgot_a_model_names_the_file(make_run, write, capsys):
-    run = make_run({"m": (0.8, 0.5), "k": (0.7, 0.6)})
-    info = run.info.model_copy(update={"models": run.info.models[:1]})
-    folder = write(type(run)(run.path, info, run.predictions))
-    for words in (["scores", folder], ["compare", folder]):
-        assert main(words) == 1
-        said = capsys.readouterr().err
-        assert said.count("\n") == 1
-        assert f"{run.path}/run.json lacks k, which predictions.parquet holds" in said
-        assert "evaluate again" in said
-
-
-def test_the_file_of_a_run_is_answered_with_its_folder(make_run, write, capsys):
-    folder = write(make_run(LEVELS))
-    for command in ("scores", "compare"):
-        assert main([command, f"{folder}/run.json"]) == 2
-        assert f"is a file of a run: give {folder}, or a table" in capsys.readouterr().err

@@ -89,11 +89,6 @@ def test_the_table_shows_the_settings_that_differ(four_models):
     assert "names openai" in shown
 
 
-def test_the_caption_keeps_names_as_they_are_written(four_models):
-    mine = four_models.estimates().with_columns(names=pl.lit("MyNames"))
-    assert "names MyNames" in format_scores(mine, "markdown")
-
-
 @pytest.mark.parametrize("by_class", [False, True])
 @pytest.mark.parametrize("style", ["table", "csv", "json", "markdown", "latex"])
 def test_no_scores_are_said_and_do_no_harm(four_models, style, by_class):
@@ -156,14 +151,6 @@ def test_missing_figures_are_a_dash_never_zero(make_run):
     assert [cell.strip() for cell in row[4:6]] == ["–", "–"]
 
 
-@pytest.mark.parametrize("by_class", [False, True])
-def test_rows_of_one_metric_are_a_table_without_the_number_of_photos(four_models, by_class):
-    table = format_scores(four_models.estimates().filter(metric="drop"), "markdown", by_class=by_class)
-    head, _, row, *_ = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
-    assert head == ["Model", *(["Class"] * by_class), "Drop", "n"]
-    assert row[-1] == "–"
-
-
 def test_csv_and_json_hold_fractions_as_they_are(four_models):
     rows = list(csv.DictReader(io.StringIO(format_scores(four_models.estimates(), "csv"))))
     overall = four_models.estimates().filter(pl.col("class_index").is_null())
@@ -217,13 +204,6 @@ def test_latex_sets_what_is_longer_than_a_page_as_a_longtable(make_run):
     assert r"\begin{table}" not in latex
 
 
-def test_by_class_intervals_stand_beside_the_figures_where_there_is_room(four_models):
-    shown = {width: text(format_scores(four_models.estimates(), by_class=True), width) for width in (80, 130)}
-    assert 2 * len(shown[130].splitlines()) < 1.3 * len(shown[80].splitlines())
-    for width, table in shown.items():
-        assert max(map(len, table.splitlines())) <= width
-
-
 def lines_of_names(table, width):
     """The first column of a table whose second one is called Run."""
     shown = plain_text(rich_table(table, width), width=width).splitlines()
@@ -261,11 +241,6 @@ def test_a_notebook_shows_scores_as_a_table_with_a_picture_of_each_drop(make_run
     common, counter = (value_of(run.estimates(), "<b>m</b>", "accuracy", g) for g in ("common", "counter"))
     assert (disc - 8) / 144 == pytest.approx(common, abs=0.001)
     assert (ring - 8) / 144 == pytest.approx(counter, abs=0.001)
-
-
-def test_an_unknown_format_is_wrong_usage(four_models):
-    with pytest.raises(UsageError, match="Did you mean 'markdown'"):
-        format_scores(four_models.estimates(), "markdwn")
 
 
 def test_the_notebook_fragment_is_escaped_and_repeats_the_notes(make_run):
@@ -310,11 +285,3 @@ def test_top5_is_left_out_where_it_must_be_100(make_run):
 )
 def test_near_chance_is_what_could_be_guessing_or_has_no_room_for_a_drop(value, low, names, near):
     assert near_chance(Estimate(value, low, value), 1 / names) is near
-
-
-def test_json_writes_whatever_is_no_number_as_null(four_models):
-    scores = four_models.estimates().with_columns(
-        p_value=pl.lit(float("nan")), classes_low=pl.lit(float("nan"))
-    )
-    rows = json.loads(format_scores(scores, "json"))["rows"]
-    assert {(row["p_value"], row["classes_low"]) for row in rows} == {(None, None)}

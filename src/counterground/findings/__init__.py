@@ -1,7 +1,7 @@
 """Room: findings. What estimates and records of runs allow to say, as codes of the catalogue."""
 
 from counterground.findings._rules import PLACEBO, Composites, Facts, Mitigation, PairTest, judge
-from counterground.findings._scores import judge_scores, judged_scores
+from counterground.findings._scores import facts_of, judge_scores, judged_scores
 from counterground.findings._words import DROP_WORDS, Words, breakable
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "PairTest",
     "Words",
     "breakable",
+    "facts_of",
     "judge",
     "judge_scores",
     "judged_scores",

@@ -10,7 +10,16 @@ from counterground.comparison import Selection, selection_of
 from counterground.findings._rules import Facts, judge
 from counterground.findings._words import Words
 from counterground.metrics import CLASSIFICATION, KEYS, Contrast, corrected_differences
-from counterground.results import Run, ScoresTable, join_frames, one_contrast, picked_from, regroup, scores_of
+from counterground.results import (
+    ModelScores,
+    Run,
+    ScoresTable,
+    join_frames,
+    one_contrast,
+    picked_from,
+    regroup,
+    scores_of,
+)
 
 
 def judge_scores(runs: Sequence[Run], contrast: str | Contrast | None = None) -> list[Finding]:
@@ -26,7 +35,10 @@ def judge_scores(runs: Sequence[Run], contrast: str | Contrast | None = None) ->
     found = []
     for group in by_version.values():
         judged = one_contrast(group, contrast or group[0].design.contrasts[0])
-        found += judge(_facts(group, judged))
+        paths = {str(run.path): run for run in group}
+        rows = join_frames(group, [run.estimates(judged) for run in group], named=True)
+        models = [(model, paths[str(model.setting.run)]) for model in regroup(rows)]
+        found += judge(facts_of(models, Words(judged)))
     return ordered(found)
 
 
@@ -45,33 +57,28 @@ def judged_scores(
     )
 
 
-def _facts(runs: Sequence[Run], contrast: Contrast) -> Facts:
-    paths = {str(run.path): run for run in runs}
-    models = regroup(join_frames(runs, [run.estimates(contrast) for run in runs], named=True))
-    of = {model.label: paths[str(model.setting.run)] for model in models}
-    chosen = {path: selection_of(run) for path, run in paths.items()}
+def facts_of(models: Sequence[tuple[ModelScores, Run]], words: Words) -> Facts:
+    """Return what scores and records say of labelled models of one benchmark, each with its run."""
+    selections = {id(run): selection_of(run) for _, run in models}
     effects = {
-        model.label: effect
-        for model in models
-        if (effect := chosen[str(model.setting.run)].effects.get(model.setting.model))
+        model.label: selections[id(run)].effects[model.setting.model]
+        for model, run in models
+        if model.setting.model in selections[id(run)].effects
     }
-    facts = Facts(
-        models,
-        Words(contrast),
-        {label: run.info.candidates.chance for label, run in of.items()},
-        Selection(
-            effects,
-            any(each.on_these_photos for each in chosen.values()),
-            all(each.is_known for each in chosen.values()),
-        ),
-        of_composites=runs[0].info.intervention is not None,
-        generative=frozenset(m.label for m in models if m.setting.protocol != CLASSIFICATION),
+    here, known = (
+        [getattr(each, name) for each in selections.values()] for name in ("on_these_photos", "is_known")
     )
-    if facts.lead is None:
-        return facts
-    keys = [tuple(getattr(model.setting, name) for name in KEYS) for model in facts.judged]
-    sides = [
-        of[model.label].answers[key].sides(contrast) for model, key in zip(facts.judged, keys, strict=True)
-    ]
-    corrected = corrected_differences(sides, picked_from(runs, contrast))
-    return replace(facts, corrected=dict(zip((m.label for m in facts.judged), corrected, strict=True)))
+    facts = Facts(
+        [model for model, _ in models],
+        words,
+        {model.label: run.info.candidates.chance for model, run in models},
+        Selection(effects, any(here), all(known)) if words.about_backgrounds else Selection(),
+        of_composites=models[0][1].info.intervention is not None,
+        generative=frozenset(m.label for m, _ in models if m.setting.protocol != CLASSIFICATION),
+    )
+    answers = {model.label: run.answers[model.setting[: len(KEYS)]] for model, run in models}
+    judged = [model.label for model in facts.judged]
+    sides = [answers[label].sides(words.contrast) for label in judged]
+    runs = list({id(run): run for _, run in models}.values())
+    corrected = corrected_differences(sides, picked_from(runs, words.contrast))
+    return replace(facts, corrected=dict(zip(judged, corrected, strict=True)))

@@ -12,7 +12,6 @@ import polars as pl
 from counterground.catalogue import Finding
 from counterground.comparison import (
     Comparison,
-    Selection,
     identity_of,
     place_key,
     run_names,
@@ -26,12 +25,12 @@ from counterground.findings import (
     Mitigation,
     PairTest,
     Words,
+    facts_of,
     judge,
 )
 from counterground.metrics import (
     BACKGROUND_EFFECT,
     BY_SIDE,
-    CLASSIFICATION,
     DROP,
     KEYS,
     Answers,
@@ -60,7 +59,6 @@ from counterground.results import (
     ModelScores,
     Run,
     measures,
-    picked_from,
     read_mitigation,
     regroup,
     strata_notes,
@@ -195,8 +193,10 @@ def make_section(
     marks = _marks_by_weights(rows)
     effects = [Effects.of(run, _on_composites(run, marks, len(rows))) for run in swapped]
     mitigations = [_mitigation(run, marks, benchmark.version) for run in mitigated]
+    judged = facts_of([(row.model, row.run) for row in rows], words)
     judged = replace(
-        _judged(runs, rows, words),
+        judged,
+        photos=_photos_needed(rows, judged) if judged.lead else None,
         tests=_pair_tests(tests, rows, comparison, words),
         composites=_composites(effects),
         mitigations=mitigations,
@@ -239,31 +239,14 @@ def make_section(
     )
 
 
-def _judged(runs: Sequence[Run], rows: Sequence[Row], words: Words) -> Facts:
-    """Return what scores and records say of the models."""
-    facts = Facts(
-        [row.model for row in rows],
-        words,
-        {row.model.label: row.run.info.candidates.chance for row in rows},
-        _selection(runs, rows, words),
-        of_composites=runs[0].info.intervention is not None,
-        generative=frozenset(row.model.label for row in rows if row.model.setting.protocol != CLASSIFICATION),
-    )
-    answers = {row.model.label: row.answers for row in rows}
-    judged = [model.label for model in facts.judged]
-    sides = [answers[label].sides(words.contrast) for label in judged]
-    corrected = corrected_differences(sides, picked_from(runs, words.contrast))
-    facts = replace(facts, corrected=dict(zip(judged, corrected, strict=True)))
-    return replace(facts, photos=_photos_needed(answers[facts.lead.label], facts)) if facts.lead else facts
-
-
-def _photos_needed(answers: Answers, facts: Facts) -> Finding:
+def _photos_needed(rows: Sequence[Row], facts: Facts) -> Finding:
     """Say whether there are enough photos, as `counterground plan` does.
 
     The largest of several differences needs more photos: the number corrected for them decides.
     """
     model, words = facts.lead, facts.words
     assert model is not None
+    answers = next(row.answers for row in rows if row.model is model)
     found = look_ahead(answers, ASKED, contrast=words.contrast, alpha=1 - facts.size.confidence)
     if isinstance(found, str):
         return Finding("no_plan", model.label, {"reason": found.rstrip(".")})
@@ -402,20 +385,6 @@ def label_models(runs: Sequence[Run], comparison: Comparison) -> list[Row]:
         else replace(row, model=replace(row.model, label=f"{row.model.label} ({names[id(row.run)]})"))
         for row in found
     ]
-
-
-def _selection(runs: Sequence[Run], rows: Sequence[Row], words: Words) -> Selection:
-    """Return which models chose the pairs; only contrasts that are about backgrounds have pairs."""
-    if not words.about_backgrounds:
-        return Selection()
-    of_runs = [selection_of(run) for run in runs]
-    by_run = dict(zip(map(id, runs), of_runs, strict=True))
-    effects = {
-        row.model.label: by_run[id(row.run)].effects[row.model.setting.model]
-        for row in rows
-        if row.model.setting.model in by_run[id(row.run)].effects
-    }
-    return Selection(effects, any(each.on_these_photos for each in of_runs), of_runs[0].is_known)
 
 
 def unique(texts: Iterable[str]) -> list[str]:
