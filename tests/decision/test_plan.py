@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from array_tests import paired_test
 from click.testing import CliRunner
 from coloured_photos import save_coloured
 from scipy.stats import norm
@@ -14,7 +15,7 @@ import counterground as cg
 from counterground.cli import counterground as command
 from counterground.decision import Assumptions, Pilot
 from counterground.errors import UsageError
-from counterground.metrics import Stratification, contrast_error, drop_interval, paired_test
+from counterground.metrics import Stratification, contrast_error, drop_interval
 from counterground.photos import Discovered
 from counterground.settings import EvaluateSettings, PlanSettings
 

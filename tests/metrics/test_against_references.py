@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from array_tests import paired_test
 from plain_scores import (
     balanced_accuracy,
     class_accuracy,
@@ -18,7 +19,7 @@ from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from counterground.metrics import expected_calibration_error, holm, paired_test, proportion_interval
+from counterground.metrics import expected_calibration_error, holm, proportion_interval
 
 # The variance of one stratum, whatever the clusters: public figures are already averages over classes.
 from counterground.metrics._codes import Strata, cluster_codes

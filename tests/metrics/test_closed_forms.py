@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from array_tests import paired_test
 from scipy.optimize import brentq
 from scipy.stats import nct, t, ttest_1samp
 from statsmodels.api import OLS
@@ -14,7 +15,6 @@ from counterground.metrics import (
     balanced_interval,
     contrast_error,
     drop_interval,
-    paired_test,
     proportion_interval,
 )
 

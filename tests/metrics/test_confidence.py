@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from array_tests import paired_test
 from scipy.stats import t
 
-from counterground.metrics import Stratification, contrast_error, drop_interval, paired_test
+from counterground.metrics import Stratification, contrast_error, drop_interval
 
 RNG = np.random.default_rng(3)
 N = 400

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from array_tests import drop_change_interval, paired_test
 from polars.testing import assert_frame_equal
 from statsmodels.api import OLS
 
@@ -18,8 +19,6 @@ from counterground.metrics import (
     Design,
     compare_answers,
     compare_models,
-    drop_change_interval,
-    paired_test,
     read_answers,
     score_contrast,
     score_predictions,

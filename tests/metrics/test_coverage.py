@@ -12,12 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from array_tests import drop_change_interval, paired_test
 
 from counterground.metrics import (
     balanced_interval,
-    drop_change_interval,
     drop_interval,
-    paired_test,
     proportion_interval,
 )
 

@@ -8,14 +8,13 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from array_tests import drop_change_interval, paired_test
 from plain_scores import mean_drop
 
 from counterground.metrics import (
     SETTING_SCHEMA,
     compare_models,
-    drop_change_interval,
     drop_interval,
-    paired_test,
     score_predictions,
 )
 from counterground.metrics.intervals import InfluenceEstimate, plain_interval

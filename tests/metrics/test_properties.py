@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from array_tests import paired_test
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_scores import (
@@ -18,7 +19,6 @@ from counterground.metrics import (
     drop_interval,
     expected_calibration_error,
     holm,
-    paired_test,
     proportion_interval,
 )
 

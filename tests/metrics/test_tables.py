@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from array_tests import drop_change_interval, paired_test
 from plain_scores import (
     balanced_accuracy,
     class_drops,
@@ -24,11 +25,9 @@ from counterground.metrics import (
     SCORES_SCHEMA,
     balanced_interval,
     compare_models,
-    drop_change_interval,
     drop_interval,
     expected_calibration_error,
     holm,
-    paired_test,
     proportion_interval,
     score_predictions,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from array_tests import paired_test
 from polars.testing import assert_frame_equal
 from statsmodels.api import OLS
 
@@ -16,7 +17,6 @@ from counterground.metrics import (
     balanced_interval,
     cluster_columns,
     compare_models,
-    paired_test,
     read_answers,
     score_by,
     score_contrast,

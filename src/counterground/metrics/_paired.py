@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from counterground.metrics._codes import Floats, as_flags, same_length
+from counterground.metrics._codes import Floats
 from counterground.metrics._design import DESIGN, DROP, Contrast, Design, ScoreKey
 from counterground.metrics._estimate import UNKNOWN, Estimate
 from counterground.metrics._registry import Answers, Quantity, read_answers
 from counterground.metrics._settings import BY_SIDE, KEY_SCHEMA, SETTING, SETTING_SCHEMA, comparable
 from counterground.metrics.intervals import (
     ALPHA,
-    IDENTITY,
     InfluenceEstimate,
-    Stratification,
     StratumMeans,
     critical,
     difference_interval,
@@ -33,98 +30,22 @@ from counterground.metrics.intervals import (
 )
 from counterground.text import counted
 
-_OF_THE_DROP: dict[str, Quantity] = {
-    "accuracy": "accuracy",
-    "common": "left",
-    "counter": "right",
-    "drop": "difference",
-}
 _NO_SPREAD = 1e-12
 _ENDS = (("low", "high"), ("high", "low"))
-
-
-def paired_test(
-    correct_a: npt.ArrayLike,
-    correct_b: npt.ArrayLike,
-    class_index: npt.ArrayLike,
-    group: npt.ArrayLike | None = None,
-    cluster: npt.ArrayLike | None = None,
-    *,
-    crossed: npt.ArrayLike | None = None,
-    quantity: Literal["accuracy", "common", "counter", "drop"] = "accuracy",
-    alpha: float = ALPHA,
-) -> Estimate:
-    """Test whether two models differ on the same photos, row by row.
-
-    The influence of each photo on a - b is summed within its cluster over all classes and groups, so what a
-    photo does to both models cancels. The squares give the variance (corrected for leverage), and t has the
-    degrees of freedom of the clusters (see this room's README). If no cluster differs from another, the
-    p-value is that of a sign test over the clusters on which the models differ, or that of the interval if
-    this is larger.
-
-    Args:
-        correct_a: ``[n]`` Booleans of the first model.
-        correct_b: ``[n]`` of the second, same photos in the same order.
-        class_index: ``[n]`` integers.
-        group: ``[n]`` of ``common``, ``counter`` or null.
-        cluster: ``[n]``; null is a cluster of its own.
-        crossed: ``[n]`` clusters of a second way of clustering (``Design.clusters``); None: there is one way.
-        quantity: balanced ``accuracy`` of all, of ``common`` or of ``counter`` photos, or mean ``drop``.
-        alpha: how often the interval may miss the truth.
-
-    Raises:
-        ValueError: the columns have different lengths, or the quantity is unknown.
-    """
-    first, second = _flags(correct_a, correct_b, class_index)
-    if quantity not in _OF_THE_DROP:
-        raise ValueError(f"Compare 'accuracy', 'common', 'counter' or 'drop', not {quantity!r}.")
-    photos = Stratification(class_index, group, cluster, crossed=crossed)
-    models = [Answers.of(pl.DataFrame({"correct": flags}), photos) for flags in (first, second)]
-    return _single(paired_tests(models, [(0, 1)], _OF_THE_DROP[quantity], DROP, alpha), alpha)
-
-
-def drop_change_interval(
-    correct_a: npt.ArrayLike,
-    correct_b: npt.ArrayLike,
-    class_index: npt.ArrayLike,
-    group: npt.ArrayLike | None,
-    cluster: npt.ArrayLike | None = None,
-    *,
-    crossed: npt.ArrayLike | None = None,
-    alpha: float = ALPHA,
-) -> Estimate:
-    """Return the drop of a minus that of b on the same photos, with an interval for limits other than 0.
-
-    The interval of `paired_test` is the estimate +- t x standard error. If two models answer nearly alike,
-    the few photos on which they differ are rare events, whose number is skewed: that interval then misses the
-    true difference more often than it may. So the photos that make the difference larger and those
-    that make it smaller are taken as two shares, and their score intervals are combined with their
-    correlation, as those of accuracies are in `drop_interval`. They give the end away from 0, where they
-    reach farther; the other end is that of `paired_test`, so that both exclude 0 together. `compare_answers`
-    has the same interval.
-
-    Args:
-        correct_a: ``[n]`` Booleans of the first model.
-        correct_b: ``[n]`` of the second, same photos in the same order.
-        class_index: ``[n]`` integers.
-        group: ``[n]`` of ``common``, ``counter`` or null.
-        cluster: ``[n]``; null is a cluster of its own.
-        crossed: ``[n]`` clusters of a second way of clustering (``Design.clusters``); None: there is one way.
-        alpha: how often the interval may miss the truth.
-
-    Raises:
-        ValueError: the columns have different lengths.
-    """
-    first, second = _flags(correct_a, correct_b, class_index)
-    photos = Stratification(class_index, group, cluster, crossed=crossed)
-    a, b = (Answers.of(pl.DataFrame({"correct": flags}), photos) for flags in (first, second))
-    return contrast_change(a, b, DROP, alpha)[0]
 
 
 def contrast_change(
     a: Answers, b: Answers, contrast: Contrast = DROP, alpha: float = ALPHA
 ) -> tuple[Estimate, Estimate]:
-    """Return a contrast of a minus that of b on the same photos.
+    """Return a contrast of a minus that of b on the same photos, with two intervals.
+
+    The interval of `paired_tests` is the estimate +- t x standard error. If two models answer nearly alike,
+    the few photos on which they differ are rare events, whose number is skewed: that interval then misses the
+    true difference more often than it may. So the photos that make the difference larger and those
+    that make it smaller are taken as two shares, and their score intervals are combined with their
+    correlation, as those of accuracies are in `drop_interval`. They give the end away from 0, where they
+    reach farther; the other end is that of `paired_tests`, so that both exclude 0 together. `compare_answers`
+    has the same interval.
 
     Args:
         a: what one model answered.
@@ -133,7 +54,7 @@ def contrast_change(
         alpha: how often an interval may miss the truth.
 
     Returns:
-        It with the interval of `drop_change_interval`, and with that of `paired_test`.
+        It with the interval for limits other than 0, and with that of `paired_tests`.
     """
     wide, plain = (test([a, b], [(0, 1)], "difference", contrast, alpha) for test in (_changes, paired_tests))
     return _single(wide, alpha), _single(plain, alpha)
@@ -152,7 +73,7 @@ def _changes(
     contrast: Contrast,
     alpha: float | Floats = ALPHA,
 ) -> dict[str, list[Any]]:
-    """Test as ``paired_tests``; differences of a contrast have the interval of `drop_change_interval`."""
+    """Test as ``paired_tests``; differences of a contrast have the interval of `contrast_change`."""
     tests = paired_tests(models, pairs, quantity, contrast, alpha)
     if quantity != "difference":
         return tests
@@ -193,16 +114,6 @@ def _limits_by_differing_photos(a: Answers, b: Answers, contrast: Contrast, t: f
     )
     low, high = difference_limits(more, less)(t)
     return 2 * low, 2 * high
-
-
-def _flags(
-    correct_a: npt.ArrayLike, correct_b: npt.ArrayLike, class_index: npt.ArrayLike
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Return both models' answers as Booleans; see `paired_test` for what is refused."""
-    first, second = as_flags(correct_a, "correct_a"), as_flags(correct_b, "correct_b")
-    same_length(len(first), second, "correct_b")
-    same_length(len(first), np.asarray(class_index), "class_index")
-    return first, second
 
 
 def holm(p_values: Iterable[float | None]) -> list[float | None]:
@@ -327,7 +238,13 @@ def paired_tests(
     contrast: Contrast = DROP,
     alpha: float | Floats = ALPHA,
 ) -> dict[str, list[Any]]:
-    """Test the differences between pairs of models that saw the same photos, as ``paired_test`` does.
+    """Test the differences between pairs of models that saw the same photos.
+
+    The influence of each photo on a - b is summed within its cluster over all classes and groups, so what a
+    photo does to both models cancels. The squares give the variance (corrected for leverage), and t has the
+    degrees of freedom of the clusters (see this room's README). If no cluster differs from another, the
+    p-value is that of a sign test over the clusters on which the models differ, or that of the interval if
+    this is larger.
 
     Args:
         models: the models' answers.
@@ -383,7 +300,7 @@ fractions.
 
 ``low`` and ``high`` refer to other photos of these classes, ``classes_low`` and ``classes_high`` to other
 classes of which these are a random sample. Those of accuracies are +- t x standard error, those of drops and
-other contrasts may end farther from 0 (`drop_change_interval`). ``p_corrected`` is corrected (Holm) for all
+other contrasts may end farther from 0 (`contrast_change`). ``p_corrected`` is corrected (Holm) for all
 ``family`` tests, and so are ``corrected_low`` and ``corrected_high``, which exclude 0 where it is below 0.05.
 
 ``versus_prompts``, ... are the settings of the other model, where they may differ.
@@ -554,18 +471,9 @@ def different_photos(first: Compared, second: Compared) -> str:
             f"{lead}: the first alone saw {counted(only_a.height, 'photo')} and the second alone "
             f"{only_b.height:,}, such as {example!r}; evaluate both on the same photos."
         )
-    other = a.join(b, on=list(IDENTITY), how="anti", nulls_equal=True)
-    ways = [" and ".join(model.answers.photos.design.clusters) for model in (first, second)]
-    if other.is_empty() and ways[0] != ways[1]:
-        return (
-            f"{lead}: clusters are named by {ways[0]} in the design of the first and by {ways[1]} in that of "
-            "the second; evaluate both with the same design."
-        )
-    if other.is_empty():
-        return f"{lead}: their photos differ in attributes; evaluate both on the same benchmark."
     return (
-        f"{lead}: {other.height} photos differ in content, class, group or cluster, such as "
-        f"{other['path'][0]!r}; evaluate both on the same benchmark."
+        f"{lead}: their photos differ in content, class, group, attributes or columns of clusters; evaluate both "
+        "on the same benchmark with the same design."
     )
 
 

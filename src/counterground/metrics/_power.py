@@ -46,7 +46,6 @@ class ContrastError:
         between: the part of ``covariance`` that is due to differences between clusters, so that it shrinks
             with more clusters only. The rest shrinks with more photos.
         strata: number of strata that count, of both sides together.
-        differences: left minus right in each stratum; empty if sides do not share strata.
     """
 
     left: float
@@ -59,7 +58,6 @@ class ContrastError:
     bounded: bool = True
     between: Floats = field(default_factory=lambda: np.zeros((2, 2)))
     strata: int = 2
-    differences: Floats = field(default_factory=lambda: np.zeros(0))
 
     @property
     def variance(self) -> float:
@@ -82,7 +80,7 @@ class ContrastError:
         return self._beyond(limit, alpha, above=self.left - self.right > limit)
 
     def power_of_difference(self) -> float:
-        """Return `power` of `paired_test`, if left and right are differences of two models."""
+        """Return `power` of `paired_tests`, if left and right are differences of two models."""
         return self._reached(float(t_quantile(self.degrees, (1 + LEVEL) / 2)) * float(np.sqrt(self.variance)))
 
     def _beyond(self, limit: float, alpha: float, *, above: bool) -> float:
@@ -157,12 +155,10 @@ def contrast_error(
     if averages is None:
         return None
     hits = np.asarray(values, dtype=np.float64)
-    means = StratumMeans(sides.partition, hits)
-    left, right = means.weighted(averages)
+    left, right = StratumMeans(sides.partition, hits).weighted(averages)
     n = sides.partition.count(averages)
     covariance, change = _covariance(left, right), left.minus(right, n=n)
     alone = StratumMeans(sides.partition.unclustered, hits).weighted(averages)
-    drops = means.values[averages[0].strata] - means.values[averages[1].strata] if sides.paired else _NONE
     return ContrastError(
         float(left.value),
         float(right.value),
@@ -174,11 +170,7 @@ def contrast_error(
         change.bounded,
         _between(covariance, _covariance(*alone), _inside(sides.partition, averages)),
         sum(len(average.strata) for average in averages),
-        drops,
     )
-
-
-_NONE = np.zeros(0)
 
 
 def _covariance(left: InfluenceEstimate, right: InfluenceEstimate) -> Floats:
