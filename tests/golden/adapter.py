@@ -17,6 +17,7 @@ from counterground.metrics import (
     Contrast,
     Design,
     agreement,
+    holm,
     score_by,
     score_predictions,
     swap_effects,
@@ -31,7 +32,6 @@ from counterground.results import (
     ModelRecord,
     Run,
     RunInfo,
-    corrected_drops,
     regroup,
 )
 from counterground.settings import CheckSettings, PlanSettings
@@ -57,10 +57,13 @@ def scores(table, **asked):
     """Accuracies, drops, contrasts and averages, overall and by class; p-values corrected over the models."""
     design = _design(**asked)
     found = score_predictions(_predictions(table), design=design)
-    holm = {each.name: corrected_drops(regroup(found), each) for each in design.contrasts}
+    models, corrected = regroup(found), {}
+    for each in design.contrasts:
+        p_values = holm(model.of(each).difference.p_value for model in models)
+        corrected[each.name] = dict(zip((model.label for model in models), p_values, strict=True))
     for row in found.iter_rows(named=True):
-        overall = row["class_index"] is None and row["metric"] in holm
-        p_corrected = holm[row["metric"]][row["model"]] if overall else None
+        overall = row["class_index"] is None and row["metric"] in corrected
+        p_corrected = corrected[row["metric"]][row["model"]] if overall else None
         of_class = "" if row["class_index"] is None else f" of class {row['class_index']}"
         more = {"p_corrected": p_corrected, "clusters": _fewest(row)}
         yield from _rows(row | more, row["model"], {_quantity(row) + of_class: _ESTIMATE})

@@ -67,14 +67,6 @@ def refusal(run) -> str:
             lambda table: pl.concat([table.head(23), table.head(1)]),
             "a photo of colour_model:brightness occurs twice",
         ),
-        (
-            lambda table: table.with_columns(confidence=pl.lit(7.5, pl.Float32)),
-            "confidence is not from 0 to 1",
-        ),
-        (
-            lambda table: table.with_columns(top2_gap=pl.lit(float("nan"), pl.Float32)),
-            "top2_gap is not finite",
-        ),
         (lambda table: table.with_columns(correct=pl.lit(None, pl.Boolean)), "correct is null"),
         (lambda table: table.with_columns(group=pl.lit("both")), "group is neither common nor counter"),
         (lambda table: table.cast({"class_index": pl.Int64}), "class_index holds Int64, not Int32"),

@@ -165,7 +165,9 @@ def prune(older_than: float | None, max_size: float | None, what: tuple[str, ...
     The other parts (generated answers, which may have cost money, and photos) are removed only if --what
     names them. Commands that are running continue: they recompute what they lose.
     """
-    from counterground.cli.show import show_cache_rows, size_text
+    from rich.filesize import decimal
+
+    from counterground.cli.show import show_cache_rows
     from counterground.inference import prune_cache
     from counterground.text import counted
 
@@ -177,4 +179,4 @@ def prune(older_than: float | None, max_size: float | None, what: tuple[str, ...
         show_cache_rows(removed)
     files, freed = sum(entry.files for entry in removed), sum(entry.size for entry in removed)
     done = "Would remove" if dry_run else "Removed"
-    click.echo(f"{done} {counted(files, 'file')}, {size_text(freed)}.")
+    click.echo(f"{done} {counted(files, 'file')}, {decimal(freed)}.")

@@ -112,17 +112,13 @@ def show_run(run: Run) -> None:
         _console().print(
             f"Accuracy by {' or '.join(named)}: counterground scores {quote(str(run.path))} --by {named[0]}"
         )
-    _print_notes_of(run)
+    _print_about(run)
 
 
-def _print_notes_of(run: Run) -> None:
-    print_notes(run.info.benchmark.notes)
-    _print_sentences(run.info.all_warnings, "Warning")
-    _print_count(run)
-
-
-def _print_count(run: Run) -> None:
+def _print_about(run: Run) -> None:
     info = run.info
+    print_notes(info.benchmark.notes)
+    _print_sentences(info.all_warnings, "Warning")
     read = info.counts.photos - info.counts.unreadable
     _console().print(
         f"{read:,} of {counted(info.counts.photos, 'photo')}, {counted(len(info.models), 'model')}, "
@@ -135,7 +131,7 @@ def show_swap(run: Run) -> None:
     from counterground.findings import judged_scores
 
     print_text(judged_scores([run], effects=True))
-    _print_notes_of(run)
+    _print_about(run)
 
 
 def show_discovery(discovery: Discovery) -> None:
@@ -251,6 +247,8 @@ def show_benchmarks(benchmarks: Sequence[BuiltInBenchmark], *, as_json: bool) ->
 
 def show_cache(root: Path, entries: Sequence[CacheEntry], *, as_json: bool) -> None:
     """Print what the cache holds as a table, or as JSON."""
+    from rich.filesize import decimal
+
     size = sum(entry.size for entry in entries)
     if as_json:
         facts = [
@@ -269,11 +267,13 @@ def show_cache(root: Path, entries: Sequence[CacheEntry], *, as_json: bool) -> N
         return
     if entries:
         show_cache_rows(entries)
-    _console().print(f"Cache: {root}, {size_text(size)}")
+    _console().print(f"Cache: {root}, {decimal(size)}")
 
 
 def show_cache_rows(entries: Sequence[CacheEntry]) -> None:
     """Print a row for each model in each part of the cache, and one for all other entries of a part."""
+    from rich.filesize import decimal
+
     rows: dict[tuple[str, str], list[CacheEntry]] = {}
     for entry in entries:
         about = entry.about
@@ -286,17 +286,9 @@ def show_cache_rows(entries: Sequence[CacheEntry]) -> None:
         last = datetime.fromtimestamp(max(entry.last_used for entry in alike), UTC).date()
         size, files = sum(entry.size for entry in alike), sum(entry.files for entry in alike)
         known = f"{sum(photos):,}" if photos else ""
-        cells.append((part, what, known, f"{files:,}", size_text(size), f"{last}"))
+        cells.append((part, what, known, f"{files:,}", decimal(size), f"{last}"))
     columns = ("part", "model", "photos", "files", "size", "last used")
     print_table(columns, cells, numeric=["photos", "files", "size"])
-
-
-def size_text(size: int) -> str:
-    """Return a number of bytes in a readable unit."""
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
-        if size >= factor:
-            return f"{size / factor:,.1f} {unit}"
-    return f"{size} bytes"
 
 
 @cache

@@ -472,8 +472,8 @@ def different_photos(first: Compared, second: Compared) -> str:
             f"{only_b.height:,}, such as {example!r}; evaluate both on the same photos."
         )
     return (
-        f"{lead}: their photos differ in content, class, group, attributes or columns of clusters; evaluate both "
-        "on the same benchmark with the same design."
+        f"{lead}: their photos differ in content, class, group, attributes or clusters; evaluate both on "
+        "the same benchmark with the same design."
     )
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import polars as pl
 
 from counterground.errors import UsageError
-from counterground.metrics import DROP, KEYS, Contrast, Estimate, ScoreKey, holm
+from counterground.metrics import DROP, KEYS, Contrast, Estimate, ScoreKey
 from counterground.text import NOTHING
 
 TITLES = {
@@ -134,21 +134,6 @@ def mean_drop(models: Sequence[ModelScores], class_index: int, contrast: Contras
     drops = [model.of(contrast, class_index).difference.value for model in models]
     known = [drop for drop in drops if drop is not None]
     return sum(known) / len(known) if known else None
-
-
-def corrected_drops(models: Sequence[ModelScores], contrast: Contrast = DROP) -> dict[str, float | None]:
-    """Return by label the p-value of a drop of 0, corrected for the number of models (Holm 1979).
-
-    Readers of a table look at every model and then name the one that stands out. ``contrast``: a contrast
-    other than the drop.
-    """
-    return dict(
-        zip(
-            [model.label for model in models],
-            holm(model.of(contrast).difference.p_value for model in models),
-            strict=True,
-        )
-    )
 
 
 def near_chance(accuracy: Estimate, chance: float) -> bool:

@@ -12,7 +12,7 @@ from counterground.photos import LABEL_SPACE_FILE
 from counterground.results._run import Run
 from counterground.results._schema import BenchmarkRecord
 from counterground.settings import RECORDS, find_setting
-from counterground.text import count
+from counterground.text import count, duration
 
 _LABEL_SPACES = ("benchmark", "imagenet")
 
@@ -73,7 +73,7 @@ def run_facts(run: Run) -> RunFacts:
         ("Batch size", count(info.batch_size)),
         ("Threads", count(info.threads)),
         ("Made", info.created),
-        ("Took", _duration(info.seconds)),
+        ("Took", duration(info.seconds)),
         ("CounterGround", info.counterground_version + (f" (git {info.git})" if info.git else "")),
         ("Python", info.python),
         ("Platform", info.platform),
@@ -157,12 +157,6 @@ def _is_built_in(benchmark: str) -> bool:
 
 def _unreadable(n: int) -> str:
     return "0" if n == 0 else f"{count(n)}, listed with reasons in unreadable.csv of the run"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.1f} seconds"
-    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
 def _flat(description: dict[str, Any]) -> list[tuple[str, str]]:
