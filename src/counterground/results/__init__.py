@@ -47,13 +47,11 @@ from counterground.results._scores import (
 )
 from counterground.results._scores_table import (
     EFFECTS,
-    PICTURE,
     Measure,
     ScoresTable,
     contrast_titles,
     effect_title,
     measures,
-    picture_column,
 )
 from counterground.results.tables import (
     Cell,
@@ -78,7 +76,6 @@ __all__ = [
     "HALF",
     "MITIGATION_FILE",
     "NO_GROUPS",
-    "PICTURE",
     "PREDICTIONS_SCHEMA",
     "RUN_FILES",
     "TITLES",
@@ -127,7 +124,6 @@ __all__ = [
     "open_run",
     "open_runs",
     "picked_from",
-    "picture_column",
     "plain_text",
     "read_mitigation",
     "refuse_run_file",

@@ -15,7 +15,6 @@ from counterground.catalogue import Finding
 from counterground.metrics import (
     CELLS,
     DROP,
-    GROUPS,
     KEYS,
     SETTING,
     Contrast,
@@ -129,7 +128,6 @@ def _by_model(
     columns += [Column("Class")] * by_class
     for place, measure in enumerate(shown):
         columns.append(Column(measure.title, True, measure.meaning, minor=place >= _ALWAYS))
-        columns += [PICTURE] * (contrast is None and measure.key == DROP.difference_key)
     columns += [Column("p (Holm)", True, minor=True)] * (corrected is not None)
     columns.append(Column("n", True, "Photos."))
     rows = []
@@ -142,9 +140,6 @@ def _by_model(
             for measure in shown:
                 estimate = model.get(measure.key, None, index)
                 row.append(Cell(estimate.text, estimate.interval))
-                if contrast is None and measure.key == DROP.difference_key:
-                    common, counter = (model.get("accuracy", group, index) for group in GROUPS)
-                    row.append(Cell(picture=(common, counter)))
             if corrected is not None:
                 row.append(Cell(p_value(model.get(corrected.difference_key).p_corrected)))
             n = model.get("accuracy" if contrast is None else contrast.difference_key, None, index).n
@@ -204,19 +199,6 @@ def contrast_titles(contrast: Contrast) -> tuple[str, str, str]:
     if contrast == DROP:
         return "Common", "Counter", "Drop"
     return contrast.left, contrast.right, contrast.name
-
-
-def picture_column(contrast: Contrast = DROP) -> Column:
-    """Return the column with a picture of both sides."""
-    left, right = contrast.titles
-    return Column(
-        f"{left} ● {right} ○",
-        meaning=f"0 to 100 %: a disc at {left} accuracy, a ring at {right}, thin lines: intervals.",
-        picture=True,
-    )
-
-
-PICTURE = picture_column()
 
 
 def measures(models: Sequence[ModelScores]) -> list[Measure]:

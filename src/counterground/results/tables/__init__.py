@@ -6,7 +6,6 @@ from counterground.results.tables._html import (
     folded,
     html_paragraphs,
     html_table,
-    interval_picture,
     small,
     unfolding,
 )
@@ -25,7 +24,6 @@ __all__ = [
     "heading",
     "html_paragraphs",
     "html_table",
-    "interval_picture",
     "latex_table",
     "markdown_table",
     "plain_text",

@@ -19,14 +19,11 @@ def markdown_table(table: Table) -> str:
     def line(cells: Sequence[str]) -> str:
         return f"| {' | '.join(cells)} |"
 
-    table = table.as_text()
     lines = [line([markdown(column.title) for column in table.columns])]
     lines.append(line(["---:" if column.numeric else ":---" for column in table.columns]))
     for row in table.rows:
-        texts = [markdown(value) for value, *_ in row[: table.heads]]
-        for column, (value, interval, _) in zip(
-            table.columns[table.heads :], row[table.heads :], strict=True
-        ):
+        texts = [markdown(value) for value, _ in row[: table.heads]]
+        for column, (value, interval) in zip(table.columns[table.heads :], row[table.heads :], strict=True):
             texts.append(f"{value if column.numeric else markdown(value)} {interval}".strip())
         lines.append(line(texts))
     return "\n".join([*lines, "", markdown(table.caption)])
@@ -39,7 +36,6 @@ def latex_table(table: Table, label: str = "counterground") -> str:
     ``longtable``; another one that is wider than the text is set smaller. Minor columns that do not fit are
     left out.
     """
-    table = table.as_text()
     while (minor := table.minor) and sum(column.numeric for column in table.columns) > _FIGURES:
         table = table.without(minor[-1])
     if table.grouped:

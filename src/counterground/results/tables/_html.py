@@ -1,12 +1,10 @@
-"""Tables as HTML for notebooks: figures with their intervals below, and a picture of each drop."""
+"""Tables as HTML for notebooks: figures with their intervals below, titles with their meaning."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from html import escape
 
-from counterground.metrics import Estimate
 from counterground.results.tables._table import Cell, Column, Table
 
 _LINE = "border-bottom:1px solid rgba(128,128,128,.3);vertical-align:top;padding:.3em .7em;"
@@ -59,49 +57,12 @@ def _style(column: Column) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    if cell.picture is not None:
-        return interval_picture(*cell.picture)
     return f"{escape(cell.value)}<br>{small(cell.interval)}" if cell.interval else escape(cell.value)
 
 
 def small(text: str) -> str:
     """Return text as small print in HTML, escaped."""
     return f'<small style="opacity:.75">{escape(text)}</small>'
-
-
-def interval_picture(common: Estimate, counter: Estimate) -> str:
-    """Draw a disc at common accuracy, a ring at counter, the gap between them, and both intervals.
-
-    They may be the sides of another contrast, which the title of the column names.
-    """
-    if common.value is None or counter.value is None:
-        return ""
-    title = f"disc {common.text}, ring {counter.text}"
-    marks = [_stroke(2, 158, 12, 1, 0.3)]  # the axis
-    for side, height in ((common, 7), (counter, 17)):
-        if side.low is not None and side.high is not None:
-            marks.append(_stroke(_across(side.low), _across(side.high), height, 1.5, 0.5))
-    disc, ring = _across(common.value), _across(counter.value)
-    if abs(ring - disc) > 6:  # the ring stays open
-        marks.append(_stroke(disc, ring - math.copysign(6, ring - disc), 12, 3, 0.6))
-    marks.append(f'<circle cx="{disc:.1f}" cy="12" r="5" fill="currentColor"/>')
-    hollow = 'fill="none" stroke="currentColor" stroke-width="2"'
-    marks.append(f'<circle cx="{ring:.1f}" cy="12" r="5" {hollow}/>')
-    return (
-        f'<svg width="160" height="24" viewBox="0 0 160 24" role="img"><title>{escape(title)}</title>'
-        f"{''.join(marks)}</svg>"
-    )
-
-
-def _across(fraction: float) -> float:
-    return 8 + 144 * min(1.0, max(0.0, fraction))
-
-
-def _stroke(start: float, end: float, height: float, width: float, opacity: float) -> str:
-    return (
-        f'<line x1="{start:.1f}" x2="{end:.1f}" y1="{height}" y2="{height}" stroke="currentColor" '
-        f'stroke-width="{width}" stroke-opacity="{opacity}"/>'
-    )
 
 
 def html_paragraphs(sentences: Sequence[str], most: int, noun: str = "", *, fine: bool = False) -> str:

@@ -30,7 +30,6 @@ def rich_table(table: Table, width: int) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    table = table.as_text()
     beside = [_natural(table, place, " ") for place in _places(table)]
     gap = " " if table.grouped and _total(beside) <= width else "\n"
     while (minor := table.minor) and _total(_least(table, gap, _WORDS)) > width:

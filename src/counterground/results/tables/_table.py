@@ -6,32 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from counterground.metrics import Estimate
-
 
 class Column(NamedTuple):
     """A column.
 
-    ``meaning`` is a sentence that explains it; ``minor`` says that it may be left out for lack of room; only
-    HTML uses a ``picture``.
+    ``meaning`` is a sentence that explains it; ``minor`` says that it may be left out for lack of room.
     """
 
     title: str
     numeric: bool = False
     meaning: str = ""
     minor: bool = False
-    picture: bool = False
 
 
 class Cell(NamedTuple):
-    """A value as text, with its interval or whatever else belongs below it.
-
-    ``picture`` holds the accuracies on common and on counter photos that HTML draws instead.
-    """
+    """A value as text, with its interval or whatever else belongs below it."""
 
     value: str = ""
     interval: str = ""
-    picture: tuple[Estimate, Estimate] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,14 +50,6 @@ class Table:
     headings: frozenset[int] = frozenset()
     bold: frozenset[int] = frozenset()
 
-    def as_text(self) -> Table:
-        """Return the table without its pictures."""
-        kept = [place for place, column in enumerate(self.columns) if not column.picture]
-        if len(kept) == len(self.columns):
-            return self
-        rows = [[row[place] for place in kept] for row in self.rows]
-        return replace(self, columns=[self.columns[place] for place in kept], rows=rows)
-
     @property
     def minor(self) -> list[int]:
         """The places of the columns that may be left out."""
@@ -77,8 +61,9 @@ class Table:
         return replace(self, columns=[*self.columns[:place], *self.columns[place + 1 :]], rows=rows)
 
     def rows_from(self, start: int, stop: int | None = None) -> Table:
-        """Return some of the rows of a table without headings."""
-        return replace(self, rows=self.rows[start:stop])
+        """Return some of the rows."""
+        headings, bold = (frozenset(place - start for place in of) for of in (self.headings, self.bold))
+        return replace(self, rows=self.rows[start:stop], headings=headings, bold=bold)
 
 
 def heading(text: str, width: int) -> list[Cell]:
