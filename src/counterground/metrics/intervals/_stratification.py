@@ -47,13 +47,6 @@ class Sides:
         """How many strata count, on either side."""
         return len(self.left.strata)
 
-    @property
-    def paired(self) -> bool:
-        """Whether each stratum of the left side is the stratum of the right side at the same place."""
-        return len(self.left.strata) == len(self.right.strata) and bool(
-            (self.right.strata == self.left.strata + 1).all()
-        )
-
     @cached_property
     def one_by_one(self) -> tuple[Codes, Codes, Codes]:
         """The classes that have one stratum on each side, and the left and right strata of each."""
