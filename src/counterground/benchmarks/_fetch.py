@@ -11,14 +11,14 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from functools import partial
+from pathlib import Path
 from typing import IO
 
 from counterground.benchmarks._packages import sha256
 from counterground.errors import CounterGroundError, UsageError, error_message, needs_extra
-from counterground.files import atomic_path, cache_dir, is_file, is_folder
-from counterground.hostile import BoundedTarInfo, check_tar_end, check_zip_start, is_tar
+from counterground.files import cache_dir, draft_folder, is_file, is_folder, place_once
+from counterground.hostile import BoundedTarInfo, check_tar_end, check_zip_start, is_outside, is_tar
 from counterground.http import check_online, without_query
 from counterground.progress import progress_bar
 
@@ -40,41 +40,47 @@ class BrokenArchiveError(CounterGroundError):
     """The archive is cut short, corrupt or unsafe: only another copy helps."""
 
 
-@dataclass(frozen=True)
-class _Member:
-    name: str
-    size: int
-    crc: int | None
-    kind: str  # "file", "folder", or what is refused: "link", "device", "encrypted file"
-    open: Callable[[], IO[bytes]]
+def unpack(archives: Sequence[Path], into: Path, progress: Callable[[int, int], None] | None = None) -> None:
+    """Unpack zips or tars (plain, gzip, bzip2, xz) into one folder; one that is there is complete, and kept.
 
-
-def is_archive(path: Path) -> bool:
-    """Return whether ``path`` looks like a zip or a (compressed) tar archive."""
-    return zipfile.is_zipfile(path) or is_tar(path)
-
-
-def unpack(archive: Path, into: Path, progress: Callable[[int, int], None] | None = None) -> None:
-    """Unpack a zip, tar, tar.gz, tar.bz2 or tar.xz under ``into``; complete files already there are kept.
-
-    The whole archive is checked before anything is written; for a tar that is one more pass. Each file
-    appears in one rename, so an interrupted unpacking resumes where it stopped.
+    The folder appears once everything is in it.
 
     Args:
-        archive: at most 64 GiB unpacked, 256 MiB per file, 200,000 members.
-        into: target folder, created if it does not exist.
-        progress: called with (files done, files in all).
+        archives: at most 64 GiB unpacked, 256 MiB per file, 200,000 members.
+        into: target folder.
+        progress: called with (files done, 0).
 
     Raises:
         CounterGroundError: not an archive, cut short, corrupt, encrypted, too large, a member that is a link
             or device or would land outside ``into``, or ``into`` cannot be written.
     """
+    if into.is_dir():
+        return
+    count = total = 0
     try:
-        with _members(archive) as (members, total):
-            for done, (member, path) in enumerate(_checked(archive, members), 1):
-                _extract(member, into / path, into)
-                if progress is not None:
-                    progress(done, total)
+        with draft_folder(into) as draft:
+            for archive in archives:
+                for name, size, is_file, source in _members(archive):
+                    path = draft / name
+                    count, total = count + 1, total + size
+                    why = ""
+                    if is_outside(name):
+                        why = "would land outside its folder"
+                    elif not is_file:
+                        why = "is not a regular file"
+                    elif size > MAX_MEMBER_BYTES or total > MAX_TOTAL_BYTES or count > MAX_MEMBERS:
+                        why = "goes beyond 64 GiB in all, 256 MiB a file or 200,000 members"
+                    elif path.is_file():
+                        why = "occurs twice"
+                    if why:
+                        raise BrokenArchiveError(
+                            f"{archive} is not safe to unpack: {name!r} {why}. Get the archive from its "
+                            "authors again."
+                        )
+                    _write(path, size, source)
+                    if progress is not None:
+                        progress(count, 0)
+            place_once(draft, into)
     except _BROKEN as error:
         raise BrokenArchiveError(
             f"{archive} is cut short or corrupt ({error or type(error).__name__}); get it again."
@@ -83,129 +89,49 @@ def unpack(archive: Path, into: Path, progress: Callable[[int, int], None] | Non
         # gzip reports a broken stream as an OSError without a number.
         if error.errno is None:
             raise BrokenArchiveError(f"{archive} is cut short or corrupt ({error}); get it again.") from error
-        where = error.filename or into
         raise CounterGroundError(
-            f"Cannot unpack {archive}: {where}: {error.strerror}. Free some space or choose another folder."
+            f"Cannot unpack into {into}: {error.strerror}. Free some space or choose another folder."
         ) from error
 
 
-@contextmanager
-def _members(archive: Path) -> Iterator[tuple[Iterator[_Member], int]]:
-    """Check a whole archive, then yield its members and how many there are."""
+def _members(archive: Path) -> Iterator[tuple[str, int, bool, Callable[[], IO[bytes]]]]:
+    """Yield name and size of each member, whether it is a file that can be read, and how; no folders."""
     if not archive.is_file():
         raise CounterGroundError(f"{archive} does not exist or is not a file.")
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as opened:
             check_zip_start(opened)
-            listed = [_zip_member(opened, info) for info in opened.infolist()]
-            total = sum(1 for _ in _checked(archive, iter(listed)))
-            yield iter(listed), total
+            for entry in opened.infolist():
+                kind = stat.S_IFMT(entry.external_attr >> 16)
+                if not entry.filename.endswith("/"):  # `is_dir` fails if the name is empty
+                    plain = kind in (0, stat.S_IFREG) and not entry.flag_bits & 0x1  # encrypted
+                    yield entry.orig_filename, entry.file_size, plain, partial(opened.open, entry)
     elif is_tar(archive):
         with tarfile.open(archive, tarinfo=BoundedTarInfo) as tar:
-            total = sum(1 for _ in _checked(archive, (_tar_member(tar, info) for info in tar)))
+            for member in tar:
+                if not member.isdir():
+                    yield member.name, member.size, member.isreg(), partial(_opened, tar, member)
             check_tar_end(tar)  # reads to the very end, where gzip and xz have their checksum
-        with tarfile.open(archive, tarinfo=BoundedTarInfo) as tar:
-            yield (_tar_member(tar, info) for info in tar), total
     else:
         raise BrokenArchiveError(
             f"{archive} is not a zip or tar archive, or is cut short or corrupt; get it again."
         )
 
 
-def _zip_member(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
-    mode = info.external_attr >> 16
-    kind = "folder" if info.filename.endswith("/") else "file"  # `is_dir` fails if the name is empty
-    if stat.S_ISLNK(mode):
-        kind = "link"
-    elif stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        kind = "device"
-    elif info.flag_bits & 0x1:
-        kind = "encrypted file"
-    return _Member(info.orig_filename, info.file_size, info.CRC, kind, lambda: opened.open(info))
+def _opened(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    content = tar.extractfile(member)
+    assert content is not None
+    return content
 
 
-def _tar_member(tar: tarfile.TarFile, info: tarfile.TarInfo) -> _Member:
-    kind = "file" if info.isreg() else "folder" if info.isdir() else "device"
-    if info.issym() or info.islnk():
-        kind = "link"
-
-    def read() -> IO[bytes]:
-        content = tar.extractfile(info)
-        assert content is not None
-        return content
-
-    return _Member(info.name, info.size, None, kind, read)
-
-
-def _checked(archive: Path, members: Iterator[_Member]) -> Iterator[tuple[_Member, PurePosixPath]]:
-    """Yield the members with their safe relative paths; refuse the archive at the first bad one."""
-    total = 0
-    seen: set[str] = set()
-    for count, member in enumerate(members, 1):
-        path = PurePosixPath(member.name)
-        if _escapes(member.name):
-            _refuse(archive, member, "would land outside its folder")
-        if member.kind not in ("file", "folder"):
-            _refuse(archive, member, f"is not a regular file ({member.kind})")
-        total += member.size
-        if member.size > MAX_MEMBER_BYTES or total > MAX_TOTAL_BYTES or count > MAX_MEMBERS:
-            _refuse(archive, member, "goes beyond 64 GiB in all, 256 MiB a file or 200,000 members")
-        if member.kind == "folder" or _is_litter(path):
-            continue
-        if str(path) in seen:
-            _refuse(archive, member, "occurs twice")
-        seen.add(str(path))
-        yield member, path
-
-
-def _escapes(name: str) -> bool:
-    return (
-        not name
-        or name.startswith("/")
-        or "\\" in name
-        or "\0" in name
-        or ":" in name.split("/", maxsplit=1)[0]
-        or ".." in name.split("/")
-    )
-
-
-def _is_litter(path: PurePosixPath) -> bool:
-    return "__MACOSX" in path.parts or path.name == ".DS_Store" or path.name.startswith("._")
-
-
-def _refuse(archive: Path, member: _Member, why: str) -> None:
-    raise BrokenArchiveError(
-        f"{archive} is not safe to unpack: {member.name!r} {why}. Get the archive from its authors again."
-    )
-
-
-def _extract(member: _Member, target: Path, into: Path) -> None:
-    if _is_whole(member, target):
+def _write(path: Path, size: int, source: Callable[[], IO[bytes]]) -> None:
+    if "__MACOSX" in path.parts or path.name == ".DS_Store" or path.name.startswith("._"):
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if not target.parent.resolve().is_relative_to(into.resolve()):
-        raise CounterGroundError(f"{target.parent} is a link that leads out of {into}; remove it.")
-    with member.open() as source, atomic_path(target, sync=False) as draft:
-        with draft.open("wb") as written:
-            while block := _read(source):
-                written.write(block)
-        if draft.stat().st_size != member.size:
-            raise EOFError(f"{member.name} is shorter than stated")
-
-
-def _read(source: IO[bytes]) -> bytes:
-    try:
-        return source.read(2**20)
-    except OSError as error:  # gzip's error about a broken stream does not concern the file being written
-        if error.errno is not None:
-            raise
-        raise EOFError(str(error)) from error
-
-
-def _is_whole(member: _Member, target: Path) -> bool:
-    if target.is_symlink() or not target.is_file() or target.stat().st_size != member.size:
-        return False
-    return member.crc is None or zlib.crc32(target.read_bytes()) == member.crc
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with source() as content, path.open("wb") as written:
+        shutil.copyfileobj(content, written)
+        if written.tell() != size:
+            raise EOFError(f"{path.name} is shorter than stated")
 
 
 _RETRIES = 3
@@ -235,7 +161,7 @@ def data_folder(
         title: what it is called in progress bars, and in the names of downloads.
         given: an archive, or the folder it was unpacked to, which is used in place; None: download.
         folder: where archives are unpacked, each set of them in a folder named after its content, so that two
-            sets never mix, and the same one resumes where it stopped.
+            sets never mix.
         urls: the archives to download; they are unpacked into one folder.
         remedy: sentence that ends messages on a failed download: what to do.
         show_progress: show bars on standard error.
@@ -256,8 +182,11 @@ def data_folder(
         root = given
     else:
         archives = downloads if given is None else [given]
+        digest = hashlib.sha256("".join(map(sha256, archives)).encode()).hexdigest()
+        root = folder / f"unpacked-{digest[:12]}"
         try:
-            root = _unpacked(title, archives, folder, show_progress=show_progress)
+            with progress_bar(f"Unpacking {title}", "files", shown=show_progress) as bar:
+                unpack(archives, root, bar.update)
         except BrokenArchiveError:
             for archive in downloads:
                 archive.unlink(missing_ok=True)
@@ -269,21 +198,6 @@ def data_folder(
             shutil.rmtree(old, ignore_errors=True)
     for archive in downloads:
         archive.unlink(missing_ok=True)
-
-
-def _unpacked(title: str, archives: Sequence[Path], folder: Path, *, show_progress: bool) -> Path:
-    """Unpack into a folder named after the archives' content, so that only the same ones resume in it."""
-    contents = [sha256(archive) for archive in archives]
-    content = contents[0] if len(contents) == 1 else hashlib.sha256("".join(contents).encode()).hexdigest()
-    into = folder / f"unpacked-{content[:12]}"
-    try:
-        for archive in archives:
-            with progress_bar(f"Unpacking {title}", "files", shown=show_progress) as bar:
-                unpack(archive, into, bar.update)
-    except BrokenArchiveError:
-        shutil.rmtree(into, ignore_errors=True)
-        raise
-    return into
 
 
 def download_archive(
@@ -335,7 +249,7 @@ def download_archive(
         raise CounterGroundError(
             f"Cannot write {target}: {error.strerror or error}. Free some space."
         ) from error
-    if not is_archive(target):
+    if not (zipfile.is_zipfile(target) or is_tar(target)):
         # A web page in place of the file would be taken as complete next time.
         target.unlink()
         raise CounterGroundError(f"{url} sent a page or a broken file instead of an archive. {remedy}")

@@ -20,6 +20,7 @@ from counterground.benchmarks._builtin import BuiltInBenchmark
 from counterground.benchmarks._fetch import data_folder, nearest_folders
 from counterground.errors import CounterGroundError, error_message
 from counterground.files import atomic_path, cache_dir, is_file, read_json, write_text
+from counterground.hostile import is_outside
 from counterground.metrics import Design
 from counterground.photos import (
     IMAGE_SUFFIXES,
@@ -153,7 +154,7 @@ class Copy:
         Raises:
             CounterGroundError: a photo cannot be read, changed or written, or its path leads out of ``made``.
         """
-        if outside := [to for to in photos if to.startswith("/") or ".." in PurePosixPath(to).parts]:
+        if outside := list(filter(is_outside, photos)):
             raise CounterGroundError(f"{outside[0]!r} would be written outside {self.made}.")
         with (
             progress_bar("Making photos", total=len(photos), shown=self.show_progress) as bar,
