@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from counterground.errors import UsageError, needs_extra
+from counterground.errors import UsageError, error_message, needs_extra
 from counterground.files import file_sha256, is_file
 from counterground.masks._found import (
     Box,
@@ -44,9 +44,7 @@ _Inside = npt.NDArray[np.bool_]
 
 # pycocotools draws in C, without bounds: far points take gigabytes, or end the process.
 _FAR = 1e6  # pixels from the corner of the photo
-_LONG = 1e7  # pixels along a polygon
-_MERGED = 16  # outlines at once
-_BITS = 60  # of the length of a run
+_LONG = 1e7  # pixels along all polygons, at most
 
 
 class OutlineError(Exception):
@@ -238,71 +236,33 @@ def draw_outline(annotation: Mapping[str, Any], size: tuple[int, int]) -> _Insid
     number = f"annotation {annotation.get('id')}"
     if not outline:
         raise OutlineError("incomplete", f"{number} has no outline")
-    if isinstance(outline, dict):
-        return _run_lengths(outline, size, number)
-    if not isinstance(outline, list) or not all(map(_is_polygon, outline)):
-        what = "is not a list of polygons: x, y, x, y, x, y, ..."
-        raise OutlineError("unreadable", f"the segmentation of {number} {what}")
-    if sum(map(_length, outline)) > _LONG:
-        raise OutlineError("unreadable", f"{number} has an outline of more than {_LONG:.0e} pixels")
-    from pycocotools import mask as coco
-
     width, height = size
-    parts = coco.frPyObjects(outline, height, width)
-    while len(parts) > 1:  # merging all at once takes time with the square of their number
-        parts = [coco.merge(parts[at : at + _MERGED]) for at in range(0, len(parts), _MERGED)]
-    return np.asarray(coco.decode(parts[0])).astype(bool)
-
-
-def _is_polygon(points: Any) -> bool:
-    return (
-        isinstance(points, list)
-        and len(points) >= 6
-        and len(points) % 2 == 0
-        and all(isinstance(value, int | float) and abs(value) <= _FAR for value in points)
-    )
-
-
-def _length(points: Sequence[float]) -> float:
-    corners = np.array(points, float).reshape(-1, 2)
-    steps = np.abs(corners - np.roll(corners, 1, axis=0))
-    return float(steps.max(axis=1).sum())
-
-
-def _run_lengths(outline: dict[str, Any], size: tuple[int, int], number: str) -> _Inside:
-    """Decode RLE: lengths of runs of 0 and 1 in turn, down the columns; a list, or COCO's text of it."""
-    width, height = size
-    if outline.get("size") != [height, width]:
+    if isinstance(outline, dict) and outline.get("size") != [height, width]:
         raise OutlineError(
             "wrong size", f"{number} has the size {outline.get('size')}, the photo [{height}, {width}]"
         )
-    counts: Any = outline.get("counts")
-    if isinstance(counts, str | bytes):
-        counts = _uncompressed(counts.encode() if isinstance(counts, str) else counts)
-    whole = isinstance(counts, list) and all(isinstance(run, int) and run >= 0 for run in counts)
-    if not whole or sum(counts) != width * height:
-        raise OutlineError("unreadable", f"{number} has damaged RLE")
-    values = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-    return values.reshape(width, height).T
+    try:
+        return _pixels(outline, size)
+    except Exception as error:  # whatever pycocotools raises on what it cannot read
+        raise OutlineError("unreadable", f"the outline of {number}: {error_message(error)}") from error
 
 
-def _uncompressed(text: bytes) -> list[int] | None:
-    """Decode COCO's text into runs: six bits a character, from the fourth run on minus the run two before."""
-    runs: list[int] = []
-    value = bits = 0
-    for char in text:
-        six = char - 48
-        if not 0 <= six < 64 or bits > _BITS:
-            return None
-        value |= (six & 0x1F) << bits
-        bits += 5
-        if six & 0x20:
-            continue
-        if six & 0x10:
-            value -= 1 << bits
-        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-        value = bits = 0
-    return runs if not bits else None
+def _pixels(outline: Any, size: tuple[int, int]) -> _Inside:
+    from pycocotools import mask as coco
+
+    width, height = size
+    if isinstance(outline, dict):
+        runs = outline["counts"]
+        if isinstance(runs, list) and sum(runs) != width * height:
+            raise ValueError("its runs are not of all pixels")
+        drawn = coco.frPyObjects(outline, height, width) if isinstance(runs, list) else outline
+    else:
+        points = np.concatenate([np.array(polygon, float).reshape(-1, 2) for polygon in outline])
+        # It draws in C: far points take gigabytes, or end the process.
+        if not (np.abs(points) <= _FAR).all() or len(points) * np.ptp(points) > _LONG:
+            raise ValueError(f"it leads further than {_FAR:.0e} pixels")
+        drawn = coco.merge(coco.frPyObjects(outline, height, width))
+    return np.asarray(coco.decode(drawn)).astype(bool)
 
 
 def _segments_folder(path: Path, content: CocoFile, given: Path | None) -> Path:
