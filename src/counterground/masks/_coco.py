@@ -262,7 +262,10 @@ def _pixels(outline: Any, size: tuple[int, int]) -> _Inside:
         if not (np.abs(points) <= _FAR).all() or len(points) * np.ptp(points) > _LONG:
             raise ValueError(f"it leads further than {_FAR:.0e} pixels")
         drawn = coco.merge(coco.frPyObjects(outline, height, width))
-    return np.asarray(coco.decode(drawn)).astype(bool)
+    decoded = np.asarray(coco.decode(drawn))
+    if decoded.max() > 1:  # what it did not write
+        raise ValueError("its runs are not of all pixels")
+    return decoded.astype(bool)
 
 
 def _segments_folder(path: Path, content: CocoFile, given: Path | None) -> Path:
