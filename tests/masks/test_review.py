@@ -191,11 +191,3 @@ def test_a_damaged_log_is_one_line(folder, decisions):
     with pytest.raises(CounterGroundError, match=r"decisions\.jsonl is damaged") as refused:
         standing(folder)
     assert "\n" not in str(refused.value)
-
-
-def test_a_setting_is_kept_beside_the_decisions(folder, decisions):
-    decisions.set_setting("ports", {"ann": 5000})
-    assert decisions.decide(A, "accepted", annotator="ann", token=token()) == 1
-    decisions.set_setting("ports", {"ann": 5001})
-    assert MaskDecisions(folder).setting("ports") == {"ann": 5001}
-    assert (decisions.last(), list(standing(folder))) == (1, [A])

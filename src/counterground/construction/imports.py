@@ -26,7 +26,6 @@ from counterground.benchmarks import open_benchmark
 from counterground.construction.download import file_stem, keep_photo
 from counterground.construction.pool import (
     PHOTO_DETAILS,
-    PhotoKey,
     check_annotators,
     check_class_names,
     open_pool,
@@ -167,11 +166,10 @@ def _photos(benchmark: Benchmark, options: ImportOptions) -> tuple[pl.DataFrame,
     unused = [name for name in photos.columns if name not in {*MANIFEST_SCHEMA, *_FURTHER, column}]
     if unused:
         notes += (f"Unused columns of the source: {', '.join(unused)}.",)
-    key = pl.lit(str(PhotoKey("file", benchmark.name)))
     photos = photos.with_columns(
         _texts(photos, (*_FURTHER, column)),
         class_name=pl.col("class_name").replace_strict(_class_names(names, options)),
-        key=pl.format("{}/{}#{}", key, "path", pl.col("photo_id").str.head(16)),
+        key=pl.format("file:{}/{}#{}", pl.lit(benchmark.name), "path", pl.col("photo_id").str.head(16)),
     ).with_columns(cluster=column)
     origins = [name for name in _ORIGINS if name in photos.columns]
     if origins and photos["cluster"].is_null().all():

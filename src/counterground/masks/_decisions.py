@@ -176,30 +176,15 @@ class MaskDecisions:
         made = _standing(self._events()).items()
         return dict(Counter(each.annotator for number, each in made if number > last))
 
-    def setting(self, name: str, default: Any = None) -> Any:
-        """Return a setting of the review page (any JSON value), or ``default``."""
-        kept = [line["value"] for line in self._lines() if line.get("setting") == name]
-        return kept[-1] if kept else default
-
-    def set_setting(self, name: str, value: Any) -> None:
-        """Keep a setting."""
-        with self._locked():
-            self._append({"setting": name, "value": value})
-
     def _locked(self) -> AbstractContextManager[None]:
         return file_lock(self.folder / f".{DECISIONS_FILE}.lock", lambda: None)
 
-    def _append(self, line: _Event) -> None:
-        if "token" in line:
-            now = datetime.now(UTC).isoformat(timespec="milliseconds")
-            line = line | {"at": now.replace("+00:00", "Z")}
-        written = [*self._lines(), line]
+    def _append(self, event: _Event) -> None:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        written = [*self._events(), event | {"at": now}]
         write_text(self._file, "".join(f"{json.dumps(each)}\n" for each in written))
 
     def _events(self) -> list[_Event]:
-        return [line for line in self._lines() if "token" in line]
-
-    def _lines(self) -> list[_Event]:
         try:
             return [json.loads(line) for line in read_text(self._file).splitlines()]
         except FileNotFoundError:

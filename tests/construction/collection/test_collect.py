@@ -106,18 +106,6 @@ def test_a_photo_that_is_none_is_replaced_by_the_next_newest(
     assert server.gets_by_photo()[broken.id] == tries
 
 
-@pytest.mark.parametrize(
-    "what",
-    [{"status": 500}, {"status": 503, "retry_after": "0"}, {"cut": 100}, {"status": 429, "retry_after": "1"}],
-)
-def test_a_photo_that_stumbles_once_comes(gather, server, zebras, what):
-    photo = zebras(3)[1].photos[0]
-    server.trouble(f"/photos/{photo.id}/", times=1, **what)
-    report = gather(per_class=3)
-    assert (report.classes[0].added, report.complete) == (3, True)
-    assert server.gets_by_photo()[photo.id] == 2
-
-
 def test_a_photo_whose_host_stumbles_for_long_is_replaced_and_asked_for_again(gather, pool, server, zebras):
     photo = zebras(4)[-1].photos[0]
     server.trouble(f"/photos/{photo.id}/", times=4, status=500)
@@ -181,15 +169,6 @@ def test_licences(options, server, zebras, drawn, tmp_path):
         assert set(numbers(photos)) == keys
         assert not licences or set(photos["licence"]) <= set(licences)
         assert all(licence == licence.lower() for licence in photos["licence"])
-
-
-def test_photos_of_one_observation(gather, pool, server, zebras, drawn):
-    taxon = server.taxa[min(server.taxa)]
-    for _ in range(2):
-        server.add_observation(taxon, drawn[:3], login="ann")
-    gather(per_class=3, per_observation=2)
-    assert numbers(pool().candidates("zebra")) == [300_004, 300_005, 300_001, 300_002]
-    assert set(pool().photos()["cluster"]) == {"observer:ann"}
 
 
 def test_sizes(gather, pool, server, zebras):

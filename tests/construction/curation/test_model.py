@@ -139,14 +139,6 @@ def test_a_photo_is_unclear_where_neither_it_nor_a_crop_is_sure(painted):
     assert clear["explanation"].startswith("On the whole photo")
 
 
-def test_only_photos_that_are_unclear_as_a_whole_are_cropped(painted):
-    curate(painted.root, model="my_colours:colours")
-    crops = [size for size in seen() if size in {(80, 60), (133, 60)}]
-    # corner, unclear, third and both photos of close colours
-    assert len(crops) == 5 * (TRIED + 5)
-    assert len(seen()) == PROBE + TRIED + 8 + len(crops)
-
-
 def test_a_model_whose_preprocessing_is_random_is_refused_and_nothing_is_stored(painted, tmp_path):
     """Its features would also answer later runs of the same model, which try only photos that they encode."""
     module = MODULE + (

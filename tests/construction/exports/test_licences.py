@@ -173,17 +173,6 @@ def test_a_private_export_has_all_photos_and_is_marked(mixed, tmp_path):
     assert "| not stated | 16 | **no**: no licence is stated |" in card
 
 
-def test_all_licences_is_on_record(mixed, tmp_path):
-    report = export(mixed, tmp_path / "out", formats=["parquet"], all_licences=True)
-    assert report.photos == 48
-    assert report.notes == (
-        "Shared although the licence is not known to allow it, at the exporter's risk: 24 photos.",
-    )
-    card = (tmp_path / "out" / "README.md").read_text()
-    assert "Shared although the licence is not known" in card
-    assert "Not for redistribution" not in card
-
-
 def test_a_licence_can_be_stated_for_photos_of_ones_own(mixed, tmp_path):
     report = export(mixed, tmp_path / "out", formats=["parquet"], licence_for_unknown="cc-by-sa")
     assert report.photos == 40

@@ -38,19 +38,6 @@ def test_another_programs_database_is_refused(tmp_path):
         assert raw.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
 
-@pytest.mark.parametrize("copied", [False, True])
-def test_signs_in_the_name_of_a_folder_have_no_meaning(tmp_path, make_pool, monkeypatch, copied):
-    folder = tmp_path / "what?" / "#1&x=y" / "50%20" / "pool"
-    make_pool(folder, {"flamingo": 2}).close()
-    assert [entry.name for entry in tmp_path.iterdir()] == ["what?"]
-    assert is_pool(folder)
-    if copied:  # as on a disk that cannot be written
-        monkeypatch.setattr("counterground.construction.pool._database.os.access", lambda *_: False)
-        monkeypatch.setattr("tempfile.tempdir", str(folder.parent))
-    with open_pool(folder) as pool:
-        assert len(pool.photos()) == 2
-
-
 def test_a_newer_pool_is_not_touched(pool):
     with sqlite3.connect(pool.root / "decisions.sqlite") as raw:
         raw.execute("PRAGMA user_version = 99")
@@ -128,8 +115,3 @@ def test_a_link_in_place_of_the_photos_folder_is_refused(pool, tmp_path):
     pool.files.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(CounterGroundError, match="or is a link"):
         pool.photo_file(pool.photos()["path"][0])
-
-
-def test_a_database_whose_making_was_cut_off_is_made(tmp_path):
-    (tmp_path / "decisions.sqlite").touch()
-    assert open_pool(tmp_path, create=True).photos().is_empty()

@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from counterground.construction.collection._taxa import Choice, Taxon
-from counterground.construction.pool import PhotoKey
 from counterground.construction.settings import ALL_RIGHTS_RESERVED, INATURALIST, CollectOptions
 from counterground.errors import CounterGroundError, first_problem
 from counterground.http import Answer, Budget, Client, FetchError, PatientClient, RequestLimits, Waiting
@@ -205,7 +204,7 @@ def candidate_rows(observation: ObservationAnswer, query: Query, class_name: str
             continue
         address = sized(photo.url, query["size"])
         row = shared | {
-            "key": str(PhotoKey(INATURALIST, str(photo.id))),
+            "key": f"{INATURALIST}:{photo.id}",
             "url": address,
             "licence": licence,
             "attribution": photo.attribution,

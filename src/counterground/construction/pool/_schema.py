@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
@@ -14,28 +14,9 @@ if TYPE_CHECKING:
     from counterground.construction.pool._store import Pool
 
 
-class PhotoKey(NamedTuple):
-    """A key in its parts: ``source`` ("inaturalist", "url", "file", "hf") and the photo's ``name`` there.
-
-    As text it is ``source:name``, as in the column ``key``.
-    """
-
-    source: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.source}:{self.name}"
-
-    @classmethod
-    def parse(cls, key: str) -> PhotoKey:
-        """Read a value of the column ``key``; the name may contain colons."""
-        source, _, name = key.partition(":")
-        return cls(source, name)
-
-
 def is_from(source: str) -> pl.Expr:
-    """Return the expression that is true for rows whose ``key`` has this source."""
-    return pl.col("key").str.starts_with(str(PhotoKey(source, "")))
+    """Return the expression that is true for rows whose ``key`` ("inaturalist:123") has this source."""
+    return pl.col("key").str.starts_with(f"{source}:")
 
 
 Task = Literal["review", "background"]

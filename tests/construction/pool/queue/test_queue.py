@@ -89,21 +89,6 @@ def test_backgrounds_take_their_share_of_what_stands(tmp_path, make_pool):
         assert len(shared(pool, 0.2)) == 2
 
 
-def test_photos_that_are_added_hardly_change_who_is_shared(tmp_path, make_pool):
-    with make_pool(tmp_path / "pool", {"ice bear": 30, "flamingo": 30}) as pool:
-        rows = pool.photos().to_dicts()
-    with make_pool(tmp_path / "smaller", {"ice bear": 30, "flamingo": 30}) as pool:
-        with pool.connect() as connection:
-            connection.execute("DELETE FROM photo WHERE path LIKE '%/029.png'")
-        before = set(shared(pool, 0.2, "review"))
-        pool.add_photos([row for row in rows if row["path"].endswith("/029.png")])
-        queue = Queue(pool, second=0.2, annotators=["ann", "ben"])
-        work_off(queue, "ann", "review", "keep")
-        fresh = set(work_off(queue, "ben", "review", "keep"))
-    assert len(before) == len(before - fresh) == 12
-    assert len(fresh) <= 2
-
-
 def test_one_annotator_alone_awaits_nobody(pool):
     queue = Queue(pool, second=1, annotators=["ann"])
     work_off(queue, "ann")
@@ -152,13 +137,6 @@ def test_a_lease_ends(pool, monkeypatch):
     assert set(free) == set(held[2:])
     back = queue.lease("ann", "review", count=0, leased=held)
     assert set(back.revoked) == set(free)
-
-
-def test_leases_are_given_back(pool):
-    queue = Queue(pool, second=0)
-    queue.lease("ann", "review", count=8)
-    queue.release(["ann"])
-    assert len(names(queue.lease("ben", "review", count=8))) == 8
 
 
 def test_a_decision_gives_the_photo_back_and_an_undo_takes_it(pool):
