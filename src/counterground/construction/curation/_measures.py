@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
 import numpy as np
 import polars as pl
@@ -130,18 +130,12 @@ def _tile_sums(values: np.ndarray) -> tuple[np.ndarray, int]:
 # Measures of another version are never read: increase it whenever a figure would change.
 _VERSION = 2
 
+_KINDS = {int: pl.Int64(), float: pl.Float64()}
 MEASURE_SCHEMA: dict[str, pl.DataType] = {
     "photo_id": pl.String(),
-    "width": pl.Int64(),
-    "height": pl.Int64(),
-    "sharpness": pl.Float64(),
-    "dark": pl.Float64(),
-    "bright": pl.Float64(),
-    "contrast": pl.Float64(),
-    "entropy": pl.Float64(),
+    **{name: _KINDS[kind] for name, kind in get_type_hints(PixelMeasures).items()},
     "phash": pl.UInt64(),
 }
-assert tuple(MEASURE_SCHEMA)[1:] == PixelMeasures._fields
 
 
 class MeasureStore:

@@ -46,34 +46,42 @@ def _columns(schema: Mapping[str, pl.DataType]) -> str:
     return ", ".join(f"{name} {_TYPES[kind]}" for name, kind in schema.items())
 
 
-_TABLES = f"""
-    CREATE TABLE photo ({_columns(PHOTO_SCHEMA)}, PRIMARY KEY (path));
-    CREATE INDEX photo_class ON photo (class_name);
-    CREATE TABLE candidate ({_columns(CANDIDATE_SCHEMA)}, PRIMARY KEY (key, class_name));
-    CREATE INDEX candidate_order ON candidate (class_name, position);
-    CREATE TABLE signal ({_columns(SIGNAL_SCHEMA)});
-    CREATE INDEX signal_path ON signal (path);
-    CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT);
+_TABLES = (
+    f"CREATE TABLE photo ({_columns(PHOTO_SCHEMA)}, PRIMARY KEY (path))",
+    "CREATE INDEX photo_class ON photo (class_name)",
+    f"CREATE TABLE candidate ({_columns(CANDIDATE_SCHEMA)}, PRIMARY KEY (key, class_name))",
+    "CREATE INDEX candidate_order ON candidate (class_name, position)",
+    f"CREATE TABLE signal ({_columns(SIGNAL_SCHEMA)})",
+    "CREATE INDEX signal_path ON signal (path)",
+    "CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT)",
+    """
     CREATE TABLE decision (
       id INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL REFERENCES photo (path),
       annotator TEXT NOT NULL, task TEXT NOT NULL, labels TEXT NOT NULL,
       adjudicates BOOLEAN NOT NULL, seconds FLOAT,
       at TEXT NOT NULL, token TEXT NOT NULL UNIQUE, undoes INTEGER UNIQUE REFERENCES decision (id)
-    );
-    CREATE INDEX decision_photo ON decision (task, path, annotator);
-    CREATE INDEX decision_annotator ON decision (annotator, task, id);
+    )
+    """,
+    "CREATE INDEX decision_photo ON decision (task, path, annotator)",
+    "CREATE INDEX decision_annotator ON decision (annotator, task, id)",
+    """
     CREATE TRIGGER decision_no_update BEFORE UPDATE ON decision
-    BEGIN SELECT RAISE(ABORT, 'decisions are never changed or deleted'); END;
+    BEGIN SELECT RAISE(ABORT, 'decisions are never changed or deleted'); END
+    """,
+    """
     CREATE TRIGGER decision_no_delete BEFORE DELETE ON decision
-    BEGIN SELECT RAISE(ABORT, 'decisions are never changed or deleted'); END;
-    -- Who has a photo on screen until when (seconds since the epoch): two annotators are not given the same.
+    BEGIN SELECT RAISE(ABORT, 'decisions are never changed or deleted'); END
+    """,
+    # Who has a photo on screen until when (seconds since the epoch): two annotators are not given the same.
+    """
     CREATE TABLE lease (
       path TEXT REFERENCES photo (path), task TEXT, annotator TEXT, until FLOAT NOT NULL,
       PRIMARY KEY (path, task, annotator)
-    );
-    PRAGMA application_id = {_APPLICATION};
-    PRAGMA user_version = {_VERSION};
-"""
+    )
+    """,
+    f"PRAGMA application_id = {_APPLICATION}",
+    f"PRAGMA user_version = {_VERSION}",
+)
 UNDONE = "EXISTS (SELECT 1 FROM main.decision AS undo WHERE undo.undoes = decision.id)"
 # One row per task, photo and voter: the id and the labels of the last decision that stands. Adjudications
 # have the voter ''. With max(id), SQLite takes the other columns from the row of that id.
@@ -248,23 +256,13 @@ def _make_or_check(connection: sqlite3.Connection, path: Path, *, create: bool) 
         " FROM pragma_application_id, pragma_user_version"
     ).fetchone()
     if create and not tables:
-        for statement in _statements(_TABLES):
+        for statement in _TABLES:
             connection.execute(statement)
     elif (application, version) != (_APPLICATION, _VERSION):
         raise CounterGroundError(
             f"{path} is not the database of a pool, or of a newer version: name another folder, or upgrade "
             "CounterGround."
         )
-
-
-def _statements(script: str) -> Iterator[str]:
-    """Split a script: ``executescript`` would end the transaction."""
-    statement = ""
-    for line in script.splitlines():
-        statement += f"{line}\n"
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
 
 
 def read_setting(connection: sqlite3.Connection, name: str, default: Any = None) -> Any:
