@@ -24,7 +24,7 @@ from rich.console import Console
 
 import counterground as cg
 from counterground.metrics import Estimate
-from counterground.results import MitigationRecord, read_mitigation
+from counterground.results import HALF, MitigationRecord, read_mitigation
 
 SHIPPED = {"stamps-balanced": "17", "stamps-biased": "95"}
 """Doses in percent; the six backgrounds of a balanced caption are equally likely."""
@@ -79,7 +79,8 @@ def dose_table(records: dict[str, MitigationRecord]) -> str:
         cells = []
         for record in records.values():
             found = next(each for each in record.methods if each.name == name)
-            mark = "**" * found.halves_cheaply
+            gain, cost = found.gain.value or 0.0, found.cost.value or 0.0
+            mark = "**" * (found.before > 0 and gain >= HALF * found.before and cost <= 0.01)
             cells.append(f"{mark}{_shown(found.gain)}<br>{_shown(found.cost)}{mark}")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
