@@ -10,7 +10,7 @@ from masked_photos import SIZE, ellipse, make_benchmark, photo_of, pixels
 from PIL import Image
 
 from counterground.errors import UsageError
-from counterground.masks import make_masks, with_masks
+from counterground.masks import make_masks
 from counterground.photos import benchmark_of_frame
 
 
@@ -62,7 +62,7 @@ def test_a_png_has_the_name_of_the_photo_with_or_without_suffix_and_folders(tmp_
     file = tmp_path / "pngs" / name
     file.parent.mkdir(parents=True)
     ellipse().save(file)
-    masked = with_masks(benchmark, tmp_path / "pngs", tmp_path / "masks")
+    masked = make_masks(benchmark, tmp_path / "pngs", tmp_path / "masks").apply(benchmark)
     assert (pixels(masked.mask_path(masked.photos["mask"][0])) == np.asarray(ellipse())).all()
 
 

@@ -157,7 +157,7 @@ def _stop(*_):
 
 
 def test_a_benchmark_with_masks_elsewhere_is_written_and_read(benchmark, tmp_path):
-    masked = with_masks(benchmark, "boxes", tmp_path / "masks")
+    masked = make_masks(benchmark, "boxes", tmp_path / "masks").apply(benchmark)
     again = read_benchmark(write_benchmark(masked, tmp_path / "written"))
     assert again.version == benchmark.version
     assert again.mask_path(again.photos["mask"][0]).is_file()

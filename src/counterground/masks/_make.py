@@ -64,11 +64,7 @@ _OTHERS = (DECISIONS_FILE, REDRAWN)
 
 
 def with_masks(
-    benchmark: Benchmark,
-    source: str | Path,
-    folder: Path | str | None = None,
-    *,
-    settings: MaskSettings | None = None,
+    benchmark: Benchmark, source: str | Path, *, settings: MaskSettings | None = None
 ) -> Benchmark:
     """Return the benchmark with a mask for each photo that has a usable one, and null for the others.
 
@@ -76,31 +72,29 @@ def with_masks(
 
     Args:
         benchmark: the photos.
-        source: a folder that `make_masks` wrote, whose review counts; or a source of `make_masks`.
-        folder: where masks are made; None for one in the cache. Not used if ``source`` is already a folder of
-            masks.
+        source: a folder that `make_masks` wrote, whose review counts; or a source of `make_masks`, whose
+            masks are made in the cache.
         settings: see `make_masks`.
 
     Raises:
-        UsageError: see `make_masks`; a benchmark that is not opened; or settings for masks that exist.
+        UsageError: see `make_masks`; or settings for masks that exist.
         CounterGroundError: see `make_masks`; or no photo has a usable mask.
         MissingExtraError: a package is not installed.
     """
-    _check_benchmark(benchmark)
-    if is_masks_folder(Path(source)):
-        if settings is not None and settings.given():
-            raise UsageError(
-                f"{source} holds masks that are already made: leave out the settings, or make masks with "
-                "them in another folder."
-            )
-        return read_masks(source).apply(benchmark)
-    return _made(*_prepared(benchmark, str(source), folder, settings or MaskSettings())).apply(benchmark)
+    if not is_masks_folder(Path(source)):
+        return make_masks(benchmark, source, settings=settings).apply(benchmark)
+    if settings is not None and settings.given():
+        raise UsageError(
+            f"{source} holds masks that are already made: leave out the settings, or make masks with them "
+            "in another folder."
+        )
+    return read_masks(source).apply(benchmark)
 
 
 def make_masks(
     benchmark: Benchmark,
     source: str | Path,
-    folder: Path | str,
+    folder: Path | str | None = None,
     *,
     settings: MaskSettings | None = None,
 ) -> Masks:
@@ -114,7 +108,8 @@ def make_masks(
         source: ``manifest`` (masks that the benchmark names), ``alpha`` (of the photos), a folder of PNGs
             named after the photos, a COCO JSON file (polygons, RLE, panoptic), ``boxes``, ``grabcut``
             (rough), ``rembg:NAME`` or ``hf:NAME`` (models).
-        folder: where the masks are written: new, empty, or made by the same call before.
+        folder: where the masks are written: new, empty, or made by the same call before; None: one in the
+            cache.
         settings: how they are read, made and judged; None for the defaults.
 
     Raises:
@@ -124,48 +119,22 @@ def make_masks(
             be written.
         MissingExtraError: a package is not installed.
     """
-    _check_benchmark(benchmark)
-    return _made(*_prepared(benchmark, str(source), folder, settings or MaskSettings()))
-
-
-def _check_benchmark(benchmark: object) -> None:
-    """Refuse the name or folder of a benchmark, which the functions of commands take."""
-    if not isinstance(benchmark, Benchmark):
-        raise UsageError(
-            f"Masks are made for an opened benchmark, not {type(benchmark).__name__}: "
-            "give open_benchmark(...)."
-        )
-
-
-def _prepared(
-    benchmark: Benchmark,
-    source: str,
-    folder: Path | str | None,
-    settings: MaskSettings,
-) -> tuple[_Making, dict[str, Any]]:
-    """Open a source; return it with the folder of the masks, and the content of ``masks.json``."""
+    settings, source = settings or MaskSettings(), str(source)
     benchmark.check_files("make masks of")
     if folder is not None and Path(source).is_dir():
         check_apart(Path(folder), Path(source), "the folder of the masks that are read")
     boxes = _known_boxes(benchmark, settings)
     opened = _open_source(source, benchmark, boxes, settings)
     description = _description(benchmark, source, opened, boxes, settings)
-    folder = _cached(source, description) if folder is None else Path(folder)
-    description["photos"] = relative_way(folder, benchmark.root)
-    return _Making(benchmark, folder, opened, boxes, settings), description
-
-
-def _cached(source: str, description: dict[str, Any]) -> Path:
-    """Return the cache folder, keyed by all that decides masks: other annotations have another."""
-    decides = {**_decides(description), "source": description["source"]}
-    key = json.dumps([_whole(source), decides, description["settings"]], sort_keys=True)
-    return cache_dir() / "masks" / hashlib.sha256(key.encode()).hexdigest()[:16]
-
-
-def _made(making: _Making, description: dict[str, Any]) -> Masks:
-    _claim(making.folder, description, overwrite=making.settings.overwrite)
+    if folder is None:  # one for all that decides masks: other annotations have another
+        decides = {**_decides(description), "source": description["source"]}
+        key = json.dumps([_whole(source), decides, description["settings"]], sort_keys=True)
+        folder = cache_dir() / "masks" / hashlib.sha256(key.encode()).hexdigest()[:16]
+    making = _Making(benchmark, Path(folder), opened, boxes, settings)
+    description["photos"] = relative_way(making.folder, benchmark.root)
+    _claim(making.folder, description, overwrite=settings.overwrite)
     rows = []
-    with progress_bar("Masks", total=len(making.benchmark), shown=making.settings.show_progress) as bar:
+    with progress_bar("Masks", total=len(benchmark), shown=settings.show_progress) as bar:
         for row in making.rows():
             rows.append(row)
             bar.advance()
