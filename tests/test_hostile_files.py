@@ -465,11 +465,11 @@ def test_an_open_clip_configuration_without_a_network_is_one_line(tmp_path, netw
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"resize": 2**63}, "'resize' is 9223372036854775808"),
-        ({"size": [8, 10**400]}, r"'size' is \[8, 1000"),
-        ({"mean": [0.5, 0.5, 10**400]}, r"'mean' is \[0\.5, 0\.5, 1000"),
-        ({"std": [0.5, 0.5, float("nan")]}, r"'std' is \[0\.5, 0\.5, nan\]"),
-        ({"labels": "y" * 3000}, "'labels' is 'yyy"),
+        ({"resize": 2**63}, "resize"),
+        ({"size": [8, 10**400]}, "size"),
+        ({"mean": [0.5, 0.5, 10**400]}, "mean"),
+        ({"std": [0.5, 0.5, float("nan")]}, "std"),
+        ({"labels": "y" * 3000}, "yyy"),
     ],
 )
 def test_a_sidecar_of_impossible_numbers_and_names_is_one_line(tmp_path, change, said):
@@ -479,5 +479,6 @@ def test_a_sidecar_of_impossible_numbers_and_names_is_one_line(tmp_path, change,
     (tmp_path / "net.onnx.json").write_text(json.dumps(described))
     check_specs([f"onnx:{tmp_path}/net.onnx"])
     (tmp_path / "net.onnx.json").write_text(json.dumps(described | change))
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=said) as refused:
         check_specs([f"onnx:{tmp_path}/net.onnx"])
+    assert "\n" not in str(refused.value)
