@@ -29,7 +29,6 @@ WHERE = {
     "flamingo": ["water", "sand", "water", "grass", "water", "water"],
     "ice bear": ["snow", "snow", "rock", "grass", "snow", "water"],
 }
-GUIDANCE = "The surface the animal stands or swims on, not what is far behind it."
 REPORT_PLACES = {
     "black swan": ("water", "sand"),
     "flamingo": ("water", "road"),
@@ -56,7 +55,6 @@ def make_pool(folder: Path) -> Pool:
             draw(animal, place, number).save(file, quality=88)
             rows.append({"path": path, "photo_id": photo_id(file), "class_name": animal, "licence": "cc0"})
     pool.add_photos(rows)
-    pool.set_setting("guidance", dict.fromkeys(WHERE, GUIDANCE))
     return pool
 
 
