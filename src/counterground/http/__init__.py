@@ -14,8 +14,8 @@ from counterground.http._client import (
 )
 from counterground.http._fetch_loop import DownloadSettings, FetchLoop, Pacer
 from counterground.http._hosts import HostQueue, Task
-from counterground.http._offline import OFFLINE, check_online, is_local, is_offline, obeys_offline, offline
-from counterground.http._secrets import SECRET_NAME, keep_secret, keep_secrets_of, masked, without_query
+from counterground.http._offline import OFFLINE, check_online, is_local, is_offline, offline
+from counterground.http._secrets import SECRET_NAME, keep_secret, masked, without_query
 
 __all__ = [
     "DAY",
@@ -41,9 +41,7 @@ __all__ = [
     "is_local",
     "is_offline",
     "keep_secret",
-    "keep_secrets_of",
     "masked",
-    "obeys_offline",
     "offline",
     "refuse_long_wait",
     "retry_after",

@@ -5,19 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import wraps
-from typing import ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from counterground.errors import CounterGroundError
 
 OFFLINE = "COUNTERGROUND_OFFLINE"
 """The variable that forbids it, for this process and those that it starts."""
-
-Given = ParamSpec("Given")
-R = TypeVar("R")
 
 _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 # The variables of other libraries for the same purpose; huggingface_hub and datasets read them when imported.
@@ -82,14 +77,3 @@ def _restore(name: str, value: str | None) -> None:
         os.environ.pop(name, None)
     else:
         os.environ[name] = value
-
-
-def obeys_offline(call: Callable[Given, R]) -> Callable[Given, R]:
-    """Let the keyword ``offline`` of a function forbid the network while it runs."""
-
-    @wraps(call)
-    def obeying(*given: Given.args, **named: Given.kwargs) -> R:
-        with offline(forbid=bool(named.get("offline"))):
-            return call(*given, **named)
-
-    return obeying

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 _MASK = "***"
 SECRET_NAME = re.compile(
@@ -26,17 +26,6 @@ def keep_secret(value: str | None) -> None:
     if value and len(value) >= _SHORTEST:
         with _lock:
             _secrets.update({value, quote(value, safe="")})
-
-
-def keep_secrets_of(url: str) -> None:
-    """Keep secret what a URL may hold: a password, and parameters named like keys."""
-    try:
-        parts = urlsplit(url)
-        given = [value for name, value in parse_qsl(parts.query) if SECRET_NAME.search(name)]
-        for value in (parts.password, *given):
-            keep_secret(value)
-    except ValueError:
-        pass  # no URL
 
 
 def masked(text: str) -> str:
