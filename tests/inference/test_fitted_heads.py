@@ -24,7 +24,7 @@ from counterground.benchmarks import StampsSettings, build_stamps
 from counterground.cli import main
 from counterground.errors import UsageError
 from counterground.inference import encode_photos, evaluate_models
-from counterground.inference.fitting._fitting import fit_head
+from counterground.inference._fitting import fit_head
 from counterground.metrics import Design
 from counterground.models import HeadSpec, load_model
 from counterground.photos import read_benchmark

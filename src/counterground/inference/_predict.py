@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from counterground.inference._fitting import FittedHead, FittedHeads
 from counterground.inference._heads import Head
-from counterground.inference.fitting import FittedHead, FittedHeads
 from counterground.inference.request import CandidateLabels
 from counterground.inference.store import Features
 from counterground.metrics import PHOTO_COLUMNS, attributes

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from counterground.files import cache_dir
+from counterground.inference._fitting import FittedHeads, Fitting
 from counterground.inference._heads import Head, build_head
 from counterground.inference._predict import predict
 from counterground.inference.encoding import (
@@ -20,7 +21,6 @@ from counterground.inference.encoding import (
     require_readable,
     try_model,
 )
-from counterground.inference.fitting import FittedHeads, Fitting
 from counterground.inference.request import Request
 from counterground.inference.store import Features, FeatureStore
 from counterground.models import Encoder, ImageEncoder, NamedModel

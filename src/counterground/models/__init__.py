@@ -26,6 +26,7 @@ from counterground.models._registry import (
     load_model,
     references_of,
 )
+from counterground.models._specs import HeadSpec, ModelSet, expand_specs, split_head
 from counterground.models.custom import wrap_model
 from counterground.models.execution import (
     Runtime,
@@ -37,7 +38,6 @@ from counterground.models.execution import (
     resolve_device,
 )
 from counterground.models.generative import without_thoughts
-from counterground.models.specs import HeadSpec, ModelSet, expand_specs, split_head
 
 __all__ = [
     "NEED_LOSSES",

@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from counterground.errors import UsageError
+from counterground.models._specs import HeadSpec
 from counterground.models.execution import Runtime
-from counterground.models.specs import HeadSpec
 from counterground.settings import Protocol
 
 if TYPE_CHECKING:

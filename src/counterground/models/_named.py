@@ -11,7 +11,7 @@ from typing import Any
 
 from counterground.errors import UsageError
 from counterground.models._base import Model
-from counterground.models.specs import expand_specs
+from counterground.models._specs import expand_specs
 
 AnyModel = str | Model | Callable[[], Any] | tuple[Any, ...]
 """A specification, a ready model, a tuple with a network, or a function that returns one of the last two."""

@@ -25,13 +25,13 @@ from counterground.http import is_offline
 from counterground.models._base import Encoder, ImageEncoder, Kind, Model
 from counterground.models._family import Family, LoadOptions, ModelInfo, require
 from counterground.models._named import NamedModel
+from counterground.models._specs import expand_specs, set_names, split_head
 from counterground.models.classifiers import LITE, TIMM, TORCHVISION, without_head
 from counterground.models.custom import OBJECT, ONNX, USER, complete_model, load_object
 from counterground.models.execution import check_precision, out_of_memory, resolve_device
 from counterground.models.generative import ENDPOINT
 from counterground.models.huggingface import HUGGING_FACE
 from counterground.models.open_clip import OPEN_CLIP, SHIPPED
-from counterground.models.specs import expand_specs, set_names, split_head
 from counterground.plugins import Registry
 
 # In the order of `list_models`: those that need no network first.

@@ -23,10 +23,10 @@ from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import combine, plain_repr
 from counterground.models._labels import Labels, imagenet_order, match_list, names_of
 from counterground.models._probe import probed
+from counterground.models._specs import HeadSpec
 from counterground.models.classifiers import NetworkClassifier, NetworkTower, final_linear
 from counterground.models.execution import out_of_memory, own_layers
 from counterground.models.networks import NetworkEncoder, TextEncoder, TorchDualEncoder
-from counterground.models.specs import HeadSpec
 from counterground.settings import Precision, Protocol
 
 if TYPE_CHECKING:
