@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 TOLERANCE = 1e-5
-_STATES = 4096  # in one forward pass: enough to fill the cores, few enough to stay near their caches
-_TILE = 64  # neighbouring states; all of them attend to the states that any of them sees
+_STATES = 512  # in one forward pass: enough to fill the cores, few enough for a whole mask of who sees whom
 
 
 @dataclass(frozen=True)
@@ -140,64 +139,30 @@ class _Tree:
             before = text
 
 
-@dataclass(frozen=True)
-class _Attention:
-    """Which states attend to which, in tiles of neighbours in the tree, which see mostly the same states.
-
-    ``queries`` ``[tiles, q]`` and ``keys`` ``[tiles, k]`` are states, padded with the last one; ``sees``
-    ``[tiles, 1, q, k]``: which keys a query attends to.
-    """
-
-    queries: torch.Tensor
-    keys: torch.Tensor
-    sees: torch.Tensor
-
-    @classmethod
-    def of(cls, tree: _Tree, queries: Sequence[int], device: str) -> _Attention:
-        """Plan the attention of some states, in the order of the tree."""
-        import torch
-
-        tiles = [queries[first : first + _TILE] for first in range(0, len(queries), _TILE)]
-        seen = [sorted({key for query in tile for key in tree.above[query]}) for tile in tiles]
-        at = np.full((len(tiles), _TILE), queries[-1])
-        keys = np.full((len(tiles), max(map(len, seen))), queries[-1])
-        sees = np.zeros((*at.shape, keys.shape[1]), bool)
-        for number, (tile, states) in enumerate(zip(tiles, seen, strict=True)):
-            at[number, : len(tile)] = tile
-            keys[number, : len(states)] = states
-            place = {state: column for column, state in enumerate(states)}
-            for row, query in enumerate(tile):
-                sees[number, row, [place[key] for key in tree.above[query]]] = True
-        sees[-1, len(tiles[-1]) :] = sees[-1, len(tiles[-1]) - 1]
-        return cls(*(torch.as_tensor(part, device=device) for part in (at, keys, sees[:, None])))
-
-
 def _forward(tower: CausalTower, tree: _Tree, device: str) -> torch.Tensor:
     import torch
 
-    states = tower.embed(
-        torch.as_tensor(tree.tokens, device=device), torch.as_tensor(tree.positions, device=device)
+    tokens, positions, ends = (
+        torch.as_tensor(each, device=device) for each in (tree.tokens, tree.positions, tree.ends)
     )
-    everything = _Attention.of(tree, range(len(tree.tokens)), device)
+    sees = torch.zeros(len(tokens), len(tokens), dtype=torch.bool, device=device)
+    for state, above in enumerate(tree.above):
+        sees[state, above] = True
+    states = tower.embed(tokens, positions)
     for block in tower.blocks[:-1]:
-        states = block.finish(states, _attend(block, states, everything))
+        states = block.finish(states, _attend(block, states, slice(None), sees))
     # In the last block only the end tokens are needed.
-    mixed = _attend(tower.blocks[-1], states, _Attention.of(tree, sorted(set(tree.ends)), device))
-    ends = torch.as_tensor(tree.ends, device=device)
-    return tower.pool(tower.blocks[-1].finish(states[ends], mixed[ends]))
+    mixed = _attend(tower.blocks[-1], states, ends, sees)
+    return tower.pool(tower.blocks[-1].finish(states[ends], mixed))
 
 
-def _attend(block: Block, states: torch.Tensor, attention: _Attention) -> torch.Tensor:
-    """Return the output of attention ``[states, width]`` for the queries; zeros for others."""
+def _attend(block: Block, states: torch.Tensor, rows: Any, sees: torch.Tensor) -> torch.Tensor:
+    """Return the output of attention ``[n, width]`` for some states, which attend to those they see."""
     import torch
 
-    queries, keys, values = (part.view(len(states), block.heads, -1) for part in block.project(states))
+    parts = [part.view(len(states), block.heads, -1) for part in block.project(states)]
+    queries, keys, values = (part.transpose(0, 1) for part in (parts[0][rows], *parts[1:]))
     found = torch.nn.functional.scaled_dot_product_attention(
-        queries[attention.queries].transpose(1, 2),  # [tiles, heads, q, d]
-        keys[attention.keys].transpose(1, 2),  # [tiles, heads, k, d]
-        values[attention.keys].transpose(1, 2),
-        attn_mask=attention.sees,
+        queries[None], keys[None], values[None], attn_mask=sees[rows]
     )
-    mixed = torch.zeros_like(queries)
-    mixed[attention.queries] = found.transpose(1, 2)
-    return mixed.flatten(1)
+    return found[0].transpose(0, 1).flatten(1)
