@@ -113,12 +113,11 @@ class MiniGpt4(Generative):
         options: LoadOptions,
     ) -> None:
         self.spec, self.device, self.dtype = checkout.spec, options.device, options.precision
-        for name in ("preparing_embedding", "encode_img", "llama_tokenizer", "generate"):
-            if not hasattr(model, name):
-                raise CounterGroundError(
-                    f"{self.spec}: this MiniGPT-4 has no {name}; its code is older than October 2023. "
-                    f"Update it: git -C {checkout.folder} pull."
-                )
+        if not hasattr(model, "preparing_embedding"):
+            raise CounterGroundError(
+                f"{self.spec}: the code of this MiniGPT-4 is older than October 2023. "
+                f"Update it: git -C {checkout.folder} pull."
+            )
         self._model, self._photo_processor = model.eval(), photo_processor
         self._template = str(settings.get("prompt_template") or "{}")
         self._end = str(getattr(model, "end_sym", settings.get("end_sym", "")))

@@ -78,13 +78,12 @@ class ColoredSettings(GridSettings):
     """The grid of Table 8: numbers of classes, probabilities, seeds; epochs of each training; the digits."""
 
     command: ClassVar[str] = "paper study multicoloredmnist"
-    usual: ClassVar[tuple[str, ...]] = ("quick", "mnist", "download", "k", "seeds", "jobs")
+    usual: ClassVar[tuple[str, ...]] = ("quick", "mnist", "k", "seeds", "jobs")
 
     mnist: Annotated[
         Path | None,
         Help("Folder with MNIST's four files.  [default: 10,000 digits from npm]", metavar="DIR"),
     ] = None
-    download: Annotated[bool, Help("Let torchvision download MNIST.", recorded=False)] = False
     k: Annotated[
         tuple[int, ...],
         Help("Number of classes; repeatable.  [default: all of Table 8]", metavar="N", least=2, most=10),

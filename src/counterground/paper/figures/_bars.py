@@ -160,7 +160,7 @@ def draw_panels(
     """
     most = max(len(panel.labels) for panel in panels)
     longest = max(len(label) for panel in panels for label in panel.labels)
-    columns = 1 if most > 6 or len(panels) == 1 else 2
+    columns = 1 if sharex or most > 6 or len(panels) == 1 else 2
     crowded = most > _PER_LINE
     height = 1.4 if sharex and len(panels) > 1 else 2.5 if longest > 12 else 2.1
     figure, grid = panel_grid(len(panels), columns, height, label, sharex=sharex)

