@@ -53,7 +53,7 @@ def test_the_pages_written_have_formulae_links_and_options(tmp_path):
     assert statistics.count("<math") > 30
     assert "$" not in statistics.replace("`$", "")
     assert "](repository/metrics/index.md)" in statistics
-    assert "](own-photos.md)" in (tmp_path / "index.md").read_text()
+    assert "](data.md)" in (tmp_path / "index.md").read_text()
     command = (tmp_path / "reference/commands/evaluate.md").read_text()
     for option in counterground.commands["evaluate"].params[1:]:
         assert max(option.opts, key=len) in command

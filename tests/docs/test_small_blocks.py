@@ -88,7 +88,7 @@ def here(world, monkeypatch):
         # The run of the paper's models is not here; tests/comparison compares one.
         *(
             words
-            for words in commands("docs/compare.md", "counterground compare runs/")
+            for words in commands("docs/write-up.md", "counterground compare runs/")
             if "runs/paper" not in words
         ),
     ],
@@ -118,7 +118,7 @@ def test_photos_that_viewers_turn_are_turned(tmp_path, monkeypatch):
     sideways.paste("red", (0, 0, 20, 20))
     sideways.save("my-photos/zebra/0.jpg", exif=tag)
     assert photo_geometry(read_benchmark("my-photos")).warnings
-    code, _ = blocks("docs/own-photos.md", "python")
+    (code,) = blocks("docs/data.md", "python")
     exec(code, {})
     upright = read_benchmark("upright/my-photos")
     assert photo_geometry(upright).warnings == []

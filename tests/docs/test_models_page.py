@@ -1,4 +1,4 @@
-"""Each line of docs/evaluate.md is run as it stands, with tiny models under the names it uses."""
+"""Each line of docs/models.md is run as it stands, with tiny models under the names it uses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tiny_hf import build
 
 from counterground.cli import main
 
-PAGE = (Path(__file__).parents[2] / "docs" / "evaluate.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
 COMMIT = "0" * 40
 HUB = {
     "openai/clip-vit-base-patch32": "clip",

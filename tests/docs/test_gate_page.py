@@ -1,4 +1,4 @@
-"""What docs/decide.md shows of plans without a run is real, and every option and exit status is explained."""
+"""What docs/gate.md shows of plans without a run is real, and every option and exit status is explained."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from counterground.cli import counterground, main
 from counterground.decision import STATUS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "decide.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "gate.md").read_text()
 
 
 def test_the_plan_without_a_run_is_real(capsys, monkeypatch):

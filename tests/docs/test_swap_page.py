@@ -1,4 +1,4 @@
-"""The commands of docs/intervene.md are run as they stand, and its table names what swap prints."""
+"""The commands of docs/swap.md are run as they stand, and its table names what swap prints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import counterground as cg
 from counterground.cli import counterground, main
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "intervene.md").read_text()
+PAGE = (ROOT / "docs" / "swap.md").read_text()
 BLOCKS = re.findall(r"<!-- run -->\n```(console|python)\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
@@ -38,7 +38,7 @@ def workplace(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_own_photos_on_the_command_line_and_in_python(workplace, capsys):
-    (_, one_way), (console, commands), (_, code) = BLOCKS
+    (console, commands), (_, code), (_, one_way) = BLOCKS
     assert console == "console"
     for command in commands.strip().splitlines():
         assert main(shlex.split(command)[1:]) == 0, capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The commands of docs/share.md are run as they stand."""
+"""The commands of docs/write-up.md are run as they stand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from noise_photos import ANIMALS, save_noise
 import counterground as cg
 from counterground.cli import main
 
-PAGE = (Path(__file__).parents[2] / "docs" / "share.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "write-up.md").read_text()
 BLOCKS = re.findall(r"<!-- run -->\n```console\n(.*?)```", PAGE, flags=re.DOTALL)
 LINES = [line for block in BLOCKS for line in block.strip().splitlines()]
 
