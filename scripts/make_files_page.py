@@ -156,8 +156,7 @@ OF_TABLE = {
         "mask": "path of the mask, relative to the folder; empty: there is none",
         "origin": "what the mask was made by or read from",
         "area": "area of the object, a fraction of the photo",
-        "reason": "why the mask is not usable ([reasons](masks.md)), joined by `; `; empty: it "
-        "is usable",
+        "reason": "why the mask is not usable ([reasons](masks.md)), joined by `; `; empty: it is usable",
         "detail": "more on the reason or the mask, in words",
         "edges": "sides of the photo that the object touches",
         "parts": "separate parts of the object, without specks",
