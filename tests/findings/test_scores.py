@@ -46,6 +46,12 @@ def test_a_caveat_is_told_once_where_it_applies(make_run, code):
     assert code not in without
 
 
+def test_photos_without_groups_have_no_sides(make_run):
+    run = make_run(CLEAR)
+    run = replace(run, predictions=run.predictions.with_columns(group=pl.lit(None, pl.String)))
+    assert [each.code for each in judge_scores([run])][0] == "no_sides"
+
+
 def test_a_contrast_that_was_picked_after_looking_is_exploratory(make_run):
     run = make_run(CLEAR)
     rows = run.predictions.with_columns(size=pl.when(group="common").then(0.1).otherwise(0.9))

@@ -1,11 +1,12 @@
 """Debian packages as a source of photographs: fetched by name through apt, checked, opened, cached.
 
-The cache keeps one folder per package version under ``cache_dir()/packages``, with the few files we use and a
+The cache keeps one folder per package version and set of files under ``cache_dir()/packages``, with a
 ``package.json`` that states version and SHA-256, so that later runs need neither apt nor the package.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import io
 import json
@@ -219,7 +220,8 @@ def sha256(path: Path) -> str:
 def _unpack(name: str, deb: Path, paths: list[str]) -> Package:
     """Write the files we use from ``deb`` to the cache; a half-written folder never becomes visible."""
     digest = sha256(deb)
-    folder = cache_dir() / "packages" / f"{name}_{digest[:12]}"
+    files = hashlib.sha256("\n".join(paths).encode()).hexdigest()
+    folder = cache_dir() / "packages" / f"{name}_{digest[:12]}_{files[:8]}"
     package = Package(name, unquote(deb.name.split("_")[1]), digest, folder)
     cached = _cached(name, paths)
     if package == cached:

@@ -161,7 +161,7 @@ def show_mitigated(mitigated: Mitigated, out: Path) -> None:
     for name, reason in record.left_out.items():
         alike.setdefault(reason, []).append(name)
     left_out = [f"Left out ({', '.join(names)}): {reason}" for reason, names in alike.items()]
-    warnings = mitigated.run.info.warnings
+    warnings = [text for text in mitigated.run.info.warnings if text not in record.notes]
     print_notes(left_out)
     _print_sentences(warnings, "Warning")
     _console().print(f"Run: {out} (mitigation.json; heads/*.safetensors are fitted on all photos)")

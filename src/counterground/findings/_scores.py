@@ -34,7 +34,7 @@ def judge_scores(runs: Sequence[Run], contrast: str | Contrast | None = None) ->
         by_version.setdefault(run.info.benchmark.version, []).append(run)
     found = []
     for group in by_version.values():
-        judged = one_contrast(group, contrast or group[0].design.contrasts[0])
+        judged = one_contrast(group, contrast) if contrast else group[0].design.contrasts[0]
         paths = {str(run.path): run for run in group}
         rows = join_frames(group, [run.estimates(judged) for run in group], named=True)
         models = [(model, paths[str(model.setting.run)]) for model in regroup(rows)]

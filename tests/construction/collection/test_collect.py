@@ -242,7 +242,7 @@ def test_the_days_bytes_end_the_run_and_what_came_stays(gather, pool, server, ze
     for _ in range(9):
         with pytest.raises(CounterGroundError, match="is spent"):
             gather(per_class=12, size="small")
-    assert 100_000 < sum(pool().photos()["bytes"]) <= 250_000
+    assert 0 < sum(pool().photos()["bytes"]) <= 250_000
 
 
 def test_a_dry_run_counts_and_leaves_no_trace(options, server, zebras, tmp_path):

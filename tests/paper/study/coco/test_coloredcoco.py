@@ -1,7 +1,6 @@
 """The study of coloured objects: the data's correlations, losses, resuming, what is chosen and said."""
 
 import json
-import os
 import signal
 import time
 from collections import Counter
@@ -14,6 +13,7 @@ import open_clip
 import polars as pl
 import pytest
 import torch
+from gpu_cell import gpu_of
 from open_clip.loss import SigLipLoss
 from random_clip import save_clip
 from safetensors.torch import load
@@ -378,15 +378,10 @@ def test_the_command_leaves_a_page_beside_table_7(tiny_clip, tmp_path, shared_ca
     assert main(["paper", "study", "theory", "--quick", "--out", str(out)]) == 1
 
 
-def _gpu(cell, _checkpoint):
-    time.sleep(0.5)
-    return {"gpu": os.environ["CUDA_VISIBLE_DEVICES"]}
-
-
 @pytest.mark.slow
 def test_processes_take_the_gpus_they_may_use_in_turns(monkeypatch, tmp_path):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     assert visible_gpus() == ["4", "7"]
     files = {cell: tmp_path / f"{cell}.json" for cell in range(6)}
-    figures = run_grid(files, _gpu, gpus=["4", "7"])
+    figures = run_grid(files, gpu_of, gpus=["4", "7"])
     assert {each["gpu"] for each in figures.values()} == {"4", "7"}
