@@ -49,7 +49,7 @@ def test_a_caveat_is_told_once_where_it_applies(make_run, code):
 def test_photos_without_groups_have_no_sides(make_run):
     run = make_run(CLEAR)
     run = replace(run, predictions=run.predictions.with_columns(group=pl.lit(None, pl.String)))
-    assert [each.code for each in judge_scores([run])][0] == "no_sides"
+    assert judge_scores([run])[0].code == "no_sides"
 
 
 def test_a_contrast_that_was_picked_after_looking_is_exploratory(make_run):
