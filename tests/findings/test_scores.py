@@ -9,6 +9,7 @@ import pytest
 
 import counterground as cg
 from counterground.cli import main
+from counterground.comparison import selection_of
 from counterground.findings import judge_scores
 from counterground.photos import Discovered
 
@@ -50,6 +51,7 @@ def test_photos_without_groups_have_no_sides(make_run):
     run = make_run(CLEAR)
     run = replace(run, predictions=run.predictions.with_columns(group=pl.lit(None, pl.String)))
     assert judge_scores([run])[0].code == "no_sides"
+    assert selection_of(run).is_known
 
 
 def test_a_contrast_that_was_picked_after_looking_is_exploratory(make_run):

@@ -71,7 +71,8 @@ def selection_of(run: Run) -> Selection:
     here = of_paper or benchmark.split == "none"
     declared = benchmark.design is not None or benchmark.name.partition("?")[0] in benchmark_names()
     known = benchmark.referee is not None or here or (run.info.recorded and declared)
-    return Selection(effects, here, known or DROP not in run.design.contrasts)
+    without = DROP not in run.design.contrasts or (not known and run.photos["group"].is_null().all())
+    return Selection(effects, here, known or without)
 
 
 def _effects(run: Run) -> Iterator[tuple[str, Effect]]:

@@ -247,12 +247,12 @@ class Run:
 
     def compare(
         self,
-        others: Run | Path | str | Sequence[Run | Path | str],
+        others: Run | Path | str | Sequence[Run | Path | str] = (),
         *,
         against: str | None = None,
         contrast: str | Contrast | None = None,
     ) -> Comparison:
-        """Return `counterground.compare` of this run and others."""
+        """Return `counterground.compare` of the models of this run, and of others."""
         listed = [others] if isinstance(others, Run | Path | str) else others
         found: Comparison = _api().compare([self, *listed], against=against, contrast=contrast)
         return found
