@@ -26,6 +26,7 @@ from counterground.metrics import (
     attributes,
     by_key,
     check_columns,
+    correct_contrast,
     read_answers,
     score_by,
     score_contrast,
@@ -220,7 +221,10 @@ class Run:
             return self.by(self.design.cells if by == "cell" else by, balanced=by != "cell")
         contrast = None if contrast is None else self.contrast(contrast)
         rows = self.estimates(contrast).filter(pl.col("class_index").is_null() == (by is None))
-        return rows if contrast is None else contrast.rows_of(rows)
+        if contrast is None:
+            return rows
+        picked_from = self.design.picked_from(contrast, self.photos)
+        return correct_contrast(contrast.rows_of(rows), contrast, list(self.answers.values()), picked_from)
 
     def by(self, columns: str | Sequence[str], *, balanced: bool = True) -> pl.DataFrame:
         """Return `metrics.score_by`.

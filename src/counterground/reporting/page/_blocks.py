@@ -240,12 +240,13 @@ class Effects:
         """What editing alone costs at most (fraction), in either direction."""
         return max((self.get(label, metric).value or 0.0 for metric in COSTS), key=abs)
 
-    def blocks(self, name: str, notes: Sequence[str]) -> Iterator[Block]:
-        """Return all estimates, the effect of each background, and that in each class.
+    def blocks(self, name: str, notes: Sequence[str], *, by_class: bool) -> Iterator[Block]:
+        """Return all estimates, the effect of each background, and (``by_class``) that in each class.
 
         Args:
             name: what the run is called, if there are several; else empty.
             notes: what to know before the figures are quoted.
+            by_class: whether no other table has them.
         """
         lines = [line for line in (self._line(metric) for metric in _EFFECTS) if line.known]
         parts = [line for line in lines if line.title in map(self._title, _PARTS)]
@@ -267,7 +268,7 @@ class Effects:
             values = {key[place] for key in self.estimates if key[1] == metric} - {None}
             each = [self._line(metric, **{("name", "background")[place - 2]: str(value)}) for value in values]
             each.sort(key=lambda line: (-line.mean, line.title))
-            if each:
+            if each and (by_class or metric != "background_effect"):
                 caption = "The same objects; points, largest first."
                 anchor, head = f"{metric}{name}", ("Class", "Background")[place - 2]
                 yield make_block(anchor, f"{what}{own}", caption, each, self.marks, head=head, drawn=each)

@@ -208,7 +208,8 @@ def make_section(
         names = run_names(swapped) if len(swapped) > 1 else [""] * len(swapped)
         for name, effect in zip(names, effects, strict=True):
             cautions = [*effect.run.info.benchmark.notes, *_warnings([effect.run])]
-            yield from effect.blocks(name, [text for text in cautions if text not in {*notes, *warnings}])
+            said = [text for text in cautions if text not in {*notes, *warnings}]
+            yield from effect.blocks(name, said, by_class=not words.is_effect)
         for place, (run, each) in enumerate(zip(mitigated, mitigations, strict=True)):
             cautions = unique([*_warnings([run]), *each.record.notes])
             said = [text for text in cautions if text not in warnings]
