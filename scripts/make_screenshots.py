@@ -131,16 +131,16 @@ def _shrink(out: Path) -> None:
 
 
 def shoot_report(browser: Browser, report: Path, out: Path) -> None:
-    """Take screenshots of the first screen, the chart on a phone, and a class with its photos."""
+    """Take screenshots of the first screen, also on a phone, and of a class with its photos."""
     views = {
-        "report-verdict": ({"width": 1280, "height": 902}, "light", "header"),
-        "report-chart": ({"width": 390, "height": 844}, "dark", "[id^=scatter]"),
+        "report-verdict": ({"width": 1280, "height": 800}, "light", "body"),
+        "report-chart": ({"width": 390, "height": 844}, "dark", "body"),
         "report-class": ({"width": 1280, "height": 908}, "light", "[id^=class]"),
     }
     for name, (size, scheme, top) in views.items():
         page = browser.new_page(viewport=size, color_scheme=scheme)
         page.goto(report.as_uri())
-        page.wait_for_selector(".chart[data-drawn]")
+        page.wait_for_selector("svg.strip")
         page.locator(top).first.evaluate("e => scrollTo(0, e.getBoundingClientRect().top + scrollY - 12)")
         if name == "report-class":
             page.locator("[data-pick=class]").select_option(label="ice bear")
@@ -168,9 +168,6 @@ def main(out: Path) -> None:
             page.keyboard.press("Shift+W")
             page.keyboard.press("Shift+K")
             _shoot(page, out / "label-background.png")
-            page.goto(re.sub(r"/enter.*", "/disagreements/background", link))
-            page.wait_for_selector(".vote")
-            _shoot(page, out / "label-disagreements.png")
         shoot_report(browser, make_report(Path(folder)), out)
         browser.close()
 
