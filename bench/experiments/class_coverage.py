@@ -18,7 +18,9 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from counterground.metrics import DROP
-from counterground.metrics.intervals import SingleStrata, Stratification, StratumMeans
+from counterground.metrics._sampling import StratumMeans
+from counterground.metrics._single import SingleStrata
+from counterground.metrics._stratification import Stratification
 from interval_coverage import (
     BLOCK,
     SCENES,

@@ -24,7 +24,7 @@ from counterground.metrics import (
     drop_interval,
     rank_correlation,
 )
-from counterground.metrics.intervals import Stratification
+from counterground.metrics._stratification import Stratification
 from counterground.published import load_table
 
 SCHEMA = model_points().schema

@@ -23,7 +23,7 @@ from counterground.metrics import expected_calibration_error, holm, proportion_i
 
 # The variance of one stratum, whatever the clusters: public figures are already averages over classes.
 from counterground.metrics._codes import Strata, cluster_codes
-from counterground.metrics.intervals._sampling import Partition, Sampling, StratumMeans
+from counterground.metrics._sampling import Partition, Sampling, StratumMeans
 
 GRID = [(n, classes, seed) for n in (1, 7, 60, 900) for classes in (1, 2, 11) for seed in (0, 1)]
 

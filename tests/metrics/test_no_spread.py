@@ -17,7 +17,8 @@ from counterground.metrics import (
     drop_interval,
     score_predictions,
 )
-from counterground.metrics.intervals import InfluenceEstimate, plain_interval
+from counterground.metrics._intervals import plain_interval
+from counterground.metrics._sampling import InfluenceEstimate
 
 
 def predictions(model, cluster, right=("common",)):

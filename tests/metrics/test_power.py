@@ -7,7 +7,7 @@ from scipy.special import ndtr
 from scipy.stats import chi2, norm, t
 
 from counterground.metrics import ContrastError, Stratification, contrast_error
-from counterground.metrics.intervals import noncentral_t_sf
+from counterground.metrics._distributions import noncentral_t_sf
 
 
 @pytest.mark.parametrize("drop", [0.1, 0.25, 0.5, 0.62, 0.8])

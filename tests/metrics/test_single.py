@@ -20,13 +20,10 @@ from counterground.metrics import (
     score_contrast,
     score_predictions,
 )
-from counterground.metrics.intervals import (
-    SingleStrata,
-    Stratification,
-    StratumMeans,
-    cell_intervals,
-    difference_interval,
-)
+from counterground.metrics._intervals import difference_interval
+from counterground.metrics._sampling import StratumMeans
+from counterground.metrics._single import SingleStrata, cell_intervals
+from counterground.metrics._stratification import Stratification
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench" / "experiments"))
 try:

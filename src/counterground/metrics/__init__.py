@@ -30,6 +30,27 @@ from counterground.metrics._effects import (
 )
 from counterground.metrics._estimate import SIGNIFICANT, Estimate
 from counterground.metrics._expression import Condition, Side, selection
+from counterground.metrics._intervals import (
+    balanced_interval,
+    difference_interval,
+    drop_interval,
+    proportion_interval,
+    share_interval,
+)
+from counterground.metrics._line import (
+    EDGE,
+    FEWEST,
+    MOST_NOISE,
+    LineFit,
+    LineWithErrors,
+    Scale,
+    fit_line,
+    fit_line_with_errors,
+    from_scale,
+    outside,
+    scale_density,
+    to_scale,
+)
 from counterground.metrics._paired import (
     COMPARISON_SCHEMA,
     Compared,
@@ -53,6 +74,17 @@ from counterground.metrics._registry import (
     read_answers,
     registered_metrics,
 )
+from counterground.metrics._regression import (
+    INTERCEPT,
+    Coefficient,
+    Correlation,
+    Regression,
+    correlation_of,
+    ordinary_least_squares,
+    rank_correlation,
+    standard_ranks,
+)
+from counterground.metrics._sampling import ALPHA, LEVEL, InfluenceEstimate, Sampling
 from counterground.metrics._scores import (
     CELLS,
     SCORES_METADATA,
@@ -80,42 +112,7 @@ from counterground.metrics._settings import (
     comparable,
     in_setting,
 )
-from counterground.metrics.intervals import (
-    ALPHA,
-    LEVEL,
-    InfluenceEstimate,
-    Sampling,
-    Stratification,
-    balanced_interval,
-    cluster_columns,
-    difference_interval,
-    drop_interval,
-    independent_clusters,
-    proportion_interval,
-    share_interval,
-)
-from counterground.metrics.lines import (
-    EDGE,
-    FEWEST,
-    INTERCEPT,
-    MOST_NOISE,
-    Coefficient,
-    Correlation,
-    LineFit,
-    LineWithErrors,
-    Regression,
-    Scale,
-    correlation_of,
-    fit_line,
-    fit_line_with_errors,
-    from_scale,
-    ordinary_least_squares,
-    outside,
-    rank_correlation,
-    scale_density,
-    standard_ranks,
-    to_scale,
-)
+from counterground.metrics._stratification import Stratification, cluster_columns, independent_clusters
 
 __all__ = [
     "AGREEMENT_SCHEMA",

@@ -12,7 +12,8 @@ import polars as pl
 
 from counterground.metrics._codes import Codes, Floats, cluster_codes, is_null
 from counterground.metrics._estimate import Estimate
-from counterground.metrics.intervals import InfluenceEstimate, effective_clusters, share_interval, sum_by_code
+from counterground.metrics._intervals import share_interval
+from counterground.metrics._sampling import InfluenceEstimate, effective_clusters, sum_by_code
 
 MISSING = -1
 

@@ -15,21 +15,17 @@ from counterground.metrics._codes import Codes, Floats
 from counterground.metrics._design import DROP, Contrast, Design, ScoreKey, check_contrast
 from counterground.metrics._estimate import Estimate
 from counterground.metrics._expression import Side, quoted
-from counterground.metrics._registry import Answers, read_answers
-from counterground.metrics._scores import scores_frame
-from counterground.metrics.intervals import (
-    Average,
-    InfluenceEstimate,
-    Partition,
-    Sides,
-    Stratification,
-    StratumMeans,
+from counterground.metrics._intervals import (
     difference_interval,
     estimate_of,
     plain_interval,
     ratio_limits,
     share_interval,
 )
+from counterground.metrics._registry import Answers, read_answers
+from counterground.metrics._sampling import Average, InfluenceEstimate, Partition, StratumMeans
+from counterground.metrics._scores import scores_frame
+from counterground.metrics._stratification import Sides, Stratification
 
 OBSERVED = Contrast("observed_drop", "swap=original & group=common", "swap=original & group=counter")
 """The drop of the photos as they are."""

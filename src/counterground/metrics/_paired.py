@@ -12,22 +12,19 @@ import polars as pl
 
 from counterground.metrics._codes import Floats
 from counterground.metrics._design import DESIGN, DROP, Contrast, Design, ScoreKey
+from counterground.metrics._distributions import t_cdf
 from counterground.metrics._estimate import UNKNOWN, Estimate
-from counterground.metrics._registry import Answers, Quantity, read_answers
-from counterground.metrics._settings import BY_SIDE, KEY_SCHEMA, SETTING, SETTING_SCHEMA, comparable
-from counterground.metrics.intervals import (
-    ALPHA,
-    InfluenceEstimate,
-    StratumMeans,
+from counterground.metrics._intervals import (
     critical,
     difference_interval,
     difference_limits,
     half_width,
     random_classes_limits,
-    sum_by_code,
-    t_cdf,
     t_of_zero,
 )
+from counterground.metrics._registry import Answers, Quantity, read_answers
+from counterground.metrics._sampling import ALPHA, InfluenceEstimate, StratumMeans, sum_by_code
+from counterground.metrics._settings import BY_SIDE, KEY_SCHEMA, SETTING, SETTING_SCHEMA, comparable
 from counterground.text import counted
 
 _NO_SPREAD = 1e-12

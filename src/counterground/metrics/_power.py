@@ -10,19 +10,10 @@ import numpy.typing as npt
 
 from counterground.metrics._codes import Floats
 from counterground.metrics._design import DROP, Contrast
-from counterground.metrics.intervals import (
-    ALPHA,
-    LEVEL,
-    Average,
-    InfluenceEstimate,
-    Partition,
-    Stratification,
-    StratumMeans,
-    critical,
-    difference_limits,
-    noncentral_t_sf,
-    t_quantile,
-)
+from counterground.metrics._distributions import noncentral_t_sf, t_quantile
+from counterground.metrics._intervals import critical, difference_limits
+from counterground.metrics._sampling import ALPHA, LEVEL, Average, InfluenceEstimate, Partition, StratumMeans
+from counterground.metrics._stratification import Stratification
 
 _FEW_REPEATED = 0.1  # 1 - clusters / photos: below it hardly any cluster has several photos
 _STEPS = 24  # halvings, which place a border to 1e-7

@@ -14,20 +14,11 @@ import polars as pl
 from counterground.metrics._codes import COMMON, COUNTER, GROUPS, Codes, Flags, Floats, as_flags, same_length
 from counterground.metrics._design import DESIGN, DROP, Contrast, Design
 from counterground.metrics._estimate import UNKNOWN, Estimate
+from counterground.metrics._intervals import difference_interval, estimate_of, share_interval
+from counterground.metrics._sampling import ALPHA, Average, InfluenceEstimate, Partition, StratumMeans
 from counterground.metrics._settings import by_key
-from counterground.metrics.intervals import (
-    ALPHA,
-    Average,
-    InfluenceEstimate,
-    Partition,
-    SingleStrata,
-    Stratification,
-    Stratifications,
-    StratumMeans,
-    difference_interval,
-    estimate_of,
-    share_interval,
-)
+from counterground.metrics._single import SingleStrata
+from counterground.metrics._stratification import Stratification, Stratifications
 from counterground.plugins import Registry
 
 LAST = 1000

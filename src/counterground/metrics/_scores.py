@@ -13,17 +13,13 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics._codes import GROUPS
 from counterground.metrics._design import DESIGN, DROP, Contrast, Design, ScoreKey
 from counterground.metrics._estimate import UNKNOWN, Estimate
+from counterground.metrics._intervals import balanced_interval, difference_interval, share_interval
 from counterground.metrics._paired import corrected_differences, holm
 from counterground.metrics._registry import Answers, Metric, read_answers, registered_metrics
+from counterground.metrics._sampling import ALPHA
 from counterground.metrics._settings import KEY_SCHEMA, by_key
-from counterground.metrics.intervals import (
-    ALPHA,
-    balanced_interval,
-    cell_intervals,
-    cluster_columns,
-    difference_interval,
-    share_interval,
-)
+from counterground.metrics._single import cell_intervals
+from counterground.metrics._stratification import cluster_columns
 
 SCORES_METADATA = {"counterground_scores": "1"}
 """Version of `SCORES_SCHEMA`, in the metadata of ``scores.parquet``."""

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from counterground.metrics._codes import Floats
-from counterground.metrics.intervals import LEVEL, normal_quantile, t_cdf, t_quantile
+from counterground.metrics._distributions import normal_quantile, t_cdf, t_quantile
+from counterground.metrics._sampling import LEVEL
 
 INTERCEPT = "1"
 

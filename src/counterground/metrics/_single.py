@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from counterground.metrics._codes import Codes, Floats, as_flags
+from counterground.metrics._distributions import t_quantile
 from counterground.metrics._estimate import Estimate
-from counterground.metrics.intervals._distributions import t_quantile
-from counterground.metrics.intervals._intervals import share_interval
-from counterground.metrics.intervals._sampling import ONE_WAY, InfluenceEstimate, StratumMeans, sum_by_code
-from counterground.metrics.intervals._stratification import Sides, Stratification
+from counterground.metrics._intervals import share_interval
+from counterground.metrics._sampling import ONE_WAY, InfluenceEstimate, StratumMeans, sum_by_code
+from counterground.metrics._stratification import Sides, Stratification
 
 OTHERS = 8.0
 """Degrees of freedom that many other strata count for: clusters may have a different effect in this one."""

@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from counterground.metrics._codes import Floats, as_flags, same_length
 from counterground.metrics._design import DROP
+from counterground.metrics._distributions import t_cdf, t_quantile
 from counterground.metrics._estimate import UNKNOWN, Estimate
-from counterground.metrics.intervals._distributions import t_cdf, t_quantile
-from counterground.metrics.intervals._sampling import InfluenceEstimate, StratumMeans
-from counterground.metrics.intervals._stratification import Stratification
+from counterground.metrics._sampling import InfluenceEstimate, StratumMeans
+from counterground.metrics._stratification import Stratification
 
 _NO_SPREAD = 1e-12
 _FARTHEST = 1e15

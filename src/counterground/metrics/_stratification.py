@@ -15,8 +15,8 @@ import polars as pl
 from counterground.metrics._codes import GROUPS, Codes, Strata, cluster_codes
 from counterground.metrics._design import DESIGN, DROP, Contrast, Design, attributes
 from counterground.metrics._expression import Side, selection
+from counterground.metrics._sampling import ALPHA, Average, Partition, Sampling
 from counterground.metrics._settings import MEASURED, PHOTO_COLUMNS
-from counterground.metrics.intervals._sampling import ALPHA, Average, Partition, Sampling
 
 IDENTITY = ("path", "photo_id", "class_index", "group", "cluster")
 _JOINED = ("cluster", "background_cluster")
