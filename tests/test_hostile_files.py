@@ -23,7 +23,7 @@ from counterground.benchmarks._fetch import unpack  # hostile archives need no b
 from counterground.cli import main
 from counterground.construction.imports import import_photos
 from counterground.errors import CounterGroundError, UsageError
-from counterground.inference.request import read_aliases
+from counterground.inference._candidates import read_aliases
 from counterground.models import check_specs
 from counterground.models._weights import read_json as read_configuration  # without a whole model beside it
 from counterground.paper.study._study import check_out  # without a study that runs for minutes

@@ -8,7 +8,7 @@ import pytest
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import candidate_labels, evaluate_models
-from counterground.inference.request import match_classes
+from counterground.inference._candidates import match_classes
 from counterground.photos import LabelSpace, imagenet_names, read_benchmark
 from counterground.results import open_run
 from counterground.settings import Settings

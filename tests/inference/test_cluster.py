@@ -21,7 +21,7 @@ from noise_photos import save_animals, save_noise
 from counterground.composites import plan_swap
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import evaluate_models
-from counterground.inference.cluster._worker import (  # GPUs, which no test has
+from counterground.inference._ray import (  # GPUs, which no test has
     Room,
     room,
     versions,  # one of them is changed
@@ -247,7 +247,7 @@ def test_another_model_on_a_worker_ends_the_run(cluster, photos, tmp_path):
 @pytest.mark.slow
 def test_another_version_on_a_worker_ends_the_run(cluster, photos, tmp_path, monkeypatch):
     here = {**versions(), "torch": "1.0", "absent": "2.0"}
-    monkeypatch.setattr("counterground.inference.cluster._pool.versions", lambda: here)
+    monkeypatch.setattr("counterground.inference._ray.versions", lambda: here)
     before = set(threading.enumerate())
     with pytest.raises(
         CounterGroundError, match=r"Node .* has torch 2.* instead of 1.0, no absent: install the same"
@@ -262,7 +262,7 @@ def test_workers_that_cannot_start_end_the_run(cluster, photos, tmp_path, monkey
         def __init__(self, plan):
             raise OSError("No space left on device")
 
-    monkeypatch.setattr("counterground.inference.cluster._pool.Worker", Unwilling)
+    monkeypatch.setattr("counterground.inference._ray.Worker", Unwilling)
     with pytest.raises(CounterGroundError, match="The Ray cluster failed: OSError: No space left on device"):
         evaluate_models(read_benchmark(photos), "colour_model:brightness", ONE, tmp_path / "run")
 
@@ -371,7 +371,7 @@ def test_the_last_block_of_a_lost_node_goes_to_a_worker_that_is_free(cluster, ph
     Of the two workers of that node the free one is dead as well, which is not the block's doing.
     """
     # Two, as no more workers can be lost here.
-    monkeypatch.setattr("counterground.inference.cluster._pool._ATTEMPTS", 2)
+    monkeypatch.setattr("counterground.inference._ray._ATTEMPTS", 2)
     lost = cluster.add_node(num_cpus=2, object_store_memory=80 * 2**20)
     cluster.wait_for_nodes()
     blocks = len(cluster.list_all_nodes()) + 1  # as many as workers

@@ -42,7 +42,7 @@ def decoded(monkeypatch):
         paths.append(path)
         return load_photo(path, **how)
 
-    monkeypatch.setattr("counterground.inference.encoding._decode.load_photo", counting)
+    monkeypatch.setattr("counterground.inference._encode.load_photo", counting)
     return paths
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from counterground.errors import UsageError
 from counterground.inference import build_head
-from counterground.inference.request import candidate_labels
+from counterground.inference._candidates import candidate_labels
 from counterground.models import load_model
 from counterground.photos import LabelSpace, imagenet_names
 

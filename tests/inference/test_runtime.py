@@ -11,8 +11,8 @@ from noise_photos import save_animals
 
 from counterground.benchmarks import StampsSettings, build_stamps
 from counterground.errors import CounterGroundError, UsageError
+from counterground.inference import _try_model as chooser  # its tolerance, and what are many photos
 from counterground.inference import choose_runtime, encode_photos, evaluate_models
-from counterground.inference.encoding import _try_model as chooser  # its tolerance, and what are many photos
 from counterground.models import Classifier, Generative, LoadOptions, Runtime, load_model
 
 # A network whose runtimes the test makes.

@@ -15,10 +15,11 @@ import pytest
 import safetensors.numpy
 
 from counterground.errors import CounterGroundError
-from counterground.inference import encode_photos, prune_cache
-from counterground.inference.store import (
+from counterground.inference import (
     _cache,
     _store,
+    encode_photos,
+    prune_cache,
 )  # how much is kept is made small; a race is forced; an older layout is made
 from counterground.models import load_model
 from counterground.photos import Benchmark, read_benchmark

@@ -18,13 +18,18 @@ from typing import Any, NoReturn, TextIO
 import click
 
 from counterground._version import __version__
-from counterground.cli._check import check
-from counterground.cli._compare import compare
+from counterground.cli._commands import (
+    check,
+    compare,
+    discover,
+    evaluate,
+    mitigate,
+    plan,
+    report,
+    scores,
+    swap,
+)
 from counterground.cli._lists import benchmarks, cache, models
-from counterground.cli._plan import plan
-from counterground.cli._report import report
-from counterground.cli._run import discover, evaluate, mitigate, swap
-from counterground.cli._scores import scores
 from counterground.cli.help import Group, RootGroup, settings, start_page
 from counterground.errors import (
     CounterGroundError,

@@ -1,21 +1,23 @@
 """Encode the photos that are missing, store the features, score them, write a run. See README.md."""
 
-from counterground.inference._encoder_run import (
-    EncoderRun,
-    HeadOutcome,
-    encoder_run,
-)
-from counterground.inference._evaluate import evaluate_models
-from counterground.inference._heads import Head, build_head
-from counterground.inference.encoding import choose_runtime, encode_photos, map_blocks
-from counterground.inference.request import (
+from counterground.inference._cache import COMPUTED, CacheEntry, cache_entries, prune_cache
+from counterground.inference._candidates import (
     CandidateLabels,
     candidate_labels,
     default_space,
     listed_classes,
-    load_requested,
 )
-from counterground.inference.store import COMPUTED, CacheEntry, Features, cache_entries, prune_cache
+from counterground.inference._encode import map_blocks
+from counterground.inference._evaluate import (
+    EncoderRun,
+    HeadOutcome,
+    encoder_run,
+    evaluate_models,
+)
+from counterground.inference._heads import Head, build_head
+from counterground.inference._request import load_requested
+from counterground.inference._store import Features
+from counterground.inference._try_model import choose_runtime, encode_photos
 
 __all__ = [
     "COMPUTED",

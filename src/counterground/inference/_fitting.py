@@ -17,8 +17,9 @@ import numpy as np
 import polars as pl
 
 from counterground.errors import UsageError
-from counterground.inference.request import Request, listed_classes, match_classes
-from counterground.inference.store import Features
+from counterground.inference._candidates import listed_classes, match_classes
+from counterground.inference._request import Request
+from counterground.inference._store import Features
 from counterground.metrics import GROUPS, independent_clusters
 from counterground.models import Encoder, HeadSpec
 from counterground.photos import Benchmark, LabelSpace

@@ -18,9 +18,10 @@ import polars as pl
 from counterground._version import __version__
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import check_only, check_writable, write_parquet, write_text
+from counterground.inference._candidates import CandidateLabels, other_names
+from counterground.inference._request import Request
+from counterground.inference._store import ReadStatus
 from counterground.inference.generative import GenerativeOutput
-from counterground.inference.request import CandidateLabels, Request, other_names
-from counterground.inference.store import ReadStatus
 from counterground.metrics import (
     DROP,
     SCORES_METADATA,

@@ -16,10 +16,10 @@ from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import evaluate_models
+from counterground.inference._request import PromptSpec, takes_an
 
 # The rule that reads answers and the articles of prompts have many cases, each of which would be a run.
-from counterground.inference.generative._free_form import Matcher, says_yes
-from counterground.inference.request import PromptSpec, takes_an
+from counterground.inference.generative._answers import Matcher, says_yes
 from counterground.photos import imagenet_names, read_benchmark
 from counterground.settings import Settings
 

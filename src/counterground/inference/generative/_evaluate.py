@@ -11,18 +11,7 @@ from rich.console import Console
 
 from counterground.errors import UsageError
 from counterground.inference._predict import prediction_table, result_columns
-from counterground.inference.generative._choices import Choice, choice_table, choices_of
-from counterground.inference.generative._free_form import RULE, Matcher, says_yes
-from counterground.inference.generative._generation import (
-    MAX_NEW_TOKENS,
-    Answers,
-    GenerativeOutput,
-    count_calls,
-    generate_answers,
-    prompt_of,
-)
-from counterground.inference.generative._scored_answers import deciding, lowest_wins, score_pairs
-from counterground.inference.request import (
+from counterground.inference._request import (
     MAIN_OBJECT,
     PromptSpec,
     Request,
@@ -31,7 +20,26 @@ from counterground.inference.request import (
     load_requested,
     prompt_specs,
 )
-from counterground.inference.store import ReadStatus
+from counterground.inference._store import ReadStatus
+from counterground.inference.generative._answers import (
+    MAX_NEW_TOKENS,
+    RULE,
+    Answers,
+    GenerativeOutput,
+    Matcher,
+    count_calls,
+    generate_answers,
+    prompt_of,
+    says_yes,
+)
+from counterground.inference.generative._scored_answers import (
+    Choice,
+    choice_table,
+    choices_of,
+    deciding,
+    lowest_wins,
+    score_pairs,
+)
 from counterground.models import Generative, expected_kind
 from counterground.results import PositionsRecord
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.files import STALE_SECONDS, cache_dir, draft_folder
-from counterground.inference.store._store import stored_photos
+from counterground.inference._store import stored_photos
 
 COMPUTED = ("features", "losses", "heads", "measures", "geometry", "masks", "scripts")
 """Parts of the cache that are computed again when missing; the others are removed only if named."""

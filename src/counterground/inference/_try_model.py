@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from counterground.errors import CounterGroundError, UsageError, error_message, install_command
-from counterground.inference.encoding._decode import Decoded, EncodeFn, PhotoFile, decode_photo, prepared
-from counterground.inference.encoding._encode import (
+from counterground.inference._encode import (
+    Decoded,
+    EncodeFn,
     EncodingJob,
+    PhotoFile,
+    decode_photo,
     encode_block,
     encode_fn,
     feature_store,
     plan_encoding,
+    prepared,
     require_readable,
     run_encoding,
 )
-from counterground.inference.store import Features
+from counterground.inference._store import Features
 from counterground.models import probe_images
 from counterground.photos import Benchmark
 
