@@ -54,8 +54,8 @@ def sections(runs: int) -> Any:
     from counterground.comparison import full_comparison
     from counterground.metrics import BACKGROUND_EFFECT, BG_GAP, Design
     from counterground.photos import Discovered
-    from counterground.reporting.page._gallery import Gallery
-    from counterground.reporting.page._section import make_section
+    from counterground.reporting._gallery import Gallery
+    from counterground.reporting._section import make_section
 
     page = SimpleNamespace(gallery=Gallery(requested=False))
     crossed = "cross" if find_spec("counterground.findings") else "swap"  # what the old package calls it

@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from counterground.comparison._points import answers_of, deduplicate_results
-from counterground.comparison._run_points import why_not_paper
+from counterground.comparison._points import answers_of, deduplicate_results, why_not_paper
 from counterground.metrics import (
     DROP,
     GROUPS,

@@ -11,9 +11,8 @@ import polars as pl
 from scipy.special import stdtr
 
 from counterground.catalogue import Finding
-from counterground.comparison._points import titles
+from counterground.comparison._points import FAMILIES, titles
 from counterground.comparison._published import NORMAL, PUBLISHED, Figure, standard_error
-from counterground.comparison._run_points import FAMILIES
 from counterground.errors import UsageError, did_you_mean
 from counterground.metrics import (
     COMPETING,

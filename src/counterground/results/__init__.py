@@ -15,7 +15,6 @@ from counterground.results._mitigation import (
 from counterground.results._model_scores import (
     NO_GROUPS,
     TITLES,
-    ContrastFigures,
     ModelScores,
     mean_drop,
     near_chance,
@@ -23,8 +22,16 @@ from counterground.results._model_scores import (
     setting_text,
     short_name,
 )
-from counterground.results._open import AnyRuns, open_run, open_runs, refuse_run_file
-from counterground.results._run import Run, class_names, find_model, find_models, select_models
+from counterground.results._run import (
+    AnyRuns,
+    Run,
+    class_names,
+    find_model,
+    open_run,
+    open_runs,
+    refuse_run_file,
+    select_models,
+)
 from counterground.results._run_facts import repeat_command, run_facts
 from counterground.results._schema import (
     PREDICTIONS_SCHEMA,
@@ -46,33 +53,29 @@ from counterground.results._scores import (
     strata_notes,
 )
 from counterground.results._scores_table import (
-    EFFECTS,
     Measure,
     ScoresTable,
     contrast_titles,
     effect_title,
     measures,
 )
-from counterground.results.tables import (
+from counterground.results._table import (
     Cell,
     Column,
     Table,
-    TableView,
-    TextFormat,
-    block,
-    folded,
     heading,
+)
+from counterground.results._view import (
+    TableView,
+    block,
     html_paragraphs,
     html_table,
-    latex_table,
-    markdown_table,
     plain_text,
     rich_table,
     unfolding,
 )
 
 __all__ = [
-    "EFFECTS",
     "HALF",
     "MITIGATION_FILE",
     "NO_GROUPS",
@@ -85,7 +88,6 @@ __all__ = [
     "CandidatesRecord",
     "Cell",
     "Column",
-    "ContrastFigures",
     "CountsRecord",
     "ExportedHead",
     "InterventionRecord",
@@ -101,22 +103,17 @@ __all__ = [
     "ScoresTable",
     "Table",
     "TableView",
-    "TextFormat",
     "bibliography",
     "block",
     "class_names",
     "contrast_titles",
     "effect_title",
     "find_model",
-    "find_models",
-    "folded",
     "has_unpaired_backgrounds",
     "heading",
     "html_paragraphs",
     "html_table",
     "join_frames",
-    "latex_table",
-    "markdown_table",
     "mean_drop",
     "measures",
     "near_chance",

@@ -13,8 +13,7 @@ import polars as pl
 from counterground._version import __version__
 from counterground.benchmarks import benchmark_references
 from counterground.models import references_of
-from counterground.results._open import AnyRuns, open_runs
-from counterground.results._run import Run
+from counterground.results._run import AnyRuns, Run, open_runs
 from counterground.results._schema import BenchmarkRecord, ModelRecord
 from counterground.text import bibtex, bibtex_comment
 

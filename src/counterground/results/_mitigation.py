@@ -12,7 +12,8 @@ from counterground.catalogue import Finding
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics import DROP, KEYS, Contrast, Estimate, scores_frame
 from counterground.results._scores_table import contrast_titles
-from counterground.results.tables import Cell, Column, Table, TableView
+from counterground.results._table import Cell, Column, Table
+from counterground.results._view import TableView
 from counterground.text import NOTHING, counted, p_value, percent
 
 MITIGATION_FILE = "mitigation.json"

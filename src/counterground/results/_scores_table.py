@@ -31,7 +31,8 @@ from counterground.results._model_scores import (
     vary,
 )
 from counterground.results._schema import RunInfo
-from counterground.results.tables import Cell, Column, Table, TableView, block, html_paragraphs, html_table
+from counterground.results._table import Cell, Column, Table
+from counterground.results._view import TableView, block, html_paragraphs, html_table
 from counterground.text import NOTHING, count, counted, p_value
 
 EFFECTS = {

@@ -7,8 +7,8 @@ import pytest
 from counterground.comparison import full_comparison
 
 # What a section says is read here item by item, which the page as a whole does not allow.
-from counterground.reporting.page._gallery import Gallery
-from counterground.reporting.page._section import make_section
+from counterground.reporting._gallery import Gallery
+from counterground.reporting._section import make_section
 
 
 @pytest.fixture(scope="session")

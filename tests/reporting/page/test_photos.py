@@ -19,13 +19,13 @@ from counterground.photos import Benchmark, LabelSpace, photo_id
 from counterground.reporting import write_report
 
 # Which photos are chosen, and how small they get, are rules of their own that a whole page blurs.
-from counterground.reporting.page._classes import (
+from counterground.reporting._classes import (
     background_confusions,
     confusions,
     informative_photos,
 )
-from counterground.reporting.page._gallery import make_thumbnails
-from counterground.reporting.photo_sources import photo_sources
+from counterground.reporting._gallery import make_thumbnails
+from counterground.reporting.shown_photos import photo_sources
 from counterground.results import Table, regroup
 
 

@@ -5,11 +5,11 @@ import polars as pl
 import pytest
 
 from counterground.comparison import full_comparison
+from counterground.reporting._chart import mark
+from counterground.reporting.shell import FAMILY_COLOURS
 
 # Positions in pictures, which pages hold as numbers in attributes.
-from counterground.reporting.class_facts import ClassFacts, class_facts
-from counterground.reporting.page._chart import mark
-from counterground.reporting.style import FAMILY_COLOURS
+from counterground.reporting.shown_photos import ClassFacts, class_facts
 
 
 def line_of(ticks):

@@ -28,9 +28,8 @@ from counterground.paper.figures._material import (
 )
 from counterground.paper.style import INK, SMALL, TINY, panel_grid
 from counterground.published import load_table
-from counterground.reporting.class_facts import class_facts
-from counterground.reporting.sides import on_sides
-from counterground.reporting.style import FAMILY_COLOURS
+from counterground.reporting.shell import FAMILY_COLOURS
+from counterground.reporting.shown_photos import class_facts, on_sides
 from counterground.results import ModelScores, regroup
 from counterground.text import percent
 

@@ -16,7 +16,7 @@ from counterground.files import read_json, read_parquet
 from counterground.findings import DROP_WORDS, Words
 from counterground.metrics import COMPETING, SETTING
 from counterground.published import SettingName
-from counterground.reporting.style import FAMILY_COLOURS
+from counterground.reporting.shell import FAMILY_COLOURS
 from counterground.text import one_line
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from counterground.metrics import GROUPS, in_setting
 from counterground.paper.figures._material import Absent, Drawing, Material, Outcome, own, shorten
 from counterground.paper.style import BLUE, ORANGE, PAGE, SMALL, new_figure
 from counterground.photos import UnreadablePhoto, load_photo
-from counterground.reporting.photo_sources import PhotoSource, built_in_benchmarks, photo_sources
-from counterground.reporting.sides import on_sides
+from counterground.reporting.shown_photos import PhotoSource, built_in_benchmarks, on_sides, photo_sources
 from counterground.results import ModelScores, regroup
 from counterground.text import one_line
 

@@ -28,7 +28,7 @@ from counterground.paper.figures._material import (
 )
 from counterground.paper.style import BLUE, COLUMN, INK, ORANGE, PAGE, QUIET, TINY, new_figure
 from counterground.published import SETTINGS, SettingName
-from counterground.reporting.style import FAMILY_COLOURS, FAMILY_NAMES
+from counterground.reporting.shell import FAMILY_COLOURS, FAMILY_NAMES
 from counterground.results import HALF, MITIGATION_FILE, MitigationRecord, read_mitigation
 from counterground.text import decimal
 

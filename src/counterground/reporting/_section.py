@@ -42,18 +42,17 @@ from counterground.metrics import (
     tests_against,
 )
 from counterground.published import PaperSetting
-from counterground.reporting.class_facts import ClassFacts, class_facts
-from counterground.reporting.page._blocks import (
+from counterground.reporting._blocks import (
     Block,
     Effects,
     class_block,
     design_blocks,
     mitigation_block,
 )
-from counterground.reporting.page._chart import MODELS_SHOWN, SIDES, Chart, Line, Mark, draw_chart, mark
-from counterground.reporting.page._classes import ClassPage
-from counterground.reporting.sides import strata_left_out
-from counterground.reporting.style import FAMILY_NAMES
+from counterground.reporting._chart import MODELS_SHOWN, SIDES, Chart, Line, Mark, draw_chart, mark
+from counterground.reporting._classes import ClassPage
+from counterground.reporting.shell import FAMILY_NAMES
+from counterground.reporting.shown_photos import ClassFacts, class_facts, strata_left_out
 from counterground.results import (
     Measure,
     ModelScores,

@@ -15,7 +15,7 @@ from PIL import Image
 
 from counterground.errors import UsageError
 from counterground.photos import UnreadablePhoto, load_photo
-from counterground.reporting.photo_sources import PhotoSource
+from counterground.reporting.shown_photos import PhotoSource
 from counterground.text import and_more, count, counted
 
 MEGABYTE = 1_000_000

@@ -13,10 +13,10 @@ from counterground.files import write_text
 from counterground.findings import Words
 from counterground.metrics import DROP, Contrast, Design
 from counterground.photos import Benchmark
-from counterground.reporting.page._classes import make_class_page
-from counterground.reporting.page._section import Section, make_section, unique
-from counterground.reporting.photo_sources import PhotoSource, built_in_benchmarks, photo_sources
+from counterground.reporting._classes import make_class_page
+from counterground.reporting._section import Section, make_section, unique
 from counterground.reporting.shell import (
+    FAMILY_NAMES,
     as_data,
     as_script,
     page_path,
@@ -24,7 +24,7 @@ from counterground.reporting.shell import (
     page_script,
     render_page,
 )
-from counterground.reporting.style import FAMILY_NAMES
+from counterground.reporting.shown_photos import PhotoSource, built_in_benchmarks, photo_sources
 from counterground.results import (
     MITIGATION_FILE,
     AnyRuns,

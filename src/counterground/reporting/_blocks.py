@@ -9,7 +9,7 @@ import polars as pl
 
 from counterground.findings import PLACEBO, Words
 from counterground.metrics import CELLS, DESIGN, KEYS, Answers, Estimate, attributes, in_setting
-from counterground.reporting.page._chart import SIDES, Chart, Line, Mark, draw_chart
+from counterground.reporting._chart import SIDES, Chart, Line, Mark, draw_chart
 from counterground.results import (
     Cell,
     Column,

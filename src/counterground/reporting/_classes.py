@@ -10,11 +10,9 @@ import polars as pl
 
 from counterground.findings import DROP_WORDS, Words
 from counterground.metrics import KEYS, Contrast
-from counterground.reporting.class_facts import ClassFacts
-from counterground.reporting.page._chart import Mark
-from counterground.reporting.page._gallery import PER_CELL, UNKNOWN_LICENCE, Gallery, make_gallery
-from counterground.reporting.photo_sources import PhotoSource
-from counterground.reporting.sides import on_sides
+from counterground.reporting._chart import Mark
+from counterground.reporting._gallery import PER_CELL, UNKNOWN_LICENCE, Gallery, make_gallery
+from counterground.reporting.shown_photos import ClassFacts, PhotoSource, on_sides
 from counterground.results import ModelScores, Run, mean_drop
 from counterground.text import isolated
 

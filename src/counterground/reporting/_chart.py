@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from counterground.metrics import Estimate
-from counterground.reporting.style import FAMILY_COLOURS
+from counterground.reporting.shell import FAMILY_COLOURS
 from counterground.text import percent
 
 LANE = 13
