@@ -5,6 +5,7 @@ import os
 import re
 import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -19,7 +20,8 @@ from counterground.benchmarks import (
     list_benchmarks,
     open_benchmark,
 )
-from counterground.benchmarks._counteranimal import compare_with_paper, get_counteranimal
+from counterground.benchmarks.layouts import LAYOUTS
+from counterground.benchmarks.layouts._counteranimal import compare_with_paper
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import imagenet_names
@@ -30,6 +32,13 @@ def _pixel(grey: int) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (1, 1), (grey, grey, grey)).save(buffer, "JPEG")
     return buffer.getvalue()
+
+
+LAYOUT = next(info for info in LAYOUTS if info.name == "counteranimal").get.__self__
+
+
+def download(url: str, *, show_progress: bool = False):
+    return replace(LAYOUT, urls=(url,)).get(None, show_progress)
 
 
 PIXEL, DARK_PIXEL = _pixel(90), _pixel(30)
@@ -60,7 +69,7 @@ def _release(path: Path, rows: list[dict], *, sizes: bool = False, padding: int 
 
 @pytest.mark.slow
 def test_the_release_as_printed_differs_in_nothing_but_says_which_number_class_23_has(tmp_path, own_cache):
-    benchmark = get_counteranimal(_release(tmp_path / "a.zip", _paper(), sizes=True))
+    benchmark = get_benchmark("counteranimal", archive=_release(tmp_path / "a.zip", _paper(), sizes=True))
     assert (benchmark.name, len(benchmark)) == ("counteranimal", 13100)
     assert dict(benchmark.photos.group_by("group").len().iter_rows()) == {"common": 7174, "counter": 5926}
     assert len(benchmark.classes) == 45
@@ -70,20 +79,19 @@ def test_the_release_as_printed_differs_in_nothing_but_says_which_number_class_2
     assert (again.version, again.notes) == (benchmark.version, benchmark.notes)
 
 
-def _manifest(rows: list[dict]) -> tuple[pl.DataFrame, tuple[int, ...]]:
+def _manifest(rows: list[dict]) -> tuple[pl.DataFrame, dict[str, int]]:
     frames = [
         pl.DataFrame(
             {
-                "class_index": [position] * row[f"n_{group}"],
                 "class_name": [row["object_label"]] * row[f"n_{group}"],
                 "background": [row[f"{group}_background"]] * row[f"n_{group}"],
                 "group": [group] * row[f"n_{group}"],
             }
         )
-        for position, row in enumerate(rows)
+        for row in rows
         for group in ("common", "counter")
     ]
-    return pl.concat(frames), tuple(row["imagenet_index"] for row in rows)
+    return pl.concat(frames), {row["object_label"]: row["imagenet_index"] for row in rows}
 
 
 def test_the_number_implied_for_class_23_is_accepted_and_said():
@@ -202,12 +210,12 @@ class TestCommand:
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.setenv("COLUMNS", "120")
         server.body = _release(tmp_path / "a.zip", _paper(), padding=2_000_000).read_bytes()
-        get_counteranimal(url=server.url, show_progress=True)
+        download(server.url, show_progress=True)
         shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
-        assert re.search(r"Downloading CounterAnimal .*2\.\d/2\.\d MB", shown)
-        assert re.search(r"Unpacking CounterAnimal .*92/. files", shown)
+        assert re.search(r"Downloading counteranimal .*2\.\d/2\.\d MB", shown)
+        assert re.search(r"Unpacking counteranimal .*92/. files", shown)
         assert main(["benchmarks", "get", "counteranimal", "--from", str(tmp_path / "a.zip")]) == 0
-        assert "Unpacking CounterAnimal" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+        assert "Unpacking counteranimal" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
 
 
 class TestWrongArchives:
@@ -218,7 +226,7 @@ class TestWrongArchives:
     def test_something_else_in_the_archive(self, tmp_path, own_cache):
         with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
             archive.writestr("thesis/chapter.txt", "dear")
-        with pytest.raises(CounterGroundError, match="is it the CounterAnimal release"):
+        with pytest.raises(CounterGroundError, match="is it counteranimal as published"):
             get_benchmark("counteranimal", archive=tmp_path / "a.zip")
 
     def test_no_class_of_the_paper(self, tmp_path, own_cache):
@@ -241,17 +249,17 @@ class TestWrongArchives:
 class TestDownload:
     def test_downloads_unpacks_and_does_not_keep_the_archive(self, tmp_path, own_cache, server):
         server.body = _release(tmp_path / "a.zip", _paper()).read_bytes()
-        assert len(get_counteranimal(url=server.url)) == 90
+        assert len(download(server.url)) == 90
         assert not list((own_cache / "downloads").iterdir())
 
     def test_a_dead_line_is_taken_up_where_it_broke(self, tmp_path, own_cache, server):
         server.body = _release(tmp_path / "a.zip", _paper(), padding=4_000_000).read_bytes()
         server.cut = len(server.body) // 2
         with pytest.raises(CounterGroundError, match=r"Cannot download .*--from ARCHIVE") as caught:
-            get_counteranimal(url=server.url)
+            download(server.url)
         assert "\n" not in str(caught.value)
         server.cut = None
-        assert len(get_counteranimal(url=server.url)) == 90
+        assert len(download(server.url)) == 90
         resumed_at = int(re.fullmatch(r"bytes=(\d+)-", server.ranges[-1])[1])
         assert 1_000_000 < resumed_at <= len(server.body) // 2
 
@@ -260,34 +268,34 @@ class TestDownload:
         server.cut, server.resumes = len(server.body) // 2, False
         for message in ("Cannot download", "next try starts from"):
             with pytest.raises(CounterGroundError, match=message):
-                get_counteranimal(url=server.url)
+                download(server.url)
             server.cut = None
-        assert len(get_counteranimal(url=server.url)) == 90
+        assert len(download(server.url)) == 90
 
     def test_a_quota_page_is_not_taken_for_the_archive(self, tmp_path, own_cache, server):
         server.body, server.kind = b"<!DOCTYPE html><html>Quota exceeded</html>", "text/html"
         for _ in range(2):
             with pytest.raises(CounterGroundError, match=r"sent a page .*counteranimal\.github\.io.*--from"):
-                get_counteranimal(url=server.url)
+                download(server.url)
         server.body, server.kind = _release(tmp_path / "a.zip", _paper()).read_bytes(), "application/zip"
-        assert len(get_counteranimal(url=server.url)) == 90
+        assert len(download(server.url)) == 90
 
     def test_a_corrupt_archive_is_fetched_anew_the_next_time(self, tmp_path, own_cache, server):
         whole = _release(tmp_path / "a.zip", _paper()).read_bytes()
         middle = whole.index(PIXEL) + 20
         server.body = whole[:middle] + bytes([whole[middle] ^ 0xFF]) + whole[middle + 1 :]
         with pytest.raises(CounterGroundError, match="corrupt"):
-            get_counteranimal(url=server.url)
+            download(server.url)
         server.body = whole
-        assert len(get_counteranimal(url=server.url)) == 90
+        assert len(download(server.url)) == 90
 
     def test_a_file_that_is_gone(self, own_cache, server):
         server.status, server.body = 404, b"gone"
         with pytest.raises(CounterGroundError, match=r"the server answered 404\. .*--from ARCHIVE"):
-            get_counteranimal(url=server.url)
+            download(server.url)
 
     def test_no_network(self, own_cache, server):
         server.close()
         with pytest.raises(CounterGroundError, match=r"no connection\. .*--from ARCHIVE") as caught:
-            get_counteranimal(url=server.url)
+            download(server.url)
         assert "\n" not in str(caught.value)

@@ -1,7 +1,7 @@
 """Benchmarks: the built-in ones by name, how they are made, and the photographs they are made from."""
 
-from counterground.benchmarks._builtin import BuiltInBenchmark, FolderReader, with_options
-from counterground.benchmarks._layout import Copy, LayoutBenchmark
+from counterground.benchmarks._builtin import BuiltInBenchmark, FolderReader
+from counterground.benchmarks._layout import Copy, LayoutBenchmark, with_options
 from counterground.benchmarks._packages import open_packages
 from counterground.benchmarks._registry import (
     benchmark_folder,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -57,31 +57,21 @@ class BuiltInBenchmark:
         """
         if not query:
             return self
-        given: dict[str, str] = {}
+        chosen = {option: known[0] for option, known in self.options.items()}
         for part in query.split("&"):
             option, _, value = part.partition("=")
-            if option not in self.options:
-                listed = ", ".join(self.options) or "none"
-                raise UsageError(
-                    f"{self.name} has no option {option!r}; it has {listed}."
-                    f"{did_you_mean(option, self.options)}"
+            known = self.options.get(option, ())
+            if value not in known:
+                what, listed = (
+                    (f"{option} {value!r}", known) if known else (f"option {option!r}", self.options)
                 )
-            if value not in self.options[option]:
-                listed = ", ".join(self.options[option])
                 raise UsageError(
-                    f"{self.name} has no {option} {value!r}; it has {listed}."
-                    f"{did_you_mean(value, self.options[option])}"
+                    f"{self.name} has no {what}; it has {', '.join(listed) or 'none'}."
+                    f"{did_you_mean(value if known else option, listed)}"
                 )
-            given[option] = value
+            chosen[option] = value
         assert self.variant is not None
-        values = {option: given.get(option, known[0]) for option, known in self.options.items()}
-        return replace(self.variant(**values), options=self.options, variant=self.variant)
-
-
-def with_options(make: Callable[..., BuiltInBenchmark], **options: tuple[str, ...]) -> BuiltInBenchmark:
-    """Return the benchmark with the default values (the first); ``chosen`` makes the others from it."""
-    defaults = {option: values[0] for option, values in options.items()}
-    return replace(make(**defaults), options=options, variant=make)
+        return self.variant(**chosen)
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import polars as pl
 from PIL import Image
@@ -19,7 +19,7 @@ from PIL import Image
 from counterground.benchmarks._builtin import BuiltInBenchmark
 from counterground.benchmarks._fetch import data_folder, nearest_folders
 from counterground.errors import CounterGroundError, error_message
-from counterground.files import atomic_path, cache_dir, is_file, read_json, write_text
+from counterground.files import atomic_path, cache_dir, is_file, write_text
 from counterground.hostile import is_outside
 from counterground.metrics import Design
 from counterground.photos import (
@@ -132,24 +132,12 @@ class Copy:
                 frame = frame.with_columns(_meant(frame[column], meanings, f"{self.root / name}: row"))
         return frame
 
-    def json(self, name: str) -> Any:
-        """Return the content of a JSON file of the copy.
-
-        Raises:
-            CounterGroundError: it cannot be read.
-        """
-        try:
-            return read_json(self.root / name)
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise CounterGroundError(f"Cannot read {self.root / name}: {reason}.") from error
-
-    def make(self, photos: Mapping[str, tuple[Path, Change, *tuple[Path, ...]]]) -> None:
-        """Write photos below ``made``; existing ones made from the same files are kept.
+    def make(self, photos: Mapping[str, tuple[Path, Change]]) -> None:
+        """Write photos below ``made``.
 
         Args:
-            photos: path below ``made`` -> a photo of the copy, what is done to it, and the other files that
-                this reads, such as a mask; a changed photo is written as PNG, without loss.
+            photos: path below ``made`` -> a photo of the copy, and what is done to it; a changed photo is
+                written as PNG, without loss.
 
         Raises:
             CounterGroundError: a photo cannot be read, changed or written, or its path leads out of ``made``.
@@ -173,7 +161,7 @@ class Copy:
                 pool.shutdown(cancel_futures=True)
 
 
-def _make(target: Path, source: Path, change: Change, *others: Path) -> None:
+def _make(target: Path, source: Path, change: Change) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if change is None:
         if not is_file(source):
@@ -185,18 +173,30 @@ def _make(target: Path, source: Path, change: Change, *others: Path) -> None:
             shutil.copyfile(source, target)
         return
     photo = load_photo(source)
-    # The mean of the time stamps: it changes with each of them, whether the new one is later or earlier.
-    stamps = [file.stat().st_mtime_ns for file in (source, *others)]
-    made_from = sum(stamps) // len(stamps)
-    if target.is_file() and target.stat().st_mtime_ns == made_from:
-        return
     try:
         changed = change(photo.image)
     except ValueError as error:
         raise UnreadablePhoto(source, error_message(error)) from error
     with atomic_path(target, sync=False) as draft:
         changed.save(draft, "PNG", compress_level=1)
-    os.utime(target, ns=(made_from, made_from))
+
+
+@contextmanager
+def as_published(path: Path) -> Iterator[None]:
+    """Report whatever is wrong with a file or folder of a copy.
+
+    Raises:
+        CounterGroundError: it cannot be read, or does not hold what its authors published.
+    """
+    try:
+        yield
+    except (OSError, sqlite3.Error, KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
+        raise CounterGroundError(f"{path} is not as published: {error_message(error)}.") from error
+
+
+def common_if(usual: pl.Expr, other: str = "counter") -> pl.Expr:
+    """Return "common" where a photo shows what is usual for its class, else the other word."""
+    return pl.when(usual).then(pl.lit("common")).otherwise(pl.lit(other))
 
 
 def _meant(column: pl.Series, meanings: Mapping[str, str], where: str) -> pl.Series:
@@ -218,7 +218,7 @@ class LayoutBenchmark:
     Attributes:
         name: what commands call it; for a variant, with its options, as in ``waterbirds?split=val``.
         description: one line for ``counterground benchmarks``.
-        marks: files or folders that lie in the root of every copy, by which it is found.
+        marks: files or folders, or patterns of them, that lie in the root of every copy: by them it is found.
         read: function from a copy to a frame with ``path``, ``class_name`` and any other manifest columns,
             including attributes and covariates.
         classes: names in order, with the ImageNet-1K indices that each covers, if any.
@@ -328,7 +328,7 @@ class LayoutBenchmark:
     def _root(self, data: Path) -> Path:
         """Return the folder in or below ``data`` that holds all marks."""
         for folder in nearest_folders(data):
-            if all((folder / mark).exists() for mark in self.marks):
+            if all(any(folder.glob(mark)) for mark in self.marks):
                 return folder
         raise CounterGroundError(
             f"{data} holds no {' and '.join(self.marks)}: is it {self.name} as published ({self.homepage})? "
@@ -354,8 +354,8 @@ class LayoutBenchmark:
             source=pl.lit(self.homepage),
         )
         benchmark = benchmark_of_frame(frame, copy.made if self.makes else copy.root, self.name)
-        notes = (*benchmark.notes, *copy.notes, *self._differences(benchmark.photos))
-        return replace(benchmark, classes=space, notes=notes, design=self.design)
+        notes = dict.fromkeys((*benchmark.notes, *copy.notes, *self._differences(benchmark.photos)))
+        return replace(benchmark, classes=space, notes=tuple(notes), design=self.design)
 
     def _differences(self, photos: pl.DataFrame) -> Iterator[str]:
         """Yield sentences on cells whose numbers of photos differ from the published ones."""
@@ -382,3 +382,20 @@ def _classes_of(classes: Mapping[str, tuple[int, ...]]) -> LabelSpace:
         return LabelSpace("benchmark", tuple(classes), known)
     members = tuple(classes.values())
     return LabelSpace("benchmark", tuple(classes), none, members=members)
+
+
+def with_options(make: Callable[..., LayoutBenchmark], **options: tuple[str, ...]) -> BuiltInBenchmark:
+    """Return a benchmark whose name may choose among the values of options, as in ``waterbirds?split=val``.
+
+    Args:
+        make: function that takes the value of every option as keywords.
+        options: values of each option, the default first.
+    """
+
+    def variant(**values: str) -> BuiltInBenchmark:
+        found = make(**values)
+        chosen = [f"{option}={value}" for option, value in values.items() if value != options[option][0]]
+        named = replace(found, name="?".join(filter(None, (found.name, "&".join(chosen)))))
+        return replace(named.built_in(), options=options, variant=variant)
+
+    return variant(**{option: values[0] for option, values in options.items()})

@@ -11,7 +11,6 @@ from pathlib import Path
 import polars as pl
 
 from counterground.benchmarks._builtin import BuiltInBenchmark, FolderReader
-from counterground.benchmarks._counteranimal import COUNTERANIMAL
 from counterground.benchmarks.layouts import LAYOUTS
 from counterground.benchmarks.stamps import STAMPS
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
@@ -22,7 +21,7 @@ from counterground.plugins import Registry
 _BENCHMARKS = Registry(
     "counterground.benchmarks",
     BuiltInBenchmark,
-    {benchmark.name: benchmark for benchmark in (COUNTERANIMAL, STAMPS, *LAYOUTS)},
+    {benchmark.name: benchmark for benchmark in (STAMPS, *LAYOUTS)},
 )
 _FOLDERS = Registry("counterground.folders", FolderReader, {})
 _OPTIONS = {"archive": "--from ARCHIVE", "packages": "--packages FOLDER"}
