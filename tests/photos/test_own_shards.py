@@ -17,10 +17,9 @@ from PIL import Image
 
 from counterground.errors import CounterGroundError
 from counterground.files import temporary_name
-from counterground.photos import Benchmark, LabelSpace, photo_id, read_benchmark, write_description
 
 # Limits of gigabytes are lowered, and keys of unpacked folders compared.
-from counterground.photos.shards import _shards
+from counterground.photos import Benchmark, LabelSpace, _shards, photo_id, read_benchmark, write_description
 
 
 def write_tar(path: Path, members: dict[str, bytes]) -> Path:
@@ -92,7 +91,7 @@ def test_missing_cut_and_added_shards_are_found_out(own):
     with pytest.raises(CounterGroundError, match=r"are not those that benchmark\.json was written for"):
         read_benchmark(out)
     shard.write_bytes(data)
-    write_tar(out / "x-000002.tar", {"9.jpg": data, "9.json": b'{"class_index": 0}'})
+    write_tar(out / "x-000002.tar", {"9.jpg": data, "9.json": b'{"class_index": 0, "class_name": "a"}'})
     with pytest.raises(CounterGroundError, match=r"are not those that benchmark\.json was written for"):
         read_benchmark(out)
 

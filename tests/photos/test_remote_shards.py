@@ -209,7 +209,7 @@ def test_what_is_not_there_is_said_in_one_line(shards, spec, message):
 
 
 def test_numbers_in_braces_keep_their_zeros():
-    from counterground.photos.sources import expand_braces
+    from counterground.photos._source import expand_braces
 
     assert expand_braces("a/{8..10}.tar") == ["a/8.tar", "a/9.tar", "a/10.tar"]
     assert expand_braces("a/{08..10}.tar") == ["a/08.tar", "a/09.tar", "a/10.tar"]

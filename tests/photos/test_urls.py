@@ -125,10 +125,10 @@ def test_a_photo_that_another_process_has_fetched_meanwhile_stays(table, server)
 
 
 def test_what_may_come_later_is_asked_for_again_the_next_time(table, server, monkeypatch):
-    from counterground.photos.sources import _fetched  # with less patience
+    from counterground.photos import _source  # with less patience
 
-    quick = _fetched.DownloadSettings(tries=1, first_pause=0.01)
-    monkeypatch.setattr(_fetched, "DownloadSettings", lambda: quick)
+    quick = _source.DownloadSettings(tries=1, first_pause=0.01)
+    monkeypatch.setattr(_source, "DownloadSettings", lambda: quick)
     server.script["/1.jpg"] = [500]
     path = table()
     first = read_benchmark(path)
@@ -326,7 +326,7 @@ def test_coco_photos_of_one_category_are_the_benchmark_and_the_others_are_counte
 
 def test_coco_objects_have_a_size_and_a_place(coco):
     from counterground.photos import read_coco_file
-    from counterground.photos.sources._coco import _rows  # before they are a manifest
+    from counterground.photos._coco import _rows  # before they are a manifest
 
     rows, _ = _rows(coco(), read_coco_file(coco()), "file_name", "largest")
     measured = [

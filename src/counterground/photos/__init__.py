@@ -9,6 +9,7 @@ from counterground.photos._benchmark import (
     without_shared_clusters,
 )
 from counterground.photos._classified import TABLE_SUFFIXES, read_table
+from counterground.photos._coco import CocoFile, coco_box, is_pixels, read_coco_file
 from counterground.photos._geometry import (
     BOX,
     Geometry,
@@ -36,6 +37,8 @@ from counterground.photos._photo import (
     photo_size,
 )
 from counterground.photos._reading import read_benchmark
+from counterground.photos._shards import EXPORT_FILE
+from counterground.photos._source import names_source
 from counterground.photos.labels import (
     ClassAssignment,
     LabelSpace,
@@ -52,13 +55,6 @@ from counterground.photos.labels import (
     respelled,
     similar_imagenet_name,
 )
-from counterground.photos.shards import (
-    EXPORT_FILE,
-    ShardFormat,
-    is_saved_dataset,
-    label_name,
-)
-from counterground.photos.sources import CocoFile, coco_box, is_pixels, names_source, read_coco_file
 
 __all__ = [
     "BOX",
@@ -81,7 +77,6 @@ __all__ = [
     "LoadedPhoto",
     "MadePhoto",
     "ObjectPlace",
-    "ShardFormat",
     "UnreadablePhoto",
     "assign_classes",
     "benchmark_of_frame",
@@ -95,8 +90,6 @@ __all__ = [
     "imagenet_wnids",
     "is_intact",
     "is_pixels",
-    "is_saved_dataset",
-    "label_name",
     "load_photo",
     "mask_place",
     "match_imagenet",

@@ -246,12 +246,8 @@ def check_questions(photos: pl.DataFrame) -> None:
             raise CounterGroundError(f"Photo {row['path']!r}: {problem}.")
 
 
-def question_problem(question: Any, options: Any, answer: Any) -> str:
+def question_problem(question: str | None, options: list[str | None] | None, answer: str | None) -> str:
     """Return what is wrong with a question, empty if nothing is."""
-    return _kind_problem(question, options, answer) or _text_problem(question, options, answer)
-
-
-def _text_problem(question: str | None, options: list[str | None] | None, answer: str | None) -> str:
     if not (question or "").strip():
         return "its question is empty"
     count = len(options or ())
@@ -266,19 +262,6 @@ def _text_problem(question: str | None, options: list[str | None] | None, answer
         listed = ", ".join(map(repr, options))
         return f"its answer {answer!r} is not one of its options ({listed}); write the text of the right one"
     return ""
-
-
-def _kind_problem(question: Any, options: Any, answer: Any) -> str:
-    for name, value in (("question", question), ("answer", answer)):
-        if not isinstance(value, str | None):
-            return f"its {name} is not a text, but {value!r}"
-    if options is not None and not (isinstance(options, list) and _are_texts(options)):
-        return f"its options are not a list of texts, but {options!r}"
-    return ""
-
-
-def _are_texts(values: list[Any]) -> bool:
-    return all(isinstance(value, str | None) for value in values)
 
 
 def read_options(frame: pl.DataFrame) -> pl.DataFrame:
@@ -300,7 +283,7 @@ def _list_of(cell: str | None, row: int) -> list[str]:
         found: Any = parse_json(cell or "")
     except ValueError:
         found = None
-    if not isinstance(found, list) or None in found or not _are_texts(found):
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
         raise CounterGroundError(
             f'Row {row} of the manifest: options must be a list of texts in JSON, as in ["sand", "snow"], '
             f"not {cell!r}."

@@ -7,23 +7,12 @@ from pathlib import Path
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos._benchmark import Benchmark
 from counterground.photos._classified import TABLE_SUFFIXES, TEXT_SUFFIXES, read_table
+from counterground.photos._coco import read_coco
+from counterground.photos._datasets import is_saved_dataset, read_dataset
 from counterground.photos._folders import read_folder
 from counterground.photos._native import BENCHMARK_FILE, MANIFEST_FILE, read_native
-from counterground.photos.shards import (
-    EXPORT_FILE,
-    is_saved_dataset,
-    read_dataset,
-    read_shards,
-    read_webdataset,
-    shard_format,
-)
-from counterground.photos.sources import (
-    Source,
-    benchmark_of_rows,
-    names_source,
-    parse_source,
-    read_coco,
-)
+from counterground.photos._shards import EXPORT_FILE, read_shards, read_webdataset, shard_format
+from counterground.photos._source import Source, benchmark_of_rows, names_source, parse_source
 
 _SUFFIXES = ", ".join(TABLE_SUFFIXES)
 _DISCOVERY_FILE = "discovery.json"

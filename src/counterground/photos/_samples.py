@@ -7,7 +7,7 @@ import re
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from counterground.errors import CounterGroundError, UsageError, error_message
 from counterground.files import no_panic, open_regular, parse_json
 from counterground.hostile import BoundedTarInfo, check_tar_end, is_outside, scan_shard
 from counterground.photos._photo import IMAGE_SUFFIXES
+from counterground.photos._rows import find_column
 
 MAX_PHOTO_BYTES = 256 * 2**20  # no photograph is larger
 CLASS_FIELDS = ("class_name", "class", "label", "cls")
@@ -35,19 +36,17 @@ class Sample:
 
     Attributes:
         where: shard and key, for messages.
-        photo: the file's bytes, or the URL or path that stands for them.
+        photo: the file's bytes.
         suffix: suffix of the file, with the dot, lower-case.
         fields: what the shard says of it.
         mask: bytes of its mask, if it has one.
-        class_names: names of numbered classes, if the shard has them.
     """
 
     where: str
-    photo: bytes | str
+    photo: bytes
     suffix: str
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: dict[str, Any]
     mask: bytes | None = None
-    class_names: Sequence[str] | None = None
 
 
 Kind = Literal["image"] | Sequence[str] | None
@@ -61,130 +60,106 @@ class SampleColumns:
     Attributes:
         image: the photos.
         mask: the masks of their objects.
-        fields: column -> what it is called in the manifest, which may be several names.
-        names: names of the numbers in ``ClassLabel`` columns.
-        class_names: those of the classes.
+        label: the classes, if any column is.
+        kinds: what each column holds.
     """
 
     image: str
     mask: str | None
-    fields: Mapping[str, Sequence[str]]
-    names: Mapping[str, Sequence[str]]
-    class_names: Sequence[str] | None
+    label: str | None
+    kinds: Mapping[str, Kind]
 
     @classmethod
     def find(cls, kinds: Mapping[str, Kind], named: Mapping[str, str], where: str) -> SampleColumns:
         """Find the columns of photos, masks and classes, unless they are named (column of ours -> theirs).
 
         Raises:
-            UsageError: there are several candidates, or none.
+            UsageError: there is no such column; or there are several candidates, or none.
         """
 
         def only(candidates: Sequence[str], setting: str) -> str:
             if len(candidates) != 1:
-                which = (
-                    f"candidates are {', '.join(candidates)}" if candidates else f"it has {', '.join(kinds)}"
+                raise UsageError(
+                    f"{where}: name the column, as in 'hf:DATA?{setting}=COLUMN'; candidates are "
+                    f"{', '.join(candidates or kinds)}."
                 )
-                raise UsageError(f"{where}: name the column, as in 'hf:DATA?{setting}=COLUMN'; {which}.")
             return candidates[0]
 
+        named = {ours: find_column(theirs, kinds, where) for ours, theirs in named.items()}
         images = [column for column, kind in kinds.items() if kind == "image"]
         mask = named.get("mask") or ("mask" if "mask" in images and len(images) > 1 else None)
         image = named.get("path") or only([each for each in images if each != mask], "image")
-        names = {column: kind for column, kind in kinds.items() if kind and kind != "image"}
+        if wrong := [each for each in (image, mask) if each and kinds[each] != "image"]:
+            raise UsageError(f"{where}: the column {wrong[0]!r} holds no images.")
         label = named.get("class_name") or next((each for each in CLASS_FIELDS if each in kinds), None)
         if label is None and "class_index" not in kinds:
-            label = only([each for each in names if each not in named.values()], "label")
-        hidden = {*named, *CLASS_FIELDS, "mask"}
-        others = [ours for ours in named if ours not in ("path", "class_name", "mask")]
-        fields = {}
-        for column in kinds:
-            ours = [ours for ours in others if named[ours] == column]
-            ours += ["class_name"] if column == label else []
-            if column not in (image, mask) and (ours or column not in hidden):
-                fields[column] = ours or [column]
-        return cls(image, None if mask == image else mask, fields, names, names.get(label or ""))
+            labels = [column for column, kind in kinds.items() if kind and kind != "image"]
+            label = only([each for each in labels if each not in named.values()], "label")
+        return cls(image, mask, label, kinds)
 
-    def sample(self, where: str, row: Mapping[str, Any], read: Callable[[str, Any], bytes | str]) -> Sample:
+    @property
+    def class_names(self) -> Sequence[str]:
+        """Names that the classes may have, if the data set lists them."""
+        return (self.kinds[self.label] if self.label else None) or ()
+
+    @property
+    def used(self) -> list[str]:
+        """All columns but those of further images."""
+        return [
+            name for name, kind in self.kinds.items() if kind != "image" or name in (self.image, self.mask)
+        ]
+
+    def sample(self, where: str, row: Mapping[str, Any], read: Callable[[str, Any], bytes]) -> Sample:
         """Return a row; ``read`` returns the bytes of an image that are not in it.
 
         Raises:
             CounterGroundError: from ``read``, or a number of a ``ClassLabel`` without a name.
         """
 
-        def content(cell: Any) -> bytes | str:
+        def content(cell: Any) -> bytes:
             found = cell.get("bytes") if isinstance(cell, Mapping) else cell
             return found if isinstance(found, bytes) and found else read(where, cell)
 
         fields: dict[str, Any] = {}
-        for column, ours in self.fields.items():
+        for column, kind in self.kinds.items():
             value = row.get(column)
-            for name in ours:
-                is_label = column in self.names and name != "class_name"
-                known = self.names[column] if is_label else ()
-                fields[name] = label_name(value, known, f"{where}: its {column!r}") if is_label else value
+            if kind == "image":
+                continue
+            if kind and isinstance(value, int):
+                if value >= len(kind):
+                    raise CounterGroundError(
+                        f"{where}: its {column!r} is number {value}, but there are {len(kind)} names."
+                    )
+                value = kind[value] if value >= 0 else None  # a negative number means unknown
+            fields[column] = value
         image, mask = row[self.image], row.get(self.mask) if self.mask else None
-        if isinstance(mask, Mapping) and mask.get("path") and "mask" not in fields:
-            fields["mask"] = mask["path"]
+        if isinstance(mask, Mapping) and mask.get("path"):
+            fields.setdefault("mask", mask["path"])
         suffix = PurePosixPath(str((image.get("path") if isinstance(image, Mapping) else "") or "")).suffix
         suffix = suffix.lower() if suffix.lower() in IMAGE_SUFFIXES else ".jpg"
-        drawn = content(mask) if mask else None
-        assert not isinstance(drawn, str)
-        return Sample(where, content(image), suffix, fields, drawn, self.class_names)
+        return Sample(where, content(image), suffix, fields, content(mask) if mask else None)
 
 
-def label_name(value: Any, names: Sequence[str], where: str) -> Any:
-    """Return the name for a value of a ``ClassLabel`` column; None for a negative one, which means unknown.
-
-    What is not a number is returned as it is.
-
-    Args:
-        value: the value.
-        names: of the numbers, from 0 on.
-        where: row and column, for messages.
-
-    Raises:
-        CounterGroundError: a number without a name.
-    """
-    if not isinstance(value, int):
-        return value
-    if value >= len(names):
-        raise CounterGroundError(f"{where} is number {value}, but there are {len(names)} names.")
-    return names[value] if value >= 0 else None
-
-
-@contextmanager
-def open_parquet(shard: Path) -> Iterator[pl.LazyFrame]:
-    """Yield the rows of a shard that somebody else made.
-
-    Raises:
-        CounterGroundError: it is damaged, or not a Parquet file.
-    """
-    try:
-        with no_panic():
-            yield scan_shard(shard)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = error_message(error)
-        raise CounterGroundError(f"{shard.name} is damaged or not a Parquet file ({reason}).") from error
-
-
-def parquet_samples(shard: Path) -> Iterator[Sample]:
-    """Yield the samples of a Parquet file in order, a few in memory at a time.
+def parquet_samples(shard: Path) -> tuple[Iterator[Sample], SampleColumns]:
+    """Return the samples of a Parquet file in order, and which column is which.
 
     The photo is the column of images (bytes and path), else a binary column called image, img, photo or jpg;
-    a column of images called mask gives masks. A ``ClassLabel`` gives the names of its numbers.
+    a column of images called mask gives masks. A ``ClassLabel`` gives the names of its numbers. A few photos
+    are in memory at a time.
 
     Raises:
         CounterGroundError: not Parquet, damaged, no or several columns of images, or a photo without bytes.
     """
-    with open_parquet(shard) as lazy:
-        schema = lazy.collect_schema()
-        columns = SampleColumns.find(_kinds(shard, schema), {}, shard.name)
-        chosen = [name for name in (columns.image, columns.mask, *columns.fields) if name]
+    with _reading(shard):
+        lazy = scan_shard(shard)
+        columns = SampleColumns.find(_kinds(shard, lazy.collect_schema()), {}, shard.name)
         rows = int(lazy.select(pl.len()).collect().item())
+
+    def samples() -> Iterator[Sample]:
         start, together = 0, _FEWEST
         while start < rows:
-            batch = lazy.select(chosen).slice(start, together).collect()
+            with _reading(shard):
+                batch = lazy.select(columns.used).slice(start, together).collect()
             # A photo that many rows share is one in the batch, and a copy in each row.
             for number, row in enumerate(batch.iter_rows(named=True, buffer_size=1), start + 1):
                 yield columns.sample(f"{shard.name}, row {number}", row, _no_photo)
@@ -192,6 +167,18 @@ def parquet_samples(shard: Path) -> Iterator[Sample]:
             # Each slice is read from the head of its row group: many of small photos would take minutes.
             fitting = together * _TOGETHER // max(1, int(batch.estimated_size()))
             together = max(_FEWEST, min(_MOST, 2 * together, fitting))
+
+    return samples(), columns
+
+
+@contextmanager
+def _reading(shard: Path) -> Iterator[None]:
+    try:
+        with no_panic():
+            yield
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = error_message(error)
+        raise CounterGroundError(f"{shard.name} is damaged or not a Parquet file ({reason}).") from error
 
 
 def _no_photo(where: str, _: Any) -> bytes:

@@ -17,7 +17,7 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.files import is_file, is_folder, read_json
 from counterground.photos._benchmark import Benchmark
 from counterground.photos._geometry import box_inside, placed
-from counterground.photos.sources._source import Source, benchmark_of_rows, is_web
+from counterground.photos._source import Source, benchmark_of_rows, is_web
 from counterground.text import counted
 
 _SEVERAL = ("skip", "largest")

@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
-from itertools import chain, islice
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
-
-import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_message, needs_extra
 from counterground.files import cache_dir, is_file
@@ -20,14 +18,13 @@ from counterground.http import check_online
 from counterground.photos._benchmark import Benchmark
 from counterground.photos._native import write_benchmark
 from counterground.photos._photo import photo_ids
-from counterground.photos._rows import find_column, note_absent_classes
+from counterground.photos._samples import Kind, Sample, SampleColumns
+from counterground.photos._shards import benchmark_of_samples, unpack_once, unpack_samples
+from counterground.photos._source import Source
 from counterground.photos.labels import read_class_names
-from counterground.photos.shards._samples import Sample, SampleColumns
-from counterground.photos.shards._shards import class_of, unpack_once, unpack_samples
-from counterground.photos.sources import Source, benchmark_of_rows, is_web
 from counterground.progress import progress_bar
 
-_LAYOUT = 6  # of the unpacked folders: a new number gives a new folder
+_LAYOUT = 7  # of the unpacked folders: a new number gives a new folder
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ARCHIVE = re.compile(r"(bz2|gzip|lz4|tar|xz|zip|zstd)://")
 
@@ -59,37 +56,37 @@ def read_dataset(source: Source, *, show_progress: bool = False) -> Benchmark:
         raise UsageError(f"{source.text}: rows is how many of the first rows to read: {options['rows']!r}.")
     rows = int(options["rows"]) if "rows" in options else None
     local = Path(name).is_dir()
-    class_names = read_class_names(Path(options["names"])) if "names" in options else None
-    asked = _digest(name if not local else "", dict(source.columns), dict(options), class_names)
+    names = Path(options["names"]) if "names" in options else None
+    asked = _digest(
+        name if not local else "",
+        dict(source.columns),
+        dict(options),
+        read_class_names(names) if names else None,
+    )
     state, notes = (_content_of(Path(name)), ()) if local else _commit_of(source, name, asked)
     short = Path(name).resolve().name if local else name
     if rows:
         notes += (f"At most the first {rows:,} rows of the data set were read.",)
-    part = f"{short} ({options['split']})" if "split" in options else short
-
-    def read(where: str, cell: Any) -> bytes | str:
-        return _file(where, cell, local=local)
-
-    def samples() -> Iterator[Sample]:
-        with _loading(name):
-            data = _open(source, name, None if local else state)
-            columns = _columns(data, source, class_names)
-            for number, row in enumerate(islice(data, rows), 1):
-                yield columns.sample(f"{part}, row {number}", row, read)
 
     def fill(draft: Path) -> None:
-        with progress_bar("Reading", total=rows, shown=show_progress) as bar:
-            found = unpack_samples(_counting(samples(), bar.advance), draft, None)
-        write_benchmark(found.described(name=short), draft)
+        with _loading(name), progress_bar("Reading", total=rows, shown=show_progress) as bar:
+            data = _open(source, name, None if local else state)
+            columns = _columns(data, source, named=names is not None)
 
-    key = f"{asked[:32]}-{state[:16]}"
-    if not (cache_dir() / "unpacked" / key).is_dir():
-        every = samples()
-        first = list(islice(every, 1))
-        if first and isinstance(first[0].photo, str) and is_web(first[0].photo):
-            found = _behind_urls(chain(first, every), source, short, show_progress=show_progress)
-            return found.described(notes=(*notes, *found.notes))
-    found = unpack_once(key, fill, source.text)
+            def samples() -> Iterator[Sample]:
+                for number, row in enumerate(islice(data, rows), 1):
+                    found = columns.sample(f"{short}, row {number}", row, partial(_file, local=local))
+                    if "path" in found.fields:  # not a path in our folder
+                        found.fields["original_path"] = found.fields.pop("path")
+                    yield found
+                    bar.advance()
+
+            frame = unpack_samples(samples(), draft)
+        label = {"class_name": columns.label} if columns.label else {}
+        chosen = Source(source.text, source.place, {**label, **source.columns}, {})
+        write_benchmark(benchmark_of_samples(frame, draft, chosen, columns.class_names, names), draft)
+
+    found = unpack_once(f"{asked[:32]}-{state[:16]}", fill, source.text)
     # A folder has its present name, wherever its content was first read.
     return found.described(name=short, notes=(*notes, *found.notes))
 
@@ -174,61 +171,30 @@ def _cannot_load(name: str, error: Exception) -> CounterGroundError:
     return CounterGroundError(f"Cannot load the data set {name!r}: {error_message(error)}.")
 
 
-def _columns(data: Any, source: Source, class_names: Sequence[str] | None) -> SampleColumns:
-    """Find the columns of the photos and the classes.
-
-    Raises:
-        UsageError: there are several candidates, or none, and none is named.
-    """
+def _columns(data: Any, source: Source, *, named: bool) -> SampleColumns:
+    """Find the columns of the photos and the classes; if those are ``named``, they stay numbers."""
     features: Mapping[str, Any] = data.features or dict.fromkeys(next(iter(data), {}))
-    named = {ours: find_column(theirs, features, source.text) for ours, theirs in source.columns.items()}
-    kinds = {
+    kinds: dict[str, Kind] = {
         column: "image" if getattr(kind, "_type", "") == "Image" else getattr(kind, "names", None)
         for column, kind in features.items()
     }
-    if "image" not in kinds.values():  # URLs
-        guess = next((each for each in ("url", "path") if each in kinds), None)
-        named = ({"path": guess} if guess else {}) | named
-    wrong = [named[each] for each in ("path", "mask") if each in named and kinds[named[each]] != "image"]
-    if wrong and "image" in kinds.values():
-        raise UsageError(f"{source.text}: the column {wrong[0]!r} holds no images.")
-    columns = SampleColumns.find(kinds, named, source.text)
-    # A path in the data set is not a path in our folder.
-    fields = {name: ["original_path"] if ours == ["path"] else ours for name, ours in columns.fields.items()}
-    return replace(columns, fields=fields, class_names=class_names or columns.class_names)
+    found = SampleColumns.find(kinds, source.columns, source.text)
+    if named and found.label:
+        kinds[found.label] = None
+    return found
 
 
-def _file(where: str, cell: Any, local: bool) -> bytes | str:
+def _file(where: str, cell: Any, *, local: bool) -> bytes:
     """Read the file that a row names: on this disk, or on the hub through the library's own reader."""
-    path = cell.get("path") if isinstance(cell, Mapping) else cell
-    if not path:
-        raise CounterGroundError(f"{where} has no photo, or no mask.")
-    *inside, place = str(path).split("::")  # of the archive, if the file is in one
+    path = str((cell.get("path") if isinstance(cell, Mapping) else cell) or "")
+    *inside, place = path.split("::")  # of the archive, if the file is in one
     on_hub = place.startswith("hf://")
     reachable = on_hub or (local and Path(place).is_absolute())
     if not reachable or not all(map(_ARCHIVE.match, inside)):  # any other would be opened itself
-        return str(path)
+        raise CounterGroundError(f"{where} has no photo in the data set, only the path {path[:200]!r}.")
     if on_hub:
         check_online(f"Reading {place[:200]}")
     from datasets.download.streaming_download_manager import xopen
 
     with xopen(path, "rb") as file:
         return bytes(file.read())
-
-
-def _counting(samples: Iterator[Sample], advance: Any) -> Iterator[Sample]:
-    for sample in samples:
-        yield sample
-        advance()
-
-
-def _behind_urls(samples: Iterator[Sample], source: Source, name: str, *, show_progress: bool) -> Benchmark:
-    rows, listed = [], None
-    for sample in samples:
-        rows.append({**sample.fields, "path": sample.photo, "class_name": class_of(sample, None)[0]})
-        listed = sample.class_names
-    frame = pl.DataFrame(rows, infer_schema_length=None, strict=False)
-    plain = Source(source.text, source.place, {}, {})
-    found = benchmark_of_rows(frame, plain, Path(), name, show_progress=show_progress)
-    absent = note_absent_classes(listed or (), frame["class_name"])
-    return found.described(notes=(*absent, *found.notes))
