@@ -170,7 +170,6 @@ RECORDS = {
     "command": "the command that made the run",
     "settings": "its settings that differ from the defaults; see [python.md](python.md)",
     "counterground_version": "version of CounterGround",
-    "git": "commit of the checkout; null for an installed package",
     "created": "ISO time, UTC",
     "python": "version of Python",
     "platform": "operating system and cores",
@@ -195,7 +194,6 @@ RECORDS = {
     "protocol": "as requested; null: each model's default",
     "runtime": "as requested; each model's `description` says what ran it",
     "loss": "`mean` or `sum`, for generative models",
-    "article": "`a` or `correct`, for generative models",
     "aliases": "other names of classes, for generative models",
     "model_warnings": "warnings about one model, by model name",
     "intervention": "for a run of `swap`: `kind`, `version` of the compositing and of `opencv`, `settings`, "

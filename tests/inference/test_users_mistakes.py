@@ -64,7 +64,6 @@ def centred(): return Net(lambda logits: logits - logits.mean(0)), SMALL, NAMES
 def constant(): return Net(lambda logits: logits * 0 + torch.tensor([0.0, 2.0, 1.0])), SMALL, NAMES
 def tied(): return Net(lambda logits: logits * 0), SMALL, NAMES
 def endless(): return Clip(), SMALL, lambda texts: torch.ones(len(texts), 3)
-def some(): return Clip(), SMALL, lambda texts: torch.tensor([[1.0, len(t) > 20, 0] for t in texts])
 
 def keyed_tokens(): return Clip(), SMALL, lambda texts: {"input_ids": torch.ones(len(texts), 3)}
 def nothing(): return Clip(), SMALL, lambda texts: torch.tensor([["swan" not in t, 0.0, 0] for t in texts])
@@ -216,26 +215,11 @@ def test_one_mistake_costs_one_photo(own, photos, tmp_path):
     )
 
 
-def confusion(run):
-    warnings = [text for texts in run.info.model_warnings.values() for text in texts]
-    found = [text for text in warnings if "does not distinguish all classes" in text]
-    assert len(found) <= 1
-    return found[0].partition(": ")[2] if found else ""
-
-
 def test_one_warning_says_that_a_model_confuses_classes(own, photos, tmp_path):
-    assert confusion(run_on(photos, "plain", tmp_path / "plain")) == ""
-    run = run_on(photos, "constant", tmp_path / "constant")
-    assert confusion(run) == "all 48 answers are 'flamingo'."
-    tied = "all 48 answers are 'black swan'; 48 of 48 answers tie exactly with another class."
-    assert confusion(run_on(photos, "tied", tmp_path / "tied")) == tied
-    said = "3 of 3 class texts have the features of another one (check the tokenizer and its end token)"
-    assert confusion(run_on(photos, "endless", tmp_path / "endless")) == f"{said}; {tied}"
-
-
-def test_equal_features_of_some_texts_are_counted(own, photos, tmp_path):
-    said = confusion(run_on(photos, "some", tmp_path / "some"))
-    assert said.startswith("2 of 3 class texts have the features of another one")
+    assert not run_on(photos, "plain", tmp_path / "plain").info.model_warnings
+    for function, name in (("constant", "flamingo"), ("tied", "black swan"), ("endless", "black swan")):
+        warnings = run_on(photos, function, tmp_path / function).info.all_warnings
+        assert f"all 48 answers are '{name}'" in " ".join(warnings)
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,6 @@ def fresh_run(
     photos = predictions["path"].n_unique()
     info = RunInfo(
         counterground_version="0.1.0",
-        git="0123abc",
         created="2025-11-25T10:00:00+00:00",
         python="3.11.9",
         platform="Linux, 2 cores",

@@ -111,7 +111,6 @@ def make_paper_run(accuracies, *, sizes=None, records=None, path="run", name="co
     space = setting.get("label_space", "imagenet")
     info = {
         "counterground_version": "0.1.0",
-        "git": None,
         "created": "2026-11-25T10:00:00+00:00",
         "python": "3.11.9",
         "platform": "Linux",

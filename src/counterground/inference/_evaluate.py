@@ -154,19 +154,12 @@ def finish_run(
     measured = photo_geometry(benchmark, cache_dir() / "geometry")
     predictions = predictions.join(measured.columns, on="path", how="left", maintain_order="left")
     info = run_info(request, outcomes, predictions, unreadable)
-    found = [*info.warnings, *measured.warnings, *_warnings_of_training(request, outcomes), *warnings]
+    found = [*info.warnings, *measured.warnings, *warnings]
     seconds = round(time.monotonic() - started, 2)
     info = info.model_copy(update={**more, "seconds": seconds, "warnings": found})
     run = Run(out, info, predictions)
     write_run(run, request.candidates.space, unreadable, answers)
     return run
-
-
-def _warnings_of_training(request: Request, outcomes: Sequence[ModelOutcome]) -> list[str]:
-    if not request.training or not any("head" in outcome.record.description for outcome in outcomes):
-        return []
-    turned = photo_geometry(request.training.photos, cache_dir() / "geometry").turned
-    return [f"-X train={request.training.given.name}: {turned}"] if turned else []
 
 
 def make_request(benchmark: Benchmark, models: tuple[NamedModel, ...], settings: Settings) -> Request:
@@ -184,8 +177,8 @@ def make_request(benchmark: Benchmark, models: tuple[NamedModel, ...], settings:
 
 def _check_choice_settings(benchmark: Benchmark, settings: Settings) -> None:
     """Refuse settings that would have no effect if models choose among options."""
-    if settings.aliases or settings.article != "a":
-        raise UsageError("Options are written as they are: leave out -X aliases and -X article.")
+    if settings.aliases:
+        raise UsageError("Options are written as they are: leave out -X aliases.")
     if benchmark.has_questions and settings.own_names:
         raise UsageError(
             f"The photos of {benchmark.name} have questions with their own options: leave out --label-space "
@@ -272,8 +265,7 @@ def _encoder_outcome(given: NamedModel, ready: ReadyEncoder) -> ModelOutcome:
     features = ready.features()
     model, predictions = ready.model, ready.predictions(features)
     record = ready.record(given)
-    indistinct = ready.head.indistinct() if isinstance(ready.head, Head) else 0
-    return ModelOutcome(record, predictions, features.status, model.device, indistinct=indistinct)
+    return ModelOutcome(record, predictions, features.status, model.device)
 
 
 def _choose_confusable(request: Request, referee: str) -> CandidateLabels:
@@ -413,11 +405,7 @@ class EncoderRun:
         """
         own = self.ready.record(self.given)
         read, device = self.features.status, self.model.device
-        models = [
-            ModelOutcome(
-                own, self.ready.predictions(self.features), read, device, indistinct=self.head.indistinct()
-            )
-        ]
+        models = [ModelOutcome(own, self.ready.predictions(self.features), read, device)]
         for each in outcomes:
             description = {**own.description, **each.about}
             fingerprint = hashlib.sha256(f"{own.fingerprint}\n{each.digest}".encode()).hexdigest()

@@ -22,9 +22,6 @@ from counterground.text import counted
 if TYPE_CHECKING:
     from counterground.models import Model
 
-# Largest difference between embeddings of one text in two batches; those of different texts differ by 0.01.
-_ROUNDING = 1e-5
-
 
 @dataclass(frozen=True)
 class Head:
@@ -51,15 +48,6 @@ class Head:
         scores = features if self.weights is None else features @ self.weights
         scores = scores[:, self.columns]
         return scores if self.starts is None else np.maximum.reduceat(scores, self.starts, axis=1)
-
-    def indistinct(self) -> int:
-        """Return how many of the distinct texts have the features of another one, up to rounding."""
-        if self.weights is None:
-            return 0
-        order = np.argsort(np.cos(np.arange(len(self.weights))) @ self.weights)
-        apart = np.abs(np.diff(self.weights[:, order], axis=1)).max(axis=0)
-        same = np.concatenate([[False], apart < _ROUNDING, [False]])
-        return int((same[1:] | same[:-1]).sum())
 
 
 def build_head(

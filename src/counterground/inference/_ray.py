@@ -9,24 +9,21 @@ import pickle
 import socket
 import sys
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from counterground._version import __version__
 from counterground.errors import (
     CounterGroundError,
     MissingExtraError,
     UsageError,
     error_message,
-    error_summary,
     install_command,
     needs_extra,
 )
@@ -42,7 +39,7 @@ from counterground.inference._encode import (
 )
 from counterground.inference._request import load_requested
 from counterground.inference._store import Block
-from counterground.models import Encoder, NamedModel, freed_memory_kept
+from counterground.models import Encoder, NamedModel, freed_memory_kept, library_versions
 from counterground.photos import is_intact
 from counterground.settings import Settings
 from counterground.text import counted
@@ -114,15 +111,12 @@ def ray_cluster() -> Iterator[Any]:
                         logging_level=logging.ERROR,
                     )
             yield ray
-        except ConnectionError as error:
+        except (ray.exceptions.RayError, RuntimeError, ConnectionError) as error:
+            # Ray puts the traceback of a worker before the last line.
+            last = [line for line in str(error).splitlines() if line.strip()][-1:]
             raise CounterGroundError(
-                f"{_last_line(error)}. If `ray start` said that token authentication is enabled, set "
-                "RAY_AUTH_MODE=token here, too."
-            ) from error
-        except (ray.exceptions.RayError, RuntimeError) as error:
-            raise CounterGroundError(
-                f"The Ray cluster failed: {_last_line(error)}. What was encoded is kept: the same command "
-                "continues."
+                f"The Ray cluster failed: {error_message(Exception(*last))}. What was encoded is kept: the "
+                "same command continues."
             ) from error
         finally:
             if joined:
@@ -173,14 +167,8 @@ def _native_errors_dropped() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _last_line(error: BaseException) -> str:
-    """Return the last line of an error: Ray puts the traceback of a worker before it."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return error_message(Exception(lines[-1])) if lines else type(error).__name__
-
-
 # Libraries that decide features besides the model. Ray itself refuses another Python or another Ray.
-_LIBRARIES = ("numpy", "open_clip_torch", "pillow", "timm", "torch", "torchvision", "transformers")
+_LIBRARIES = ("numpy", "open_clip_torch", "timm", "torchvision", "transformers")
 
 
 @dataclass(frozen=True)
@@ -286,10 +274,15 @@ class Worker:
         Raises:
             CounterGroundError: it cannot be loaded, or differs from the driver's.
         """
-        if differing := _differences(versions(), self._plan.versions):
-            raise CounterGroundError(f"{self._node} has {differing}: install the same versions on all nodes.")
+        wanted = self._plan.versions
+        if other := [name for name, each in library_versions(*_LIBRARIES).items() if each != wanted[name]]:
+            raise CounterGroundError(
+                f"{self._node} has another version of {', '.join(other)} than this machine: install the same "
+                "versions on all nodes."
+            )
         try:
-            model = load_requested(_received(recipe), self._plan.settings)
+            # Pickled by the driver.
+            model = load_requested(pickle.loads(recipe.given), self._plan.settings)  # noqa: S301
         except CounterGroundError as error:
             raise CounterGroundError(f"{self._node}: {error}") from error
         assert isinstance(model, Encoder)
@@ -309,141 +302,8 @@ class Worker:
         return model
 
 
-def _received(recipe: Recipe) -> NamedModel:
-    try:
-        given: NamedModel = pickle.loads(recipe.given)  # noqa: S301  pickled by the driver
-    except Exception as error:
-        raise CounterGroundError(
-            f"{recipe.name} cannot be made from what was sent ({error_summary(error)}): give it as "
-            "FILE.py:FUNCTION."
-        ) from error
-    return given
-
-
-def versions() -> dict[str, str]:
-    """Return this machine's versions of what decides features."""
-    found = {"counterground": __version__}
-    for name in _LIBRARIES:
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
-
-
-def _differences(here: dict[str, str], expected: dict[str, str]) -> str:
-    """Return ``torch 2.12 instead of 2.13, no timm``, empty if all versions are the same."""
-    return ", ".join(
-        f"{name} {here[name]} instead of {wanted}" if name in here else f"no {name}"
-        for name, wanted in expected.items()
-        if here.get(name) != wanted
-    )
-
-
-# How often a block is tried if workers die on it.
+# How often a worker is started.
 _ATTEMPTS = 3
-
-
-class _Call(NamedTuple):
-    """A call to a worker: a task, or None to ask if it is alive.
-
-    Afterwards the worker may get ``blocks`` more blocks.
-    """
-
-    worker: Any
-    task: Task | None
-    blocks: int
-
-
-class WorkerPool:
-    """Hands out blocks to workers, from one thread.
-
-    Ray's own pools use Ray in threads that may outlive a failed run. After Ray shuts down, such a thread
-    rejoins the cluster, beside the next run, and that kills the process.
-    """
-
-    def __init__(self, ray: Any, plan: Plan, room: Room) -> None:
-        self._ray = ray
-        self._plan = ray.put(plan)
-        # On a GPU the next block is decoded during the forward pass.
-        self._blocks_each = 2 if room.gpus else 1
-        self._kind = ray.remote(Worker).options(
-            num_cpus=room.threads, num_gpus=room.gpus or None, max_concurrency=self._blocks_each
-        )
-        self._workers: set[Any] = set()
-        self._started: set[Any] = set()
-        self._free: list[Any] = []  # a worker once for each block that it may get
-        self._calls: dict[Any, _Call] = {}
-        self._losses: Counter[int | None] = Counter()  # by block
-
-    def answers(self, tasks: Sequence[Task], workers: int) -> Generator[Answer, None, None]:
-        """Yield the answers as they arrive; at the end, or when the generator is closed, no worker is left.
-
-        Raises:
-            CounterGroundError: several workers died on a block.
-        """
-        waiting = deque(tasks)
-        try:
-            for _ in range(workers):
-                self._start()
-            while waiting or any(call.task for call in self._calls.values()):
-                [done], _ = self._ray.wait(list(self._calls))
-                call = self._calls.pop(done)
-                try:
-                    answer = self._ray.get(done)
-                except (self._ray.exceptions.RayActorError, self._ray.exceptions.ObjectLostError) as error:
-                    answer = None
-                    self._lose(call, error)
-                    waiting.extendleft([call.task] if call.task else [])
-                else:
-                    self._started.add(call.worker)
-                    self._free += [call.worker] * call.blocks
-                # A lost block, too, goes to any free worker: there may be no room for another one.
-                while waiting and self._free:
-                    self._give(self._free.pop(), waiting.popleft())
-                if answer and call.task:
-                    yield pickle.loads(answer)  # noqa: S301  pickled by our own workers
-                elif answer:
-                    self._losses.pop(None, None)
-        finally:
-            for worker in self._workers:
-                self._ray.kill(worker)
-
-    def _start(self) -> None:
-        worker = self._kind.remote(self._plan)
-        self._workers.add(worker)
-        self._ask(worker, self._blocks_each)
-
-    def _ask(self, worker: Any, blocks: int) -> None:
-        self._calls[worker.__ray_ready__.remote()] = _Call(worker, None, blocks)
-
-    def _give(self, worker: Any, task: Task) -> None:
-        self._calls[worker.encode.remote(task)] = _Call(worker, task, 1)
-
-    def _lose(self, call: _Call, error: Exception) -> None:
-        """Replace a lost worker, only once: each of its calls fails."""
-        if call.task or call.worker not in self._started:
-            self._count_loss(call.task, error)
-        if call.worker in self._workers:
-            self._workers.remove(call.worker)
-            self._free = [worker for worker in self._free if worker is not call.worker]
-            self._ray.kill(call.worker)
-            self._start()
-        # A free worker on the same node may also be lost, and the next block would be blamed for it.
-        for worker, blocks in Counter(self._free).items():
-            self._ask(worker, blocks)
-        self._free = []
-
-    def _count_loss(self, task: Task | None, error: Exception) -> None:
-        """Fail if several workers died on this block, or while starting: the next would, too."""
-        number = task.number if task else None
-        self._losses[number] += 1
-        if self._losses[number] < _ATTEMPTS:
-            return
-        if task is None:
-            raise error
-        raise CounterGroundError(
-            f"{_ATTEMPTS} workers died while they encoded {task.photos[0][1]} or the photos after it. If "
-            "they lacked memory, use a smaller -X batch-size or fewer -X workers."
-        ) from error
 
 
 def encode_on_ray(
@@ -495,7 +355,7 @@ def _plan(ray: Any, models: Sequence[tuple[NamedModel, Encoder]], settings: Sett
         threads=torch.get_num_threads(),
         folder=str(Path.cwd()),
         search=tuple(sys.path),
-        versions=versions(),
+        versions=library_versions(*_LIBRARIES),
     )
 
 
@@ -511,11 +371,52 @@ def _recipe(ray: Any, given: NamedModel, model: Encoder) -> Recipe:
 
 
 def _answers(ray: Any, plan: Plan, tasks: Sequence[Task]) -> Generator[Answer, None, None]:
-    """Yield the answers of as many workers as there is room for, as they arrive."""
+    """Yield the answers as they arrive; Ray restarts workers that die and gives them their block again.
+
+    At the end, or when the generator is closed, no worker is left. All of it runs in one thread: a thread of
+    Ray's own pools may outlive a failed run, rejoin the cluster beside the next one, and kill the process.
+    """
     place = room(ray.nodes(), plan.threads, _gpus(plan.settings))
-    pool = WorkerPool(ray, replace(plan, threads=place.threads), place)
+    # On a GPU the next block is decoded during the forward pass.
+    blocks_each = 2 if place.gpus else 1
+    kind = ray.remote(Worker).options(
+        num_cpus=place.threads,
+        num_gpus=place.gpus or None,
+        max_concurrency=blocks_each,
+        max_restarts=_ATTEMPTS - 1,
+        max_task_retries=-1,
+    )
+    shared = ray.put(replace(plan, threads=place.threads))
+    waiting = deque(tasks)
     # Workers beyond the present room start when nodes join.
-    yield from pool.answers(tasks, min(plan.settings.workers or place.workers, len(tasks)))
+    count = min(plan.settings.workers or place.workers, len(tasks))
+    workers = [kind.remote(shared) for _ in range(count)]
+    calls: dict[Any, tuple[Any, Task | None]] = {
+        worker.__ray_ready__.remote(): (worker, None) for worker in workers for _ in range(blocks_each)
+    }
+    try:
+        while waiting or any(task for _, task in calls.values()):
+            [done], _ = ray.wait(list(calls))
+            worker, task = calls.pop(done)
+            try:
+                answer = ray.get(done)
+            except ray.exceptions.RayActorError as error:
+                if task is None:
+                    raise
+                raise CounterGroundError(
+                    f"A worker died {_ATTEMPTS} times, at last while it encoded {task.photos[0][1]} or the "
+                    "photos after it. If it lacked memory, use a smaller -X batch-size or fewer -X workers."
+                ) from error
+            if waiting:
+                block = waiting.popleft()
+                calls[worker.encode.remote(block)] = worker, block
+            elif not any(worker is other for other, _ in calls.values()):
+                ray.kill(worker)  # which makes room for one that is to be started again
+            if task:
+                yield pickle.loads(answer)  # noqa: S301  pickled by our own workers
+    finally:
+        for worker in workers:
+            ray.kill(worker)
 
 
 def _gpus(settings: Settings) -> float:

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import polars as pl
 
-from counterground._version import __version__
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import check_only, check_writable, write_parquet, write_text
 from counterground.inference._candidates import CandidateLabels, other_names
@@ -30,6 +25,7 @@ from counterground.metrics import (
     cluster_columns,
     proportion_interval,
 )
+from counterground.models import library_versions
 from counterground.photos import (
     LABEL_SPACE_FILE,
     Benchmark,
@@ -60,22 +56,21 @@ _BESIDE = (
     "mitigation.*",
     "heads/*-all-photos.safetensors",
 )
-_LIBRARIES = ("numpy", "open_clip_torch", "pillow", "polars", "scipy", "timm", "torch", "torchvision")
+_LIBRARIES = (
+    *("numpy", "open_clip_torch", "pillow", "polars", "scikit-learn", "scipy", "timm", "torch"),
+    *("torchvision", "transformers"),
+)
 
 
 @dataclass(frozen=True)
 class ModelOutcome:
-    """The results of one model on a benchmark; ``generative`` if it is a generative one.
-
-    ``indistinct`` counts the class texts that have the features of another one.
-    """
+    """The results of one model on a benchmark; ``generative`` if it is a generative one."""
 
     record: ModelRecord
     predictions: pl.DataFrame
     read: ReadStatus
     device: str
     generative: GenerativeOutput | None = None
-    indistinct: int = 0
 
     @property
     def rows_per_photo(self) -> int:
@@ -104,42 +99,6 @@ def check_free(out: Path, request_hash: str, *, overwrite: bool) -> None:
     check_writable(out)
 
 
-def refuse_other_models(out: Path, records: Sequence[ModelRecord], candidates: CandidateLabels) -> None:
-    """Refuse a folder with a run of the same request whose models were others, as after another epoch.
-
-    A specification names a file and not what is in it; that of a referee is known by the candidates that it
-    chose. Other versions of the software give other fingerprints as well: such a run is made anew.
-
-    Raises:
-        CounterGroundError: a model, or the referee, had other weights, code or preprocessing.
-    """
-    if not (out / "run.json").exists():
-        return
-    before = open_run(out).info
-    software = (before.counterground_version, before.python, before.libraries)
-    if software != (
-        __version__,
-        platform.python_version(),
-        {name: _version(name) for name in _used(records)},
-    ):
-        return
-    instead = "Choose another --out, or replace it with --overwrite. What was encoded is kept."
-    if before.candidates.version != candidates.version():
-        raise CounterGroundError(
-            f"{out} holds a run with other candidate names, chosen by a referee with other weights, code or "
-            f"preprocessing ({before.created}). {instead}"
-        )
-    then = {record.name: record for record in before.models}
-    for now in records:
-        other = then.get(now.name, now)
-        runtimes = {record.description.get("runtime") for record in (other, now)}
-        if len(runtimes) == 1 and other.fingerprint != now.fingerprint:
-            raise CounterGroundError(
-                f"{out} holds a run with other weights, code or preprocessing of {now.name} "
-                f"({before.created}). {instead}"
-            )
-
-
 def run_info(
     request: Request, outcomes: Sequence[ModelOutcome], predictions: pl.DataFrame, unreadable: pl.DataFrame
 ) -> RunInfo:
@@ -147,15 +106,20 @@ def run_info(
     import torch
 
     benchmark, settings, candidates = request.benchmark, request.settings, request.candidates
+    software, python, libraries = _software()
+    warned = {
+        each.record.name: list(_model_warnings(each, candidates, benchmark.design)) for each in outcomes
+    }
+    asked = {each.record.name: each.generative for each in outcomes if each.generative}
+    ties = predictions.group_by("model").agg((pl.col("top2_gap") == 0).sum())
     return RunInfo(
         command=request.asked.command,
         settings=request.asked.given(),
-        counterground_version=__version__,
-        git=_git_hash(),
+        counterground_version=software,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        python=platform.python_version(),
+        python=python,
         platform=f"{platform.platform()}, {os.cpu_count()} cores",
-        libraries={name: _version(name) for name in _used([outcome.record for outcome in outcomes])},
+        libraries=libraries,
         device=next((outcome.device for outcome in outcomes if outcome.device != "remote"), "remote"),
         precision=settings.precision,
         batch_size=settings.batch_size,
@@ -171,18 +135,20 @@ def run_info(
         names=settings.names,
         prompts=settings.prompts,
         models=[outcome.record.with_roles(benchmark.discovery) for outcome in outcomes],
-        warnings=_warnings(request, outcomes, predictions, unreadable),
-        model_warnings=_model_warnings(outcomes, candidates, benchmark.design),
-        counts=_counts(benchmark, outcomes, predictions, unreadable),
+        warnings=list(_warnings(request, unreadable)),
+        model_warnings={name: texts for name, texts in warned.items() if texts},
+        counts=CountsRecord(
+            photos=len(benchmark.photos),
+            unreadable=len(unreadable),
+            converted_to_rgb=max(int(outcome.read.converted.sum()) for outcome in outcomes),
+            ties=dict(ties.sort("model").iter_rows()),
+            unmatched={name: of.unmatched for name, of in asked.items() if of.unmatched is not None},
+        ),
         seconds=0.0,
         templates=list(request.templates),
         texts=list(candidates.texts),
         aliases={name: list(words) for name, words in request.aliases.items()},
-        positions={
-            outcome.record.name: list(outcome.generative.positions)
-            for outcome in outcomes
-            if outcome.generative and outcome.generative.positions
-        },
+        positions={name: list(of.positions) for name, of in asked.items() if of.positions},
         train=BenchmarkRecord.of(request.training.given) if request.training else None,
     )
 
@@ -234,55 +200,6 @@ def write_run(
     write_text(run.path / "run.json", run.info.model_dump_json(indent=2))
 
 
-def _counts(
-    benchmark: Benchmark,
-    outcomes: Sequence[ModelOutcome],
-    predictions: pl.DataFrame,
-    unreadable: pl.DataFrame,
-) -> CountsRecord:
-    ties = predictions.group_by("model").agg((pl.col("top2_gap") == 0).sum())
-    return CountsRecord(
-        photos=len(benchmark.photos),
-        unreadable=len(unreadable),
-        converted_to_rgb=max(int(outcome.read.converted.sum()) for outcome in outcomes),
-        ties=dict(ties.sort("model").iter_rows()),
-        unmatched=_unmatched(outcomes),
-    )
-
-
-def _unmatched(outcomes: Sequence[ModelOutcome]) -> dict[str, int]:
-    return {
-        outcome.record.name: outcome.generative.unmatched
-        for outcome in outcomes
-        if outcome.generative and outcome.generative.unmatched is not None
-    }
-
-
-def _used(records: Sequence[ModelRecord]) -> tuple[str, ...]:
-    """Return distributions whose versions are recorded: transformers and scikit-learn only if used."""
-    descriptions = [record.description for record in records]
-    uses = any("transformers" in description.get("libraries", {}) for description in descriptions)
-    fits = any("head" in description for description in descriptions)
-    return (
-        *_LIBRARIES,
-        *(["transformers"] if uses and _installed("transformers") else []),
-        *(["scikit-learn"] if fits else []),
-    )
-
-
-@cache
-def _version(distribution: str) -> str:
-    return version(distribution)
-
-
-def _installed(distribution: str) -> bool:
-    try:
-        _version(distribution)
-    except PackageNotFoundError:
-        return False
-    return True
-
-
 def _unfit_contrasts(request: Request) -> Iterator[str]:
     """Name contrasts of the benchmark that its photos do not show, as after a typing error."""
     if request.benchmark.sampled:  # the other photos may show them
@@ -300,55 +217,6 @@ def _fewest_candidates(request: Request, outcomes: Sequence[ModelOutcome]) -> in
         return min(int(min(each.generative.asked[0]["options"])) for each in outcomes if each.generative)
     competing = request.candidates.space.candidates
     return None if competing is None else min(map(len, competing.values()))
-
-
-def _warnings(
-    request: Request,
-    outcomes: Sequence[ModelOutcome],
-    predictions: pl.DataFrame,
-    unreadable: pl.DataFrame,
-) -> list[str]:
-    others = other_names(request.benchmark, request.candidates.space.name)
-    warnings = [*([others] if others else []), *_other_question(request), *_unfit_contrasts(request)]
-    warnings += request.training.warnings if request.training else []
-    photos = len(outcomes[0].read.readable)
-    if len(unreadable):
-        warnings.append(
-            f"{len(unreadable)} of {counted(photos, 'photo')} could not be read and are left out; "
-            "unreadable.csv lists them with reasons."
-        )
-    never = set.intersection(*(set(outcome.read.reasons) for outcome in outcomes))
-    partly = len(unreadable) - len(never)
-    if partly:
-        warnings.append(f"{partly} of them could be read for some models; they are left out for all models.")
-    absent = _absent(request, unreadable)
-    if absent:
-        warnings.append(f"The true class of {counted(absent, 'photo')} is not a candidate: counted as wrong.")
-    reads_names = any(outcome.record.reads_names for outcome in outcomes)
-    duplicates = _duplicate_texts(request.candidates, predictions)
-    if duplicates and reads_names:
-        more = ", ..." if len(duplicates) > 3 else ""
-        warnings.append(
-            f"Duplicate class names ({', '.join(duplicates[:3])}{more}): ties count for the lower index."
-        )
-    return [*warnings, *_unused_settings(request, outcomes)]
-
-
-def _unused_settings(request: Request, outcomes: Sequence[ModelOutcome]) -> list[str]:
-    """Warn of settings that were chosen and that no model of the run uses."""
-    settings = request.settings
-    kinds = {outcome.record.kind for outcome in outcomes}
-    names = any(outcome.record.reads_names for outcome in outcomes) or settings.chooser is not None
-    used = {
-        "train": any("head" in outcome.record.description for outcome in outcomes),
-        **dict.fromkeys(("protocol", "loss", "article", "aliases"), "generative" in kinds),
-        "options": request.multiple_choice,
-        "names": names,
-        "prompts": "dual_encoder" in kinds or names,
-    }
-    chosen = {*request.asked.given(), *(["train"] if request.training else [])} & used.keys()
-    without = [f"{name}" for name, of_use in used.items() if name in chosen and not of_use]
-    return [f"No model of this run uses {', '.join(without)}."] if without else []
 
 
 def _other_question(request: Request) -> list[str]:
@@ -370,121 +238,94 @@ def _other_question(request: Request) -> list[str]:
     return [sentence]
 
 
-def _model_warnings(
-    outcomes: Sequence[ModelOutcome], candidates: CandidateLabels, design: Design
-) -> dict[str, list[str]]:
-    """Return by model its own warnings, signs that it confuses classes, and warnings about its answers."""
-    found = {}
-    for outcome in outcomes:
-        warnings = list(outcome.record.description.get("warnings", []))
-        if signs := _signs_of_confusion(outcome, candidates):
-            warnings.append(f"This model does not distinguish all classes: {'; '.join(signs)}.")
-        if outcome.generative is not None:
-            warnings += _answer_warnings(outcome.generative)
-        elif "head" not in outcome.record.description:
-            warnings += _below_chance(outcome, candidates, design)
-        if warnings:
-            found[outcome.record.name] = warnings
-    return found
+def refuse_other_models(out: Path, records: Sequence[ModelRecord], candidates: CandidateLabels) -> None:
+    """Refuse a folder with a run of the same request whose models were others, as after another epoch.
 
+    A specification names a file and not what is in it; that of a referee is known by the candidates that it
+    chose. A run by other versions of the software is made anew: their fingerprints differ as well.
 
-def _signs_of_confusion(outcome: ModelOutcome, candidates: CandidateLabels) -> list[str]:
-    """Return the signs that a model does not distinguish classes: equal texts, one answer, exact ties."""
-    signs = []
-    predictions = outcome.predictions
-    if outcome.indistinct:
-        signs.append(
-            f"{outcome.indistinct} of {counted(len(set(candidates.all_texts)), 'class text')} have the "
-            "features of another one (check the tokenizer and its end token)"
+    Raises:
+        CounterGroundError: a model, or the referee, had other weights, code or preprocessing.
+    """
+    if not (out / "run.json").exists():
+        return
+    before = open_run(out).info
+    if (before.counterground_version, before.python, before.libraries) != _software():
+        return
+    then = {record.name: record.fingerprint for record in before.models}
+    changed = [record.name for record in records if then.get(record.name) != record.fingerprint]
+    if before.candidates.version != candidates.version():
+        changed = ["the referee that chose the candidate names"]
+    if changed:
+        raise CounterGroundError(
+            f"{out} holds a run with other weights, code or preprocessing of {changed[0]} "
+            f"({before.created}). Choose another --out, or replace it with --overwrite. What was encoded is "
+            "kept."
         )
+
+
+def _software() -> tuple[str, str, dict[str, str]]:
+    installed = {name: each for name, each in library_versions(*_LIBRARIES).items() if each != "unknown"}
+    return installed.pop("counterground"), platform.python_version(), installed
+
+
+def _warnings(request: Request, unreadable: pl.DataFrame) -> Iterator[str]:
+    benchmark, candidates = request.benchmark, request.candidates
+    if others := other_names(benchmark, candidates.space.name):
+        yield others
+    yield from _other_question(request)
+    yield from _unfit_contrasts(request)
+    yield from request.training.warnings if request.training else ()
+    if len(unreadable):
+        yield (
+            f"{len(unreadable)} of {counted(len(benchmark.photos), 'photo')} could not be read, some perhaps "
+            "only for some of the models, and are left out for all; unreadable.csv lists them with reasons."
+        )
+    if request.multiple_choice:  # the right option is always there
+        return
+    seen = benchmark.photos.join(unreadable, on="path", how="anti").group_by("class_index").len()
+    if absent := sum(photos for index, photos in seen.iter_rows() if not _chance(candidates, index)):
+        yield f"The true class of {counted(absent, 'photo')} is not a candidate: counted as wrong."
+
+
+def _model_warnings(outcome: ModelOutcome, candidates: CandidateLabels, design: Design) -> Iterator[str]:
+    """Yield a model's own warnings, signs that it confuses classes, and warnings about its answers."""
+    yield from outcome.record.description.get("warnings", ())
+    predictions, output = outcome.predictions, outcome.generative
     answers = predictions["predicted_index"].drop_nulls()
-    if len(answers) >= _ENOUGH and answers.n_unique() == 1 < predictions["true_index"].n_unique():
-        signs.append(f"all {len(answers):,} answers are {candidates.space.names[answers[0]]!r}")
     ties = int((predictions["top2_gap"] == 0).sum())
-    chosen = outcome.generative is not None and outcome.generative.positions  # votes tie more often
-    if ties > _TIES * len(predictions) and not chosen:
-        signs.append(f"{ties:,} of {counted(len(predictions), 'answer')} tie exactly with another class")
-    return signs
-
-
-def _below_chance(outcome: ModelOutcome, candidates: CandidateLabels, design: Design) -> list[str]:
-    """Warn about names that may not be those of the outputs: guessing would be right more often."""
-    predictions = outcome.predictions
+    if len(answers) >= _ENOUGH and answers.n_unique() == 1 < predictions["true_index"].n_unique():
+        yield (
+            f"This model does not distinguish classes: all {len(answers):,} answers are "
+            f"{candidates.space.names[answers[0]]!r}."
+        )
+    elif ties > _TIES * len(predictions) and not (output and output.positions):  # votes tie more often
+        yield (
+            f"This model does not distinguish all classes: {ties:,} of "
+            f"{counted(len(predictions), 'answer')} tie exactly with another class."
+        )
+    for each in output.positions if output else ():
+        if max(each.chosen) - 1 / each.options > _BIASED:
+            yield f"The order of the options matters: {each.sentence}."
+    if output and output.unmatched:
+        yield (
+            f"{output.unmatched} of {counted(len(predictions), 'answer')} name no candidate class or option "
+            "and count as wrong; answers.parquet holds them."
+        )
+    if output or "head" in outcome.record.description:
+        return
+    # The names may not be those of the outputs.
     photos = predictions["class_index"].value_counts().iter_rows()
     chance = sum(n * _chance(candidates, index) for index, n in photos) / len(predictions)
     accuracy = proportion_interval(predictions["correct"], **cluster_columns(predictions, design))
-    if accuracy.value is None or accuracy.high is None or accuracy.high >= chance:
-        return []
-    right = (
-        f"{100 * accuracy.value:.1f} % of the answers are right, and guessing would give {100 * chance:.1f} %"
-    )
-    return [f"{right}: are the class names in the order of its outputs?"]
+    if accuracy.value is not None and accuracy.high is not None and accuracy.high < chance:
+        yield (
+            f"{100 * accuracy.value:.1f} % of the answers are right, and guessing would give "
+            f"{100 * chance:.1f} %: are the class names in the order of its outputs?"
+        )
 
 
 def _chance(candidates: CandidateLabels, class_index: int) -> float:
     """Return the probability that a guess among the candidates for a class is right."""
     competing = candidates.indices(class_index)
     return 1 / len(competing) if candidates.true_index[class_index] in competing else 0.0
-
-
-def _answer_warnings(output: GenerativeOutput) -> list[str]:
-    warnings = [
-        f"The order of the options matters: {each.sentence}."
-        for each in output.positions
-        if max(each.chosen) - 1 / each.options > _BIASED
-    ]
-    if unparsable := sum(each.unparsable for each in output.positions):
-        answers = counted(sum(each.options * each.asked for each in output.positions), "answer")
-        warnings.append(
-            f"{unparsable} of {answers} are not the letter of an option and count for none; for "
-            f"{counted(output.unmatched or 0, 'photo')} no answer could be read, which counts as wrong. "
-            "answers.parquet holds them."
-        )
-    answers = counted(len(output.predictions), "answer")
-    if output.unmatched and not output.positions:
-        warnings.append(
-            f"{output.unmatched} of {answers} name no candidate class and count as wrong; "
-            "answers.parquet holds them."
-        )
-    if output.unclear and output.answers is not None:
-        warnings.append(
-            f"{output.unclear} of {counted(len(output.answers), 'answer')} begin with neither yes nor no and "
-            "count as no; answers.parquet holds them."
-        )
-    if output.several:
-        warnings.append(f"{output.several} of {answers} name several classes; the first counts.")
-    return warnings
-
-
-def _absent(request: Request, unreadable: pl.DataFrame) -> int:
-    """Return how many of the photos that were read have a true class that is not a candidate."""
-    if request.multiple_choice:  # the right option is always there
-        return 0
-    seen = request.benchmark.photos.join(unreadable, on="path", how="anti")
-    counts = seen.group_by("class_index").len()
-    candidates = request.candidates
-    return sum(
-        count
-        for index, count in counts.iter_rows()
-        if candidates.true_index[index] not in candidates.indices(index)
-    )
-
-
-def _duplicate_texts(candidates: CandidateLabels, predictions: pl.DataFrame) -> list[str]:
-    """Return texts that several names share, if a photo is of one of them or was predicted as one."""
-    seen = {*predictions["true_index"].unique(), *predictions["predicted_index"].unique()} - {None}
-    texts = {candidates.texts[index] for index in seen}
-    return sorted(text for text, count in Counter(candidates.texts).items() if count > 1 and text in texts)
-
-
-@cache
-def _git_hash() -> str | None:
-    """Return the commit of the checkout this process runs from, or None for an installed package."""
-    root = Path(__file__).parents[3]
-    if not (root / ".git").exists():
-        return None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
-    except (OSError, subprocess.CalledProcessError):
-        return None

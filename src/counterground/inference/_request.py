@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -24,7 +23,7 @@ from counterground.inference._candidates import (
 from counterground.metrics import CLASSIFICATION, COMPETING, DESIGN, FITTED_HEAD
 from counterground.models import NEED_LOSSES, Generative, HeadSpec, Model, NamedModel, load_model
 from counterground.photos import Benchmark
-from counterground.settings import Article, Protocol, Record, Settings
+from counterground.settings import Protocol, Record, Settings
 from counterground.text import counted
 
 _PREFERRED: tuple[Protocol, ...] = ("answer-loss", "free-form", "describe", "yes-no")
@@ -37,12 +36,6 @@ _QUESTIONS: dict[Protocol, tuple[str, ...]] = {
     "free-form": (MAIN_OBJECT,),
 }
 _YES_OR_NO = " Answer yes or no."
-_ARTICLE = re.compile(r"\b([Aa]) \{\}")
-# Written with a vowel and spoken with a consonant, and the other way round.
-_SPOKEN_CONSONANT = re.compile(
-    r"(eu|ewe|one\b|once|u\b|ubiq|uni([^mn]|$)|unan|use|usu|ut[aeio]|uk|ura|uri)", re.I
-)
-_SPOKEN_VOWEL = re.compile(r"(hour|honest|honou?r|heir|[Xx]-?ray|[fhlmnrsx]\b|[FHLMNRSX][A-Z])")
 
 
 @dataclass(frozen=True)
@@ -56,24 +49,17 @@ class PromptSpec:
     protocol: Protocol
     question: str
     answer: str | None
-    correct_article: bool
 
     @property
     def label(self) -> str:
-        text = self.question if self.answer is None else f"{self.question} {self.answer}"
-        return _ARTICLE.sub(r"\1(n) {}", text) if self.correct_article else text
+        return self.question if self.answer is None else f"{self.question} {self.answer}"
 
     def about(self, name: str) -> tuple[str, str]:
         """Return question and scored answer for one name."""
-        return self._filled(self.question, name), self._filled(self.answer or "", name)
-
-    def _filled(self, template: str, name: str) -> str:
-        if self.correct_article and takes_an(name):
-            template = _ARTICLE.sub(r"\1n {}", template)
-        return template.replace("{}", name)
+        return self.question.replace("{}", name), (self.answer or "").replace("{}", name)
 
 
-def prompt_specs(model: Generative, protocol: Protocol | None, article: Article) -> list[PromptSpec]:
+def prompt_specs(model: Generative, protocol: Protocol | None) -> list[PromptSpec]:
     """Return how a model is asked (paper section 5): two prompts for ``yes-no``, one otherwise.
 
     The default protocol is ``answer-loss``, or ``free-form`` for a model that gives no losses.
@@ -86,7 +72,7 @@ def prompt_specs(model: Generative, protocol: Protocol | None, article: Article)
     check_protocol(model, chosen)
     answer = {"yes-no": "Yes" if losses else None, "free-form": None}.get(chosen, "A {}")
     ending = _YES_OR_NO if chosen == "yes-no" and not losses else ""
-    return [PromptSpec(chosen, text + ending, answer, article == "correct") for text in _QUESTIONS[chosen]]
+    return [PromptSpec(chosen, text + ending, answer) for text in _QUESTIONS[chosen]]
 
 
 def gives_losses(model: Generative) -> bool:
@@ -106,14 +92,6 @@ def check_protocol(model: Generative, chosen: Protocol) -> None:
     if chosen in NEED_LOSSES and not gives_losses(model):
         raise UsageError(f"{model.spec} gives no losses, which {chosen} needs; use -X protocol={possible}.")
     raise UsageError(f"{model.spec} cannot be asked under {chosen}; use -X protocol={possible}.")
-
-
-def takes_an(name: str) -> bool:
-    """Whether a name takes *an*: by its first sound, not its first letter (an hour, a European)."""
-    text = name.strip()
-    if _SPOKEN_VOWEL.match(text):
-        return True
-    return text[:1].lower() in "aeiou" and text != "" and not _SPOKEN_CONSONANT.match(text)
 
 
 MULTIPLE_CHOICE: tuple[Protocol, ...] = ("multiple-choice", "multiple-choice-loss")

@@ -112,11 +112,9 @@ def _of_model(model: ModelRecord) -> _Found:
 
 def _our_entry(runs: Sequence[Run]) -> str:
     versions = dict.fromkeys(run.info.counterground_version or __version__ for run in runs)
-    commits = dict.fromkeys(run.info.git[:12] for run in runs if run.info.git)
-    note = f"\n  note = {{commit {bibtex(', '.join(commits))}}}," if commits else ""
     return (
         f"@misc{{{OURS},\n  title = {{{{CounterGround}}}},\n  author = {{{{The CounterGround authors}}}},\n"
-        f"  howpublished = {{Python package, version {bibtex(', '.join(versions))}}},{note}\n}}"
+        f"  howpublished = {{Python package, version {bibtex(', '.join(versions))}}},\n}}"
     )
 
 

@@ -74,7 +74,7 @@ def run_facts(run: Run) -> RunFacts:
         ("Threads", count(info.threads)),
         ("Made", info.created),
         ("Took", duration(info.seconds)),
-        ("CounterGround", info.counterground_version + (f" (git {info.git})" if info.git else "")),
+        ("CounterGround", info.counterground_version),
         ("Python", info.python),
         ("Platform", info.platform),
         ("Libraries", ", ".join(f"{name} {version}" for name, version in sorted(info.libraries.items()))),

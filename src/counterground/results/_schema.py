@@ -273,7 +273,6 @@ class RunInfo(_Record):
     command: str = "evaluate"
     settings: dict[str, Any] = {}
     counterground_version: str = ""
-    git: str | None = None
     created: str = ""
     python: str = ""
     platform: str = ""

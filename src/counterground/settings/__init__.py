@@ -3,7 +3,6 @@
 from counterground.settings._commands import (
     KINDS,
     RECORDS,
-    Article,
     CheckSettings,
     ClusterSettings,
     CompareSettings,
@@ -28,7 +27,6 @@ from counterground.settings._record import Help, Record, Setting, find_setting, 
 __all__ = [
     "KINDS",
     "RECORDS",
-    "Article",
     "CheckSettings",
     "ClusterSettings",
     "CompareSettings",

@@ -14,7 +14,6 @@ Precision = Literal["fp32", "bf16", "fp16"]
 RuntimeChoice = Literal["auto", "eager", "onnx", "compile"]
 Engine = Literal["local", "ray"]
 Loss = Literal["mean", "sum"]
-Article = Literal["a", "correct"]
 Protocol = Literal[
     "answer-loss", "describe", "yes-no", "free-form", "multiple-choice", "multiple-choice-loss"
 ]
@@ -119,9 +118,6 @@ class GenerativeSettings(Record):
     loss: Annotated[
         Loss, Help("How to combine the token losses of an answer; predictions.parquet has both.")
     ] = "mean"
-    article: Annotated[Article, Help('Article before class names: "A ox", as in the paper, or "An ox".')] = (
-        "a"
-    )
     aliases: Annotated[
         str | None,
         Help('JSON file of other names for classes: {"ice bear": ["polar bear"]}.', metavar="FILE"),

@@ -51,14 +51,6 @@ _SPACELESS = re.compile(
 _LIGATURES = str.maketrans({"æ": "ae", "œ": "oe", "ß": "ss", "ø": "o", "ł": "l", "đ": "d", "™": " "})
 
 
-@dataclass(frozen=True)
-class Match:
-    """The class an answer names, None for none, and whether it names other classes after it."""
-
-    index: int | None
-    several: bool
-
-
 class Matcher:
     """Finds classes in answers; ``surface_forms`` are the ways each class is written."""
 
@@ -72,32 +64,22 @@ class Matcher:
                         self._names[words].append(index)
         self._longest = max((len(words) for words in self._names), default=0)
 
-    def match(self, answer: str, candidates: set[int]) -> Match:
-        """Return the class among the candidates that an answer names."""
+    def match(self, answer: str, candidates: set[int]) -> int | None:
+        """Return the class among the candidates that an answer names first, None for none."""
         words = split_words(without_thoughts(answer))
-        found: list[int] = []
-        at = 0
-        while at < len(words):
-            length, index = self._at(words, at, candidates)
-            if index is not None:
-                found.append(index)
-            at += max(length, 1)
-        return Match(found[0] if found else None, len(set(found)) > 1)
-
-    def _at(self, words: Sequence[str], at: int, candidates: set[int]) -> tuple[int, int | None]:
-        for length in range(min(self._longest, len(words) - at), 0, -1):
-            *first, last = words[at : at + length]
-            for ending in _singular(last):
-                named = [index for index in self._names.get((*first, ending), ()) if index in candidates]
-                if named:
-                    return length, min(named)
-        return 0, None
+        for at in range(len(words)):
+            for length in range(min(self._longest, len(words) - at), 0, -1):
+                *first, last = words[at : at + length]
+                for ending in _singular(last):
+                    named = candidates.intersection(self._names.get((*first, ending), ()))
+                    if named:
+                        return min(named)
+        return None
 
 
-def says_yes(answer: str) -> bool | None:
-    """Return whether the first word of an answer is yes or no; None for any other."""
-    first = next(iter(split_words(without_thoughts(answer))), "")
-    return {"yes": True, "no": False}.get(first)
+def says_yes(answer: str) -> bool:
+    """Return whether the first word of an answer is yes."""
+    return split_words(without_thoughts(answer))[:1] == ("yes",)
 
 
 def split_words(text: str) -> tuple[str, ...]:
@@ -128,8 +110,6 @@ class GenerativeOutput:
         answers: generated answers, None if losses were computed.
         unmatched: number of predictions without a class, because no answer names a candidate; None if losses
             were computed.
-        several: number of answers that name more than one candidate.
-        unclear: number of answers to yes-no questions that begin with neither yes nor no.
         positions: effect of the order of options, by number of options.
     """
 
@@ -138,8 +118,6 @@ class GenerativeOutput:
     asked: list[dict[str, Any]]
     answers: pl.DataFrame | None = None
     unmatched: int | None = None
-    several: int = 0
-    unclear: int = 0
     positions: tuple[PositionsRecord, ...] = ()
 
 

@@ -112,9 +112,7 @@ def evaluate_generative(request: Request, model: Generative) -> GenerativeOutput
         generates = prompts[0].answer is None
         return (_generated if generates else _scored)(request, model, prompts)
     choices = choices_of(request)
-    if request.settings.protocol == "multiple-choice-loss":
-        return _by_loss(request, model, choices)
-    return (_by_letter if gives_losses(model) else _by_text)(request, model, choices)
+    return (_by_loss if gives_losses(model) else _by_text)(request, model, choices)
 
 
 def _prompts(request: Request, model: Generative) -> list[PromptSpec]:
@@ -122,7 +120,7 @@ def _prompts(request: Request, model: Generative) -> list[PromptSpec]:
     if request.multiple_choice:
         check_protocol(model, request.settings.protocol or "multiple-choice")
         return []
-    prompts = prompt_specs(model, request.settings.protocol, request.settings.article)
+    prompts = prompt_specs(model, request.settings.protocol)
     if prompts[0].protocol != "free-form":
         _check_candidate_count(request, model.spec)
     return prompts
@@ -217,17 +215,15 @@ def _generated(request: Request, model: Generative, prompts: Sequence[PromptSpec
         questions[photo] = list(dict.fromkeys([*questions.get(photo, ()), *about[index]]))
     answers, read = _answers(request, model, questions)
     readable = photos[np.flatnonzero(read.readable).tolist()]
-    tables, texts, several = [], [], 0
+    tables, texts = [], []
     for prompt in prompts:
-        results, lines, ambiguous = (_named if free else _affirmed)(request, prompt, readable, answers)
+        results, lines = (_named if free else _affirmed)(request, prompt, readable, answers)
         labels = request.asked_labels(model.display_name, prompt.protocol, prompt.label, scored=False)
         tables.append(prediction_table(readable, results, request.candidates, labels))
         texts.append(_written(lines, labels))
-        several += ambiguous
-    predictions, written = pl.concat(tables), pl.concat(texts)
-    unclear = 0 if free else sum(says_yes(text) is None for text in written["answer"])
+    predictions = pl.concat(tables)
     unmatched = predictions["predicted_index"].null_count()
-    return GenerativeOutput(predictions, read, asked, written, unmatched, several, unclear)
+    return GenerativeOutput(predictions, read, asked, pl.concat(texts), unmatched)
 
 
 def _questions(request: Request, prompts: Sequence[PromptSpec], class_index: int) -> list[str]:
@@ -249,43 +245,39 @@ def _written(lines: Sequence[_Line], labels: dict[str, Any]) -> pl.DataFrame:
 
 def _named(
     request: Request, prompt: PromptSpec, photos: pl.DataFrame, answers: Answers
-) -> tuple[pl.DataFrame, list[_Line], int]:
+) -> tuple[pl.DataFrame, list[_Line]]:
     """Let the first name in an answer win; see ``RULE``."""
     question, candidates = prompt.about("")[0], request.candidates
     matcher = Matcher(request.recognised_forms())
     allowed = {index: set(candidates.indices(index).tolist()) for index in photos["class_index"].unique()}
-    rows, lines, several = [], [], 0
+    rows, lines = [], []
     for path, photo, index in photos.select("path", "photo_id", "class_index").iter_rows():
         text = answers[photo, question].text
-        match = matcher.match(text, allowed[index])
-        name = None if match.index is None else candidates.space.names[match.index]
-        right = match.index is not None and match.index == candidates.true_index[index]
-        rows.append((match.index, right, None, None))
-        lines.append((path, question, text, name))
-        several += match.several
-    return _results(rows), lines, several
+        named = matcher.match(text, allowed[index])
+        rows.append((named, named is not None and named == candidates.true_index[index], None, None))
+        lines.append((path, question, text, None if named is None else candidates.space.names[named]))
+    return _results(rows), lines
 
 
 def _affirmed(
     request: Request, prompt: PromptSpec, photos: pl.DataFrame, answers: Answers
-) -> tuple[pl.DataFrame, list[_Line], int]:
+) -> tuple[pl.DataFrame, list[_Line]]:
     """Let the name that gets a yes win, the lowest index of several; a photo without a yes is unmatched."""
     candidates, forms = request.candidates, request.surface_forms()
-    rows, several = [], 0
+    rows = []
     lines: list[_Line] = []
     for path, photo, index in photos.select("path", "photo_id", "class_index").iter_rows():
         yes = set()
         for name in candidates.indices(index).tolist():
             for question in dict.fromkeys(prompt.about(text)[0] for text in forms[name]):
                 text = answers[photo, question].text
-                affirmed = bool(says_yes(text))
+                affirmed = says_yes(text)
                 lines.append((path, question, text, candidates.space.names[name] if affirmed else None))
                 yes |= {name} if affirmed else set()
         best, own = min(yes, default=None), candidates.true_index[index]
         rank = sum(name < own for name in yes) if own in yes else None
         rows.append((best, best is not None and best == own, rank, float(len(yes) == 1) if yes else None))
-        several += len(yes) > 1
-    return _results(rows), lines, several
+    return _results(rows), lines
 
 
 def _results(rows: Sequence[tuple[int | None, bool, int | None, float | None]]) -> pl.DataFrame:
@@ -301,35 +293,30 @@ def _results(rows: Sequence[tuple[int | None, bool, int | None, float | None]]) 
 
 
 def _by_loss(request: Request, model: Generative, choices: Sequence[Choice]) -> GenerativeOutput:
-    scored, read = score_pairs(request, model, [choice.answers() for choice in choices], together=True)
+    """Let the option with the lowest loss win: of its text, or of its letter, averaged over the orders."""
+    listed = request.settings.protocol != "multiple-choice-loss"
+    pairs = [choice.letters() if listed else choice.answers() for choice in choices]
+    losses, read = score_pairs(request, model, pairs, together=True)
     labels, account = _labels(request, model, choices, scored=True)
     account |= {
-        "example": prompt_of(model, *choices[0].answers()[0]),
+        "example": prompt_of(model, *pairs[0][0]),
         "answer": "the text of each option; the options are not listed",
         "lowest": f"{request.settings.loss} of token losses",
     }
-    return GenerativeOutput(lowest_wins(request, labels, choices, read, scored), read, [account])
-
-
-def _by_letter(request: Request, model: Generative, choices: Sequence[Choice]) -> GenerativeOutput:
-    scored, read = score_pairs(request, model, [choice.letters() for choice in choices], together=True)
-    by_order = [losses.reshape(2, len(each), -1) for each, losses in zip(choices, scored, strict=True)]
-    rows = np.flatnonzero(read.readable).tolist()
-    picked = [deciding(by_order[row], request).argmin(axis=1).tolist() for row in rows]
-    labels, account = _labels(request, model, choices, scored=True)
-    account |= {
-        "example": prompt_of(model, *choices[0].letters()[0]),
-        "answer": "the letter of each option",
-        "orders": _ORDERS,
-        "lowest": f"{request.settings.loss} of token losses, averaged over the orders",
-    }
-    losses = [_over_orders(each) for each in by_order]
-    return GenerativeOutput(
-        lowest_wins(request, labels, choices, read, losses),
-        read,
-        [account],
-        positions=_positions([choices[row] for row in rows], picked),
-    )
+    positions: tuple[PositionsRecord, ...] = ()
+    if listed:
+        by_order = [of.reshape(2, len(choice), -1) for choice, of in zip(choices, losses, strict=True)]
+        rows = np.flatnonzero(read.readable).tolist()
+        picked = [deciding(by_order[row], request).argmin(axis=1).tolist() for row in rows]
+        positions = _positions([choices[row] for row in rows], picked)
+        losses = [_over_orders(each) for each in by_order]
+        account |= {
+            "answer": "the letter of each option",
+            "orders": _ORDERS,
+            "lowest": f"{request.settings.loss} of token losses, averaged over the orders",
+        }
+    predictions = lowest_wins(request, labels, choices, read, losses)
+    return GenerativeOutput(predictions, read, [account], positions=positions)
 
 
 def _over_orders(losses: np.ndarray) -> np.ndarray:
