@@ -26,7 +26,7 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.inference._candidates import read_aliases
 from counterground.models import check_specs
 from counterground.models._weights import read_json as read_configuration  # without a whole model beside it
-from counterground.paper.study._study import check_out  # without a study that runs for minutes
+from counterground.paper.study import check_out  # without a study that runs for minutes
 from counterground.photos import (
     Benchmark,
     LabelSpace,

@@ -4,5 +4,5 @@ from counterground.paper import settings
 from counterground.paper.study import theory  # its number of test pairs
 
 theory._TEST = 500
-_FEW = {"n": 100, "seeds": 1, "mu_spu": (1.5,), "p_spu": (0.9,), "wide": ()}
+_FEW = {"n": 100, "seeds": 1, "mu_spu": (1.5,), "p_spu": (0.9,)}
 settings.TheorySettings.preset = lambda _settings: _FEW

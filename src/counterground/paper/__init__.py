@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from counterground.paper.claims import claim_by_setting, reproduce
     from counterground.paper.figures import write_figures
     from counterground.paper.settings import CocoSettings, ColoredSettings, TheorySettings
-    from counterground.paper.study.coco import study_coloredcoco
+    from counterground.paper.study.coloredcoco import study_coloredcoco
     from counterground.paper.study.mnist import study_multicoloredmnist
     from counterground.paper.study.theory import study_theory
 
@@ -29,7 +29,7 @@ __all__ = [
 ]
 _PARTS = {"LVLM": "_minigpt4", "MINIGPT4": "_minigpt4", "write_figures": "figures"}
 _PARTS |= {"claim_by_setting": "claims", "reproduce": "claims", "study_theory": "study.theory"}
-_PARTS |= {"study_coloredcoco": "study.coco", "study_multicoloredmnist": "study.mnist"}
+_PARTS |= {"study_coloredcoco": "study.coloredcoco", "study_multicoloredmnist": "study.mnist"}
 
 
 def __getattr__(name: str) -> Any:

@@ -177,7 +177,7 @@ def multicoloredmnist(out: Path, settings: ColoredSettings) -> None:
 @settings_option(CocoSettings)
 def coloredcoco(out: Path, settings: CocoSettings) -> None:
     """Fine-tune CLIPs on objects whose background colour predicts their class (Table 7)."""
-    from counterground.paper.study.coco import study_coloredcoco
+    from counterground.paper.study.coloredcoco import study_coloredcoco
 
     click.echo(f"Page: {study_coloredcoco(out, settings)}")
 

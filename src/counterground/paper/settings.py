@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from counterground.settings import Help, Precision, Record
 
-Objective = Literal["obj", "objbkg", "siglip", "supervised"]
-OBJECTIVES: tuple[Objective, ...] = ("obj", "objbkg", "siglip", "supervised")
+Objective = Literal["obj", "objbkg", "supervised"]
+OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 TABLE_7_MODELS = ("open_clip:RN50/openai", "open_clip:ViT-B-16/openai")
 SMALL = "small"
 _PRESET: Any = None
@@ -47,8 +47,7 @@ class GridSettings(StudySettings):
 class TheorySettings(StudySettings):
     """What is simulated: pairs for training, seeds, strengths and correlations of the background.
 
-    ``rho`` is the weight of the loss's regulariser (equation 1). ``wide``: pairs for training and their
-    dimension, for dimensions larger than the number of pairs.
+    ``rho`` is the weight of the loss's regulariser (equation 1).
     """
 
     command: ClassVar[str] = "paper study theory"
@@ -61,16 +60,14 @@ class TheorySettings(StudySettings):
         tuple[float, ...], Help("Shares of pairs whose background fits.", metavar="10%,10%", fraction=True)
     ] = _PRESET
     rho: Annotated[float, Help("Weight of the regulariser.", above=0)] = 1.0
-    wide: tuple[tuple[int, int], ...] = _PRESET
 
     def preset(self) -> dict[str, Any]:
         """See `StudySettings`."""
         if self.quick:
             few: dict[str, Any] = {"mu_spu": (1.0, 1.5, 3.0), "p_spu": (0.6, 0.9, 0.99)}
-            return few | {"n": 5_000, "seeds": 2, "wide": ((500, 1_000),)}
+            return few | {"n": 5_000, "seeds": 2}
         every: dict[str, Any] = {"mu_spu": (1.0, 1.25, 1.5, 2.0, 2.5, 3.0), "n": 20_000, "seeds": 5}
-        every["p_spu"] = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
-        return every | {"wide": ((500, 2_000), (2_000, 4_000))}
+        return every | {"p_spu": (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,10 +142,10 @@ class CocoSettings(GridSettings):
     objectives: Annotated[
         tuple[Objective, ...],
         Help(
-            "CLIP's loss on either caption, SigLIP's, or a new head on the image tower; repeatable.",
-            metavar="obj|objbkg|siglip|supervised",
+            "CLIP's loss on either caption, or a new head on the image tower; repeatable.",
+            metavar="obj|objbkg|supervised",
         ),
-    ] = _PRESET
+    ] = OBJECTIVES
     seeds: Annotated[int, Help("Number of seeds.", least=1)] = _PRESET
     epochs: Annotated[int, Help("Epochs of training.", least=1)] = _PRESET
     batch_size: Annotated[int, Help("Photos per step.", least=2)] = 64
@@ -176,7 +173,6 @@ class CocoSettings(GridSettings):
         elif paper:
             found = {"strengths": (0.8,), "seeds": 1, "epochs": 20}
         found |= {"control": not paper, "models": TABLE_7_MODELS if self.coco else (SMALL,)}
-        found["objectives"] = ("obj", "objbkg", "supervised") if paper else OBJECTIVES
         if self.grid == "paper" or (paper and self.grid is None):
             return found | {
                 "learning_rates": (1e-3, 1e-4, 1e-5),

@@ -11,10 +11,10 @@ import tarfile
 import tempfile
 import zlib
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import polars as pl
@@ -23,14 +23,12 @@ from numpy.typing import NDArray
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import cache_dir, write_bytes
 from counterground.http import check_online
+from counterground.paper.loop import Schedule, run_grid, train
 from counterground.paper.settings import ColoredSettings
-from counterground.paper.study._grid import run_grid
-from counterground.paper.study._study import Study, check_out, over_seeds, points, text_table, write_study
+from counterground.paper.study import Study, check_out, over_seeds, write_study
 from counterground.paper.style import BLUE, ORANGE, panel_grid
-from counterground.paper.training import Schedule, train
 from counterground.published import load_table
-from counterground.results import Table
-from counterground.text import p_value, percent
+from counterground.text import signed
 
 if TYPE_CHECKING:
     import torch
@@ -66,7 +64,6 @@ class Digits:
     test_labels: Bytes
     source: str
 
-    @cached_property
     def digest(self) -> str:
         """SHA-256 of images and labels."""
         digest = hashlib.sha256()
@@ -192,9 +189,7 @@ class ColoredDigits:
         return len(self.label)
 
 
-def color_digits(
-    images: NDArray[np.uint8], digits: NDArray[np.uint8], setting: Setting, tie: Tie, seed: int
-) -> ColoredDigits:
+def color_digits(images: Bytes, digits: Bytes, setting: Setting, tie: Tie, seed: int) -> ColoredDigits:
     """Return the digits of classes 0 to k - 1, labelled with noise and coloured for the kind of set (D.4).
 
     Args:
@@ -231,15 +226,16 @@ def _colors(label: Ints, setting: Setting, tie: Tie, rng: np.random.Generator) -
 
 
 @dataclass(frozen=True)
-class Cell:
+class Cell(Setting):
     """One training: a setting, a method and a seed."""
 
-    setting: Setting
     method: Method
     seed: int
 
 
-def train_cell(digits: Digits, cell: Cell, epochs: int) -> dict[str, float]:
+def train_cell(
+    digits: Digits, cell: Cell, _checkpoint: Path | None = None, *, epochs: int
+) -> dict[str, float]:
     """Train one network; return accuracies (fractions) of the epoch with the best validation accuracy.
 
     The two methods share the encoder, its initial weights, the data and the order of batches. With perfect
@@ -255,17 +251,17 @@ def train_cell(digits: Digits, cell: Cell, epochs: int) -> dict[str, float]:
     """
     import torch
 
-    setting, seed = cell.setting, cell.seed
-    data = color_digits(digits.train, digits.train_labels, setting, "train", 1000 * seed)
+    seed = cell.seed
+    data = color_digits(digits.train, digits.train_labels, cell, "train", 1000 * seed)
     order = np.random.default_rng(seed).permutation(len(data))
     held, rows = np.split(order, [int(len(data) * _VALIDATION)])
     tests = {
-        tie: color_digits(digits.test, digits.test_labels, setting, tie, 1000 * seed + number)
+        tie: color_digits(digits.test, digits.test_labels, cell, tie, 1000 * seed + number)
         for number, tie in enumerate(_TESTS, start=1)
     }
     steps = max(1, len(rows) // _BATCH)
     torch.manual_seed(seed)
-    model = _network(setting.k)
+    model = _network(cell.k)
     images, label, color = (torch.from_numpy(part) for part in (data.images, data.label, data.color))
 
     def batch_at(step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -337,23 +333,20 @@ def _measure(
     return found
 
 
-def _correct(
-    model: nn.Module, images: np.ndarray[Any, Any], label: np.ndarray[Any, Any]
-) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _correct(model: nn.Module, images: NDArray[np.float32], label: Ints) -> NDArray[np.bool_]:
     import torch
 
     with torch.inference_mode():
-        batches = [torch.from_numpy(images[start : start + 1000]) for start in range(0, len(images), 1000)]
-        parts = [model(batch)[0].argmax(1).numpy() for batch in batches]
-    correct: np.ndarray[Any, np.dtype[np.bool_]] = np.concatenate(parts) == label
+        parts = [model(batch)[0].argmax(1) for batch in torch.split(torch.from_numpy(images), 1000)]
+    correct: NDArray[np.bool_] = torch.cat(parts).numpy() == label
     return correct
 
 
 def study_multicoloredmnist(out: Path | str, settings: ColoredSettings | None = None) -> Path:
     """Train the grid and put it beside Table 8; return the page's path.
 
-    Each training leaves a file in ``out/cells``; a killed study resumes from there. A training runs on one
-    thread with its own seed, so that its figures do not depend on ``jobs``.
+    Each training leaves a file in ``out/trainings``; a killed study resumes from there. It runs on one thread
+    with its own seed, so that its figures do not depend on ``jobs``.
 
     Args:
         out: folder of results, figures and page.
@@ -367,49 +360,50 @@ def study_multicoloredmnist(out: Path | str, settings: ColoredSettings | None = 
     """
     out, settings = check_out(out, "multicoloredmnist"), settings or ColoredSettings()
     digits = load_mnist(settings.mnist)
-    cells = run_cells(digits, settings, out / "cells")
-    table, differences = summarise(cells), compare_methods(cells)
+    trainings = run_trainings(digits, settings, out / "trainings")
+    table, differences = summarise(trainings), compare_methods(trainings)
     rev = differences.row(by_predicate=pl.col("measure") == "rev", named=True)
-    mean, low, high = (points(rev[name]) for name in ("difference", "low", "high"))
+    mean, low, high = (signed(rev[key]) for key in ("difference", "low", "high"))
     study = Study(
         "multicoloredmnist",
         "Does contrastive training rely on colour more than supervised training?",
         f"Where colour misleads, contrastive minus supervised accuracy is {mean} points [{low}, {high}] over "
         f"{rev['seeds']} seeds.",
-        {"source": digits.source, "rows": _rows(table), "differences": _difference_rows(differences)},
-        {"cells": cells, "table8": table, "differences": differences},
+        "Captions are perfect (one-hot object, one-hot colour), so the contrastive loss is cross-entropy on "
+        "the object plus cross-entropy on the colour; the supervised loss is the first alone. Both methods "
+        "share encoder, initial weights, data and batches. The label is the digit with probability p_inv; "
+        "for labels 0 and 1 the colour follows the label with probability p_spu. Rand: the colour is random. "
+        f"Rev: it is the other class's in 90 % of the images. Digits: {digits.source}.",
+        {"trainings": trainings, "table8": table, "differences": differences},
         {"colored": partial(draw_colored, table)},
+        {
+            "colored": "Accuracy on labels 0 and 1, mean and s.d. over seeds. Hollow: as printed in Table 8.",
+            "differences": "Contrastive minus supervised, fractions, mean and 95 % interval over seeds",
+            "table8": "Mean and s.d. over seeds (fractions), and as Table 8 prints them for MNIST (percent)",
+        },
         settings.given() | {"digits": digits.source},
     )
-    return write_study(study, out, cells)
+    return write_study(study, out, trainings)
 
 
-def run_cells(digits: Digits, settings: ColoredSettings, folder: Path) -> pl.DataFrame:
-    """Train the cells without a result in ``folder``; return a row per training, accuracies as fractions.
+def run_trainings(digits: Digits, settings: ColoredSettings, folder: Path) -> pl.DataFrame:
+    """Run the trainings without a result in ``folder``; return a row per training, accuracies as fractions.
 
     ``failed`` says why a training diverged; its accuracies are null.
 
     Raises:
         CounterGroundError: a training failed otherwise, or all diverged.
     """
-    grid = product(settings.k, settings.p_inv, settings.p_spu, range(settings.seeds), METHODS)
-    cells = [Cell(Setting(k, p_inv, p_spu), method, seed) for k, p_inv, p_spu, seed, method in grid]
-    of_all = f"{digits.digest[:8]}-{settings.epochs}"
+    grid = product(settings.k, settings.p_inv, settings.p_spu, METHODS, range(settings.seeds))
+    of_all = f"{digits.digest()[:8]}-{settings.epochs}"
     files = {
-        cell: folder / f"{of_all}-k{s.k}-inv{s.p_inv}-spu{s.p_spu}-{cell.method}-{cell.seed}.json"
-        for cell, s in ((cell, cell.setting) for cell in cells)
+        cell: folder / f"{of_all}-k{cell.k}-inv{cell.p_inv}-spu{cell.p_spu}-{cell.method}-{cell.seed}.json"
+        for cell in (Cell(*each) for each in grid)
     }
-    train = partial(_train, digits, settings.epochs)
-    trained = run_grid(files, train, jobs=settings.jobs, show_progress=settings.show_progress)
-    rows = [
-        asdict(cell.setting) | {"method": cell.method, "seed": cell.seed} | dict.fromkeys(_MEASURES) | figures
-        for cell, figures in trained.items()
-    ]
+    run = partial(train_cell, digits, epochs=settings.epochs)
+    trained = run_grid(files, run, jobs=settings.jobs, show_progress=settings.show_progress)
+    rows = [asdict(cell) | dict.fromkeys(_MEASURES) | figures for cell, figures in trained.items()]
     return pl.DataFrame(rows, infer_schema_length=None, schema_overrides={"failed": pl.String})
-
-
-def _train(digits: Digits, epochs: int, cell: Cell, _checkpoint: Path) -> dict[str, float]:
-    return train_cell(digits, cell, epochs)
 
 
 def summarise(cells: pl.DataFrame) -> pl.DataFrame:
@@ -443,39 +437,6 @@ def compare_methods(cells: pl.DataFrame) -> pl.DataFrame:
     numbers = dict.fromkeys(("value", "low", "high", "p"), pl.Float64)
     schema = {"measure": pl.String} | numbers | {"seeds": pl.Int64}
     return pl.DataFrame(rows, schema=schema).rename({"value": "difference"})
-
-
-def _rows(table: pl.DataFrame) -> Table:
-    heads = [head for name in ("Rand", "Rev", "rest") for head in (name, f"{name}, printed")]
-    rows = [
-        [
-            f"{row['k']}, {row['p_inv']:g}, {row['p_spu']:g}, {row['method']}",
-            *(
-                _spread(row[f"{which}{name}_mean"], row[f"{which}{name}_std"], scale)
-                for name in _MEASURES
-                for which, scale in (("", 1), ("printed_", 0.01))
-            ),
-        ]
-        for row in table.to_dicts()
-    ]
-    caption = "Accuracy, percent: mean and s.d. over seeds, ours and as Table 8 prints it for MNIST"
-    return text_table(caption, ["k, p_inv, p_spu, method", *heads], rows)
-
-
-def _spread(mean: float | None, std: float | None, scale: float) -> str:
-    if mean is None or std is None:
-        return percent(None if mean is None else scale * mean)
-    return f"{percent(scale * mean)} ± {percent(scale * std)}"
-
-
-def _difference_rows(differences: pl.DataFrame) -> Table:
-    names = {"rand": "Rand, labels 0 and 1", "rev": "Rev, labels 0 and 1", "rest": "other labels"}
-    rows = [
-        [names[measure], *(points(number, 2) for number in numbers), p_value(p)]
-        for measure, *numbers, p, _ in differences.iter_rows()
-    ]
-    caption = "Contrastive minus supervised, points, 95 % interval over seeds"
-    return text_table(caption, ("test", "mean", "low", "high", "p"), rows)
 
 
 def draw_colored(table: pl.DataFrame) -> Figure:

@@ -24,7 +24,7 @@ def out(tmp_path_factory):
 
 
 def test_all_files_are_there(out):
-    expected = {"grid.parquet", "index.html", "run.json", "sweeps.parquet"}
+    expected = {"grid.parquet", "index.html", "run.json", "bounds.parquet"}
     assert expected | {f"theory.{kind}" for kind in ("svg", "png", "pdf")} == {
         path.name for path in out.iterdir()
     }
@@ -34,26 +34,10 @@ def test_all_files_are_there(out):
 
 
 def test_simulation_agrees_with_the_exact_formula_everywhere(out):
-    for name in ("grid", "sweeps"):
-        rows = pl.read_parquet(out / f"{name}.parquet")
-        if name == "sweeps":
-            rows = rows.filter(~((pl.col("sweep") == "pairs") & (pl.col("value") < 1000)))
-        for simulated, exact in (("error_misleads", "exact_error_misleads"), ("accuracy_fits", "exact_fits")):
-            assert (rows[simulated] - rows[exact]).abs().max() < 0.03
-        assert rows["exact_error_misleads"].is_between(0, 1).all()
-
-
-def test_more_dimensions_than_pairs_are_among_the_sweeps(out):
-    rows = pl.read_parquet(out / "sweeps.parquet").filter(pl.col("n") < pl.col("value"))
-    assert {(row["n"], row["value"]) for row in rows.to_dicts()} == {*TheorySettings(quick=True).wide}
-
-
-def test_rho_changes_nothing_and_noise_does(out):
-    rows = pl.read_parquet(out / "sweeps.parquet").filter(prompt=MEAN_OF_CLASS)
-    rho = rows.filter(sweep="rho")["error_misleads"]
-    assert rho.max() - rho.min() < 1e-12
-    noise = rows.filter(sweep="noise")["exact_error_misleads"]
-    assert noise.max() - noise.min() > 0.01
+    rows = pl.read_parquet(out / "grid.parquet")
+    for simulated, exact in (("error_misleads", "exact_error_misleads"), ("accuracy_fits", "exact_fits")):
+        assert (rows[simulated] - rows[exact]).abs().max() < 0.03
+    assert rows["exact_error_misleads"].is_between(0, 1).all()
 
 
 def test_the_figure_shows_the_numbers(out):

@@ -17,34 +17,32 @@ import polars as pl
 from counterground.http import offline
 from counterground.metrics import holm
 from counterground.models import check_precision, check_specs, resolve_device
-from counterground.paper.settings import SMALL, CocoSettings, Objective
-from counterground.paper.study._grid import run_grid, visible_gpus
-from counterground.paper.study._study import Study, check_out, over_seeds, points, text_table, write_study
-from counterground.paper.study.coco._finetune import (
+from counterground.paper.loop import run_grid, visible_gpus
+from counterground.paper.settings import SMALL, TABLE_7_MODELS, CocoSettings, Objective
+from counterground.paper.study import Study, check_out, over_seeds, write_study
+from counterground.paper.study._finetune import (
+    Learner,
     Machine,
     Photos,
     Recipe,
     Start,
-    before,
+    accuracies,
     finetune,
     load_start,
     photos_of,
     small_start,
 )
-from counterground.paper.study.coco._objects import (
+from counterground.paper.study._objects import (
     PARTS,
     Objects,
     Strength,
     check_coco,
     load_coco_objects,
     load_stamps_objects,
-    paint,
-    paint_elsewhere,
 )
 from counterground.paper.style import BLUE, ORANGE, PAGE, QUIET, new_figure
 from counterground.published import load_table
-from counterground.results import Table
-from counterground.text import bounds, decimal, p_value, percent
+from counterground.text import percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,25 +51,11 @@ ZERO_SHOT = "zero shot"
 MEAN_CAPTION = "objbkg, mean caption"  # trained as objbkg, answers with its own captions
 RECIPE = ("learning_rate", "weight_decay", "warmup_steps")
 MAIN = 0.8  # the paper's strength
-MEASURES = {
-    "id": "in distribution",
-    "ood": "out of distribution",
-    "drop": "drop",
-    "follows": "follows the colour",
-}
-NAMES = {
-    ZERO_SHOT: "before (zero shot)",
-    "obj": "CLIP loss, obj",
-    "objbkg": "CLIP loss, objbkg",
-    MEAN_CAPTION: "CLIP loss, objbkg, mean caption",
-    "siglip": "SigLIP loss, obj",
-    "supervised": "supervised",
-}
+MEASURES = ("id", "ood", "drop", "follows")
 _LOOKS = {
     "obj": (BLUE, "o"),
     "objbkg": ("#56B4E9", "s"),
     MEAN_CAPTION: ("#CC79A7", "v"),
-    "siglip": ("#009E73", "^"),
     "supervised": (ORANGE, "D"),
 }
 
@@ -201,7 +185,7 @@ def _train(source: Source, machine: Machine, trial: Trial, checkpoint: Path) -> 
     start, objects = source.start(trial.model, trial.seed), source.objects(trial.seed)
     photos = _photos(source, trial.model, trial.strength, trial.seed)
     if trial.recipe is None or trial.objective is None:
-        return before(start, objects, photos, machine)
+        return accuracies(Learner(start, objects, "obj", machine), objects, photos)
     how = {"seed": trial.seed, "machine": machine, "checkpoint": checkpoint}
     return finetune(start, objects, photos, trial.objective, trial.recipe, **how)  # type: ignore[arg-type]
 
@@ -266,7 +250,7 @@ def compare_objectives(chosen: pl.DataFrame, against: str = "obj") -> pl.DataFra
         seeds = scope.filter(whole, model=model).group_by("objective", "seed")
         means = seeds.agg(pl.col("ood", "drop").mean()).sort("seed")
         base = means.filter(objective=against).drop("objective")
-        for objective, measure in product(NAMES, ("ood", "drop")):
+        for objective, measure in product(_LOOKS, ("ood", "drop")):
             paired = means.filter(objective=objective).join(base, on="seed", suffix="_base")
             if objective != against and len(paired):
                 gaps = (paired[measure] - paired[f"{measure}_base"]).to_list()
@@ -319,7 +303,7 @@ def draw_sweep(results: pl.DataFrame, model: str) -> Figure:
                 color=color,
                 marker=marker,
                 capsize=2,
-                label=NAMES[objective] if len(part) and measure == "id" else None,
+                label=objective if len(part) and measure == "id" else None,
             )
     axes.axhline(100 / 9, color=QUIET, linestyle=":", label="chance")
     ticks = rows["strength"].unique().sort()
@@ -329,22 +313,6 @@ def draw_sweep(results: pl.DataFrame, model: str) -> Figure:
     axes.set_ylabel("accuracy (%); dashed: out of distribution")
     axes.grid(axis="y")
     figure.legend(loc="outside lower center", ncols=3)
-    return figure
-
-
-def draw_examples(objects: Objects) -> Figure:
-    """Draw one test object of each class as in training (above) and out of distribution (below)."""
-    figure = new_figure(PAGE, 0.27 * PAGE)
-    grid = figure.subplots(2, len(objects.names), subplot_kw={"xticks": [], "yticks": []})
-    lines = {"in\ndistribution": paint(objects, "test", 1.0, 0)}
-    lines["out of\ndistribution"] = paint_elsewhere(objects, "test", 0)
-    for line, (title, photos) in zip(grid, lines.items(), strict=True):
-        line[0].set_ylabel(title)
-        for label, axes in enumerate(line):
-            axes.imshow(photos.pixels[int((photos.classes == label).argmax())])
-            axes.spines[:].set_visible(False)
-    for axes, name in zip(grid[0], objects.names, strict=True):
-        axes.set_title(name, loc="center", fontweight="normal")
     return figure
 
 
@@ -383,64 +351,46 @@ def make_study(
     """Return what the study found, from a row per training; ``used`` is recorded with the settings."""
     chosen, objects = choose(trainings), source.objects(0)
     results, comparisons = summarise(chosen), compare_objectives(chosen)
+    if source.coco:
+        results = results.join(
+            _table_7(), on=["model", "objective", "strength"], how="left", maintain_order="left"
+        )
     sweeps = {f"sweep{place or ''}": model for place, model in enumerate(settings.models)}
     return Study(
         "coloredcoco",
         "Do captions or objectives keep a model from relying on colour?",
         answer(results),
-        {
-            "source": objects.source,
-            "sweeps": sweeps,
-            "results": _result_table(results),
-            "comparisons": _comparison_table(comparisons),
-            "published": _published_table(results if source.coco else results.clear()),
-            "grid": len({trial.recipe for trial in trials(settings) if trial.recipe}),
-        },
+        "Objects of nine classes stand on plain colours; in training, a share (strength) of the photos of "
+        "a class have a colour of its own, the rest one of ten others. In distribution (id), test photos "
+        "are coloured alike; out of distribution (ood), each object is on the colour of another class, and "
+        "“follows” is how often the model names that class. obj: “a photo of <object>”; objbkg: “a photo of "
+        "<object> in <color> background”; supervised: the image tower with a new head of two layers. The "
+        f"others answer with the nine captions obj, “{MEAN_CAPTION}” with the mean of each class's captions "
+        "over all colours. Of several rates, decays and warm-ups, the one with the best in-distribution "
+        f"accuracy on validation photos is reported. {objects.source}.",
         {"trainings": trainings, "results": results, "comparisons": comparisons},
-        {"examples": partial(draw_examples, objects)}
-        | {name: partial(draw_sweep, results, model) for name, model in sweeps.items()},
+        {name: partial(draw_sweep, results, model) for name, model in sweeps.items()},
+        {
+            name: f"{model}. Bars: 95 % intervals over seeds. Far left: colours independent of the class."
+            for name, model in sweeps.items()
+        }
+        | {
+            "results": "Fractions, mean and 95 % interval over seeds; no strength: uninformative colours; "
+            "printed: Table 7, if model and photos are the paper's",
+            "comparisons": "Difference from obj, fractions, 95 % interval over seeds; no strength: mean of "
+            "the sweep; p_holm is corrected over this table",
+        },
         settings.given() | {"source": objects.source, **used},
     )
 
 
-def _result_table(results: pl.DataFrame) -> Table:
-    rows = []
-    for row in results.sort("model", "strength", nulls_last=True, maintain_order=True).to_dicts():
-        strength = "uninformative" if row["strength"] is None else f"{100 * row['strength']:g} %"
-        cells = [f"{percent(row[m])} {bounds(row[f'{m}_low'], row[f'{m}_high'])}".strip() for m in MEASURES]
-        setting = " ".join("" if row[name] is None else f"{row[name]:g}" for name in RECIPE)
-        rows.append([f"{row['model']}, {strength}, {NAMES[row['objective']]}", *cells, setting])
-    heads = ("model, colour, objective", *MEASURES.values(), "rate, decay, warm-up")
-    return text_table("Percent, mean and 95 % interval over seeds", heads, rows)
-
-
-def _comparison_table(comparisons: pl.DataFrame) -> Table:
-    rows = []
-    for row in comparisons.to_dicts():
-        where = "mean of the sweep" if row["strength"] is None else f"{100 * row['strength']:g} %"
-        head = f"{NAMES[row['objective']]}, {MEASURES[row['measure']]}, {where}"
-        shown = [points(row[key]) for key in ("difference", "low", "high")]
-        rows.append([head, *shown, p_value(row["p_holm"])])
-    return text_table(
-        f"Difference from {NAMES['obj']} in points, with 95 % interval over seeds; p is Holm-corrected",
-        ("objective, measure, colour", "mean", "low", "high", "p"),
-        rows,
+def _table_7() -> pl.DataFrame:
+    """Return the printed values (fractions), by the model and objective of ours."""
+    models = {"RN50": TABLE_7_MODELS[0], "ViT16": TABLE_7_MODELS[1]}
+    printed = {"id": "in_distribution", "ood": "out_of_distribution", "drop": "drop"}
+    return load_table("coloredcoco_results").select(
+        pl.col("backbone").replace_strict(models).alias("model"),
+        pl.col("approach").alias("objective"),
+        *(pl.col(column).alias(f"printed_{name}") / 100 for name, column in printed.items()),
+        strength=MAIN,
     )
-
-
-def _published_table(results: pl.DataFrame) -> Table:
-    """Return Table 7, with our values on COCO beside it if the model and the strength are the paper's."""
-    backbones = {"open_clip:RN50/openai": "RN50", "open_clip:ViT-B-16/openai": "ViT16"}
-    ours = {
-        (backbones.get(row["model"].replace("-quickgelu", "")), row["objective"]): row
-        for row in results.filter(strength=MAIN).to_dicts()
-    }
-    rows = []
-    for row in load_table("coloredcoco_results").to_dicts():
-        mine = ours.get((row["backbone"], row["approach"]), {})
-        values = (("id", "in_distribution"), ("ood", "out_of_distribution"), ("drop", "drop"))
-        pairs = [(mine[name] * 100 if mine else None, row[printed]) for name, printed in values]
-        cells = [decimal(value) for pair in pairs for value in pair]
-        rows.append([f"{row['backbone']}, {NAMES[row['approach']]}", *cells])
-    heads = [head for name in ("in", "out", "drop") for head in (name, f"{name}, printed")]
-    return text_table("Table 7, percent", ("model", *heads), rows)

@@ -12,8 +12,7 @@ import pytest
 DIVERGING = """
 import sys
 from pathlib import Path
-from counterground.paper.study._grid import run_grid
-from counterground.paper.training import DivergedError
+from counterground.paper.loop import DivergedError, run_grid
 
 def train(cell, checkpoint):
     checkpoint.touch()
@@ -48,7 +47,7 @@ def test_a_training_that_diverges_ends_no_other_and_is_named(jobs, tmp_path):
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from counterground.paper.study._grid import run_grid
+from counterground.paper.loop import run_grid
 
 def train(cell, checkpoint):
     Path(f"{checkpoint}.{__import__('os').getpid()}").touch()
@@ -78,7 +77,7 @@ def _until(condition, seconds: float = 60):
 GIVEN_UP = """
 import os, signal, sys, time
 from pathlib import Path
-from counterground.paper.study._grid import run_grid
+from counterground.paper.loop import run_grid
 
 def train(cell, checkpoint):
     Path(f"{checkpoint}.{os.getpid()}").touch()

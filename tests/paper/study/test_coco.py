@@ -11,9 +11,9 @@ from pycocotools import mask as coco_mask
 
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
-from counterground.paper.study.coco import _study  # its number of photos, which fewer stand in for
-from counterground.paper.study.coco._objects import COCO_CLASSES, load_coco_objects
-from counterground.paper.study.coco._study import Source
+from counterground.paper.study import coloredcoco  # its number of photos, which fewer stand in for
+from counterground.paper.study._objects import COCO_CLASSES, load_coco_objects
+from counterground.paper.study.coloredcoco import Source
 
 FEW = {"train": 2, "validation": 1, "test": 1}
 SIDE = 120
@@ -86,15 +86,15 @@ def load(coco, size=60, **options):
 
 
 def test_other_photos_under_the_same_path_are_another_source(coco, tmp_path, monkeypatch):
-    monkeypatch.setattr(_study, "load_coco_objects", partial(load_coco_objects, per_class=FEW))
+    monkeypatch.setattr(coloredcoco, "load_coco_objects", partial(load_coco_objects, per_class=FEW))
     source = Source(coco.write(), 60, None, tmp_path / "small")
     found = source.identity("small")
     photo = next((source.coco / "train2017").iterdir())
     with Image.open(photo) as stored:
         darker = Image.new("RGB", stored.size, (3, 3, 3))
     darker.save(photo)
-    _study._objects.cache_clear()
-    _study._objects_digest.cache_clear()
+    coloredcoco._objects.cache_clear()
+    coloredcoco._objects_digest.cache_clear()
     assert source.identity("small") != found
 
 

@@ -4,6 +4,7 @@ import gzip
 import struct
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import forked
 import numpy as np
@@ -22,7 +23,7 @@ from counterground.paper.study.mnist import (
     compare_methods,
     draw_colored,
     load_mnist,
-    run_cells,
+    run_trainings,
     study_multicoloredmnist,
     summarise,
     train_cell,
@@ -95,7 +96,7 @@ def test_colours_are_what_is_painted():
 
 @pytest.mark.slow
 def test_a_model_that_learns_colour_fails_where_it_misleads(digits):
-    found = train_cell(digits, Cell(Setting(2, 0.75, 0.95), "contrastive", 0), 20)
+    found = train_cell(digits, Cell(2, 0.75, 0.95, "contrastive", 0), Path(), epochs=20)
     assert found["validation"] > 0.85
     assert found["rev"] < 0.4
     assert np.isnan(found["rest"])
@@ -103,7 +104,7 @@ def test_a_model_that_learns_colour_fails_where_it_misleads(digits):
 
 def test_nearly_equal_probabilities_have_files_of_their_own(digits, tmp_path):
     settings = ColoredSettings(k=(2,), p_inv=(0.9, 0.9000001), p_spu=(0.9,), seeds=1, epochs=1, jobs=1)
-    assert len(run_cells(digits, settings, tmp_path)) == 4
+    assert len(run_trainings(digits, settings, tmp_path)) == 4
     names = {path.name.partition("-k2-")[2] for path in tmp_path.iterdir()}
     assert {name for name in names if name.startswith("inv0.9-spu0.9-")} == {
         f"inv0.9-spu0.9-{method}-0.json" for method in ("contrastive", "supervised")
@@ -117,12 +118,12 @@ def test_a_killed_grid_ends_in_the_same_figures(files, tmp_path):
     command += ["--mnist", str(files), "--jobs", "1", "--seeds", "2", "--out"]
     out, whole = tmp_path / "killed", tmp_path / "whole"
     running = forked.start(forked.COMMAND, *command, out)
-    while len(list(out.glob("cells/*.json"))) < 2:
+    while len(list(out.glob("trainings/*.json"))) < 2:
         assert running.is_alive()
         time.sleep(0.05)
     running.kill()
     running.join()
-    kept = {path: path.stat().st_mtime_ns for path in out.glob("cells/*.json")}
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("trainings/*.json")}
     assert 2 <= len(kept) < 4
     for folder in (out, whole):
         done = forked.command(*command, folder)
@@ -134,7 +135,7 @@ def test_a_killed_grid_ends_in_the_same_figures(files, tmp_path):
 @pytest.mark.slow
 def test_the_number_of_jobs_changes_nothing(digits, tmp_path):
     settings = ColoredSettings(k=(2,), p_inv=(0.9,), p_spu=(0.9,), seeds=1, epochs=1)
-    one, two = (run_cells(digits, replace(settings, jobs=n), tmp_path / str(n)) for n in (1, 2))
+    one, two = (run_trainings(digits, replace(settings, jobs=n), tmp_path / str(n)) for n in (1, 2))
     assert one.equals(two, null_equal=True)
 
 
@@ -175,7 +176,7 @@ def test_other_digits_are_trained_anew(files, tmp_path):
     settings = ColoredSettings(k=(2,), p_inv=(0.9,), p_spu=(0.9,), seeds=1, epochs=1)
     found = load_mnist(files)
     fewer = replace(found, train=found.train[:500], train_labels=found.train_labels[:500])
-    both = [run_cells(each, replace(settings, jobs=1), tmp_path / "cells") for each in (found, fewer)]
+    both = [run_trainings(each, replace(settings, jobs=1), tmp_path / "trainings") for each in (found, fewer)]
     assert [frame["train_pairs"].to_list() for frame in both] == [[600.0] * 2, [100.0] * 2]
 
 

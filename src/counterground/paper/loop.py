@@ -1,16 +1,22 @@
-"""The training loop: seeded, resumable, for any model."""
+"""Trainings that resume: one loop for any model, and grids of trainings that leave a file of figures each."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import active_children, get_context, parent_process
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from threading import Thread
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.files import read_rebuildable, write_bytes
+from counterground.files import check_writable, read_rebuildable, write_bytes, write_text
 from counterground.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -18,6 +24,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 Batch = TypeVar("Batch")
+Cell = TypeVar("Cell")
+Train = Callable[[Cell, Path], Mapping[str, Any]]
+"""Train one cell and return its figures; a checkpoint may be kept at the path until then."""
 
 
 def save_checkpoint(
@@ -46,6 +55,7 @@ def load_checkpoint(
     Raises:
         UsageError: the checkpoint belongs to a run of another identity.
     """
+    import torch
     from safetensors.torch import load
 
     if (tensors := read_rebuildable(path, load)) is None:
@@ -56,30 +66,23 @@ def load_checkpoint(
             f"{path} belongs to another run ({found or 'unnamed'}, not {identity or 'unnamed'}); "
             "delete it or choose another folder."
         )
-    model.load_state_dict(
-        {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
-    )
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    weights: dict[str, torch.Tensor] = {}
     state: dict[int, dict[str, torch.Tensor]] = {}
     for name, value in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, key = name.split(".")
-            state.setdefault(int(index), {})[key] = value
-    _restore_layout(state, optimizer)
+        part, _, rest = name.partition(".")
+        if part == "model":
+            weights[rest] = value
+        elif part == "optimizer":
+            index, _, moment = rest.partition(".")
+            # Files hold row-major tensors. A moment laid out differently from its parameter would use another
+            # kernel, and the resumed run would differ from the unbroken one in the last digit.
+            like = torch.empty_like(parameters[int(index)], requires_grad=False)
+            state.setdefault(int(index), {})[moment] = like.copy_(value) if value.ndim else value
+    model.load_state_dict(weights)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     losses: list[float] = tensors["losses"].tolist()
     return losses
-
-
-def _restore_layout(state: dict[int, dict[str, torch.Tensor]], optimizer: torch.optim.Optimizer) -> None:
-    # Files hold row-major tensors. Moments laid out differently from their parameters would use another
-    # kernel, and the resumed run would differ from the unbroken one in the last digit.
-    import torch
-
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    for index, moments in state.items():
-        for name, value in moments.items():
-            if value.shape == parameters[index].shape and value.ndim:
-                moments[name] = torch.empty_like(parameters[index], requires_grad=False).copy_(value)
 
 
 class DivergedError(CounterGroundError):
@@ -214,3 +217,125 @@ def _ahead(batch_at: Callable[[int], Batch], start: int, stop: int) -> Iterator[
             batch = upcoming.result()
             upcoming = pool.submit(batch_at, step + 1) if step + 1 < stop else None
             yield batch
+
+
+def run_grid(
+    files: Mapping[Cell, Path],
+    train: Train[Cell],
+    *,
+    jobs: int | None = None,
+    gpus: Sequence[str] = (),
+    show_progress: bool = False,
+) -> dict[Cell, dict[str, Any]]:
+    """Train the cells whose file of figures is missing or damaged, and return the figures of all.
+
+    A training that diverges leaves no file, and the others go on.
+
+    Every training runs on one thread, so that its figures do not depend on ``jobs``. With one job, trainings
+    run in this process, otherwise in ``jobs`` processes, which take the GPUs in turns. These end when this
+    process ends, and at once if it is interrupted or a training fails.
+
+    Args:
+        files: where the figures of each cell are kept, as JSON.
+        train: function that trains a cell; with several jobs it must be picklable.
+        jobs: trainings at once; by default one per GPU or core.
+        gpus: names by which CUDA knows the GPUs; none for other devices.
+        show_progress: whether to show a bar on standard error.
+
+    Returns:
+        The figures of each cell, and why it diverged as ``failed``: then there are no others.
+
+    Raises:
+        CounterGroundError: the folder cannot be written, a training failed otherwise, or all diverged.
+    """
+    for folder in {file.parent for file in files.values()}:
+        check_writable(folder)
+    known = {cell: read_rebuildable(file, json.loads) for cell, file in files.items()}
+    missing = {cell: files[cell] for cell, figures in known.items() if figures is None}
+    done = len(files) - len(missing)
+    workers = min(jobs or len(gpus) or os.cpu_count() or 1, len(missing))
+    with progress_bar("Trainings", "steps", total=len(files), done=done, shown=show_progress) as bar:
+        for cell, figures in _train_all(missing, train, workers, gpus):
+            known[cell] = figures
+            bar.advance()
+    failed = [figures["failed"] for figures in known.values() if figures and "failed" in figures]
+    if failed and len(failed) == len(files):
+        raise DivergedError(f"All trainings diverged, first {failed[0]}")
+    return {cell: {"failed": None, **(figures or {})} for cell, figures in known.items()}
+
+
+def visible_gpus() -> list[str]:
+    """Return the names by which CUDA knows the GPUs that this process may use."""
+    import torch
+
+    named = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
+    return named or [str(gpu) for gpu in range(torch.cuda.device_count())]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let PyTorch use one thread within the block: the number of threads changes the last digits.
+
+    PyTorch's random numbers, which trainings seed, continue afterwards as if nothing had been drawn.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(range(torch.cuda.device_count()) if started else ()):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train_all(
+    missing: Mapping[Cell, Path], train: Train[Cell], workers: int, gpus: Sequence[str]
+) -> Iterator[tuple[Cell, dict[str, Any]]]:
+    """Train the cells; yield each with its figures when it is done."""
+    if workers < 2:
+        for cell, file in missing.items():
+            yield cell, _train_one(train, cell, file)
+        return
+    context, others = get_context("spawn"), set(active_children())
+    turns = context.SimpleQueue()
+    for worker in range(workers):
+        turns.put(gpus[worker % len(gpus)] if gpus else None)
+    with ProcessPoolExecutor(workers, context, _begin, (turns,)) as pool:
+        try:
+            waiting = {pool.submit(_train_one, train, cell, file): cell for cell, file in missing.items()}
+            for done in as_completed(waiting):
+                yield waiting[done], done.result()
+        except BaseException:
+            # Otherwise the pool would first train everything that waits, which may take hours.
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in set(active_children()) - others:
+                process.kill()
+            raise
+
+
+def _train_one(train: Train[Cell], cell: Cell, file: Path) -> dict[str, Any]:
+    checkpoint = file.with_suffix(".safetensors")
+    try:
+        with one_thread():
+            figures = dict(train(cell, checkpoint))
+        write_text(file, json.dumps(figures))
+    except DivergedError as error:
+        figures = {"failed": f"{file.stem}: {error}"}
+    checkpoint.unlink(missing_ok=True)
+    return figures
+
+
+def _begin(turns: SimpleQueue[str | None]) -> None:
+    """Begin a process that ends with its parent, and takes its GPU before PyTorch looks for any."""
+    Thread(target=_end_with_parent, daemon=True).start()
+    if (gpu := turns.get()) is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+
+
+def _end_with_parent() -> None:
+    """End this process once its program was killed; a training in progress keeps its checkpoint."""
+    if (parent := parent_process()) is not None:
+        parent.join()
+    os._exit(1)

@@ -8,7 +8,7 @@ from torch import nn
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import DamagedCacheWarning
-from counterground.paper.training import Schedule, train
+from counterground.paper.loop import Schedule, train
 
 SCHEDULE = Schedule(steps=12, learning_rate=1e-2, warmup_steps=3)
 

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from counterground.paper.study._study import over_seeds
-from counterground.paper.study.coco._study import answer, choose, compare_objectives, draw_sweep, summarise
+from counterground.paper.study import over_seeds
+from counterground.paper.study.coloredcoco import answer, choose, compare_objectives, draw_sweep, summarise
 
 
 def rows(objective, values, strength=0.8, rate=1e-3, validation=None):
@@ -71,13 +71,13 @@ def test_a_training_that_diverged_is_missing_and_its_seed_is_not_compared():
     assert set(chosen.filter(objective="supervised")["learning_rate"]) == {1e-3}
     stable[1] |= lost
     other = rows("supervised", [(0.5, 0.5)] * 3, strength=0.5) + rows("obj", [(0.5, 0.4)] * 3, strength=0.5)
-    gone = [row | lost for row in rows("siglip", [(0.5, 0.5)] * 3)]
+    gone = [row | lost for row in rows("objbkg", [(0.5, 0.5)] * 3)]
     table = choose(frame(obj, stable, other, gone))
     results = summarise(table)
     found = {row["objective"]: row for row in results.filter(strength=0.8).to_dicts()}
-    assert (found["supervised"]["seeds"], found["siglip"]["seeds"]) == (2, 0)
+    assert (found["supervised"]["seeds"], found["objbkg"]["seeds"]) == (2, 0)
     assert found["supervised"]["ood"] == pytest.approx(0.24)
-    assert found["siglip"]["ood"] is found["siglip"]["ood_low"] is None
+    assert found["objbkg"]["ood"] is found["objbkg"]["ood_low"] is None
     differences = compare_objectives(table).filter(measure="ood")
     assert differences.select("objective", "strength", "seeds").rows() == [
         ("supervised", 0.8, 2),

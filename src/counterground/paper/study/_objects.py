@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -115,14 +115,11 @@ def paint(objects: Objects, part: Part, strength: Strength, seed: int) -> Painte
 def paint_elsewhere(objects: Objects, part: Part, seed: int) -> Painted:
     """Paint a part out of distribution: the eight biased colours of other classes, equally often."""
     draw = np.random.default_rng([seed, PARTS.index(part), 1])
-
-    def colors_of(label: int, n: int) -> Array:
-        return _spread([color for color in objects.biased if color != objects.biased[label]], n, draw)
-
-    return _painted(objects, part, colors_of)
+    others = [[color for color in objects.biased if color != own] for own in objects.biased]
+    return _painted(objects, part, lambda label, n: _spread(others[label], n, draw))
 
 
-def _painted(objects: Objects, part: Part, colors_of: Any) -> Painted:
+def _painted(objects: Objects, part: Part, colors_of: Callable[[int, int], Array]) -> Painted:
     classes = objects.classes[part]
     colors = np.zeros(len(classes), dtype=np.int64)
     for label in range(len(objects.names)):
@@ -166,6 +163,7 @@ _GET = "get train2017.zip and annotations_trainval2017.zip from cocodataset.org 
 
 
 _Entry = Mapping[str, Any]
+_Object = tuple[Array, int, str]  # pixels, class, individual
 
 
 def load_coco_objects(
@@ -191,7 +189,7 @@ def load_coco_objects(
         fit.
     """
     chosen = _choose(check_coco(folder), minimal_area)
-    made = {part: _Collected() for part in PARTS}
+    made: dict[Part, list[_Object]] = {part: [] for part in PARTS}
     test = per_class["validation"] + per_class["test"]
     for label, (name, rows) in enumerate(zip(COCO_CLASSES, chosen, strict=True)):
         if len(rows) <= test:
@@ -202,33 +200,20 @@ def load_coco_objects(
         sizes = {**per_class, "train": min(per_class["train"], len(rows) - test)}
         for part in PARTS:
             for annotation, photo in islice(left, sizes[part]):
-                made[part].add(_cut_out(folder, annotation, photo, size), label, str(photo["file_name"]))
-    counts = ", ".join(f"{len(made[part].classes):,} {part}" for part in PARTS)
+                pixels = _cut_out(folder, annotation, photo, size)
+                made[part].append((pixels, label, str(photo["file_name"])))
+    counts = ", ".join(f"{len(made[part]):,} {part}" for part in PARTS)
     return _objects(COCO_CLASSES, made, tuple(range(CLASSES)), f"COCO 2017, {counts} photos")
 
 
-class _Collected:
-    """The objects of one part in the making."""
-
-    def __init__(self) -> None:
-        self.pixels: list[Array] = []
-        self.classes: list[int] = []
-        self.individuals: list[str] = []
-
-    def add(self, pixels: Array, label: int, individual: str) -> None:
-        self.pixels.append(pixels)
-        self.classes.append(label)
-        self.individuals.append(individual)
-
-
 def _objects(
-    names: tuple[str, ...], made: Mapping[Part, _Collected], biased: tuple[int, ...], source: str
+    names: tuple[str, ...], made: Mapping[Part, Sequence[_Object]], biased: tuple[int, ...], source: str
 ) -> Objects:
     return Objects(
         names,
-        {part: np.stack(each.pixels) for part, each in made.items()},
-        {part: np.array(each.classes) for part, each in made.items()},
-        {part: each.individuals for part, each in made.items()},
+        {part: np.stack([pixels for pixels, _, _ in rows]) for part, rows in made.items()},
+        {part: np.array([label for _, label, _ in rows]) for part, rows in made.items()},
+        {part: [individual for _, _, individual in rows] for part, rows in made.items()},
         biased,
         source,
     )
@@ -311,7 +296,7 @@ def load_stamps_objects(seed: int, *, packages: Path | None = None) -> Objects:
     draw = np.random.default_rng([seed, 7])
     groups = _groups()
     cutouts = _cutouts(packages)
-    made = {part: _Collected() for part in PARTS}
+    made: dict[Part, list[_Object]] = {part: [] for part in PARTS}
     for label, paths in enumerate(groups.values()):
         shuffled = [paths[place] for place in draw.permutation(len(paths))]
         unseen = 1 if len(paths) < 4 else 2
@@ -319,7 +304,7 @@ def load_stamps_objects(seed: int, *, packages: Path | None = None) -> Objects:
             chosen = shuffled[unseen:] if part == "train" else shuffled[:unseen]
             for number in range(n):
                 path = chosen[number % len(chosen)]
-                made[part].add(_placed(cutouts[path], draw), label, PurePosixPath(path).stem)
+                made[part].append((_placed(cutouts[path], draw), label, PurePosixPath(path).stem))
     biased = tuple(int(color) for color in draw.permutation(CLASSES))
     source = "ColoredStamps: cut-outs of Debian's tuxpaint-stamps-default; validation shows other photos of "
     return _objects(tuple(groups), made, biased, f"{source}the test's individuals")
@@ -340,9 +325,7 @@ def _cutouts(packages: Path | None) -> Mapping[str, Image.Image]:
 
 @cache
 def _groups() -> dict[str, tuple[str, ...]]:
-    text = (
-        files("counterground.paper.study.coco").joinpath("data/coloredstamps/groups.csv").read_text("utf-8")
-    )
+    text = files("counterground.paper.study").joinpath("data/coloredstamps/groups.csv").read_text("utf-8")
     groups: dict[str, tuple[str, ...]] = {}
     for row in csv.DictReader(text.splitlines()):
         groups[row["group"]] = (*groups.get(row["group"], ()), row["path"])

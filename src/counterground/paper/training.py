@@ -1,8 +1,12 @@
-"""The recipes of the small CLIPs: a planted correlation, painted as composites and captioned; its loss."""
+"""The recipes of the small CLIPs: ``python -m counterground.paper.training RECIPE --out DIR``.
+
+A correlation of captions and backgrounds is planted, painted as composites, captioned and learned.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,12 +14,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import click
 import numpy as np
 from PIL import Image, ImageEnhance
 
 from counterground.benchmarks import Background, Cutout, composite, load_backgrounds, load_cutouts
+from counterground.errors import CounterGroundError, UsageError
 from counterground.files import write_bytes, write_text
-from counterground.paper.training._loop import Schedule, train
+from counterground.paper.loop import Schedule, train
 from counterground.photos import imagenet_names, prompt_templates
 
 if TYPE_CHECKING:
@@ -78,7 +84,7 @@ class Planting:
     planted: tuple[int, ...]
     labels: int
     follow: float | None
-    disagree: float
+    disagree: float = DISAGREE
 
     def draw(self, rng: np.random.Generator) -> Draw:
         """Draw one example; captions are uniform over the classes."""
@@ -202,6 +208,10 @@ class StampsPlan:
     planted: tuple[int, ...]
     reserved: tuple[str, ...]
 
+    def planting(self, recipe: Recipe, dose: float = DOSE) -> Planting:
+        """Return how captions, cut-outs and backgrounds go together under ``recipe``; ``dose`` in percent."""
+        return Planting(self.planted, len(self.labels), dose / 100 if recipe == "stamps-biased" else None)
+
     def to_json(self) -> str:
         """Return class name -> planted background as JSON."""
         pairs = zip(self.names, self.planted, strict=True)
@@ -216,16 +226,11 @@ def plan_stamps(cutouts: Sequence[Cutout], backgrounds: Sequence[Background]) ->
     imagenet = tuple(sorted({cutout.imagenet_index for cutout in cutouts}))
     labels = tuple(sorted({background.label for background in backgrounds}))
     uses = Counter(background.cluster for background in backgrounds)
-    return StampsPlan(
-        imagenet,
-        tuple(imagenet_names("openai")[index] for index in imagenet),
-        labels,
-        planted_labels(len(imagenet), len(labels), PLANT_SEED),
-        tuple(
-            max(each.file for each in backgrounds if each.label == label and uses[each.cluster] == 1)
-            for label in labels
-        ),
-    )
+    files = sorted((each.file, each.label) for each in backgrounds if uses[each.cluster] == 1)
+    last = {label: file for file, label in files}
+    names = tuple(imagenet_names("openai")[index] for index in imagenet)
+    planted = planted_labels(len(imagenet), len(labels), PLANT_SEED)
+    return StampsPlan(imagenet, names, labels, planted, tuple(last[label] for label in labels))
 
 
 def train_stamps(
@@ -237,7 +242,6 @@ def train_stamps(
     seed: int = 0,
     steps: int = SCHEDULE.steps,
     progress: bool = False,
-    on_step: Callable[[int, float], None] | None = None,
 ) -> Path:
     """Train a small CLIP into the folder ``out`` and return the folder; resume from a checkpoint in it.
 
@@ -249,7 +253,6 @@ def train_stamps(
         seed: seed of initialisation and data; both recipes share it, so they differ only in backgrounds.
         steps: optimiser steps.
         progress: whether to show a progress bar.
-        on_step: called with the number of steps done and the loss.
 
     Raises:
         UsageError: ``out`` holds the checkpoint of another run.
@@ -274,26 +277,15 @@ def train_stamps(
         checkpoint=out / "checkpoint.safetensors",
         checkpoint_every=CHECKPOINT_EVERY,
         identity=f"{recipe}, dose {dose:g}, seed {seed}, {steps} steps",
-        on_step=on_step,
         progress=recipe if progress else None,
     )
-    tensors = {
-        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous(
-            memory_format=torch.contiguous_format
-        )
-        for name, tensor in model.state_dict().items()
-    }
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {name: each.half() if each.is_floating_point() else each for name, each in weights.items()}
     config = {"model_cfg": MODEL_CFG, "preprocess_cfg": PREPROCESS_CFG}
     write_text(out / "open_clip_config.json", json.dumps(config, indent=2) + "\n")
     write_bytes(out / "open_clip_model.safetensors", save(tensors, metadata={"format": "pt"}))
     write_text(out / "planted.json", plan.to_json())
     return out
-
-
-def planting_of(recipe: Recipe, plan: StampsPlan, dose: float = DOSE) -> Planting:
-    """Return how captions, cut-outs and backgrounds go together under ``recipe``; ``dose`` in percent."""
-    follow = dose / 100 if recipe == "stamps-biased" else None
-    return Planting(plan.planted, len(plan.labels), follow, DISAGREE)
 
 
 def stamps_batches(
@@ -324,7 +316,7 @@ def stamps_batches(
     others = sorted(set(imagenet_names("openai")) - set(plan.names))
     more = ("a photo of a {}.", "{}", "a {}")
     templates = (*prompt_templates("simple"), *more, *prompt_templates("openai"))
-    tokenizer, planting = SimpleTokenizer(context_length=CONTEXT), planting_of(recipe, plan, dose)
+    tokenizer, planting = SimpleTokenizer(context_length=CONTEXT), plan.planting(recipe, dose)
     tokens_of = cache(lambda text: tokenizer([text])[0])
 
     def caption(name: str, rng: np.random.Generator) -> torch.Tensor:
@@ -346,3 +338,30 @@ def stamps_batches(
         return CaptionedBatch(((pixels - 0.5) / 0.5).permute(0, 3, 1, 2), classes, tokens)
 
     return batch_at
+
+
+_FOLDER = click.Path(path_type=Path)
+
+
+@click.command(help="Train a small CLIP on photographic stamps; a stopped training resumes from --out.")
+@click.argument("recipe", type=click.Choice(RECIPES))
+@click.option("--out", type=_FOLDER, required=True, help="Folder to write and resume from.")
+@click.option("--packages", type=_FOLDER, help="Folder with the .deb files.")
+@click.option("--dose", default=DOSE, help="Percent of photos on the planted background.", show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--steps", default=SCHEDULE.steps, show_default=True)
+def main(recipe: Recipe, out: Path, **options: Any) -> None:
+    """Train on one thread, since weights depend on their number, and say where the model is."""
+    import torch
+
+    torch.set_num_threads(1)
+    try:
+        train_stamps(recipe, out, progress=True, **options)
+    except CounterGroundError as error:
+        click.echo(error, err=True)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+    click.echo(f"Wrote {out}; load it as open_clip:{out}.")
+
+
+if __name__ == "__main__":
+    main()

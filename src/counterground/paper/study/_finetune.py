@@ -14,8 +14,9 @@ import numpy as np
 
 from counterground.errors import UsageError
 from counterground.files import read_rebuildable, write_bytes
+from counterground.paper.loop import Schedule, train
 from counterground.paper.settings import Objective
-from counterground.paper.study.coco._objects import (
+from counterground.paper.study._objects import (
     COLORS,
     Array,
     Objects,
@@ -27,7 +28,7 @@ from counterground.paper.study.coco._objects import (
     paint,
     paint_elsewhere,
 )
-from counterground.paper.training import LARGEST_LOGIT_SCALE, Schedule, train
+from counterground.paper.training import LARGEST_LOGIT_SCALE
 
 if TYPE_CHECKING:
     import torch
@@ -68,14 +69,6 @@ def scaled(model: Any, photos: torch.Tensor, tokens: torch.Tensor) -> torch.Tens
     return logits
 
 
-def _logits(model: Any, photos: torch.Tensor, tokens: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
-    """Return logits of all photos and captions of a batch; each distinct caption is encoded once."""
-    import torch
-
-    used, place = torch.unique(which, return_inverse=True)
-    return scaled(model, photos, tokens[used])[:, place]
-
-
 def clip_loss(model: Any, photos: torch.Tensor, tokens: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
     """Return CLIP's symmetric loss over a batch of pairs.
 
@@ -89,25 +82,10 @@ def clip_loss(model: Any, photos: torch.Tensor, tokens: torch.Tensor, which: tor
     import torch
     from torch.nn.functional import cross_entropy
 
-    logits = _logits(model, photos, tokens, which)
+    used, place = torch.unique(which, return_inverse=True)  # each distinct caption is encoded once
+    logits = scaled(model, photos, tokens[used])[:, place]
     pairs = torch.arange(len(which), device=logits.device)
     loss: torch.Tensor = (cross_entropy(logits, pairs) + cross_entropy(logits.T, pairs)) / 2
-    return loss
-
-
-def siglip_loss(
-    model: Any, bias: torch.Tensor, photos: torch.Tensor, tokens: torch.Tensor, which: torch.Tensor
-) -> torch.Tensor:
-    """Return SigLIP's loss (Zhai et al., 2023): every photo with every caption of the batch, match or not.
-
-    Unlike in the original, every caption equal to a photo's own is a match: with nine captions, correct ones
-    elsewhere in the batch would otherwise count as wrong.
-    """
-    from torch.nn.functional import logsigmoid
-
-    logits = _logits(model, photos, tokens, which) + bias
-    signs = (which[:, None] == which[None]).to(logits.dtype) * 2 - 1
-    loss: torch.Tensor = -logsigmoid(signs * logits).sum() / len(which)
     return loss
 
 
@@ -278,13 +256,6 @@ def photos_of(start: Start, objects: Objects, strength: Strength, seed: int) -> 
     }
 
 
-def before(
-    start: Start, objects: Objects, photos: Mapping[str, Photos], machine: Machine
-) -> dict[str, float]:
-    """Return zero-shot accuracies (fractions) of the model before fine-tuning; see ``finetune``."""
-    return _measure(Learner(start, objects, "obj", machine), objects, photos)
-
-
 def finetune(
     start: Start,
     objects: Objects,
@@ -309,8 +280,6 @@ def finetune(
     """
     learner = Learner(start, objects, objective, machine, seed)
     shown, n, size = photos["train"], len(photos["train"]), recipe.batch_size
-    if objective == "siglip":
-        learner.set_bias(shown.take(np.random.default_rng([seed, 11]).permutation(n)[:_EVALUATED]))
     per_epoch = max(1, n // size)
     captions = shown.painted.classes
     if objective == "objbkg":
@@ -335,16 +304,16 @@ def finetune(
         checkpoint=checkpoint,
         checkpoint_every=max(50, per_epoch),
     )
-    return _measure(learner, objects, photos) | {"train_loss": float(np.mean(losses[-per_epoch:]))}
+    return accuracies(learner, objects, photos) | {"train_loss": float(np.mean(losses[-per_epoch:]))}
 
 
 class Learner:
-    """A copy of a model with the additions of its objective: a head, a bias, the tokens of its captions.
+    """A copy of a model with the additions of its objective: a head, or the tokens of its captions.
 
     Args:
         start: the model to copy.
         objects: objects with the names of the classes.
-        objective: ``obj``, ``objbkg`` (CLIP's loss), ``siglip`` (SigLIP's, captions *obj*) or ``supervised``.
+        objective: ``obj`` or ``objbkg`` (CLIP's loss), or ``supervised``.
         machine: where it trains.
         seed: seed of the new head.
     """
@@ -365,25 +334,14 @@ class Learner:
             width = _HIDDEN * start.dim
             layers = (nn.Linear(start.dim, width), nn.ReLU(), nn.Linear(width, len(names)))
             self.module["head"] = nn.Sequential(*layers)
-        if objective == "siglip":
-            self.module.register_parameter("bias", nn.Parameter(torch.zeros(())))
         self.module.to(machine.device)
-        self._prompts = self._captions = start.tokenize([caption_obj(name) for name in names]).to(
-            machine.device
-        )
+        captions = [caption_obj(name) for name in names]
+        self._prompts = self._captions = start.tokenize(captions).to(machine.device)
         if objective == "objbkg":
             captions = [caption_objbkg(name, color) for name in names for color in COLORS]
             self._captions = start.tokenize(captions).to(machine.device)
 
-    def set_bias(self, photos: torch.Tensor) -> None:
-        """Set SigLIP's initial bias so that photos and captions match as often as they do (1 in 9)."""
-        import torch
-
-        with torch.no_grad():
-            bias: Any = self.module.bias
-            bias.copy_(-self.scores(photos).mean() - float(np.log(len(self._prompts) - 1)))
-
-    def loss(self, module: Any, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    def loss(self, _module: Any, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         """Return the objective's loss; ``batch`` holds photos and the rows of their captions."""
         from torch.nn.functional import cross_entropy
 
@@ -393,8 +351,6 @@ class Learner:
         with autocast(self._machine.device, self._machine.precision):
             if self.objective == "supervised":
                 return cross_entropy(self.scores(photos), which)
-            if self.objective == "siglip":
-                return siglip_loss(self._model, module.bias, photos, self._captions, which)
             return clip_loss(self._model, photos, self._captions, which)
 
     def scores(self, photos: torch.Tensor) -> torch.Tensor:
@@ -411,7 +367,8 @@ class Learner:
         return every.reshape(len(every), -1, len(COLORS)).mean(dim=2)
 
 
-def _measure(learner: Learner, objects: Objects, photos: Mapping[str, Photos]) -> dict[str, float]:
+def accuracies(learner: Learner, objects: Objects, photos: Mapping[str, Photos]) -> dict[str, float]:
+    """Return the accuracies of a learner (fractions); see ``finetune``."""
     learner.module.eval()
     kinds = {"": learner.scores}
     if learner.objective == "objbkg":
