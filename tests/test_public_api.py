@@ -279,7 +279,7 @@ def test_a_path_or_a_device_is_as_good_as_its_text(evaluate, tmp_path):
 
 
 def test_a_study_takes_its_folder_as_text(tmp_path):
-    settings = paper.TheorySettings(n=200, seeds=1, mu_spu=(1.5,), p_spu=(0.9,), wide=((20, 40),))
+    settings = paper.TheorySettings(n=200, seeds=1, mu_spu=(1.5,), p_spu=(0.9,))
     assert paper.study_theory(str(tmp_path / "theory"), settings).is_file()
     coco = paper.CocoSettings(strengths=(0.8,), seeds=1, epochs=1, offline=True)
     with pytest.raises(CounterGroundError, match="needs the network, and --offline forbids it"):

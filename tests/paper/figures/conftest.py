@@ -7,11 +7,10 @@ import made_runs
 import polars as pl
 import pytest
 
-from counterground.paper.figures import FIGURES
+from counterground.paper.figures import FIGURES, draw_figures
 
 # The drawings themselves, before they are files: tests read off their marks what the tables print.
 from counterground.paper.figures._material import Drawing, Material, read_study
-from counterground.paper.figures._write import draw_figures
 from counterground.paper.style import print_style
 from counterground.published import load_table
 from counterground.results import ModelRecord

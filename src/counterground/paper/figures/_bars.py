@@ -11,7 +11,7 @@ import polars as pl
 
 from counterground.comparison import run_names
 from counterground.findings import DROP_WORDS, Words
-from counterground.metrics import COMPETING, GROUPS, SETTING
+from counterground.metrics import COMPETING, GROUPS, KEYS, SETTING
 from counterground.paper.figures._material import (
     PHOTOS,
     Absent,
@@ -20,17 +20,15 @@ from counterground.paper.figures._material import (
     Outcome,
     StudyResults,
     distinct_notes,
-    group_colours,
     own,
     points_of,
-    shade,
     shorten,
+    tint,
 )
 from counterground.paper.style import INK, SMALL, TINY, panel_grid
 from counterground.published import load_table
 from counterground.reporting.shell import FAMILY_COLOURS
-from counterground.reporting.shown_photos import class_facts, on_sides
-from counterground.results import ModelScores, regroup
+from counterground.reporting.shown_photos import on_sides
 from counterground.text import percent
 
 if TYPE_CHECKING:
@@ -43,11 +41,10 @@ _CAPTIONS = {
     "5": "Common and counter accuracy (percent): (a) LAION400M by backbone, (b) ViT/B/32 by training data.",
     "6": "Common and counter accuracy (percent) by training data: (a) ViT/B/16, (b) ViT/L/14.",
     "7": "Common and counter accuracy (percent) by backbone: (a) LAION2B, (b) OpenAI.",
-    "8": "Drop (points) by training data, paler for less of it: (a) ViT/B/16, (b) ViT/L/14.",
+    "8": "Drop (points) by training data: (a) ViT/B/16, (b) ViT/L/14.",
     "9": "Drop (points) of CLIPs and of the ImageNet model of the same backbone: (a) ViT/B/16, (b) ViT/B/32.",
     "10": "ColoredCOCO: accuracy (percent) before and after fine-tuning, as printed (Table 7).",
 }
-_OBJECTIVES = {"in_distribution": ("common", "id"), "out_of_distribution": ("counter", "ood")}
 _SHARED = [name for name in SETTING if name != COMPETING]
 """Settings that the models of a panel share, besides photos and competing names."""
 _DROPS = ("8", "9")
@@ -59,36 +56,31 @@ _MARKED = " †: contradicted elsewhere in the paper."
 
 @dataclass(frozen=True)
 class Bars:
-    """One series of bars: heights, a colour for each, and what to write on them.
+    """One series of bars.
 
     Attributes:
-        name: what the bars show.
+        name: in the legend.
         values: heights in percent or points; None where there is no bar.
-        colours: one for each bar.
+        colour: of all bars, or of each.
         intervals: low and high ends in the same units, or empty.
-        label: name in the legend; ``name`` by default.
     """
 
     name: str
     values: Sequence[float | None]
-    colours: Sequence[str]
+    colour: str | Sequence[str]
     intervals: Sequence[Bounds] = ()
-    label: str = ""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel of bars: title, labels, series, and the paper's models that they are of."""
+    """One panel of bars: title, labels, series."""
 
     title: str
     labels: Sequence[str]
     series: Sequence[Bars]
-    models: Sequence[str] = ()
 
 
-def draw_bars(
-    axes: Axes, panel: Panel, *, size: float = SMALL, upright: bool = False, inside: bool = False
-) -> None:
+def draw_bars(axes: Axes, panel: Panel, *, size: float = SMALL, upright: bool = False) -> None:
     """Draw series side by side; a bar without a value is left out, never drawn as 0.
 
     Values are written at the ends of bars, beyond intervals. All series but the first are hatched.
@@ -98,39 +90,30 @@ def draw_bars(
         panel: what to draw; each series has as many bars as there are labels.
         size: font size of the values written on bars, in points.
         upright: whether to turn these texts by 90 degrees, if bars are close.
-        inside: whether to write them in the middle of the bars, if something else is at their ends.
     """
-    labels, width = panel.labels, 0.8 / len(panel.series)
+    places, width = np.arange(len(panel.labels)), 0.8 / len(panel.series)
     for k, one in enumerate(panel.series):
         values, counts = np.array(one.values, dtype=float), all(isinstance(v, int) for v in one.values)
-        reach = (
-            np.nan_to_num(np.abs(np.array(one.intervals, dtype=float).T - values)) if one.intervals else None
-        )
+        ends = np.array(one.intervals, dtype=float).T
         bars = axes.bar(
-            np.arange(len(labels)) + (k - (len(panel.series) - 1) / 2) * width,
+            places + (k - (len(panel.series) - 1) / 2) * width,
             values,
             0.94 * width,
-            yerr=reach,
-            label=one.label or one.name,
-            color=one.colours,
+            yerr=np.nan_to_num(np.abs(ends - values)) if one.intervals else None,
+            label=one.name,
+            color=one.colour,
             edgecolor=INK,
             linewidth=0.4,
             hatch="////" if k else None,
             error_kw={"ecolor": INK, "elinewidth": 0.6},
         )
-        axes.bar_label(
-            bars,
-            [str(v) if counts else percent(None if v is None else v / 100) for v in one.values],
-            label_type="center" if inside else "edge",
-            rotation=90 if upright else 0,
-            padding=0 if inside else 1.5,
-            fontsize=size,
-            bbox={"boxstyle": "square,pad=0.05", "facecolor": "white", "edgecolor": "none"},
-        )
+        texts = [str(v) if counts else percent(None if v is None else v / 100) for v in one.values]
+        box = {"boxstyle": "square,pad=0.05", "facecolor": "white", "edgecolor": "none"}
+        axes.bar_label(bars, texts, rotation=90 if upright else 0, padding=1.5, fontsize=size, bbox=box)
     axes.set_title(panel.title)
-    axes.set_xticks(range(len(labels)), labels)
+    axes.set_xticks(places, panel.labels)
     axes.tick_params(axis="x", length=0)
-    axes.set_xlim(-0.6, len(labels) - 0.4)
+    axes.set_xlim(-0.6, len(panel.labels) - 0.4)
     axes.margins(y=0.35 if upright else 0.12)
     axes.axhline(0, color=INK, linewidth=0.6)
     axes.grid(axis="y")
@@ -144,7 +127,6 @@ def draw_panels(
     *,
     notes: tuple[str, ...] = (),
     sharex: bool = False,
-    measured: pl.DataFrame | None = None,
 ) -> Drawing:
     """Draw panels of bars: two side by side if they have few labels, else one below the other.
 
@@ -155,135 +137,79 @@ def draw_panels(
         caption: what they show.
         notes: on their numbers.
         sharex: whether all have the same labels, which are then written once.
-        measured: points of runs, marked on the bars of the paper's models.
     """
     most = max(len(panel.labels) for panel in panels)
-    longest = max(len(label) for panel in panels for label in panel.labels)
+    long = max(len(label) for panel in panels for label in panel.labels) > 12
     columns = 1 if sharex or most > 6 or len(panels) == 1 else 2
     crowded = most > _PER_LINE
-    height = 1.4 if sharex and len(panels) > 1 else 2.5 if longest > 12 else 2.1
+    height = 1.4 if sharex and len(panels) > 1 else 2.5 if long else 2.1
     figure, grid = panel_grid(len(panels), columns, height, label, sharex=sharex)
     upright = crowded or columns * most * len(panels[0].series) > 20
-    size, inside = TINY if crowded else SMALL, measured is not None
     for axes, panel in zip(grid, panels, strict=True):
-        draw_bars(axes, panel, size=size, upright=upright, inside=inside)
-        if crowded:
+        draw_bars(axes, panel, size=TINY if crowded else SMALL, upright=upright)
+        axes.set_xlim(-0.6, most - 0.4)
+        if crowded or long:
             axes.tick_params(axis="x", labelrotation=90, labelsize=TINY + 0.5)
-            axes.set_xlim(-0.6, most - 0.4)
-        elif longest > 12:
-            for text in axes.get_xticklabels():
-                text.set(rotation=25, ha="right", rotation_mode="anchor")
-        if measured is not None:
-            _draw_measured(axes, panel, measured)
-    low, high = grid[0].get_ylim()
     if label != "photos":  # nothing is beyond 100 percent or points
-        grid[0].set_yticks(
-            [tick for tick in grid[0].get_yticks() if max(low, -100) <= tick <= min(high, 100)]
-        )
-    named = dict(zip(*grid[0].get_legend_handles_labels()[::-1], strict=True))
-    if len(named) > 1:
-        columns = len(named) if max(map(len, named)) < 24 else 1
-        figure.legend(list(named.values()), list(named), loc="outside upper right", ncols=columns)
+        low, high = (max(-100, min(100, end)) for end in grid[0].get_ylim())
+        grid[0].set_yticks([tick for tick in grid[0].get_yticks() if low <= tick <= high])
+    handles, names = grid[0].get_legend_handles_labels()
+    if len(names) > 1:
+        columns = len(names) if max(map(len, names)) < 24 else 1
+        figure.legend(handles, names, loc="outside upper right", ncols=columns)
     return Drawing(stem, figure, caption, notes)
 
 
-def _draw_measured(axes: Axes, panel: Panel, measured: pl.DataFrame) -> None:
-    """Mark what runs measured for the paper's models: a diamond on the bar, with its interval."""
-    for k, bars in enumerate(panel.series):
-        shift = (k - (len(panel.series) - 1) / 2) * 0.8 / len(panel.series)
-        for place, model in enumerate(panel.models):
-            ends = [pl.col(f"{bars.name}{end}").cast(pl.Float64) * 100 for end in ("", "_low", "_high")]
-            rows = measured.filter(paper_model=model).select(ends).to_numpy().T
-            if rows.size:
-                axes.errorbar(
-                    np.full(rows.shape[1], place + shift),
-                    rows[0],
-                    np.abs(rows[1:] - rows[0]),
-                    fmt="D",
-                    markersize=3,
-                    color=INK,
-                    markerfacecolor="white",
-                    elinewidth=0.7,
-                    label="measured",
-                )
+def _colour(measure: str, family: str = "clip") -> str:
+    """Return the family's colour; its tint on the counter side, distinguishable without colour too."""
+    return tint(FAMILY_COLOURS[family], 0.4 if measure in ("counter", "out_of_distribution") else 1)
+
+
+def _bars(part: pl.DataFrame, column: str, name: str, colour: str | Sequence[str]) -> Bars:
+    """Return the bars of a column of fractions, with the intervals in ``<column>_low`` and ``_high``."""
+    ends = part.select(pl.col(f"{column}_low", f"{column}_high") * 100)
+    return Bars(name, (100 * part[column]).to_list(), colour, ends.rows())
 
 
 def draw_bar_figure(material: Material, name: str) -> list[Outcome]:
     """Draw figure ``name`` (5 to 10) of the paper, and of the runs or, for 10, of the studies."""
-    points = points_of(material) if material.runs and name != "10" else None
-    outcomes: list[Outcome] = [_printed(name, points)] if material.published else []
+    outcomes: list[Outcome] = [_printed(name)] if material.published else []
     if name == "10":
         return outcomes + [_objectives(*each) for each in enumerate(material.of_study("coloredcoco"))]
-    return outcomes if points is None else [*outcomes, _of_runs(points, name, material.words)]
+    return [*outcomes, _of_runs(material, name)] if material.runs else outcomes
 
 
-def _printed(name: str, points: pl.DataFrame | None) -> Drawing:
-    """Draw the printed bars, with the value of any of these models that a run measured on the same photos."""
-    rows = load_table("figure_bars").filter(pl.col("figure").str.starts_with(f"Figure {name}("))
+def _printed(name: str) -> Drawing:
+    rows = load_table("figure_bars").filter(pl.col("figure").str.contains(rf"^Figure {name}\b"))
     panels = []
     for (figure,), part in rows.group_by("figure", maintain_order=True):
-        labels, fixed = part["label"].unique(maintain_order=True).to_list(), part["fixed"][0]
-        series = []
-        for (kind,), bars in part.group_by("series", maintain_order=True):
-            values, group = (
-                dict(bars.select("label", "value").iter_rows()),
-                _OBJECTIVES.get(str(kind), (kind,))[0],
+        series = [
+            Bars(
+                str(kind).replace("_", " "),
+                bars["value"].to_list(),
+                [_colour(str(kind), "imagenet" if each == "ImageNet" else "clip") for each in bars["label"]],
             )
-            colours = [
-                _data_colour(each) if kind == "drop" else group_colours()[str(group)] for each in labels
-            ]
-            text = str(kind).replace("_", " ")
-            series.append(Bars(str(kind), [values[each] for each in labels], colours, label=text))
-        title = f"{str(figure).removeprefix(f'Figure {name}')} {fixed}"
-        models = [_model(fixed, each, part["varied"][0]) for each in labels]
-        panels.append(Panel(title, labels, series, models))
-    caption, measured = _CAPTIONS[name], None
-    models = [model for panel in panels for model in panel.models]
-    if points is not None:
-        measured = points.filter(pl.col("comparable") & pl.col("paper_model").is_in(models))
-    if measured is None or measured.is_empty():
-        measured = None
-    else:
-        prompts = measured["prompts"].drop_nulls().unique(maintain_order=True)
-        caption += (
-            " Diamonds: measured in the runs, with 95 % intervals; "
-            f"prompts: {', '.join(prompts)}; printed bars have one prompt."
-        )
+            for (kind,), bars in part.group_by("series", maintain_order=True)
+        ]
+        title = f"{str(figure).removeprefix(f'Figure {name}')} {part['fixed'][0]}"
+        panels.append(Panel(title, part["label"].unique(maintain_order=True).to_list(), series))
     label = "drop (points)" if name in _DROPS else "accuracy (%)"
-    return draw_panels(
-        f"figure-{name}", panels, label, caption, notes=distinct_notes(rows), measured=measured
-    )
-
-
-def _model(fixed: str, label: str, varied: str) -> str:
-    if label == "ImageNet":
-        return fixed
-    return f"CLIP-{fixed}-{label}" if varied == "backbone" else f"CLIP-{label}-{fixed}"
-
-
-def _data_colour(dataset: str) -> str:
-    """Return the colour of a drop's bar: its family's, in the shade of its data."""
-    family, name = ("imagenet", "ImageNet-1K") if dataset == "ImageNet" else ("clip", dataset)
-    sizes = points_of().filter(family=family, pretrain_dataset=name)["data_size"].drop_nulls()
-    return shade(family, int(sizes[0]) if len(sizes) else None)
+    return draw_panels(f"figure-{name}", panels, label, _CAPTIONS[name], notes=distinct_notes(rows))
 
 
 def _objectives(place: int, study: StudyResults) -> Drawing:
     results = study.table
     at = min(results["strength"].drop_nulls(), key=lambda strength: abs(strength - _STRENGTH))
-    panels = []
+    sides = {"id": "in distribution", "ood": "out of distribution"}
     # Models before fine-tuning have a row per strength too: it decides which photos are in distribution.
-    for (model,), part in results.filter(strength=at).group_by("model", maintain_order=True):
-        series = [
-            Bars(
-                key.replace("_", " "),
-                (100 * part[column]).to_list(),
-                [group_colours()[group]] * len(part),
-                part.select(pl.col(f"{column}_low", f"{column}_high") * 100).rows(),
-            )
-            for key, (group, column) in _OBJECTIVES.items()
-        ]
-        panels.append(Panel(shorten(str(model)), part["objective"].to_list(), series))
+    panels = [
+        Panel(
+            shorten(str(model)),
+            part["objective"].to_list(),
+            [_bars(part, side, name, _colour(name.replace(" ", "_"))) for side, name in sides.items()],
+        )
+        for (model,), part in results.filter(strength=at).group_by("model", maintain_order=True)
+    ]
     caption = (
         f"Coloured objects: accuracy (percent) before and after fine-tuning with {100 * at:g} % of the "
         f"training photos on the colour of their class, from {study.folder.name}. Lines: 95 % intervals over "
@@ -292,7 +218,8 @@ def _objectives(place: int, study: StudyResults) -> Drawing:
     return draw_panels(own("figure-10", place), panels, "accuracy (%)", caption)
 
 
-def _of_runs(points: pl.DataFrame, name: str, words: Words) -> Outcome:
+def _of_runs(material: Material, name: str) -> Outcome:
+    points, words = points_of(material), material.words
     if points.is_empty():
         return Absent(name, words.absent)
     panels = [
@@ -316,18 +243,15 @@ def _of_runs(points: pl.DataFrame, name: str, words: Words) -> Outcome:
 def _own_panels(points: pl.DataFrame, name: str, words: Words) -> Iterator[Panel]:
     """Return panels of models measured on the same photos with the same candidate names."""
     where = shorten(f"{points['benchmark'][0]}, {points[COMPETING][0]}")
-    titles = dict(zip((*GROUPS, "drop"), (words.left, words.right, words.contrast.name), strict=True))
+    measures = dict(zip(GROUPS, (words.left, words.right), strict=True))
+    if name in _DROPS:
+        measures = {"drop": words.contrast.name}
 
     def panel(title: str, part: pl.DataFrame, labels: str) -> Panel:
-        series = []
-        for measure in ("drop",) if name in _DROPS else GROUPS:
-            models = part.select("family", "data_size").iter_rows()
-            colours = [
-                shade(family, size) if measure == "drop" else group_colours(family)[measure]
-                for family, size in models
-            ]
-            ends = part.select(pl.col(f"{measure}_low", f"{measure}_high") * 100).rows()
-            series.append(Bars(measure, (100 * part[measure]).to_list(), colours, ends, titles[measure]))
+        series = [
+            _bars(part, measure, shown, [_colour(measure, family) for family in part["family"]])
+            for measure, shown in measures.items()
+        ]
         return Panel(f"{title} ({where})".strip(), [shorten(text) for text in part[labels]], series)
 
     if name == "5":
@@ -342,13 +266,23 @@ def _own_panels(points: pl.DataFrame, name: str, words: Words) -> Iterator[Panel
             yield panel(shorten(title), first, varied)
 
 
+def _named(rows: pl.DataFrame) -> pl.DataFrame:
+    """Add the printed name of each class; † marks those that a note contradicts."""
+    names = load_table("classes").select(
+        class_id="id", name=pl.col("imagenet_full_name").str.split(",").list.first()
+    )
+    mark = pl.when(pl.col("note").is_not_null().any().over("class_id")).then(pl.lit(" †"))
+    joined = rows.join(names, on="class_id", maintain_order="left")
+    return joined.with_columns(pl.col("name") + mark.otherwise(pl.lit("")))
+
+
 def draw_group_sizes(material: Material) -> list[Outcome]:
     """Draw figure 3: photos of each class and group, in the paper and in the benchmark of each run."""
     outcomes: list[Outcome] = []
     if material.published:
-        sizes = load_table("group_sizes").join(_printed_names(), on="class_id", maintain_order="left")
+        sizes = _named(load_table("group_sizes"))
         caption = f"Photos of each class in the common and the counter group, as printed.{_MARKED}"
-        outcomes.append(_sizes("figure-3", sizes, caption))
+        outcomes.append(_sizes("figure-3", sizes, caption, notes=distinct_notes(sizes)))
     words = material.words
     runs = {run.info.benchmark.version: run for run in material.runs}
     for place, run in enumerate(runs.values()):
@@ -357,9 +291,8 @@ def draw_group_sizes(material: Material) -> list[Outcome]:
         if rows.is_empty():
             outcomes.append(Absent("3", f"{name} has no photos on {words.on_left} or {words.on_right}."))
             continue
-        counts = {f"n_{group}": (pl.col("group") == group).sum().cast(pl.Int64) for group in GROUPS}
-        photos = rows.unique(["path", "class_index", "group"])
-        sizes = photos.group_by("class_index", name="class_name", note=pl.lit(None, pl.String)).agg(**counts)
+        photos = rows.unique(["path", "class_index", "group"]).group_by("class_index", name="class_name")
+        sizes = photos.agg(**{f"n_{group}": (pl.col("group") == group).sum() for group in GROUPS})
         caption = (
             f"Photos of each class on {words.left} and {words.right} of {name}; of the largest "
             f"{_MOST_CLASSES} classes."
@@ -368,102 +301,82 @@ def draw_group_sizes(material: Material) -> list[Outcome]:
     return outcomes
 
 
-def _printed_names() -> pl.DataFrame:
-    first = pl.col("imagenet_full_name").str.split(",").list.first()
-    return load_table("classes").select(class_id="id", name=first)
-
-
-def _sizes(stem: str, sizes: pl.DataFrame, caption: str, words: Words = DROP_WORDS) -> Drawing:
+def _sizes(
+    stem: str, sizes: pl.DataFrame, caption: str, words: Words = DROP_WORDS, notes: tuple[str, ...] = ()
+) -> Drawing:
     if len(sizes) > _MOST_CLASSES:
         sizes = sizes.top_k(_MOST_CLASSES, by=pl.col("n_common") + pl.col("n_counter"))
     lines = -(-len(sizes) // _CLASSES_PER_LINE)
+    titles = dict(zip(GROUPS, (words.left, words.right), strict=True))
     panels = [
         Panel(
             "",
-            _names(part),
-            [
-                Bars(group, part[f"n_{group}"].to_list(), [colour] * len(part), label=title)
-                for (group, colour), title in zip(
-                    group_colours().items(), (words.left, words.right), strict=True
-                )
-            ],
+            _labels(part),
+            [Bars(titles[group], part[f"n_{group}"].to_list(), _colour(group)) for group in GROUPS],
         )
         for part in sizes.iter_slices(-(-len(sizes) // lines))
     ]
-    return draw_panels(stem, panels, "photos", caption, notes=distinct_notes(sizes))
+    return draw_panels(stem, panels, "photos", caption, notes=notes)
 
 
-def _names(part: pl.DataFrame) -> list[str]:
-    return [shorten(name, 24) + " †" * bool(note) for name, note in part.select("name", "note").iter_rows()]
+def _labels(part: pl.DataFrame) -> list[str]:
+    return [shorten(name, 24) for name in part["name"]]
 
 
 def draw_class_drops(material: Material, figure: str, models: int = 1) -> list[Outcome]:
     """Draw the drop of each class: of the referee (figure 4), of several models (15), and of the runs'."""
     outcomes: list[Outcome] = []
+    stem, label = f"figure-{figure}", "drop (points)"
     if material.published:
-        which, number = f"Figure {figure}", pl.col("figure")
-        rows = load_table("figure_class_drops").filter(
-            (number == which) | number.str.starts_with(f"{which}(")
-        )
-        rows = rows.join(_printed_names(), on="class_id", maintain_order="left")
-        rows = rows.with_columns(low=None, high=None)
-        marked = rows.drop_nulls("note")["name"].implode()
-        noted = rows.with_columns(note=pl.when(pl.col("name").is_in(marked)).then(pl.lit("†")))
+        printed = pl.col("figure").str.contains(rf"^Figure {figure}\b")
+        rows = _named(load_table("figure_class_drops").filter(printed))
         panels = [
-            _drops(f"{str(name).removeprefix(which)} {part['model'][0]}".strip(), "clip", part)
-            for (name,), part in noted.group_by("figure", maintain_order=True)
+            Panel(
+                f"{str(name).removeprefix(f'Figure {figure}')} {part['model'][0]}".strip(),
+                _labels(part),
+                [Bars("drop", part["drop"].to_list(), _colour("drop"))],
+            )
+            for (name,), part in rows.group_by("figure", maintain_order=True)
         ]
-        caption = f"Drop (points) of each class, as printed.{_MARKED}"
-        stem, notes = f"figure-{figure}", distinct_notes(rows)
-        outcomes.append(draw_panels(stem, panels, "drop (points)", caption, notes=notes, sharex=True))
+        caption, notes = f"Drop (points) of each class, as printed.{_MARKED}", distinct_notes(rows)
+        outcomes.append(draw_panels(stem, panels, label, caption, notes=notes, sharex=True))
     return [*outcomes, _own_drops(figure, models, material)] if material.runs else outcomes
 
 
 def _own_drops(figure: str, most: int, material: Material) -> Outcome:
-    words = material.words
-    models = [
-        (run, name, model)
+    contrast = material.words.contrast
+    drops = [
+        each
         for run, name in zip(material.runs, run_names(material.runs), strict=True)
-        for model in regroup(run.estimates(words.contrast))
-        if words.knows(model)
+        for each in _drops_of(run, name, material.words)
     ][:most]
-    frames = [_drops_of(run, model, words) for run, _, model in models]
-    if all(frame.is_empty() for frame in frames):
-        return Absent(figure, words.absent)
+    if not drops:
+        return Absent(figure, material.words.absent)
     family = dict(points_of(material).select("model", "family").iter_rows())
-    drops = pl.concat(frames).group_by("class_index", "name", "note").agg(mean=pl.col("drop").mean())
-    order = drops.sort("mean", "name", descending=[True, False]).head(_MOST_DROPS).drop("mean")
-    panels = [
-        _drops(
-            shorten(f"{model.label} ({name}, {model.setting.label_space})", 80),
-            family.get(model.setting.model, "other"),
-            order.join(frame.drop("name", "note"), on="class_index", how="left", maintain_order="left"),
-        )
-        for (_, name, model), frame in zip(models, frames, strict=True)
-    ]
+    means = pl.concat(drops).group_by("class_index", "name").agg(pl.col("drop").mean())
+    order = means.sort("drop", "name", descending=[True, False]).head(_MOST_DROPS).drop("drop")
+    panels = []
+    for part in drops:
+        found = order.join(part.drop("name"), on="class_index", how="left", maintain_order="left")
+        colour = _colour("drop", family.get(part["model"][0], "other"))
+        panels.append(Panel(part["title"][0], _labels(found), [_bars(found, "drop", "drop", colour)]))
+    label = f"{contrast.name} (points)"
     caption = (
-        f"{words.contrast.name} (points) of each class with photos on both sides, largest mean first, at "
-        f"most {_MOST_DROPS} classes and 8 models, with 95 % intervals."
+        f"{label} of each class with photos on both sides, largest mean first, at most {_MOST_DROPS} classes "
+        "and 8 models, with 95 % intervals."
     )
-    return draw_panels(
-        own(f"figure-{figure}"), panels, f"{words.contrast.name} (points)", caption, sharex=True
+    return draw_panels(own(f"figure-{figure}"), panels, label, caption, sharex=True)
+
+
+def _drops_of(run: Run, name: str, words: Words) -> Iterator[pl.DataFrame]:
+    """Yield the drop of each class, for each model and setting of a run."""
+    wanted = words.contrast.difference_key._asdict().items()
+    rows = run.estimates(words.contrast).filter(
+        pl.all_horizontal(pl.col(column).eq_missing(value) for column, value in wanted)
     )
-
-
-def _drops_of(run: Run, model: ModelScores, words: Words) -> pl.DataFrame:
-    facts = class_facts(run.predictions)
-    drops = [(index, model.of(words.contrast, index).difference) for index in model.classes]
-    rows = [
-        (index, facts[index].name, 100 * drop.value, drop.low, drop.high, None)
-        for index, drop in drops
-        if drop.value is not None
-    ]
-    numbers = dict.fromkeys(("drop", "low", "high"), pl.Float64)
-    schema = {"class_index": pl.Int64, "name": pl.String} | numbers | {"note": pl.String}
-    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col("low", "high") * 100)
-
-
-def _drops(title: str, family: str, part: pl.DataFrame) -> Panel:
-    colours = [FAMILY_COLOURS[family]] * len(part)
-    bars = Bars("drop", part["drop"].to_list(), colours, part.select("low", "high").rows())
-    return Panel(title, _names(part), [bars])
+    names = run.predictions.select("class_index", name="class_name").unique("class_index")
+    columns = ("class_index", "name", "model", pl.col("value", "low", "high"))
+    for key, part in rows.drop_nulls(["class_index", "value"]).group_by(KEYS, maintain_order=True):
+        title = shorten(f"{key[0]} ({', '.join([name, *map(str, filter(None, key[1:]))])})", 80)
+        drops = part.join(names, on="class_index").select(*columns, title=pl.lit(title))
+        yield drops.rename({"value": "drop", "low": "drop_low", "high": "drop_high"})

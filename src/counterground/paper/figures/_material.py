@@ -61,11 +61,6 @@ def between(value: float, ends: tuple[float, float]) -> float:
     return min(max((math.log(max(value, 1)) - low) / (high - low), 0.0), 1.0)
 
 
-def group_colours(family: str = "clip") -> dict[str, str]:
-    """Return the family's colour for common, its tint for counter: distinguishable without colour too."""
-    return {"common": FAMILY_COLOURS[family], "counter": tint(FAMILY_COLOURS[family], 0.4)}
-
-
 def shorten(text: str, longest: int = 40) -> str:
     """Return one line of at most ``longest`` characters, cut in the middle: names differ at both ends."""
     line = one_line(text)
