@@ -27,13 +27,12 @@ from counterground.comparison._robustness import (
     effective_robustness,
     numbers_of_photos,
 )
-from counterground.comparison._tables import UNLIKELY, tests_table
+from counterground.comparison._tables import tests_table
 
 __all__ = [
     "COUNTERANIMAL",
     "POINTS_SCHEMA",
     "REFEREE",
-    "UNLIKELY",
     "Comparison",
     "EffectiveRobustness",
     "PaperRow",

@@ -22,7 +22,6 @@ from counterground.metrics import (
     correlation_of,
     in_setting,
     rank_correlation,
-    standard_ranks,
 )
 from counterground.published import load_table
 from counterground.results import Run, setting_text
@@ -51,15 +50,13 @@ class _Drops:
 
     ``photos`` has a row per photo: ``class_index, group, cluster, correct``; None for a printed row.
     ``clusters`` is the column of the design that names their clusters; None if there are two, or none.
-    ``halves`` ``[divisions, 2, classes]`` has NaN where a half lacks a class or one of its groups; ``ranks``
-    are their `standard_ranks` if it lacks none.
+    ``halves`` ``[divisions, 2, classes]`` has NaN where a half lacks a class or one of its groups.
     """
 
     whole: dict[int, float]
     photos: pl.DataFrame | None = None
     clusters: str | None = None
     halves: Floats | None = None
-    ranks: Floats | None = None
 
 
 def drop_agreement(
@@ -95,7 +92,8 @@ def drop_agreement(
     given = dict(runs or {})
     listed = [result for name, run in given.items() for result in _settings(name, run, contrast)]
     paper_sized = {run.path for run in given.values() if not why_not_paper(run)}
-    for holding, row, _ in deduplicate_results(listed):
+    for held in deduplicate_results(listed):
+        holding, row = held[0]
         on_paper = holding.path in paper_sized
         key = "paper" if on_paper else holding.info.benchmark.version
         _, drops = groups.setdefault(key, (holding.info.benchmark.name, {}))
@@ -107,7 +105,7 @@ def drop_agreement(
             assert answers.photos.photos is not None
             photos = answers.photos.photos.select("class_index", "group", "path", cluster=clusters[0])
             measured.photos = photos.with_columns(correct=answers.correct)
-        drops[row["label"], row["source"]] = measured
+        drops[row["label"], ", ".join(each["source"] for _, each in held)] = measured
     for _, drops in groups.values():
         for column in {each.clusters for each in drops.values()}:
             _halve([each for each in drops.values() if each.clusters == column])
@@ -143,8 +141,6 @@ def _halve(drops: Iterable[_Drops]) -> None:
         hits, photos = (found.reshape(_DIVISIONS, 2, len(classes), 2) for found in sums)
         accuracy = np.divide(hits, photos, out=np.full(hits.shape, np.nan), where=photos > 0)
         each.halves = accuracy[..., 0] - accuracy[..., 1]
-        if np.isfinite(each.halves).all():
-            each.ranks = standard_ranks(each.halves)
 
 
 def _printed() -> dict[_Key, _Drops]:
@@ -160,15 +156,13 @@ def _settings(name: str, run: Run, contrast: Contrast) -> list[tuple[Run, dict[s
     """The models of a run that have drops by class, each under each setting; labels distinguish settings."""
     rows = _by_class(run, contrast).select(KEYS).unique(maintain_order=True)
     differing = [part for part in SETTING if rows[part].n_unique() > 1]
-    repeated = rows["model"].is_duplicated().any()
-    return [
-        (run, {**row, "label": _label(row, differing) if repeated else row["model"], "source": name})
-        for row in rows.iter_rows(named=True)
-    ]
-
-
-def _label(row: dict[str, Any], differing: Sequence[str]) -> str:
-    return f"{row['model']} ({', '.join(setting_text(row[part]) for part in differing)})"
+    listed = []
+    for row in rows.iter_rows(named=True):
+        label = row["model"]
+        if rows["model"].is_duplicated().any():
+            label += f" ({', '.join(setting_text(row[part]) for part in differing)})"
+        listed.append((run, {**row, "label": label, "source": name}))
+    return listed
 
 
 def _by_class(run: Run, contrast: Contrast) -> pl.DataFrame:
@@ -189,7 +183,7 @@ def _pairs(benchmark: str, drops: Mapping[_Key, _Drops]) -> Sequence[tuple[Any, 
     for first, second in combinations(drops, 2):
         a, b = drops[first], drops[second]
         if a.clusters == b.clusters and a.halves is not None and b.halves is not None:
-            found, classes = _across_halves(a, b)
+            found, classes = _across_halves(a.halves, b.halves)
         else:
             shared = sorted(set(a.whole) & set(b.whole))
             whole = rank_correlation(*([each.whole[place] for place in shared] for each in (a, b)))
@@ -198,28 +192,15 @@ def _pairs(benchmark: str, drops: Mapping[_Key, _Drops]) -> Sequence[tuple[Any, 
     return rows
 
 
-def _across_halves(first: _Drops, second: _Drops) -> tuple[Correlation, int]:
+def _across_halves(first: Floats, second: Floats) -> tuple[Correlation, int]:
     """Correlate drops on one half with those on the other; return the mean and its number of classes."""
-    assert first.halves is not None
-    assert second.halves is not None
-    if first.ranks is not None and second.ranks is not None:
-        values = (first.ranks * second.ranks[:, ::-1]).sum(axis=-1).ravel()
-        counts = np.full(len(values), first.ranks.shape[-1])
-    else:
-        values, counts = _where_both_have_photos(first.halves, second.halves[:, ::-1])
-    if not (varies := np.isfinite(values)).any():
-        return Correlation(None, None, None), 0
-    classes = round(float(counts[varies].mean()))
-    return correlation_of(float(np.clip(values[varies].mean(), -1, 1)), classes), classes
-
-
-def _where_both_have_photos(first: Floats, second: Floats) -> tuple[Floats, npt.NDArray[np.int_]]:
-    """Return the correlation of each row over the classes that are known in both, and their number."""
     size = first.shape[-1]
-    values, counts = [], []
-    for mine, theirs in zip(first.reshape(-1, size), second.reshape(-1, size), strict=True):
+    found = []
+    for mine, theirs in zip(first.reshape(-1, size), second[:, ::-1].reshape(-1, size), strict=True):
         known = np.isfinite(mine) & np.isfinite(theirs)
-        found = rank_correlation(mine[known], theirs[known]).value
-        values.append(np.nan if found is None else found)
-        counts.append(int(known.sum()))
-    return np.array(values), np.array(counts)
+        value = rank_correlation(mine[known], theirs[known]).value
+        found += [(value, known.sum())] if value is not None else []
+    if not found:
+        return Correlation(None, None, None), 0
+    value, classes = np.mean(found, axis=0)
+    return correlation_of(float(np.clip(value, -1, 1)), round(classes)), round(classes)

@@ -32,6 +32,7 @@ from counterground.comparison._tables import (
 )
 from counterground.errors import UsageError
 from counterground.metrics import (
+    BY_SIDE,
     COMPARISON_SCHEMA,
     DROP,
     KEYS,
@@ -63,12 +64,13 @@ class Comparison(TableView):
 
     ``points`` and ``robustness`` are what ``model_points`` and ``effective_robustness`` return. ``ranks`` has
     the columns of ``RANKS_SCHEMA``, with ``row`` the place among ``points``; the reproduction and models near
-    chance are not ranked. ``every_test`` are paired tests (columns of
-    ``TESTS_SCHEMA``) within each version of a benchmark, over which p-values are corrected; ``tests`` are
-    those to be shown. ``agreement`` is what ``drop_agreement`` returns, ``findings`` say what is not
-    comparable. ``setting`` says which tables the paper's rows are from, None without the paper. For a
-    ``contrast`` other than the drop, ``common`` and ``counter`` of the points are its sides and ``drop`` its
-    value; the tests name the contrast as metric and the side as group.
+    chance are not ranked. ``every_test`` are paired tests (columns of ``TESTS_SCHEMA``) within each version
+    of a benchmark, over which p-values are corrected; ``tests`` are those to be shown. ``agreement`` is what
+    ``drop_agreement`` returns, ``findings`` say what is not comparable. ``places`` are those of models of
+    runs among the points (`place_key`), ``sources`` the first run of each source of a test. ``setting`` says
+    which tables the paper's rows are from, None without the paper. For a ``contrast`` other than the drop,
+    ``common`` and ``counter`` of the points are its sides and ``drop`` its value; the tests name the contrast
+    as metric and the side as group.
     """
 
     points: pl.DataFrame
@@ -79,24 +81,15 @@ class Comparison(TableView):
     agreement: pl.DataFrame
     findings: tuple[Finding, ...]
     places: Mapping[tuple[Any, ...], int]
-    sources: Mapping[tuple[Any, ...], str]
+    sources: Mapping[str, Run]
     setting: PaperSetting | None
     contrast: Contrast = DROP
 
-    def results_of(self, run: Run, setting: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-        """Return the source and setting under which ``tests`` may list a model of a run, its own first.
-
-        There are several if several runs hold the same result, as of a classifier, which reads neither the
-        names nor the prompts that differ.
-        """
-        own = place_key(run, setting)
-        place = self.places.get(own)
-        same = [key for key, of in self.places.items() if place is not None and of == place and key != own]
-        return [
-            (self.sources[key], dict(zip(KEYS, key[1:], strict=True)))
-            for key in (own, *same)
-            if key in self.sources
-        ]
+    def place_of(self, test: Mapping[str, Any], prefix: str = "") -> int | None:
+        """Return the place among the points of a model of a test; the other one's with ``versus_``."""
+        named = {"model": "versus"} | {name: f"versus_{name}" for name in BY_SIDE} if prefix else {}
+        setting = {name: test[named.get(name, name)] for name in KEYS}
+        return self.places.get(place_key(self.sources[test[f"{prefix}source"]], setting))
 
     @property
     def models(self) -> pl.DataFrame:
@@ -119,11 +112,7 @@ class Comparison(TableView):
     @property
     def tables(self) -> list[Table]:
         """Models benchmark by benchmark, tests, agreement."""
-        lines, named = self.robustness.lines, titles(self.points)
-        baseline = self.robustness.baseline
-        tables = models_tables(
-            self.models, named, lines, baseline, setting=self.setting, contrast=self.contrast
-        )
+        tables = models_tables(self.models, titles(self.points), self.robustness, self.setting, self.contrast)
         if self.tests.height:
             tables.append(tests_table(self.tests, self.contrast))
         if self.agreement["correlation"].drop_nulls().len():
@@ -195,7 +184,11 @@ def full_comparison(
         )
     if setting is not None and not published:
         raise UsageError("A setting chooses tables of the paper: add --published (published=True).")
-    against = _tested_against(listed, against)
+    if not listed and (against or contrast) is not None:
+        raise UsageError(
+            "Tests and contrasts are of photos, which the paper's rows do not have: give a RUN folder."
+        )
+    against = against and find_model(listed, against)
     chosen = setting or _setting(listed)
     compared = _contrast(listed, contrast, published=published)
     named = dict(zip(run_names(listed), listed, strict=True))
@@ -235,23 +228,8 @@ def full_comparison(
     )
 
 
-def _tested_against(runs: Sequence[Run], against: str | None) -> str | None:
-    """Return the name of the model that all others are tested against."""
-    if against is None:
-        return None
-    if not runs:
-        raise UsageError(
-            f"Tests against {against!r} need photos, which the paper's rows do not have: give a RUN."
-        )
-    return find_model(runs, against)
-
-
 def _contrast(runs: Sequence[Run], contrast: str | Contrast | None, *, published: bool) -> Contrast:
     if contrast is not None:
-        if not runs:
-            raise UsageError(
-                "A contrast is computed from photos, which the paper's rows do not have: give a RUN."
-            )
         found = one_contrast(runs, contrast)
         if published and found != PAPER_CONTRAST:
             raise UsageError(f"The paper has the drop only: compare {found.name} without --published.")
@@ -269,9 +247,9 @@ def _setting(runs: Sequence[Run]) -> SettingName:
 
 def _tests(
     runs: Mapping[str, Run], against: str | None, contrast: Contrast
-) -> tuple[pl.DataFrame, dict[tuple[Any, ...], str], list[Finding]]:
+) -> tuple[pl.DataFrame, dict[str, Run], list[Finding]]:
     """Paired tests on each benchmark version, label space and clusters, sources, why tests are missing."""
-    sources: dict[tuple[Any, ...], str] = {}
+    sources: dict[str, Run] = {}
     groups: dict[tuple[str, str, tuple[str, ...]], dict[str, Run]] = {}
     named = titles_of({run.info.benchmark.version: run.info.benchmark.name for run in runs.values()}.items())
     for name, run in runs.items():
@@ -281,22 +259,20 @@ def _tests(
     untested: list[Finding] = []
     for (version, names, clusters), group in groups.items():
         first = next(iter(group.values()))
-        title = named[version]
 
-        def tell(others: Iterable[str], reason: str, subject: str = title) -> None:
+        def tell(others: Iterable[str], reason: str, subject: str = named[version]) -> None:
             untested.append(Finding("not_tested", subject, {"others": tuple(others), "reason": reason}))
 
         if any(each[:2] == (version, names) and each[2] != clusters for each in groups):
             tell(group, f"clusters are named by {' and '.join(clusters)}, in other runs by other columns")
         models, held = _compared(group)
         sources |= held
-        parts = _by_photos(models)
+        parts: dict[bytes, dict[str, None]] = {}
+        for model in models:
+            parts.setdefault(model.answers.photos.fingerprint, {})[str(model.source)] = None
         if len(parts) > 1:
-            seen = (" and ".join(dict.fromkeys(str(model.source) for model in part)) for part in parts)
-            tell(seen, "they saw different photos")
-        if against is not None and against not in {model.name for model in models}:
-            tell([against], "it has no predictions there")
-        elif apart := _apart(models, against):
+            tell((" and ".join(part) for part in parts.values()), "they saw different photos")
+        if apart := _apart(models, against):
             tell(apart, "names, prompts, loading or protocol differ")
         try:
             table = compare_answers(models, contrast, first.design.picked_from(contrast, first.photos))
@@ -306,18 +282,10 @@ def _tests(
             continue
         if not all(run.shows(contrast) for run in group.values()):
             table = table.filter(pl.col("metric") == "accuracy", pl.col("column").is_null())
-        benchmark = {"benchmark": first.info.benchmark.name, "benchmark_version": version}
-        place = [pl.lit(value).alias(name) for name, value in benchmark.items()]
+        place = [pl.lit(first.info.benchmark.name).alias("benchmark")]
+        place.append(pl.lit(version).alias("benchmark_version"))
         frames.append(table.select(*place, pl.all()).select(TESTS_SCHEMA.keys()))
-    tests = pl.concat(frames) if frames else pl.DataFrame(schema=TESTS_SCHEMA)
-    return tests, sources, untested
-
-
-def _by_photos(models: Sequence[Compared]) -> list[list[Compared]]:
-    parts: dict[bytes, list[Compared]] = {}
-    for model in models:
-        parts.setdefault(model.answers.photos.fingerprint, []).append(model)
-    return list(parts.values())
+    return pl.concat(frames) if frames else pl.DataFrame(schema=TESTS_SCHEMA), sources, untested
 
 
 def _apart(models: Sequence[Compared], against: str | None) -> list[str]:
@@ -333,13 +301,11 @@ def _apart(models: Sequence[Compared], against: str | None) -> list[str]:
     ]
 
 
-def _compared(runs: Mapping[str, Run]) -> tuple[list[Compared], dict[tuple[Any, ...], str]]:
+def _compared(runs: Mapping[str, Run]) -> tuple[list[Compared], dict[str, Run]]:
     """The models of runs on the same photos, with ``source``: the names of the runs that hold them.
 
-    The second value is the source of each result of each run (``place_key``).
-
-    Identical results of several runs appear once. Differing results of one model (another precision, other
-    weights under the same name) are separate results.
+    The second value is the first run of each source. Identical results of several runs appear once. Differing
+    results of one model (another precision, other weights under the same name) are separate results.
     """
     found: dict[tuple[Any, ...], tuple[Answers, list[str]]] = {}
     classifiers = {each.name for run in runs.values() for each in run.info.models if not each.reads_names}
@@ -348,17 +314,13 @@ def _compared(runs: Mapping[str, Run]) -> tuple[list[Compared], dict[tuple[Any, 
         for key, answers in run.answers.items():
             kept = (key, weights.get(str(key[0])), answers_key(answers))
             found.setdefault(kept, (answers, []))[1].append(name)
-    sources = {
-        place_key(runs[name], dict(zip(KEYS, key, strict=True))): ", ".join(names)
-        for (key, *_), (_, names) in found.items()
-        for name in names
-    }
     models = [
         Compared(str(key[0]), key[1:], answers, ", ".join(names), key[0] not in classifiers)
         for (key, *_), (answers, names) in found.items()
     ]
     # Source by source, as the tables list them.
     order = list(dict.fromkeys(model.source for model in models))
+    sources = {", ".join(names): runs[names[0]] for _, names in found.values()}
     return sorted(models, key=lambda model: order.index(model.source)), sources
 
 

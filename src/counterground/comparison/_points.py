@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from counterground.comparison._published import (
@@ -13,7 +14,6 @@ from counterground.comparison._published import (
     LABEL_SPACE,
     PAPER_CONTRAST,
     PUBLISHED,
-    PaperRow,
     data_size_of,
     is_filtered,
     is_published,
@@ -29,15 +29,14 @@ from counterground.metrics import (
     DROP,
     GROUPS,
     KEYS,
+    SETTING,
     SETTING_SCHEMA,
     SIDES,
     Answers,
     Contrast,
-    Estimate,
-    ScoreKey,
 )
 from counterground.published import SETTINGS, PaperSetting, SettingName, load_table
-from counterground.results import ModelRecord, Run, near_chance, short_name
+from counterground.results import ModelRecord, Run, near_chance, regroup, short_name
 from counterground.text import counted
 
 FAMILIES = ("clip", "imagenet", "lvlm", "other")
@@ -56,31 +55,24 @@ def run_rows(run: Run, source: str, paper: PaperSetting, contrast: Contrast = DR
         obstacle = f"the paper has no contrast {contrast.name!r}"
     photos = _photos_of_sides(run, contrast)
     rows = []
-    overall = run.estimates(contrast).filter(pl.col("class_index").is_null())
-    for key, part in overall.group_by(KEYS, maintain_order=True):
-        figures = _figures(part, contrast)
-        if figures.get("drop") is None:
+    for model in regroup(run.estimates(contrast).filter(pl.col("class_index").is_null())):
+        sides, setting = model.of(contrast), model.setting
+        if sides.difference.value is None:
             continue
-        setting = dict(zip(KEYS, key, strict=True))
-        notes = [obstacle or _other_setting(setting[COMPETING], paper)]
-        rows.append(
-            {
-                **identity_of(setting["model"], records.get(setting["model"])),
-                "source": source,
-                **figures,
-                **photos,
-                **setting,
-                "averaging": "balanced",
-                "benchmark": run.info.benchmark.name,
-                "benchmark_version": run.info.benchmark.version,
-                "comparable": not any(notes),
-                "near_chance": near_chance(
-                    Estimate(figures["common"], figures["common_low"], figures["common_high"]),
-                    run.info.candidates.chance,
-                ),
-                "note": " ".join(note for note in notes if note) or None,
-            }
-        )
+        note = obstacle or _other_setting(setting.label_space, paper)
+        row = identity_of(records[setting.model]) | photos | setting._asdict()
+        for name, each in zip((*GROUPS, "drop"), sides, strict=True):
+            row |= {name: each.value, f"{name}_low": each.low, f"{name}_high": each.high}
+        row |= {
+            "source": source,
+            "averaging": "balanced",
+            "benchmark": run.info.benchmark.name,
+            "benchmark_version": run.info.benchmark.version,
+            "comparable": not note,
+            "near_chance": near_chance(sides.left, run.info.candidates.chance),
+            "note": note or None,
+        }
+        rows.append(row)
     return rows
 
 
@@ -116,17 +108,16 @@ def why_not_paper(run: Run) -> str:
     """
     name = run.info.benchmark.name
     sizes = load_table("group_sizes").sort("class_id")
-    found = _group_sizes(run.photos)
-    if len(found) != sizes.height:
-        classes = counted(len(found), "class")
-        return f"{name} has {classes} with both groups, CounterAnimal 45"
-    differing = 0
-    for place, (common, counter) in enumerate(found):
-        row = sizes.row(place, named=True)
-        differing += min(abs(common - row["n_common"]), abs(common - row["n_common_implied"]))
-        differing += min(abs(counter - row["n_counter"]), abs(counter - row["n_counter_implied"]))
-    total = sum(sizes["n_common"]) + sum(sizes["n_counter"])
-    if differing > _TOLERATED * total:
+    of_group = {group: (pl.col("group") == group).sum() for group in GROUPS}
+    found = run.photos.group_by("class_index").agg(**of_group).filter(pl.min_horizontal(GROUPS) > 0)
+    if found.height != sizes.height:
+        return f"{name} has {counted(found.height, 'class')} with both groups, CounterAnimal 45"
+    printed, implied = (
+        sizes.select(f"n_{group}{which}" for group in GROUPS).to_numpy() for which in ("", "_implied")
+    )
+    sizes_here = found.sort("class_index").select(GROUPS).to_numpy()
+    differing = np.minimum(abs(sizes_here - printed), abs(sizes_here - implied)).sum()
+    if differing > _TOLERATED * printed.sum():
         return f"classes and groups of {name} have other sizes than the paper's"
     return ""
 
@@ -145,24 +136,14 @@ def _other_setting(candidates: str | None, paper: PaperSetting) -> str:
     return ""
 
 
-def identity_of(name: str, record: ModelRecord | None) -> dict[str, Any]:
+def identity_of(record: ModelRecord) -> dict[str, Any]:
     """Return a model's identity in columns of ``model_points``, in the paper's words if it is the paper's."""
-    if record is None:
-        nothing = dict.fromkeys(("backbone", "pretrain_dataset", "parameters", "data_size", "paper_model"))
-        return {
-            "model": name,
-            "label": short_name(name),
-            "family": "other",
-            "high_quality": False,
-            "fingerprint": None,
-            "weights": None,
-            **nothing,
-        }
-    row = paper_row(record)
-    data = _training_data(record, row)
+    name, row = record.name, paper_row(record)
+    data = record.stated("training_data", str)
+    data = row.pretrain_dataset if row and row.main_model else data and word_for(data)
     parameters = record.stated("parameters", int)
-    if parameters is None:
-        parameters = parameters_of(row.model) if row else None
+    if parameters is None and row:
+        parameters = parameters_of(row.model)
     return {
         "model": name,
         "label": short_name(name) if name == record.spec else name,
@@ -176,36 +157,6 @@ def identity_of(name: str, record: ModelRecord | None) -> dict[str, Any]:
         "fingerprint": record.fingerprint,
         "weights": name if is_published(name, record) else f"{name} {record.fingerprint}",
     }
-
-
-def _training_data(record: ModelRecord, row: PaperRow | None) -> str | None:
-    """What the paper says of weights of its main tables, else what the library says, in the paper's word."""
-    if row and row.main_model:
-        return row.pretrain_dataset
-    stated = record.stated("training_data", str)
-    return None if stated is None else word_for(stated)
-
-
-def _figures(part: pl.DataFrame, contrast: Contrast) -> dict[str, float | None]:
-    """The left side as ``common``, the right as ``counter``, their difference as ``drop``."""
-    keys = (*contrast.side_keys, contrast.difference_key)
-    names = dict(zip(keys, (*GROUPS, "drop"), strict=True))
-    figures: dict[str, float | None] = {}
-    for row in part.iter_rows(named=True):
-        name = names.get(ScoreKey.of(row))
-        if name is not None:
-            figures[name] = row["value"]
-            figures[f"{name}_low"], figures[f"{name}_high"] = row["low"], row["high"]
-    return figures
-
-
-def _group_sizes(photos: pl.DataFrame) -> list[tuple[int, int]]:
-    """Common and counter photos of each class that has both, in the order of class indices."""
-    counted = photos.group_by("class_index").agg(
-        common=(pl.col("group") == "common").sum(), counter=(pl.col("group") == "counter").sum()
-    )
-    both = counted.filter((pl.col("common") > 0) & (pl.col("counter") > 0)).sort("class_index")
-    return [(int(common), int(counter)) for _, common, counter in both.iter_rows()]
 
 
 POINTS_SCHEMA: dict[str, Any] = {
@@ -334,13 +285,10 @@ def gather(
     ]
     results = deduplicate_results(own)
     places = {
-        place_key(run, row): place
-        for place, result in enumerate(results, start=len(rows))
-        for run, row in result.held
+        place_key(run, row): place for place, held in enumerate(results, start=len(rows)) for run, row in held
     }
-    runs_of_points: list[Run | None] = [None] * len(rows)
-    runs_of_points += [result.run for result in results]
-    rows += [result.row for result in results]
+    runs_of_points: list[Run | None] = [*[None] * len(rows), *(held[0][0] for held in results)]
+    rows += [held[0][1] | {"source": ", ".join(row["source"] for _, row in held)} for held in results]
     if not rows:
         return Gathered(pl.DataFrame(schema=POINTS_SCHEMA), runs_of_points, places)
     columns = {name: [row.get(name) for row in rows] for name in POINTS_SCHEMA}
@@ -410,16 +358,8 @@ def run_names(runs: Sequence[Run]) -> list[str]:
 _Result = tuple[Run, dict[str, Any]]
 
 
-class Deduplicated(NamedTuple):
-    """A result: the first run that holds it, its row (``source`` names all runs), and the row of each run."""
-
-    run: Run
-    row: dict[str, Any]
-    held: tuple[_Result, ...]
-
-
-def deduplicate_results(rows: Sequence[_Result]) -> list[Deduplicated]:
-    """Merge rows that are one result, in order of first appearance.
+def deduplicate_results(rows: Sequence[_Result]) -> list[list[_Result]]:
+    """Return rows that are one result together, in order of first appearance.
 
     Rows are one result if they have equal weights (name and fingerprint), the same version of a benchmark,
     the same competing names and the same answer to every photo. They must also have the same names and
@@ -427,20 +367,20 @@ def deduplicate_results(rows: Sequence[_Result]) -> list[Deduplicated]:
     """
     runs = {id(run): run for run, _ in rows}
     names = {key: competing_names(run, runs.values()) for key, run in runs.items()}
-    keys: list[Hashable] = [
-        _key_of(run, row, names[id(run)]) or place for place, (run, row) in enumerate(rows)
-    ]
+    keys = []
+    for run, row in rows:
+        record = next(record for record in run.info.models if record.name == row["model"])
+        asked = {
+            name: row[name] for name in SETTING if record.reads_names or name not in ("names", "prompts")
+        }
+        weights = record.name, record.fingerprint
+        keys.append((*weights, run.info.benchmark.version, names[id(run)], *asked.values()))
     times = Counter(keys)
     groups: dict[Any, list[_Result]] = {}
     for key, (run, row) in zip(keys, rows, strict=True):
         answers = answers_key(answers_of(run, row)) if times[key] > 1 else None
         groups.setdefault((key, answers), []).append((run, row))
-    return [
-        Deduplicated(
-            held[0][0], {**held[0][1], "source": ", ".join(row["source"] for _, row in held)}, tuple(held)
-        )
-        for held in groups.values()
-    ]
+    return list(groups.values())
 
 
 def competing_names(run: Run, runs: Iterable[Run]) -> str:
@@ -462,25 +402,6 @@ def competing_names(run: Run, runs: Iterable[Run]) -> str:
 def answers_of(run: Run, row: dict[str, Any]) -> Answers:
     """Return what the model of a row answered."""
     return run.answers[tuple(row[name] for name in KEYS)]
-
-
-def _key_of(run: Run, row: dict[str, Any], names: str) -> tuple[Any, ...] | None:
-    """Return what rows of one result share besides the answers; None if the run does not list the model.
-
-    ``names`` is what `competing_names` returns.
-    """
-    record = next((record for record in run.info.models if record.name == row["model"]), None)
-    if record is None:
-        return None
-    reads = (row["names"], row["prompts"]) if record.reads_names else ()
-    places = (run.info.benchmark.version, names, row[COMPETING])
-    return (
-        record.name,
-        record.fingerprint,
-        *places,
-        *(row[name] for name in ("protocol", "answer_score")),
-        reads,
-    )
 
 
 def answers_key(found: Answers) -> tuple[bytes, bytes]:

@@ -39,26 +39,21 @@ def paper_rows(setting: SettingName) -> list[dict[str, Any]]:
         )
         frame = pl.concat([frame, generative.select(frame.columns)])
     sizes = load_table("group_sizes").sum()
-    return [
-        {
-            **_facts(row["model"], row["pretrain_dataset"]),
-            **row,
-            "label": _label(row["family"], row["pretrain_dataset"], row["backbone"]),
+    rows = []
+    for row in frame.iter_rows(named=True):
+        generative_model = row["family"] == "lvlm"
+        about = {
             "source": "paper",
-            **_fractions(row),
             "n_common": sizes["n_common"][0],
             "n_counter": sizes["n_counter"][0],
             "prompts": chosen.prompts,
-            "protocol": "answer-loss" if row["family"] == "lvlm" else CLASSIFICATION,
-            "answer_score": "mean" if row["family"] == "lvlm" else None,
+            "protocol": "answer-loss" if generative_model else CLASSIFICATION,
+            "answer_score": "mean" if generative_model else None,
             COMPETING: LABEL_SPACE[chosen.setup],
             "averaging": chosen.averaging,
-            "benchmark": COUNTERANIMAL,
-            "comparable": True,
-            "near_chance": False,
         }
-        for row in frame.iter_rows(named=True)
-    ]
+        rows.append(_row(row) | about)
+    return rows
 
 
 def reproduction_rows() -> list[dict[str, Any]]:
@@ -69,58 +64,59 @@ def reproduction_rows() -> list[dict[str, Any]]:
         for written, printed in _BACKBONES.items():
             backbone = backbone.replace(written, printed)
         clip = row["family"] == "clip"
-        model = f"CLIP-{dataset}-{backbone}" if clip else backbone
-        rows.append(
-            {
-                **_facts(model, dataset),
-                "model": model,
-                "family": row["family"],
-                "backbone": backbone,
-                "pretrain_dataset": dataset,
-                "high_quality": clip and is_filtered(dataset),
-                "label": _label(row["family"], dataset, backbone),
-                "source": "reproduction",
-                **_fractions(row),
-                "names": "wordnet",
-                "prompts": "simple",
-                "protocol": CLASSIFICATION,
-                COMPETING: LABEL_SPACE["1v1000"],
-                "averaging": "balanced",
-                "benchmark": COUNTERANIMAL,
-                "comparable": True,
-                "near_chance": False,
-                "note": row["note"],
-            }
-        )
+        about = {
+            "model": f"CLIP-{dataset}-{backbone}" if clip else backbone,
+            "backbone": backbone,
+            "pretrain_dataset": dataset,
+            "high_quality": clip and is_filtered(dataset),
+            "source": "reproduction",
+            "names": "wordnet",
+            "prompts": "simple",
+            "protocol": CLASSIFICATION,
+            COMPETING: LABEL_SPACE["1v1000"],
+            "averaging": "balanced",
+        }
+        rows.append(_row(row | about))
     return rows
 
 
-def parameters_of(model: str) -> int | None:
-    """Return the number of parameters of one of the paper's models, which the paper does not print."""
-    return _parameters().get(model)
+def _row(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a printed row in columns of points: accuracies as fractions, what is known of its model."""
+    dataset, backbone = row["pretrain_dataset"], row["backbone"]
+    # The printed drop contradicts its two accuracies in some rows (note 5 of the tables).
+    drop = round(row["common"] - row["counter"], 2)
+    return row | {
+        "label": f"{dataset} {backbone}" if row["family"] == "clip" else backbone,
+        "parameters": parameters_of(row["model"]),
+        "data_size": data_size_of(dataset),
+        "common": row["common"] / 100,
+        "counter": row["counter"] / 100,
+        "drop": drop / 100,
+        "benchmark": COUNTERANIMAL,
+        "comparable": True,
+        "near_chance": False,
+    }
 
 
 @cache
-def _parameters() -> dict[str, int]:
-    return dict(load_table("model_facts")["model", "parameters"].iter_rows())
+def parameters_of(model: str) -> int | None:
+    """Return the number of parameters of one of the paper's models, which the paper does not print."""
+    return dict(load_table("model_facts")["model", "parameters"].iter_rows()).get(model)
 
 
 def data_size_of(dataset: str | None) -> int | None:
     """Return the number of pairs or images of a data set, by the paper's word for it or its own name."""
-    row = _data_sets().get(dataset)
-    return None if row is None else int(row["size"])
+    return _data_sets().get(dataset, {}).get("size")
 
 
 def is_filtered(dataset: str | None) -> bool:
     """Return whether a data set is filtered, as DataComp and DFN are (the paper's asterisk)."""
-    row = _data_sets().get(dataset)
-    return row is not None and bool(row["filtered"])
+    return bool(_data_sets().get(dataset, {}).get("filtered"))
 
 
-def word_for(dataset: str | None) -> str | None:
+def word_for(dataset: str) -> str:
     """Return what points call a data set: the paper's name for it, if it has one."""
-    row = _data_sets().get(dataset)
-    return dataset if row is None else str(row["pretrain_dataset"])
+    return str(_data_sets().get(dataset, {}).get("pretrain_dataset", dataset))
 
 
 @cache
@@ -128,20 +124,6 @@ def _data_sets() -> dict[str | None, dict[str, Any]]:
     """Return the rows of data sets by both their names, the paper's word first."""
     rows = load_table("data_sets").rows(named=True)
     return {row["name"]: row for row in rows} | {row["pretrain_dataset"]: row for row in rows}
-
-
-def _facts(model: str, dataset: str | None) -> dict[str, int | None]:
-    return {"parameters": parameters_of(model), "data_size": data_size_of(dataset)}
-
-
-def _fractions(row: dict[str, Any]) -> dict[str, float]:
-    # The printed drop contradicts its two accuracies in some rows (note 5 of the tables).
-    drop = round(row["common"] - row["counter"], 2)
-    return {"common": row["common"] / 100, "counter": row["counter"] / 100, "drop": drop / 100}
-
-
-def _label(family: str, dataset: str | None, backbone: str) -> str:
-    return f"{dataset} {backbone}" if family == "clip" else backbone
 
 
 Figure = Literal["common", "counter", "drop"]

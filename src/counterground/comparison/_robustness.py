@@ -36,6 +36,7 @@ from counterground.metrics import (
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 _NO_ERROR = 1e-24
 _NO_SCATTER = 1e-9  # on the scale of the line
+_SIDES: tuple[Figure, ...] = ("common", "counter")
 _EXTRAPOLATED = 0.25  # of the range of the line's models
 _NOISE = 0.1  # of the variance between models
 # Which weights a point belongs to: the paper's name for those it used, or what the run says.
@@ -119,7 +120,7 @@ def _at(point: dict[str, Any], group: str, line: LineFit, name: str | None = Non
 def _own(point: dict[str, Any], line: LineFit, place: float, height: float) -> tuple[float, float] | None:
     """Return how far sampling may have moved the distance, down and up, on the scale; None if not known."""
     if point["source"] in PUBLISHED:
-        common, counter = (error_on_scale(point, group, line.scale) for group in ("common", "counter"))
+        common, counter = (error_on_scale(point, group, line.scale) for group in _SIDES)
         half = NORMAL * float(np.hypot(counter, line.slope * common))
         return half, half
     ends = [point[f"{group}_{end}"] for group in GROUPS for end in ("low", "high")]
@@ -253,15 +254,14 @@ def effective_robustness(
     findings: list[Finding] = []
     found: list[dict[str, Any]] = []
     for population in _populations(points.with_row_index("row"), baseline):
-        line = _line(population, baseline, scale)
+        line, shared = _line(population, baseline, scale), None
         if isinstance(line, str):
             findings.append(Finding("no_line", population.title, {"reason": line}))
-            found += [_row(row, None) for row in population.measured.iter_rows(named=True)]
-            continue
-        lines.append(line)
-        findings += _doubts(line, population.members, population.measured)
-        shared = shared_photos(population.members, population.measured, known, scale, contrast)
-        found += _residuals(population, line.fit, shared)
+        else:
+            lines.append(line)
+            findings += _doubts(line, population.members, population.measured)
+            shared = shared_photos(population.members, population.measured, known, scale, contrast)
+        found += _residuals(population, None if isinstance(line, str) else line.fit, shared)
     ordered = sorted(found, key=lambda row: row["row"])
     residuals = pl.DataFrame(
         {name: [row[name] for row in ordered] for name in RESIDUALS_SCHEMA}, schema=RESIDUALS_SCHEMA
@@ -269,12 +269,8 @@ def effective_robustness(
     return EffectiveRobustness(baseline, scale, tuple(lines), residuals, tuple(findings))
 
 
-@dataclass(frozen=True)
-class _Population:
-    """Models measured against one line, and those of the baseline that it is fitted to.
-
-    ``members`` holds the first result of each model.
-    """
+class _Population(NamedTuple):
+    """Models measured against one line, and those of the baseline that it is fitted to, each once."""
 
     version: str | None
     label_space: str | None
@@ -282,33 +278,28 @@ class _Population:
     members: pl.DataFrame
     measured: pl.DataFrame
 
-    @classmethod
-    def of(
-        cls, place: tuple[str | None, str | None, str], members: pl.DataFrame, measured: pl.DataFrame
-    ) -> _Population:
-        """Count each model once, however often it was evaluated."""
-        return cls(*place, members.filter(_WEIGHTS.is_first_distinct()), measured)
-
 
 def _populations(points: pl.DataFrame, baseline: str) -> Iterator[_Population]:
     """Split points into populations: the paper's photos, the reproduction, and each place of the runs."""
-    member = pl.col("family") == baseline
+
+    def members(models: pl.DataFrame) -> pl.DataFrame:
+        """Return the first result of each model of the baseline, however often it was evaluated."""
+        return models.filter(family=baseline).filter(_WEIGHTS.is_first_distinct())
+
     own = ~pl.col("source").is_in(PUBLISHED)
-    paper, again = (points.filter(pl.col("source") == source) for source in PUBLISHED)
-    same = points.filter(own & pl.col("comparable"))
+    paper, again = (points.filter(source=source) for source in PUBLISHED)
+    same, others = (points.filter(own, comparable=on_paper) for on_paper in (True, False))
     base = paper if paper.height else same
     for line, measured, which in ((base, pl.concat([paper, same]), ""), (again, again, " (reproduction)")):
         if measured.height:
-            names = measured[COMPETING][0]
             title = f"{measured['benchmark'][0]}{which}"
-            yield _Population.of((None, names, title), line.filter(member), measured)
+            yield _Population(None, measured[COMPETING][0], title, members(line), measured)
     named = titles(points)
-    others = points.filter(own & ~pl.col("comparable"))
     for keys, part in others.group_by("benchmark_version", COMPETING, maintain_order=True):
         version, space = (None if key is None else str(key) for key in keys)
         alike = others.filter(pl.col("benchmark_version").eq_missing(pl.lit(version)))
         which = f", label space {space}" if alike[COMPETING].n_unique() > 1 else ""
-        yield _Population.of((version, space, f"{named[version]}{which}"), part.filter(member), part)
+        yield _Population(version, space, f"{named[version]}{which}", members(part), part)
 
 
 def _line(population: _Population, baseline: str, scale: Scale) -> RobustnessLine | str:
@@ -317,7 +308,7 @@ def _line(population: _Population, baseline: str, scale: Scale) -> RobustnessLin
     if members.height < FEWEST:
         return f"it needs {FEWEST} models of the family {baseline!r}, and there are {members.height}"
     try:
-        fit = _fit(_numbers(members), scale)
+        fit = _fit(members, scale)
     except ValueError as error:
         return str(error).rstrip(".")
     return RobustnessLine(
@@ -332,22 +323,17 @@ def _line(population: _Population, baseline: str, scale: Scale) -> RobustnessLin
     )
 
 
-def _numbers(members: pl.DataFrame) -> list[np.ndarray[Any, Any]]:
-    """Return accuracies on both groups and the photos of each, as `_fit` takes them."""
-    accuracies = [members[group].to_numpy() for group in GROUPS]
-    return accuracies + [numbers_of_photos(members, f"n_{group}") for group in GROUPS]
-
-
-def _fit(numbers: Sequence[np.ndarray[Any, Any]], scale: Scale) -> LineFit:
-    common, counter, n_common, n_counter = numbers
-    return fit_line(common, counter, scale=scale, photos_common=n_common, photos_counter=n_counter)
+def _fit(members: pl.DataFrame, scale: Scale) -> LineFit:
+    common, counter = (members[group].to_numpy() for group in GROUPS)
+    of_common, of_counter = (numbers_of_photos(members, f"n_{group}") for group in GROUPS)
+    return fit_line(common, counter, scale=scale, photos_common=of_common, photos_counter=of_counter)
 
 
 def _fit_with_errors(members: pl.DataFrame, scale: Scale) -> LineWithErrors | None:
     """The line with sampling errors in both accuracies; None if these are unknown or too large."""
     rows = members.to_dicts()
     x, y = (to_scale(members[group], scale, numbers_of_photos(members, f"n_{group}")) for group in GROUPS)
-    common, counter = ([error_on_scale(row, group, scale) for row in rows] for group in ("common", "counter"))
+    common, counter = ([error_on_scale(row, group, scale) for row in rows] for group in _SIDES)
     # Common and counter photos are different photos; in a run they may share clusters.
     correlation = [0.0 if row["source"] in PUBLISHED else _correlation(row) for row in rows]
     try:
@@ -356,39 +342,29 @@ def _fit_with_errors(members: pl.DataFrame, scale: Scale) -> LineWithErrors | No
         return None
 
 
-def _residuals(population: _Population, fit: LineFit, shared: SharedPhotos | None) -> list[dict[str, Any]]:
-    members = population.members
-    inside, numbers = set(members["row"]), _numbers(members)
-    weights = members.select(_WEIGHTS).to_series().to_numpy()
-    rows = []
+def _residuals(
+    population: _Population, fit: LineFit | None, shared: SharedPhotos | None
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of ``RESIDUALS_SCHEMA``, each with its ``row``; ``fit`` is None if there is no line."""
+    members = population.members.with_columns(weights=_WEIGHTS)
     for row in population.measured.with_columns(weights=_WEIGHTS).iter_rows(named=True):
-        others = weights != row["weights"]
-        line = fit if others.all() else _without([each[others] for each in numbers], fit.scale)
-        unshared = 1.0
-        if shared is not None and line is not None and row["row"] in shared.places:
-            unshared = shared.unshared(row["row"], members["row"].filter(pl.Series(others)).to_list(), line)
-        rows.append(_row(row, line, unshared, member=row["row"] in inside))
-    return rows
+        found = dict.fromkeys(Deviation._fields)
+        others = members.filter(pl.col("weights") != row["weights"])
+        line = fit if fit is None or others.height == members.height else _without(others, fit.scale)
+        if line is not None:
+            unshared = 1.0
+            if shared is not None and row["row"] in shared.places:
+                unshared = shared.unshared(row["row"], others["row"].to_list(), line)
+            found |= deviation(row, line, unshared)._asdict()
+        yield row | found | {"member": fit is not None and row["row"] in members["row"]}
 
 
-def _without(others: Sequence[np.ndarray[Any, Any]], scale: Scale) -> LineFit | None:
+def _without(others: pl.DataFrame, scale: Scale) -> LineFit | None:
     """The line through the other members; None if two are left, or all are alike."""
-    if len(others[0]) < FEWEST:
-        return None
     try:
-        return _fit(others, scale)
+        return _fit(others, scale) if others.height >= FEWEST else None
     except ValueError:
         return None
-
-
-def _row(
-    point: dict[str, Any], line: LineFit | None, unshared: float = 1.0, *, member: bool = False
-) -> dict[str, Any]:
-    found = dict.fromkeys(("predicted", "residual", "low", "high", "p_value"))
-    if line is not None:
-        found |= deviation(point, line, unshared)._asdict()
-    kept = ("row", "model", "label", "source", "family", "benchmark", "common", "counter")
-    return {**{name: point[name] for name in kept}, **found, "member": member}
 
 
 @dataclass(frozen=True)

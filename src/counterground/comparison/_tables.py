@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import polars as pl
 
 from counterground.comparison._points import by_place, titles
 from counterground.comparison._published import PUBLISHED
-from counterground.comparison._robustness import RobustnessLine
+from counterground.comparison._robustness import EffectiveRobustness, RobustnessLine
 from counterground.metrics import (
     BY_SIDE,
     COMPETING,
     DROP,
-    GROUPS,
     SETTING,
     Contrast,
     Estimate,
@@ -35,7 +33,7 @@ from counterground.results import (
     setting_text,
     short_name,
 )
-from counterground.text import NOTHING, counted, decimal, p_value, percent, signed
+from counterground.text import NOTHING, counted, decimal, p_value, percent
 
 MOST_PAIRS = 12
 _FAMILY_NAMES = {
@@ -44,94 +42,95 @@ _FAMILY_NAMES = {
     "lvlm": "vision-language models",
     "other": "other models",
 }
-UNLIKELY = 0.05
+_SIDES = {"": "model", "versus_": "versus"}
 
 
 def models_tables(
     models: pl.DataFrame,
     named: Mapping[str | None, str],
-    lines: Sequence[RobustnessLine],
-    baseline: str,
-    *,
-    setting: PaperSetting | None = None,
-    contrast: Contrast = DROP,
+    robustness: EffectiveRobustness,
+    setting: PaperSetting | None,
+    contrast: Contrast,
 ) -> list[Table]:
     """Return a table per benchmark and label space; runs on the paper's photos are among its models.
 
     Args:
         models: columns of ``Comparison.models``.
         named: what benchmarks are called, by version.
-        lines: those of effective robustness.
-        baseline: the family that the lines are fitted to.
+        robustness: the lines, and the family that they are fitted to.
         setting: which tables the paper's rows are from.
         contrast: what the models are compared on.
     """
-    shown = models.filter(pl.col("source") != "reproduction")
-    again = models.filter(pl.col("source") == "reproduction")
-    line_of = {
-        (line.benchmark_version, line.label_space): line for line in lines if line.source != "reproduction"
+    again = models.filter(source="reproduction")
+    lines = {
+        (line.benchmark_version, line.label_space): line
+        for line in robustness.lines
+        if line.source != "reproduction"
     }
     tables = []
-    for group in by_place(shown):
+    for group in by_place(models.filter(pl.col("source") != "reproduction")):
         first = group.row(0, named=True)
         version, space = first["benchmark_version"], first[COMPETING]
         # On the paper's photos one line serves all versions.
-        place = (None, space) if first["comparable"] else (version, space)
-        title = first["benchmark"] if first["comparable"] else named[version]
-        paper = "paper" in group["source"]
-        ordered = group.sort("residual", "drop", descending=[True, False], nulls_last=True)
-        together = _Group(
-            ordered,
-            f"{title}, label space {space}",
-            line_of.get(place),
-            again if paper and again.height else None,
-            setting if paper else None,
-            contrast,
-        )
-        tables.append(_group(together, baseline))
+        line = lines.get((None, space) if first["comparable"] else (version, space))
+        where = first["benchmark"] if first["comparable"] else named[version]
+        title = f"{counted(group.height, 'model')} on {where}, label space {space}"
+        about = [f"percent; {contrast}", *(_about_line(line, robustness.baseline, contrast) if line else [])]
+        about.append("rank: those that cannot be ruled out (all pairs tested, Holm)")
+        later: dict[str, float] | None = None
+        if setting and "paper" in group["source"]:
+            title += f", paper's {setting.tables}"
+            if again.height:
+                later = dict(again.select("model", "drop").iter_rows())
+                about.append("Drop 2025: an independent reproduction")
+            rows_of = f"the paper's rows are from its {setting.tables} ({setting.description})"
+            about.append(f"{rows_of}, with binomial errors from the group sizes; *: filtered data")
+        tables.append(_models_table(group, line, later, contrast, title=title, caption="; ".join(about)))
     return tables
 
 
-@dataclass(frozen=True)
-class _Group:
-    """Models in one table, their line, and the reproduction's rows if it is the paper's table."""
+def _models_table(
+    models: pl.DataFrame,
+    line: RobustnessLine | None,
+    later: Mapping[str, float] | None,
+    contrast: Contrast,
+    *,
+    title: str,
+    caption: str,
+) -> Table:
+    """Return a table of models; ``later`` are the drops of the reproduction, beside the paper's."""
+    models = models.sort("residual", "drop", descending=[True, False], nulls_last=True)
+    several = models.filter(~pl.col("source").is_in(PUBLISHED))["source"].n_unique() > 1
 
-    models: pl.DataFrame
-    title: str
-    line: RobustnessLine | None
-    again: pl.DataFrame | None
-    paper: PaperSetting | None
-    contrast: Contrast
-
-
-def _group(group: _Group, baseline: str) -> Table:
-    models, line, again = group.models, group.line, group.again
-    columns = [Column("Model"), *(Column(title, True) for title in contrast_titles(group.contrast))]
-    columns += [Column("Drop 2025", True)] if again is not None else []
-    columns += [Column("Above line", True), Column("95 %", True, minor=True)] if line else []
-    columns += [Column("Rank", True)]
-    runs = models.filter(~pl.col("source").is_in(PUBLISHED))["source"].n_unique()
-    later = {} if again is None else dict(again.select("model", "drop").iter_rows())
-    rows, bold = [], set()
-    for place, row in enumerate(models.iter_rows(named=True)):
-        own = row["source"] not in PUBLISHED
-        cells: list[Cell] = [Cell(point_name(row, several=runs > 1))]
+    def drop(row: dict[str, Any]) -> Cell:
         # More intervals would push the names off a terminal; `counterground scores` has them all.
-        cells += [Cell(percent(row[name])) for name in GROUPS]
-        drop = Estimate.of(row, "drop", bounds="drop_")
-        cells.append(Cell(drop.text, "" if again is not None else drop.interval))
-        if again is not None:
-            cells.append(Cell(percent(later.get(row["model"])) if row["source"] == "paper" else ""))
-        if line:
-            residual = Estimate.of(row, "residual", bounds="residual_")
-            cells += [Cell(residual.signed), Cell(residual.interval)]
-        cells.append(Cell(_rank(row)))
-        rows.append(cells)
-        if own and again is not None:
-            bold.add(place)
-    tables = f", paper's {group.paper.tables}" if group.paper else ""
-    title = f"{counted(len(rows), 'model')} on {group.title}{tables}"
-    return Table(columns, rows, "; ".join(_about(group, baseline)), title, bold=frozenset(bold))
+        found = Estimate.of(row, "drop", bounds="drop_")
+        return Cell(found.text, "" if later is not None else found.interval)
+
+    def again(row: dict[str, Any]) -> Cell:
+        return Cell(percent((later or {}).get(row["model"])) if row["source"] == "paper" else "")
+
+    def residual(row: dict[str, Any]) -> Estimate:
+        return Estimate.of(row, "residual", bounds="residual_")
+
+    left, right, difference = contrast_titles(contrast)
+    cells: list[tuple[Column, Callable[[dict[str, Any]], Cell]]] = [
+        (Column("Model"), lambda row: Cell(point_name(row, several=several))),
+        (Column(left, True), lambda row: Cell(percent(row["common"]))),
+        (Column(right, True), lambda row: Cell(percent(row["counter"]))),
+        (Column(difference, True), drop),
+    ]
+    if later is not None:
+        cells.append((Column("Drop 2025", True), again))
+    if line:
+        cells.append((Column("Above line", True), lambda row: Cell(residual(row).signed)))
+        cells.append((Column("95 %", True, minor=True), lambda row: Cell(residual(row).interval)))
+    cells.append((Column("Rank", True), _rank))
+    listed = models.to_dicts()
+    own = (place for place, row in enumerate(listed) if row["source"] not in PUBLISHED)
+    rows = [[cell(row) for _, cell in cells] for row in listed]
+    bold = frozenset(own if later is not None else ())
+    return Table([column for column, _ in cells], rows, caption, title, bold=bold)
 
 
 def point_name(row: dict[str, Any], *, several: bool) -> str:
@@ -143,24 +142,34 @@ def point_name(row: dict[str, Any], *, several: bool) -> str:
     return f"{row['label']} ({row['source']})" if several else str(row["label"])
 
 
-def _rank(row: dict[str, Any]) -> str:
-    if row["rank"] is None:
-        return NOTHING
-    return f"{row['rank']} {row['rank_low']}–{row['rank_high']}"
+def _rank(row: dict[str, Any]) -> Cell:
+    known = row["rank"] is not None
+    return Cell(f"{row['rank']} {row['rank_low']}–{row['rank_high']}" if known else NOTHING)
 
 
-def _about(group: _Group, baseline: str) -> list[str]:
-    """Say what the columns are: units, the line, ranks, and where the paper's rows are from."""
-    about = [f"percent; {group.contrast}"]
-    if group.line is not None:
-        about += about_line(group.line.fit, group.line.with_errors, baseline, group.models, group.contrast)
-    about.append("rank: those that cannot be ruled out (all pairs tested, Holm)")
-    if group.again is not None:
-        about.append("Drop 2025: an independent reproduction")
-    if group.paper is not None:
-        rows = f"the paper's rows are from its {group.paper.tables} ({group.paper.description})"
-        about.append(f"{rows}, with binomial errors from the group sizes; *: filtered data")
+def _about_line(line: RobustnessLine, baseline: str, contrast: Contrast) -> list[str]:
+    """Explain the column of distances from the line."""
+    fit, right = line.fit, contrast.titles[1]
+    strength = f", R² {fit.r_squared:.3f}" if fit.r_squared is not None else ""
+    family = f"{fit.n} {_FAMILY_NAMES[baseline]}, {equation(fit, contrast)}{strength}"
+    about = [f"above line: {right} accuracy minus that of the line through the {family}"]
+    if line.with_errors is not None:
+        slope = _with_ends(line.with_errors, "slope")
+        about.append(f"with sampling errors in both accuracies its slope is {slope}")
     return about
+
+
+def equation(fit: LineFit, contrast: Contrast = DROP) -> str:
+    """Write a line with its 95 % intervals: ``probit(counter) = 0.6 [...] + 1.2 [...] × probit(common)``."""
+    left, right = contrast.titles
+    intercept, slope = _with_ends(fit, "intercept"), _with_ends(fit, "slope")
+    term = f"({slope})" if slope.startswith("−") else slope
+    return f"{fit.scale}({right}) = {intercept} + {term} × {fit.scale}({left})"
+
+
+def _with_ends(fit: LineFit | LineWithErrors, name: str) -> str:
+    value, low, high = (decimal(getattr(fit, f"{name}{end}"), 3) for end in ("", "_low", "_high"))
+    return f"{value} [{low}, {high}]"
 
 
 def tests_table(tests: pl.DataFrame, contrast: Contrast) -> Table:
@@ -179,8 +188,7 @@ def tests_table(tests: pl.DataFrame, contrast: Contrast) -> Table:
     rows: list[list[Cell]] = []
     headings = set()
     above = None
-    for row, names in zip(known.iter_rows(named=True), _names_of_pairs(known), strict=True):
-        pair = " minus ".join(names)
+    for row, pair in zip(known.iter_rows(named=True), _pairs_named(known), strict=True):
         if pair != above:
             above = pair
             headings.add(len(rows))
@@ -194,38 +202,30 @@ def tests_table(tests: pl.DataFrame, contrast: Contrast) -> Table:
     return Table(columns, rows, about, title, headings=frozenset(headings))
 
 
-def _names_of_pairs(tests: pl.DataFrame) -> list[tuple[str, str]]:
+def _pairs_named(tests: pl.DataFrame) -> list[str]:
     """Return what tables call the two models of each test.
 
-    The benchmark and the settings in which tests differ follow the second model. A model that has several
-    results on one benchmark in one setting is followed by the source of each.
+    The benchmark and the settings in which tests differ follow the second model. A model with results from
+    several runs on one benchmark is followed by the source of each.
     """
     rows, named = tests.to_dicts(), titles(tests)
     varying = [name for name in SETTING if len({_setting(row, name) for row in rows}) > 1]
-    sources: dict[tuple[Any, ...], set[str]] = {}
-    for row, prefix in product(rows, _SIDES):
-        sources.setdefault(_model_key(row, prefix), set()).add(row[f"{prefix}source"])
+    results = {
+        (row["benchmark_version"], row[name], row[f"{prefix}source"])
+        for row in rows
+        for prefix, name in _SIDES.items()
+    }
+    sources = Counter(result[:2] for result in results)
     pairs = []
     for row in rows:
         first, second = (
-            f"{row[name]} ({row[f'{prefix}source']})"
-            if len(sources[_model_key(row, prefix)]) > 1
-            else row[name]
+            row[name] + f" ({row[f'{prefix}source']})" * (sources[row["benchmark_version"], row[name]] > 1)
             for prefix, name in _SIDES.items()
         )
         where = f", on {named[row['benchmark_version']]}" if len(named) > 1 else ""
         where += "".join(f", {TITLES[name].lower()} {_setting(row, name)}" for name in varying)
-        pairs.append((first, f"{second}{where}"))
+        pairs.append(f"{first} minus {second}{where}")
     return pairs
-
-
-_SIDES = {"": "model", "versus_": "versus"}
-
-
-def _model_key(row: dict[str, Any], prefix: str) -> tuple[Any, ...]:
-    """Return the benchmark, model and setting of one side of a test."""
-    setting = (row[f"{prefix}{name}" if name in BY_SIDE else name] for name in SETTING)
-    return (row["benchmark_version"], row[_SIDES[prefix]], *setting)
 
 
 def _setting(row: dict[str, Any], name: str) -> str:
@@ -236,20 +236,26 @@ def _setting(row: dict[str, Any], name: str) -> str:
 
 
 def agreement_table(agreement: pl.DataFrame, contrast: Contrast = DROP) -> Table:
-    """Return the rank correlations of drops by class (columns of ``AGREEMENT_OF_DROPS_SCHEMA``)."""
+    """Return the rank correlations of drops by class (columns of ``AGREEMENT_OF_DROPS_SCHEMA``).
+
+    Of more than 12 pairs, those of the runs come first, then the paper's.
+    """
     known = agreement.filter(pl.col("correlation").is_not_null())
-    shown = _most_informative(known).sort("correlation", descending=True)
+    theirs = pl.col("source").is_in(PUBLISHED).cast(pl.Int8) + pl.col("versus_source").is_in(PUBLISHED)
+    shown = known.sort(theirs, maintain_order=True).head(MOST_PAIRS).sort("correlation", descending=True)
     columns = [
         Column("Models"),
         Column("Spearman", True),
         Column("95 %", True, minor=True),
         Column("Classes", True),
     ]
-    sources = {*known["source"], *known["versus_source"]} - set(PUBLISHED)
+    several = len({*known["source"], *known["versus_source"]} - set(PUBLISHED)) > 1
     rows: list[list[Cell]] = []
     for row in shown.iter_rows(named=True):
         pair = " and ".join(
-            _short(row[name], row[f"{prefix}source"], several=len(sources) > 1)
+            short_name(row[name])
+            if row[f"{prefix}source"] in PUBLISHED
+            else row[name] + f" ({row[f'{prefix}source']})" * several
             for prefix, name in _SIDES.items()
         )
         interval = "" if row["low"] is None else f"[{decimal(row['low'])}, {decimal(row['high'])}]"
@@ -257,87 +263,11 @@ def agreement_table(agreement: pl.DataFrame, contrast: Contrast = DROP) -> Table
             [Cell(pair), Cell(decimal(row["correlation"])), Cell(interval), Cell(str(row["classes"]))]
         )
     title = f"Do models have the largest {contrast.name} in the same classes?"
-    left = known.height - shown.height
     about = ["1: the same order of classes"]
     if shown["low"].is_not_null().any():
         about.append("with an interval: on different halves of the clusters, where chance gives 0")
     if shown["low"].is_null().any():
         about.append("without one: models err on the same photos, so chance alone makes it positive")
-    about += [f"{left} more pairs in --format json"] * bool(left)
+    if left := known.height - shown.height:
+        about.append(f"{left} more pairs in --format json")
     return Table(columns, rows, "; ".join(about), title)
-
-
-def _most_informative(known: pl.DataFrame) -> pl.DataFrame:
-    """All pairs if there are few; else those of the runs first, then the paper's."""
-    if known.height <= MOST_PAIRS:
-        return known
-    theirs = pl.col("source").is_in(PUBLISHED).cast(pl.Int8) + pl.col("versus_source").is_in(PUBLISHED)
-    return known.sort(theirs, maintain_order=True).head(MOST_PAIRS)
-
-
-def _short(model: str, source: str, *, several: bool) -> str:
-    if source in PUBLISHED:
-        return short_name(model)
-    return f"{model} ({source})" if several else model
-
-
-def equation(fit: LineFit, contrast: Contrast = DROP) -> str:
-    """Write a line with its 95 % intervals: ``probit(counter) = 0.6 [...] + 1.2 [...] × probit(common)``."""
-    left, right = contrast.titles
-    intercept, slope = _with_ends(fit, "intercept"), _with_ends(fit, "slope")
-    term = f"({slope})" if slope.startswith("−") else slope
-    return f"{fit.scale}({right}) = {intercept} + {term} × {fit.scale}({left})"
-
-
-def about_line(
-    fit: LineFit,
-    with_errors: LineWithErrors | None,
-    baseline: str,
-    models: pl.DataFrame,
-    contrast: Contrast = DROP,
-) -> list[str]:
-    """Explain the column of distances from the line, and count the paper's models that differ from it.
-
-    Args:
-        fit: the line of a table.
-        with_errors: the same with sampling errors in both accuracies, if it can be fitted.
-        baseline: the family whose models it is fitted to.
-        models: the rows of the table, columns of ``Comparison.models``.
-        contrast: the contrast whose right side is plotted over its left.
-    """
-    right = contrast.titles[1]
-    strength = f", R² {fit.r_squared:.3f}" if fit.r_squared is not None else ""
-    family = f"{fit.n} {_FAMILY_NAMES[baseline]}, {equation(fit, contrast)}{strength}"
-    about = [f"above line: {right} accuracy minus that of the line through the {family}"]
-    if with_errors is not None:
-        about.append(
-            f"with sampling errors in both accuracies its slope is {_with_ends(with_errors, 'slope')}"
-        )
-        clips = models.filter(source="paper", family="clip")
-        if clips.height and not clips["residual"].null_count():
-            further = float((clips["counter"].to_numpy() - with_errors.predict(clips["common"])).mean())
-            mean = float(clips["residual"].to_numpy().mean())
-            about.append(
-                f"the {clips.height} CLIPs are {signed(mean)} points above the first line, {signed(further)} "
-                "above the second on average"
-            )
-    paper = models.filter((pl.col("source") == "paper") & pl.col("residual_low").is_not_null())
-    for (family,), part in paper.group_by("family", maintain_order=True):
-        noun = f"{part.height} {_FAMILY_NAMES[str(family)]}"
-        below, above = _count(part, pl.col("residual_high") < 0, pl.col("residual_low") > 0)
-        about.append(f"whole interval off the line: {below} of {noun} below, {above} above")
-        if family != baseline:
-            far = pl.col("p_value") < UNLIKELY
-            below, above = _count(part, far & (pl.col("residual") < 0), far & (pl.col("residual") > 0))
-            about.append(f"farther off than one of its own is likely to be: {below} below, {above} above")
-    return about
-
-
-def _count(models: pl.DataFrame, below: pl.Expr, above: pl.Expr) -> tuple[int, int]:
-    counts = models.select(below.sum().alias("below"), above.sum().alias("above")).row(0)
-    return int(counts[0]), int(counts[1])
-
-
-def _with_ends(fit: LineFit | LineWithErrors, name: str) -> str:
-    value, low, high = (decimal(getattr(fit, f"{name}{end}"), 3) for end in ("", "_low", "_high"))
-    return f"{value} [{low}, {high}]"

@@ -30,7 +30,6 @@ from counterground.findings import (
 )
 from counterground.metrics import (
     BACKGROUND_EFFECT,
-    BY_SIDE,
     DROP,
     KEYS,
     Answers,
@@ -196,7 +195,7 @@ def make_section(
     judged = replace(
         judged,
         photos=_photos_needed(rows, judged) if judged.lead else None,
-        tests=_pair_tests(tests, rows, comparison, words),
+        tests=_pair_tests(tests, rows, comparison),
         composites=_composites(effects),
         mitigations=mitigations,
     )
@@ -268,20 +267,14 @@ def _photos_needed(rows: Sequence[Row], facts: Facts) -> Finding:
 
 
 def _pair_tests(
-    tests: pl.DataFrame, rows: Sequence[Row], comparison: Comparison, words: Words
+    tests: pl.DataFrame, rows: Sequence[Row], comparison: Comparison
 ) -> dict[frozenset[str], PairTest]:
     """Return the tests of the contrast by the labels of both models."""
-    labels: dict[tuple[Any, ...], str] = {}
-    for row in rows:
-        for source, setting in comparison.results_of(row.run, row.model.setting._asdict()):
-            labels.setdefault((source, *(setting[name] for name in KEYS)), row.model.label)
+    labels: dict[int | None, str] = {row.point["row"]: row.model.label for row in rows if row.point}
     pairs: dict[frozenset[str], PairTest] = {}
     for test in tests.filter(pl.col("p_corrected").is_not_null()).iter_rows(named=True):
-        if ScoreKey.of(test) == words.contrast.difference_key:
-            setting = {name: test[f"versus_{name}" if name in BY_SIDE else name] for name in KEYS}
-            of_versus = (test["versus_source"], *(setting | {"model": test["versus"]}).values())
-            first = labels.get((test["source"], *(test[name] for name in KEYS)), "")
-            pair = frozenset((first, labels.get(of_versus, "versus")))
+        if ScoreKey.of(test) == comparison.contrast.difference_key:
+            pair = frozenset(labels.get(comparison.place_of(test, side), side) for side in ("", "versus_"))
             pairs.setdefault(pair, PairTest(test["p_corrected"], test["family"]))
     return pairs
 
@@ -321,7 +314,7 @@ def _on_composites(
     models = []
     for place, model in enumerate(regroup(run.estimates()), start=others):
         own = model.setting.model
-        family = identity_of(own, records.get(own))["family"]
+        family = identity_of(records[own])["family"]
         label, drawn = marks.get(_fingerprint(run, own), (model.label, mark(place, family)))
         models.append((replace(model, label=label), drawn))
     return sorted(models, key=lambda each: each[1].number)
@@ -362,7 +355,7 @@ def label_models(runs: Sequence[Run], comparison: Comparison) -> list[Row]:
 
     The run's name is added to labels if two runs hold different results of the same model.
     """
-    points = comparison.models.rows(named=True)
+    points = comparison.models.with_row_index("row").rows(named=True)
     found: list[Row] = []
     taken: set[int] = set()
     for run in runs:
@@ -372,7 +365,7 @@ def label_models(runs: Sequence[Run], comparison: Comparison) -> list[Row]:
             if place not in taken:
                 name = model.setting.model
                 point = None if place is None else points[place]
-                found.append(Row(model, run, identity_of(name, records.get(name)), point))
+                found.append(Row(model, run, identity_of(records[name]), point))
             if place is not None:
                 taken.add(place)
     names = {id(run): name for run, name in zip(runs, run_names(runs), strict=True)}

@@ -11,7 +11,6 @@ from scipy import stats
 from scipy.special import stdtrit
 
 from counterground.comparison import (
-    UNLIKELY,
     RobustnessLine,
     effective_robustness,
     model_points,
@@ -202,7 +201,7 @@ def _counts(clips: pl.DataFrame) -> dict[str, int]:
     below, above = pl.col("residual") < 0, pl.col("residual") > 0
     counts = {"interval_below": pl.col("high") < 0, "interval_above": pl.col("low") > 0}
     for name in ("p", "holm", "benjamini_hochberg"):
-        unlikely = pl.col(name) < UNLIKELY
+        unlikely = pl.col(name) < 0.05
         counts |= {f"{name}_below": unlikely & below, f"{name}_above": unlikely & above}
     return clips.select(**{name: flags.sum().cast(pl.Int64) for name, flags in counts.items()}).to_dicts()[0]
 
