@@ -21,9 +21,7 @@ from counterground.photos import BOX, Benchmark, sample_photos
 from counterground.settings import MaskSettings
 
 WAYS = {
-    "true box": MaskSettings(refine="none"),
-    "true box, closed-form matting": MaskSettings(),
-    "true box, KNN matting": MaskSettings(refine="knn"),
+    "true box": MaskSettings(),
     "no box, margin of 10 %": MaskSettings(inset=0.1),
 }
 

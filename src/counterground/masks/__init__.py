@@ -9,10 +9,10 @@ from counterground.masks._decisions import (
     Verdict,
     standing,
 )
-from counterground.masks._found import NO_OBJECT, REASONS, Weights, read_mask
 from counterground.masks._make import make_masks, with_masks
 from counterground.masks._masks import TABLE_SCHEMA as MASKS_SCHEMA
 from counterground.masks._masks import Masks, is_masks_folder, mask_id, read_masks
+from counterground.masks._sources import NO_OBJECT, REASONS, Weights, read_mask
 
 __all__ = [
     "MASKS_SCHEMA",

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from counterground.errors import UsageError, error_message, needs_extra
 from counterground.files import file_sha256, is_file
-from counterground.masks._found import (
+from counterground.masks._sources import (
     Box,
     Found,
     Mask,
@@ -66,7 +66,7 @@ def coco_source(path: Path, benchmark: Benchmark, settings: MaskSettings) -> Mas
         CounterGroundError: the file is not in COCO's format.
     """
     annotated = _Annotated.read(path, benchmark, settings)
-    folder = _segments_folder(path, annotated.content, settings.segments)
+    folder = _segments_folder(path, annotated.content)
     with needs_extra("masks"):
         import pycocotools  # noqa: F401 - checked before any photo is read
 
@@ -98,25 +98,18 @@ def coco_boxes(path: Path, benchmark: Benchmark, settings: MaskSettings) -> dict
     found = {}
     for photo, name in benchmark.photos.select("path", "class_name").iter_rows():
         file = benchmark.photo_path(photo)
-        pixels = _size_of(file) if annotated.matched.has(photo) else (0, 0)
-        objects = annotated.objects(MaskRequest(photo, file, name, None, pixels))
-        if isinstance(objects, Found):
+        try:
+            size = photo_size(file)
+        except UnreadablePhoto:  # its mask says so
             continue
-        boxes = [box for each in objects if (box := _box(each))]
-        if len(boxes) < len(objects):
-            continue
-        if settings.several == "largest":
-            size = annotated.size(photo)
-            boxes = sorted(boxes, key=lambda box: -_area_inside(box, size))[:1]
-        found[photo] = tuple(boxes)
+        objects = annotated.objects(MaskRequest(photo, file, name, None, size))
+        boxes = [] if isinstance(objects, Found) else list(map(coco_box, objects))
+        known = [box for box in boxes if box and min(box[2:]) > 0]
+        if known and len(known) == len(boxes):
+            if settings.several == "largest":
+                known = [max(known, key=lambda box: _area_inside(box, size))]
+            found[photo] = tuple(known)
     return found
-
-
-def _size_of(file: Path) -> tuple[int, int]:
-    try:
-        return photo_size(file)
-    except UnreadablePhoto:  # its mask says so
-        return 0, 0
 
 
 @dataclass(frozen=True)
@@ -156,14 +149,6 @@ class _Annotated:
         named_as = {key: str(category["name"]) for key, category in content.categories.items()}
         found = of_classes(path, "category", named_as, classes, settings.categories)
         return cls(content, matched, found)
-
-    def size(self, photo: str) -> tuple[float, float]:
-        """Return width and height of the photo at a path, infinite if the annotations do not state them."""
-        key = self.matched.one(photo, "image")
-        image = {} if isinstance(key, Found) else self.content.images[key]
-        sides = (image.get("width"), image.get("height"))
-        width, height = (side if is_pixels(side) and side > 0 else math.inf for side in sides)
-        return width, height
 
     def objects(self, photo: MaskRequest) -> list[dict[str, Any]] | Found:
         """Return the single objects of the photo's class, or why there are none."""
@@ -219,9 +204,8 @@ def _drawn(objects: Sequence[dict[str, Any]], size: tuple[int, int], several: st
             chosen |= drawn
         elif (area := int(drawn.sum())) > most:
             chosen, most = drawn, area
-    detail = f"{several} of {counted(len(objects), 'object')}" if len(objects) > 1 else ""
     mask: Mask = np.ascontiguousarray(chosen).astype(np.uint8) * 255
-    return Found(mask, "", detail)
+    return Found(mask)
 
 
 def draw_outline(annotation: Mapping[str, Any], size: tuple[int, int]) -> _Inside:
@@ -268,22 +252,14 @@ def _pixels(outline: Any, size: tuple[int, int]) -> _Inside:
     return decoded.astype(bool)
 
 
-def _segments_folder(path: Path, content: CocoFile, given: Path | None) -> Path:
-    """Return where the PNGs of panoptic annotations are: as given, else beside the file."""
-    named = {
-        str(each["segments"])
-        for shown in content.annotations.values()
-        for each in shown
-        if "segments" in each
-    }
-    if not named:
-        return path.parent
-    first = min(named)
-    for folder in [given] if given else [path.parent / path.stem, path.parent]:
-        if is_file(folder / first):
+def _segments_folder(path: Path, content: CocoFile) -> Path:
+    """Return where the PNGs of panoptic annotations are, beside their file."""
+    shown = (each for several in content.annotations.values() for each in several)
+    first = min((str(each["segments"]) for each in shown if "segments" in each), default=None)
+    for folder in (path.parent / path.stem, path.parent):
+        if first is None or is_file(folder / first):
             return folder
-    where = f"in {given}" if given else f"in {path.parent / path.stem}: say where, with -X segments=DIR"
-    raise UsageError(f"{path} is panoptic, and {first} is not {where}.")
+    raise UsageError(f"{path} is panoptic: put its PNGs, such as {first}, into {path.parent / path.stem}.")
 
 
 def _segment(annotation: dict[str, Any], size: tuple[int, int], folder: Path) -> _Inside:
@@ -300,11 +276,6 @@ def _segment(annotation: dict[str, Any], size: tuple[int, int], folder: Path) ->
     return inside
 
 
-def _area_inside(box: Box, size: tuple[float, float]) -> float:
+def _area_inside(box: Box, size: tuple[int, int]) -> float:
     left, top, right, bottom = box_inside(box, size)
     return (right - left) * (bottom - top)
-
-
-def _box(annotation: dict[str, Any]) -> Box | None:
-    box = coco_box(annotation)
-    return box if box is not None and min(box[2:]) > 0 else None

@@ -20,7 +20,7 @@ from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError, error_message
 from counterground.files import file_lock, read_text, write_bytes, write_text
-from counterground.masks._found import OBJECT
+from counterground.masks._sources import OBJECT
 
 Verdict = Literal["accepted", "rejected", "redrawn"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)

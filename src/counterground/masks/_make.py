@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
@@ -16,51 +16,45 @@ from typing import Any
 
 import polars as pl
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from counterground.errors import UsageError, did_you_mean
 from counterground.files import cache_dir, check_apart, check_only, relative_way, write_bytes
-from counterground.masks._boxes import boxes_source, grabcut_source
 from counterground.masks._coco import coco_boxes, coco_source
 from counterground.masks._decisions import DECISIONS_FILE, REDRAWN
-from counterground.masks._found import (
-    Box,
-    Found,
-    Mask,
-    MaskRequest,
-    MaskSource,
-    alpha_source,
-    folder_source,
-    manifest_source,
-    read_mask,
-)
 from counterground.masks._masks import (
     DESCRIPTION_FILE,
     FILES,
     TABLE_FILE,
     TABLE_SCHEMA,
     Masks,
+    broken_limits,
     is_masks_folder,
+    measure,
     read_description,
     read_masks,
     write_description,
     write_table,
 )
-from counterground.masks._quality import broken_limits, measure
+from counterground.masks._sources import (
+    Box,
+    Found,
+    MaskRequest,
+    MaskSource,
+    alpha_of,
+    boxes_source,
+    folder_source,
+    grabcut_source,
+    manifest_source,
+    read_mask,
+)
 from counterground.photos import BOX, Benchmark, UnreadablePhoto, photo_id, photo_size
 from counterground.progress import progress_bar
 from counterground.settings import MaskSettings
 
-_WORDS = ("manifest", "alpha", "boxes", "grabcut")
-_KNOWN = f"{', '.join(_WORDS)}, a folder of PNGs, a COCO JSON file, rembg:NAME or hf:NAME"
-
 Boxes = Mapping[str, tuple[Box, ...]]
 """The known boxes of each photo's object, by its path."""
 
-_FORMAT = 1
-_DETAIL = "detail"  # the PNG's text entry that holds `Found.detail`
 _AHEAD = 64  # photos whose masks are in flight at once
-_OTHERS = (DECISIONS_FILE, REDRAWN)
 
 
 def with_masks(
@@ -127,8 +121,7 @@ def make_masks(
     opened = _open_source(source, benchmark, boxes, settings)
     description = _description(benchmark, source, opened, boxes, settings)
     if folder is None:  # one for all that decides masks: other annotations have another
-        decides = {**_decides(description), "source": description["source"]}
-        key = json.dumps([_whole(source), decides, description["settings"]], sort_keys=True)
+        key = json.dumps([description["key"], description["settings"]], sort_keys=True)
         folder = cache_dir() / "masks" / hashlib.sha256(key.encode()).hexdigest()[:16]
     making = _Making(benchmark, Path(folder), opened, boxes, settings)
     description["photos"] = relative_way(making.folder, benchmark.root)
@@ -145,61 +138,45 @@ def make_masks(
 def _description(
     benchmark: Benchmark, source: str, opened: MaskSource, boxes: Boxes, settings: MaskSettings
 ) -> dict[str, Any]:
-    weights, notes = opened.weights, list(opened.notes)
+    """Return ``masks.json``; masks of one ``key`` are the same, whatever limits judge them."""
+    weights, notes, given = opened.weights, list(opened.notes), settings.given()
     if weights is not None:
         notes.append(
             f"Masks were made by {weights.name}, under the licence of its weights ({weights.licence})."
         )
-    content = {
-        "format": _FORMAT,
+    decides = {
         "benchmark": {"name": benchmark.name, "version": benchmark.version},
+        "made_by": opened.record or {},
+        "weights": weights and weights._asdict(),
+    }
+    way = {name: value for name, value in given.items() if not name.startswith(("max_", "min_"))}
+    place = str(Path(source).resolve()) if Path(source).exists() else source
+    key = json.dumps([decides, way, place, sorted(boxes.items())], sort_keys=True)
+    content = decides | {
+        "key": hashlib.sha256(key.encode()).hexdigest(),
         "source": source,
         "origin": opened.origin,
         "rough": opened.rough,
-        "settings": settings.given(),
-        "made_by": opened.record or {},
-        "weights": weights and {**vars(weights), "accepted": weights.licence},
-        "boxes": hashlib.sha256(json.dumps(sorted(boxes.items())).encode()).hexdigest() if boxes else None,
+        "settings": given,
         "notes": notes,
     }
     return json.loads(json.dumps(content))  # type: ignore[no-any-return] # as it is read back
 
 
-def _whole(source: Any) -> Any:
-    """Return the source; a file or folder as its whole path."""
-    return str(Path(source).resolve()) if isinstance(source, str) and Path(source).exists() else source
-
-
 def _claim(folder: Path, description: dict[str, Any], *, overwrite: bool) -> None:
     """Write what the folder is for; the same may already be there."""
-    check_only(folder, (DESCRIPTION_FILE, TABLE_FILE, FILES, *_OTHERS), "masks")
-    if is_masks_folder(folder):
-        # Limits only judge: existing masks stay as they are.
-        before = read_description(folder)
-        if _decides(before) == _decides(description):
-            if before != description:  # until all masks are judged again, none is
-                (folder / TABLE_FILE).unlink(missing_ok=True)
-                write_description(folder, description)
-            return
+    check_only(folder, (DESCRIPTION_FILE, TABLE_FILE, FILES, DECISIONS_FILE, REDRAWN), "masks")
+    before = read_description(folder) if is_masks_folder(folder) else description
+    if before.get("key") != description["key"]:
         if not overwrite:
             raise UsageError(
                 f"{folder} holds other masks (another benchmark, source or setting): choose another folder, "
                 "or add --overwrite."
             )
-        (folder / TABLE_FILE).unlink(missing_ok=True)
         shutil.rmtree(folder / FILES, ignore_errors=True)
+    if before != description:  # until all masks are judged again, none is
+        (folder / TABLE_FILE).unlink(missing_ok=True)
     write_description(folder, description)
-
-
-def _decides(description: dict[str, Any]) -> dict[str, Any]:
-    settings = description.get("settings")
-    if isinstance(settings, dict):
-        settings = {name: value for name, value in settings.items() if not name.startswith(("max_", "min_"))}
-    kept = ("format", "benchmark", "made_by", "source_digest", "weights", "boxes")
-    return {name: description.get(name) for name in kept} | {
-        "settings": settings,
-        "source": _whole(description.get("source")),
-    }
 
 
 @dataclass(frozen=True)
@@ -232,10 +209,17 @@ class _Making:
         path = photo["path"]
         name = f"{FILES}/{path}.png"
         target = self.folder / name
+        boxes = self.boxes.get(path, ())
         try:
-            request = self._request(photo)
-            found = self._found(request, target)
-            if photo_id(request.file) != photo["photo_id"]:
+            file = self.benchmark.photo_path(path)
+            mask = None if photo["mask"] is None else self.benchmark.mask_path(photo["mask"])
+            request = MaskRequest(path, file, photo["class_name"], mask, photo_size(file), boxes)
+            found = Found(None)
+            if self.source.slow and target.is_file():
+                found = read_mask(target, request.size)
+            if found.mask is None:
+                found = self.source.find(request)
+            if photo_id(file) != photo["photo_id"]:
                 found = Found(None, "photo changed")
         except UnreadablePhoto as error:
             found = Found(None, "unreadable", error.reason)
@@ -245,46 +229,13 @@ class _Making:
         if found.mask is None:
             target.unlink(missing_ok=True)
             return row | {"reason": found.reason}
-        _write_mask(target, found.mask, found.detail)
-        quality = measure(found.mask, self.boxes.get(path, ()))
+        written = BytesIO()
+        Image.fromarray(found.mask).save(written, "PNG")
+        if not target.is_file() or target.read_bytes() != written.getvalue():
+            write_bytes(target, written.getvalue(), sync=False)  # reading detects a damaged PNG
+        quality = measure(found.mask, boxes)
         reasons = [found.reason] if found.reason else broken_limits(quality, self.settings)
         return row | quality._asdict() | {"mask": name, "reason": "; ".join(reasons) or None}
-
-    def _request(self, photo: dict[str, Any]) -> MaskRequest:
-        """Return what a source must know of a photo.
-
-        Raises:
-            UnreadablePhoto: its size cannot be read.
-        """
-        file = self.benchmark.photo_path(photo["path"])
-        mask = None if photo["mask"] is None else self.benchmark.mask_path(photo["mask"])
-        boxes = self.boxes.get(photo["path"], ())
-        return MaskRequest(photo["path"], file, photo["class_name"], mask, photo_size(file), boxes)
-
-    def _found(self, request: MaskRequest, target: Path) -> Found:
-        """Return the mask of a photo; an existing one that was slow to make is read instead."""
-        if self.source.slow and target.is_file():
-            kept = read_mask(target, request.size)
-            if kept.mask is not None:
-                return kept._replace(detail=_kept_detail(target))
-        return self.source.find(request)
-
-
-def _write_mask(target: Path, mask: Mask, detail: str) -> None:
-    about = PngInfo()
-    if detail:
-        about.add_itxt(_DETAIL, detail)
-    written = BytesIO()
-    Image.fromarray(mask).save(written, "PNG", pnginfo=about)
-    data = written.getvalue()
-    if not target.is_file() or target.read_bytes() != data:
-        write_bytes(target, data, sync=False)  # reading detects a damaged PNG
-
-
-def _kept_detail(target: Path) -> str:
-    """Return the detail that was stored with a mask, which resumed runs repeat."""
-    with Image.open(target, formats=["PNG"]) as image:
-        return str(image.info.get(_DETAIL, ""))
 
 
 def _open_source(source: str, benchmark: Benchmark, boxes: Boxes, settings: MaskSettings) -> MaskSource:
@@ -295,40 +246,30 @@ def _open_source(source: str, benchmark: Benchmark, boxes: Boxes, settings: Mask
         CounterGroundError: its files cannot be read.
         MissingExtraError: a package is not installed.
     """
-    path = Path(source)
-    if source.startswith("rembg:"):
-        from counterground.masks.models import rembg_source
+    words: dict[str, Callable[[], MaskSource]] = {
+        "manifest": lambda: manifest_source(benchmark),
+        "alpha": lambda: MaskSource("alpha", alpha_of),
+        "boxes": lambda: boxes_source(any_box=bool(boxes)),
+        "grabcut": lambda: grabcut_source(settings, any_box=bool(boxes)),
+    }
+    if source in words:
+        return words[source]()
+    if source.startswith(("rembg:", "hf:")):
+        from counterground.masks._models import hf_source, rembg_source
 
-        return rembg_source(source, settings.accept_licences)
-    if source.startswith("hf:"):
-        from counterground.masks.models import hf_source
-
+        if source.startswith("rembg:"):
+            return rembg_source(source, settings.accept_licences)
         classes = benchmark.photos["class_name"].unique().sort().to_list()
-        return hf_source(source, classes, settings, settings.accept_licences, any_box=bool(boxes))
-    if source in _WORDS:
-        return _named(source, benchmark, boxes, settings)
+        return hf_source(source, classes, settings, any_box=bool(boxes))
+    path = Path(source)
     if path.is_dir():
         return folder_source(path, benchmark)
-    if path.suffix.lower() != ".json":
-        raise UsageError(f"{source!r} is not a source of masks: name {_KNOWN}.{did_you_mean(source, _WORDS)}")
-    if not path.is_file():
-        raise UsageError(f"There is no file {source}.")
-    return coco_source(path, benchmark, settings)
-
-
-def _named(source: str, benchmark: Benchmark, boxes: Boxes, settings: MaskSettings) -> MaskSource:
-    if source == "manifest":
-        return manifest_source(benchmark)
-    if source == "alpha":
-        return alpha_source()
-    if source == "grabcut":
-        return grabcut_source(settings, any_box=bool(boxes))
-    if not boxes:
-        raise UsageError(
-            "The photos have no boxes: give --boxes FILE.json, or columns box_x, box_y, box_width and "
-            "box_height."
-        )
-    return boxes_source()
+    if path.suffix.lower() == ".json" and path.is_file():
+        return coco_source(path, benchmark, settings)
+    raise UsageError(
+        f"{source!r} is not a source of masks: name {', '.join(words)}, a folder of PNGs, a COCO JSON file, "
+        f"rembg:NAME or hf:NAME.{did_you_mean(source, words)}"
+    )
 
 
 def _known_boxes(benchmark: Benchmark, settings: MaskSettings) -> Boxes:

@@ -4,20 +4,98 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError, error_message
 from counterground.files import read_json, write_text
 from counterground.masks._decisions import REDRAWN, VERDICTS, MaskDecision, standing
-from counterground.masks._found import NO_OBJECT, read_mask
-from counterground.masks._quality import measure
+from counterground.masks._sources import NO_OBJECT, OBJECT, Box, Found, Mask, read_mask
 from counterground.photos import Benchmark, UnreadablePhoto, photo_id, photo_size
+from counterground.settings import MaskSettings
 from counterground.text import counted, one_line
+
+_SPECK = 0.02  # parts below this share of the object are noise of its edge
+
+
+class Quality(NamedTuple):
+    """The measures of a mask.
+
+    Attributes:
+        area: area of the object, as a fraction of the photo.
+        edges: sides of the photo that it touches.
+        parts: its separate parts, without specks.
+        holes: area of its holes, as a fraction of the object with its holes filled.
+        box_iou: agreement of its bounding box with the known box; None if none is known.
+    """
+
+    area: float
+    edges: int
+    parts: int
+    holes: float
+    box_iou: float | None
+
+
+def measure(mask: Mask, boxes: Sequence[Box] = ()) -> Quality:
+    """Measure a mask ``[h, w]``; ``boxes`` are those of the objects it should show."""
+    from scipy import ndimage
+
+    inside = mask >= OBJECT
+    pixels = int(inside.sum())
+    if not pixels:
+        return Quality(0.0, 0, 0, 0.0, 0.0 if boxes else None)
+    sides = (inside[0], inside[-1], inside[:, 0], inside[:, -1])
+    labels, _ = ndimage.label(inside, structure=np.ones((3, 3)))
+    sizes = np.bincount(labels.ravel())[1:]
+    filled = int(ndimage.binary_fill_holes(inside).sum())
+    return Quality(
+        area=pixels / inside.size,
+        edges=sum(bool(side.any()) for side in sides),
+        parts=int((sizes >= _SPECK * pixels).sum()),
+        holes=1 - pixels / filled,
+        box_iou=_box_iou(inside, boxes) if boxes else None,
+    )
+
+
+def broken_limits(quality: Quality, limits: MaskSettings) -> list[str]:
+    """Return the reasons (keys of ``REASONS``) for which a mask is not usable, none if it is."""
+    if not quality.area:
+        return ["empty"]
+    if quality.area == 1:
+        return ["full"]
+    broken = {
+        "too small": quality.area < limits.min_area,
+        "too large": quality.area > limits.max_area,
+        "touches edges": quality.edges > limits.max_edges,
+        "many parts": quality.parts > limits.max_parts,
+        "holes": quality.holes > limits.max_holes,
+        "box disagrees": quality.box_iou is not None and quality.box_iou < limits.min_box_iou,
+    }
+    return [reason for reason, is_broken in broken.items() if is_broken]
+
+
+def _box_iou(inside: npt.NDArray[np.bool_], boxes: Sequence[Box]) -> float:
+    """Return the intersection over union of the mask's bounding box and the one around all ``boxes``."""
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    mine = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+    known = (
+        max(0.0, min(box[0] for box in boxes)),
+        max(0.0, min(box[1] for box in boxes)),
+        min(float(inside.shape[1]), max(box[0] + box[2] for box in boxes)),
+        min(float(inside.shape[0]), max(box[1] + box[3] for box in boxes)),
+    )
+    across = min(mine[2], known[2]) - max(mine[0], known[0])
+    down = min(mine[3], known[3]) - max(mine[1], known[1])
+    common = max(0.0, float(across)) * max(0.0, float(down))
+    areas = sum(float((box[2] - box[0]) * (box[3] - box[1])) for box in (mine, known))
+    return common / (areas - common) if areas > common else 0.0
+
 
 DESCRIPTION_FILE = "masks.json"
 TABLE_FILE = "masks.csv"
@@ -199,9 +277,9 @@ def _after_review(
     counts: Counter[str] = Counter()
     rows = []
     for row in table.iter_rows(named=True):
-        decision = decisions.get(row["path"])
-        counts[verdict := _verdict(folder, row, decision)] += 1
-        rows.append(row | _change(folder, row, verdict, decision))
+        verdict, changes = _reviewed(folder, row, decisions.get(row["path"]))
+        counts[verdict] += 1
+        rows.append(row | changes)
     notes = [f"Review: {', '.join(f'{counts[name]:,} {name}' for name in VERDICTS)}."]
     if counts[_OUTDATED]:
         outdated = counted(counts[_OUTDATED], "decision")
@@ -209,31 +287,32 @@ def _after_review(
     return pl.DataFrame(rows, schema=table.schema), tuple(notes)
 
 
-def _verdict(folder: Path, row: Mapping[str, Any], decision: MaskDecision | None) -> str:
-    """Return the verdict on a mask; ``_OUTDATED`` if it was on a mask other than the present one."""
+def _reviewed(
+    folder: Path, row: Mapping[str, Any], decision: MaskDecision | None
+) -> tuple[str, dict[str, Any]]:
+    """Return the verdict on a mask, and the values of its row that change.
+
+    The verdict is ``_OUTDATED`` if it was on a mask other than the present one.
+    """
     if decision is None:
-        return ""
-    there = None if decision.verdict == REDRAWN else mask_id(folder, row["mask"])
+        return "", {}
+    there = None if decision.mask else mask_id(folder, row["mask"])
     unseen = decision.verdict == "accepted" and there is None
-    return _OUTDATED if unseen or not decision.is_about(there, row["photo_id"]) else decision.verdict
+    if unseen or not decision.is_about(there, row["photo_id"]):
+        return _OUTDATED, {}
+    if decision.mask is not None:
+        return decision.verdict, _redrawn(folder, decision.mask)
+    reason = "rejected" if decision.verdict == "rejected" else None
+    kept = reason is None and row["reason"] in NO_OBJECT
+    return decision.verdict, {} if kept else {"reason": reason, "detail": None}
 
 
-def _change(
-    folder: Path, row: Mapping[str, Any], verdict: str, decision: MaskDecision | None
-) -> dict[str, Any]:
-    """Return the values of a row that a decision changes."""
-    if verdict == "accepted":
-        return {} if row["reason"] in NO_OBJECT else {"reason": None, "detail": None}
-    if verdict == "rejected":
-        return {"reason": "rejected", "detail": None}
-    if verdict != REDRAWN or decision is None or decision.mask is None:
-        return {}
-    file = folder / decision.mask
+def _redrawn(folder: Path, mask: str) -> dict[str, Any]:
     try:
-        found = read_mask(file, photo_size(file))
+        found = read_mask(folder / mask, photo_size(folder / mask))
     except UnreadablePhoto as error:
-        return {"reason": "unreadable", "detail": f"{file.name}: {error.reason}"}
+        found = Found(None, "unreadable", f"{mask}: {error.reason}")
     if found.mask is None:
         return {"reason": found.reason, "detail": found.detail}
     values = measure(found.mask)._asdict()
-    return values | {"mask": decision.mask, "origin": REDRAWN, "reason": None, "detail": None}
+    return values | {"mask": mask, "origin": REDRAWN, "reason": None, "detail": None}

@@ -538,12 +538,6 @@ class MaskSettings(Record):
         Path | None,
         Help("COCO JSON file with object boxes, instead of columns box_x, box_y, box_width, box_height."),
     ] = None
-    segments: Annotated[
-        Path | None,
-        Help(
-            "Folder with the PNGs of panoptic annotations, if it is not next to the JSON file.", metavar="DIR"
-        ),
-    ] = None
     inset: Annotated[
         float | None,
         Help(
@@ -552,9 +546,6 @@ class MaskSettings(Record):
             below=0.5,
         ),
     ] = None
-    refine: Annotated[Literal["closed-form", "knn", "none"], Help("grabcut: how to soften the edge.")] = (
-        "closed-form"
-    )
     min_area: Annotated[float, Help("Minimum area of the object, relative to the photo.", fraction=True)] = (
         0.01
     )

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from counterground.errors import UsageError, did_you_mean
 from counterground.mitigation._method import Mitigation
 from counterground.mitigation.methods._fitted import AFR, BALANCED_PROTOTYPES, DFR, GROUP_DRO, PROTOTYPES
-from counterground.mitigation.methods._masks import BACKGROUND_SUBTRACTION, FOREGROUND
 from counterground.mitigation.methods._projections import (
     BACKGROUND_PROMPTS,
+    BACKGROUND_SUBTRACTION,
+    FOREGROUND,
     IMAGE_PROJECTION,
     ROBOSHOT,
     TEXT_CALIBRATION,

@@ -1,4 +1,4 @@
-"""Masks that exist already: their files, and which photos have one."""
+"""Masks that exist, found by the names of photos, and masks from boxes: the box, or GrabCut in it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-from counterground.errors import UsageError, did_you_mean
+from counterground.errors import UsageError, did_you_mean, needs_extra
 from counterground.photos import Benchmark, UnreadablePhoto, load_photo, name_key
+from counterground.settings import MaskSettings
 from counterground.text import and_more, counted
-
-if TYPE_CHECKING:
-    from PIL import Image
-
 
 _NAMED = 3
 
@@ -33,25 +31,21 @@ def manifest_source(benchmark: Benchmark) -> MaskSource:
             f"The photos of {benchmark.name} have no masks of their own: say with --from where masks are, "
             "or let them be made."
         )
-    return MaskSource("manifest", _of_manifest)
+
+    def find(photo: MaskRequest) -> Found:
+        return Found(None, "missing") if photo.mask is None else read_mask(photo.mask, photo.size)
+
+    return MaskSource("manifest", find)
 
 
-def _of_manifest(photo: MaskRequest) -> Found:
-    if photo.mask is None:
-        return Found(None, "missing", "the manifest names no mask")
-    return read_mask(photo.mask, photo.size)
-
-
-def alpha_source() -> MaskSource:
-    """Return the source of masks that are the photos' alpha channels."""
-    return MaskSource("alpha", _of_alpha)
-
-
-def _of_alpha(photo: MaskRequest) -> Found:
+def alpha_of(photo: MaskRequest) -> Found:
+    """Return the alpha channel of a photo."""
     image = load_photo(photo.file, rgb=False).image
-    if not image.has_transparency_data:
-        return Found(None, "missing", "the photo has no alpha")
-    return Found(np.asarray(image.convert("RGBA").getchannel("A")))
+    return Found(_alpha(image)) if image.has_transparency_data else Found(None, "missing")
+
+
+def _alpha(image: Image.Image) -> Mask:
+    return np.asarray(image.convert("RGBA").getchannel("A"))
 
 
 def folder_source(folder: Path, benchmark: Benchmark) -> MaskSource:
@@ -156,23 +150,18 @@ class MaskRequest(NamedTuple):
     boxes: tuple[Box, ...] = ()
 
 
-@dataclass(frozen=True)
-class Weights:
-    """A weight file: who may use it for what, and how that is known.
+class Weights(NamedTuple):
+    """A weight file.
 
     Attributes:
         name: the source it belongs to, as in ``rembg:u2net``.
         licence: its name, which must be accepted to use the weights.
-        terms: its main terms, in a few words.
-        origin: who made it and from what, if known.
-        verified: where the licence was read; empty if it was not verified.
+        about: in sentences: its terms, who made it from what, where the licence was read.
     """
 
     name: str
     licence: str
-    terms: str = ""
-    origin: str = ""
-    verified: str = ""
+    about: str
 
 
 @dataclass(frozen=True)
@@ -223,7 +212,7 @@ def read_mask(file: Path, size: tuple[int, int]) -> Found:
     if isinstance(image, Found):
         return image
     if image.has_transparency_data:
-        return Found(np.asarray(image.convert("RGBA").getchannel("A")))
+        return Found(_alpha(image))
     colours = np.asarray(image.convert("RGB")) if image.mode in ("1", "L", "P", "RGB") else None
     if colours is None or (colours != colours[..., :1]).any():
         return Found(None, "unreadable", f"{file.name}: a mask is 8-bit grey (white is object) or has alpha")
@@ -257,10 +246,6 @@ class NameMatch(Generic[T]):
     ) -> None:
         self._found = {path: _longest(path, names, stems=stems, fits=fits) for path in paths}
         self.claims = Counter(entry for found in self._found.values() for entry in found)
-
-    def has(self, path: str) -> bool:
-        """Whether any entry has the name of a photo."""
-        return bool(self._found[path])
 
     def one(self, path: str, what: str) -> T | Found:
         """Return the one entry of a photo, or why there is none; ``what`` names an entry in messages."""
@@ -318,3 +303,93 @@ def of_classes(
             f"--category CLASS={noun.upper()}."
         )
     return found
+
+
+_Inside = npt.NDArray[np.bool_]
+_ITERATIONS = 5
+_SIDE = 640  # a larger photo is segmented at this side
+
+
+def boxes_source(*, any_box: bool) -> MaskSource:
+    """Return the source of masks that are the boxes of the objects.
+
+    Raises:
+        UsageError: no photo has a box.
+    """
+    if not any_box:
+        raise UsageError(
+            "The photos have no boxes: give --boxes FILE.json, or columns box_x, box_y, box_width and "
+            "box_height."
+        )
+
+    def find(photo: MaskRequest) -> Found:
+        inside = _rectangles(photo.boxes, photo.size)
+        return Found(inside.astype(np.uint8) * 255) if inside.any() else Found(None, "no box")
+
+    return MaskSource("boxes", find, rough=True)
+
+
+def grabcut_source(settings: MaskSettings, *, any_box: bool) -> MaskSource:
+    """Return the source of masks that GrabCut finds in the boxes.
+
+    GrabCut (Rother, Kolmogorov and Blake 2004) separates the object's colours from those around its box. It
+    knows nothing about objects: the masks are rough.
+
+    Raises:
+        UsageError: no photo has a box, and no margin replaces one.
+        MissingExtraError: OpenCV is not installed.
+    """
+    if not any_box and settings.inset is None:
+        raise UsageError(
+            "GrabCut starts from a box, and the photos have none: add columns box_x, box_y, box_width and "
+            "box_height, or use `data masks` with --boxes FILE.json, or with -X inset=10%: the photo "
+            "without a margin of 10 % is then the box."
+        )
+    with needs_extra("masks"):
+        import cv2
+
+    def find(photo: MaskRequest) -> Found:
+        (width, height), margin = photo.size, settings.inset
+        boxes = photo.boxes
+        if not boxes and margin is not None:
+            boxes = ((margin * width, margin * height, (1 - 2 * margin) * width, (1 - 2 * margin) * height),)
+        return _cut(load_photo(photo.file).image, boxes)
+
+    return MaskSource("grabcut", find, slow=True, rough=True, record={"opencv": cv2.__version__})
+
+
+def _cut(image: Image.Image, boxes: Sequence[Box]) -> Found:
+    factor = min(1.0, _SIDE / max(image.size))
+    width, height = (max(1, round(side * factor)) for side in image.size)
+    small = image if factor == 1 else image.resize((width, height), Image.Resampling.LANCZOS)
+    scaled = [tuple(factor * edge for edge in box) for box in boxes]
+    around = _rectangles(scaled, small.size)
+    if not around.any() or around.all():  # else nothing is known to be background
+        return Found(None, "no box")
+    mask = _grabcut(np.asarray(small), around).astype(np.uint8) * 255
+    if factor < 1:
+        mask = np.asarray(Image.fromarray(mask).resize(image.size, Image.Resampling.BILINEAR))
+    return Found(mask)
+
+
+def _grabcut(colours: npt.NDArray[np.uint8], around: _Inside) -> _Inside:
+    """Return what GrabCut takes for the object inside the boxes."""
+    import cv2
+
+    cv2.setRNGSeed(0)  # for this thread: GrabCut's colour clusters start at random
+    state = np.where(around, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
+    background, foreground = np.zeros((1, 65)), np.zeros((1, 65))  # Gaussian mixtures, filled by GrabCut
+    bgr = np.ascontiguousarray(colours[..., ::-1])
+    cv2.grabCut(bgr, state, (0, 0, 1, 1), background, foreground, _ITERATIONS, cv2.GC_INIT_WITH_MASK)
+    return np.isin(state, (cv2.GC_FGD, cv2.GC_PR_FGD))
+
+
+def _rectangles(boxes: Sequence[Sequence[float]], size: tuple[int, int]) -> _Inside:
+    """Return the pixels ``[h, w]`` whose centres lie in one of the boxes."""
+    across, down = (np.arange(side) + 0.5 for side in size)
+    drawn = np.zeros(size[::-1], bool)
+    for left, top, width, height in boxes:
+        columns = (across >= left) & (across < left + width)
+        rows = (down >= top) & (down < top + height)
+        drawn |= rows[:, None] & columns[None, :]
+    return drawn

@@ -1,20 +1,26 @@
-"""Masks by a segmentation model of transformers: objects of the photo's class, or what is in its box."""
+"""Masks by models: rembg separates what stands out, transformers the photo's class or what is in its box.
+
+The licence of weights is accepted by name before anything is loaded.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import json
+import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from counterground.errors import UsageError, needs_extra
+from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_message, needs_extra
 from counterground.files import file_sha256
-from counterground.http import is_offline
-from counterground.masks._found import Found, MaskRequest, MaskSource, Weights, of_classes
-from counterground.masks.models._rembg import UNVERIFIED, check_accepted, known_weights
+from counterground.http import check_online, is_offline
+from counterground.masks._sources import Found, MaskRequest, MaskSource, Weights, of_classes
 from counterground.models import resolve_device
 from counterground.models.huggingface import (
     HfSource,
@@ -27,12 +33,70 @@ from counterground.models.huggingface import (
 )
 from counterground.photos import load_photo
 from counterground.settings import MaskSettings
-from counterground.text import counted
+
+UNVERIFIED = "unverified"
+"""What the licence of weights is called if none could be read."""
+_WEIGHTS = (".safetensors", ".bin", ".json")
 
 
-def hf_source(
-    spec: str, classes: Sequence[str], settings: MaskSettings, accepted: Sequence[str], *, any_box: bool
-) -> MaskSource:
+@cache
+def known_weights() -> dict[str, Weights]:
+    """Return what is known about weight files, by source, as in ``rembg:u2net``."""
+    data = files("counterground.masks").joinpath("weights.json").read_bytes()
+    return {name: Weights(name, **facts) for name, facts in json.loads(data).items()}
+
+
+def check_accepted(weights: Weights, accepted: Sequence[str]) -> None:
+    """Refuse weights whose licence is not accepted.
+
+    Raises:
+        UsageError: it is not among ``accepted``.
+    """
+    if weights.licence.casefold() not in {name.casefold() for name in accepted}:
+        raise UsageError(
+            f"The weights of {weights.name} have the licence {weights.licence!r}. {weights.about} "
+            f"If you accept it, add --accept-licence {weights.licence}."
+        )
+
+
+def rembg_source(spec: str, accepted: Sequence[str]) -> MaskSource:
+    """Return the source of masks of ``rembg:NAME``.
+
+    Raises:
+        UsageError: an unknown name, or a licence that is not accepted.
+        CounterGroundError: the weights cannot be fetched or read.
+        MissingExtraError: rembg is not installed.
+    """
+    known = [name for name in known_weights() if name.startswith("rembg:")]
+    if spec not in known:
+        raise UsageError(f"{spec} is not one of {', '.join(known)}.{did_you_mean(spec, known)}")
+    weights = known_weights()[spec]
+    check_accepted(weights, accepted)
+    with needs_extra("rembg"):
+        import rembg
+    name = spec.removeprefix("rembg:")
+    home = os.environ.get("REMBG_HOME") or os.environ.get("U2NET_HOME") or "~/.u2net"
+    if not Path(home, f"{name}.onnx").expanduser().is_file():
+        check_online(f"Fetching the weights of {spec}")
+    try:
+        session = rembg.new_session(name)
+    except Exception as error:  # whatever its downloader and ONNX Runtime raise
+        raise CounterGroundError(
+            f"The weights of {spec} cannot be loaded ({error_message(error)}). Connect to the network, or "
+            "put the file where rembg looks for it (REMBG_HOME)."
+        ) from error
+
+    def find(photo: MaskRequest) -> Found:
+        image = load_photo(photo.file).image  # in RGB, without the orientation tag that rembg would follow
+        mask = rembg.remove(image, session=session, only_mask=True)
+        assert isinstance(mask, Image.Image)
+        return Found(np.asarray(mask.convert("L")))
+
+    record = {"rembg": version("rembg"), "onnxruntime": version("onnxruntime")}
+    return MaskSource(spec, find, slow=True, rough=True, record=record, weights=weights)
+
+
+def hf_source(spec: str, classes: Sequence[str], settings: MaskSettings, *, any_box: bool) -> MaskSource:
     """Return the source of masks of ``hf:NAME`` or ``hf:DIR``.
 
     A model that names what it segments gives the objects of the photo's class; one that is prompted with a
@@ -42,7 +106,6 @@ def hf_source(
         spec: the model.
         classes: names of the photos' classes, sorted.
         settings: see `MaskSettings`.
-        accepted: licences of weights that the user accepts.
         any_box: whether the box of any object is known.
 
     Raises:
@@ -56,7 +119,7 @@ def hf_source(
     with reading(source, offline=is_offline()):
         source = pinned(source)
         weights = _weights(source)
-        check_accepted(weights, accepted)
+        check_accepted(weights, settings.accept_licences)
         find = _finder(source, read_config(source), classes, settings, any_box=any_box)
     record = {"transformers": version("transformers"), **_identity(source)}
     return MaskSource(spec, find, slow=True, rough=True, record=record, weights=weights)
@@ -112,12 +175,9 @@ def _labelled(
         if not chosen:
             found = ", ".join(sorted({str(each["label"]) for each in shown})) or "nothing"
             return Found(None, "other category", f"found: {found}")
-        if settings.several == "largest":
-            inside = max(chosen, key=lambda each: int(each.sum()))
-        else:
-            inside = np.logical_or.reduce(chosen)
-        detail = f"{settings.several} of {counted(len(chosen), 'object')}" if len(chosen) > 1 else ""
-        return Found(inside.astype(np.uint8) * 255, "", detail)
+        largest = max(chosen, key=lambda each: int(each.sum()))
+        inside = largest if settings.several == "largest" else np.logical_or.reduce(chosen)
+        return Found(inside.astype(np.uint8) * 255)
 
     return find
 
@@ -154,27 +214,18 @@ def _weights(source: HfSource) -> Weights:
     from huggingface_hub import ModelCard
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    if source.spec in known_weights():
-        return known_weights()[source.spec]
     try:
         place = source.name if source.folder is None else source.folder / "README.md"
         card = ModelCard.load(place).data.to_dict()
     except (OSError, ValueError, HfHubHTTPError, LocalEntryNotFoundError):
-        return Weights(source.spec, UNVERIFIED, "its model card is missing or cannot be read")
-    stated = str(card.get("license_name") or card.get("license") or "")
-    if not stated:
-        return Weights(source.spec, UNVERIFIED, "its model card states no licence")
-    link = str(card.get("license_link") or "")
-    return Weights(source.spec, stated, link, "", "its model card")
+        card = {}
+    stated = str(card.get("license_name") or card.get("license") or UNVERIFIED)
+    return Weights(source.spec, stated, f"Model card: {card.get('license_link') or 'no link'}.")
 
 
 def _identity(source: HfSource) -> dict[str, str]:
-    """Return what identifies the weights: the commit, or a hash of the files in a folder."""
+    """Return what identifies the weights: the commit, or the hashes of the files in a folder."""
     if source.folder is None:
         return {"commit": str(source.revision)}
-    digest = hashlib.sha256()
-    for file in sorted(Path(source.folder).iterdir()):
-        if file.suffix in (".safetensors", ".bin", ".json"):
-            digest.update(file.name.encode())
-            digest.update(bytes.fromhex(file_sha256(file)))
-    return {"sha256": digest.hexdigest()}
+    files = (file for file in sorted(Path(source.folder).iterdir()) if file.suffix in _WEIGHTS)
+    return {file.name: file_sha256(file) for file in files}
