@@ -36,7 +36,7 @@ def test_masks_of_a_folder_give_what_the_benchmarks_own_give(tmp_path):
     bare = cg.Benchmark(
         own.name, own.root, own.photos.with_columns(mask=pl.lit(None, pl.String)), own.classes
     )
-    with pytest.raises(CounterGroundError, match="Name their source with --masks"):
+    with pytest.raises(CounterGroundError, match="name their source with --masks"):
         cg.mitigate(bare, Planted(), "foreground", out=tmp_path / "none")
     given = {"methods": "foreground"}
     first = cg.mitigate(own, Planted(), out=tmp_path / "own", **given)

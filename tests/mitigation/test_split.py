@@ -117,7 +117,5 @@ def test_a_class_on_a_side_with_two_clusters_is_named_and_not_refused():
 @pytest.mark.parametrize("clusters", [1, 2])
 def test_too_few_clusters_are_refused_by_name(clusters):
     photos = grid(clusters)
-    with pytest.raises(
-        UsageError, match="a photos, b photos, common photos and 1 other kind are in fewer than 3 clusters"
-    ):
+    with pytest.raises(UsageError, match=r"too few .* photos of a, b, common and 1 more"):
         rotate_clusters(photos, "cluster", sides_of(photos), seed=0)

@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 
 from counterground.errors import UsageError
-from counterground.metrics import Contrast, Side, independent_clusters, selection
+from counterground.metrics import Contrast, independent_clusters, selection
 from counterground.photos import Benchmark, LabelSpace
-from counterground.text import counted
+from counterground.text import and_more, counted
 
 PARTS = 3
 _TRIES = 20
@@ -79,51 +79,41 @@ def rotate_clusters(photos: pl.DataFrame, column: str, side: np.ndarray, seed: i
     """
     clusters = independent_clusters(photos, column)
     table = photos.select("class_name", "background", side=pl.Series(side.tolist(), dtype=pl.String))
-    kinds = [_Kind.of(table, clusters, *columns) for columns in _KINDS]
-    presence = np.hstack([kind.presence for kind in kinds])
-    width = np.cumsum([0, *(kind.presence.shape[1] for kind in kinds)])
-    needed, wished = np.arange(width[2]), np.arange(width[2], width[3])
-    names = [name for kind in kinds for name in kind.names]
+    strata = [_strata(table.select(columns), clusters) for columns in _KINDS]
+    presence = np.hstack([counts for counts, _ in strata])
+    names = [name for _, known in strata for name in known]
+    kind = np.repeat(np.arange(len(_KINDS)), [len(known) for _, known in strata])
     known = np.array(["" not in name for name in names])
-    needed, wished = needed[known[needed]], wished[known[wished]]
-    classes = width[1]
-    if scarce := [each for each in needed if (presence[:, each] > 0).sum() < PARTS]:
-        raise TooFewClusters(
-            "A method is fitted, chosen and judged on different clusters, and "
-            f"{_listed([names[each] for each in scarce])} are in fewer "
-            f"than {PARTS} clusters: add photos of other clusters, or leave them out.",
-            [names[each][0] for each in scarce if each < classes],
-        )
-    rng = np.random.default_rng(seed)
-    tries = [_assign(presence, np.concatenate([needed, wished]), rng) for _ in range(_TRIES)]
-    part = min(tries, key=lambda each: [len(_lacking(presence, each, of)) for of in (needed, wished)])
-    without, partly = (_lacking(presence, part, of) for of in (needed, wished))
+    needed, wished = np.flatnonzero((kind < 2) & known), np.flatnonzero((kind == 2) & known)
+    without, part = needed[(presence[:, needed] > 0).sum(axis=0) < PARTS].tolist(), clusters
+    if not without:
+        rng = np.random.default_rng(seed)
+        tries = [_assign(presence, np.concatenate([needed, wished]), rng) for _ in range(_TRIES)]
+        part = min(tries, key=lambda each: [len(_lacking(presence, each, of)) for of in (needed, wished)])
+        without = _lacking(presence, part, needed)
     if without:
+        missing = [" ".join(names[each]) for each in without]
         raise TooFewClusters(
-            f"The clusters cannot be divided into {PARTS} parts of which each has "
-            f"{_listed([names[each] for each in without])}: add photos of other clusters, or leave them out.",
-            [names[each][0] for each in without if each < classes],
+            "A method is fitted, chosen and judged on different clusters, and there are too few for "
+            f"{PARTS} parts with photos of {and_more(missing, _NAMED)} in "
+            "each: add photos of other clusters, or leave them out.",
+            [names[each][0] for each in without if kind[each] == 0],
         )
-    return Rotation(part[clusters], clusters, tuple(" ".join(names[each]) for each in partly))
+    lacking = _lacking(presence, part, wished)
+    return Rotation(part[clusters], clusters, tuple(" ".join(names[each]) for each in lacking))
 
 
-_KINDS = (("class_name",), ("side",), ("side", "class_name"), ("side", "class_name", "background"))
+_KINDS = (["class_name"], ["side"], ["side", "class_name"], ["side", "class_name", "background"])
 
 
-class _Kind(NamedTuple):
-    """Photos of each cluster in each stratum ``[c, s]``, and the values that make the stratum."""
-
-    presence: np.ndarray
-    names: list[tuple[str, ...]]
-
-    @classmethod
-    def of(cls, table: pl.DataFrame, clusters: np.ndarray, *columns: str) -> _Kind:
-        filled = table.select(pl.col(columns).fill_null(""))
-        names = filled.unique().sort(columns)
-        codes = filled.join(names.with_row_index("code"), on=columns, how="left", maintain_order="left")
-        found = np.zeros((clusters.max() + 1, len(names)), dtype=np.int64)
-        np.add.at(found, (clusters, codes["code"].to_numpy()), 1)
-        return cls(found, names.rows())
+def _strata(values: pl.DataFrame, clusters: np.ndarray) -> tuple[np.ndarray, list[tuple[str, ...]]]:
+    """Return the photos of each cluster in each stratum ``[c, s]``, and the values that make the stratum."""
+    filled = values.fill_null("")
+    names = filled.unique().sort(values.columns)
+    codes = filled.join(names.with_row_index("code"), on=values.columns, how="left", maintain_order="left")
+    counts = np.zeros((clusters.max() + 1, len(names)), dtype=np.int64)
+    np.add.at(counts, (clusters, codes["code"].to_numpy()), 1)
+    return counts, names.rows()
 
 
 def _lacking(presence: np.ndarray, part: np.ndarray, strata: np.ndarray) -> list[int]:
@@ -160,13 +150,6 @@ def _assign(presence: np.ndarray, wanted: np.ndarray, rng: np.random.Generator) 
     return part
 
 
-def _listed(strata: list[tuple[str, ...]]) -> str:
-    """Name kinds of photos such as "common ox": the first few, and how many more there are."""
-    named = ", ".join(f"{' '.join(each)} photos" for each in strata[:_NAMED])
-    more = len(strata) - _NAMED
-    return f"{named} and {counted(more, 'other kind')}" if more > 0 else named
-
-
 Classes = Literal["all", "pairs"]
 """Which classes take part: all, or those with photos on both sides."""
 
@@ -199,45 +182,32 @@ def divide(benchmark: Benchmark, classes: Classes, seed: int) -> Divided:
     Raises:
         UsageError: no class is left, or a side has too few clusters.
     """
-    of, notes = len(benchmark.photos["class_index"].unique()), []
     contrast, side = _sides(benchmark)
+    notes, few = [], list[str]()
+
+    def note(names: Collection[str], why: str) -> str:
+        every = counted(len(names) + len(benchmark.classes), "class")
+        return f"{len(names)} of {every} left out, {why}: {', '.join(sorted(names))}."
+
     if classes == "pairs":
-        both = set.intersection(*(set(_names(benchmark, side == name)) for name in ("common", "counter")))
-        if lacking := sorted(set(benchmark.classes.names) - both):
-            notes.append(
-                _left_out(lacking, len(benchmark.classes), f"without photos on both sides of {contrast.name}")
-            )
+        names = benchmark.photos["class_name"]
+        both = set(names.filter(side == "common")) & set(names.filter(side == "counter"))
+        if lacking := set(benchmark.classes.names) - both:
             benchmark = _without(benchmark, lacking)
-    few: list[str] = []
-    scarce: TooFewClusters | None = None
+            notes.append(note(lacking, f"without photos on both sides of {contrast.name}"))
     while True:
+        contrast, side = _sides(benchmark)
         try:
-            contrast, side = _sides(benchmark)
             rotation = rotate_clusters(benchmark.photos, benchmark.design.clusters[0], side, seed)
         except TooFewClusters as error:
-            left = _names(benchmark, np.full(len(benchmark.photos), True))
-            if not error.classes or set(left) <= set(error.classes):
+            if not error.classes or set(benchmark.photos["class_name"]) <= set(error.classes):
                 raise
-            benchmark, scarce = _without(benchmark, error.classes), error
+            benchmark = _without(benchmark, error.classes)
             few += error.classes
             continue
-        except UsageError:
-            if scarce is None:
-                raise
-            raise scarce from None  # the classes that had photos on both sides were left out
         if few:
-            notes.append(
-                _left_out(sorted(few), of, f"because their photos are in too few clusters for {PARTS} parts")
-            )
+            notes.append(note(few, f"because their photos are in too few clusters for {PARTS} parts"))
         return Divided(benchmark, contrast, side, rotation, tuple(notes))
-
-
-def _names(benchmark: Benchmark, rows: np.ndarray) -> list[str]:
-    return benchmark.photos.filter(pl.Series(rows))["class_name"].unique().to_list()
-
-
-def _left_out(names: Collection[str], of: int, why: str) -> str:
-    return f"{len(names)} of {counted(of, 'class')} left out, {why}: {', '.join(names)}."
 
 
 def _without(benchmark: Benchmark, names: Collection[str]) -> Benchmark:
@@ -272,23 +242,22 @@ def _sides(benchmark: Benchmark) -> tuple[Contrast, np.ndarray]:
         UsageError: no class has photos on both, or both have the same photos.
     """
     contrast, photos = benchmark.design.contrasts[0], benchmark.photos
-    left, right = (_on(side, photos) for side in contrast.sides)
-    both = set(photos["class_index"].to_numpy()[left]) & set(photos["class_index"].to_numpy()[right])
+    every, sides = pl.repeat(True, pl.len()), [selection(each, photos.schema) for each in contrast.sides]
+    both = photos.select(
+        left=every & sides[0].fill_null(value=False), right=every & sides[1].fill_null(value=False)
+    )
+    left, right = both["left"].to_numpy(), both["right"].to_numpy()
     side = np.full(len(photos), None, dtype=object)
-    side[left & ~right], side[right & ~left] = "common", "counter"
+    side[left], side[right], side[left & right] = "common", "counter", None
     if not (right & ~left).any():
         side[right] = "counter"
     elif not (left & ~right).any():
         side[left] = "common"
-    if not both or (left == right).all():
+    classes = photos["class_index"].to_numpy()
+    if not set(classes[left]) & set(classes[right]) or (left == right).all():
         raise UsageError(
             f"{benchmark.name} has no class with photos on both sides of {contrast}, so there is no drop "
             "to make smaller. To choose common and counter backgrounds: counterground discover BENCHMARK "
             "--referee MODEL --split cross --out PAIRS"
         )
     return contrast, side
-
-
-def _on(side: Side, photos: pl.DataFrame) -> np.ndarray:
-    chosen = photos.select(selection(side, photos.schema)).to_series().fill_null(value=False).to_numpy()
-    return np.asarray(np.broadcast_to(chosen, len(photos)))

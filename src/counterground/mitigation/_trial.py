@@ -6,25 +6,29 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from counterground.composites import Composite, MaskedPhoto
-from counterground.errors import CounterGroundError, UsageError, error_summary
-from counterground.inference import EncoderRun, Features, HeadOutcome
+from counterground.errors import CounterGroundError, error_summary
+from counterground.inference import EncoderRun, HeadOutcome
 from counterground.mitigation._method import FitData, Input, MitigatedHead, Mitigation
-from counterground.mitigation._split import Classes, Divided, Fold
+from counterground.mitigation._split import Divided, Fold
 from counterground.models import DualEncoder
 from counterground.photos import Benchmark, UnreadablePhoto, photo_id
 from counterground.text import counted
+
+_OF_PHOTOS = (
+    *("features", "class_index", "background", "group"),
+    *("background_features", "foreground_features"),
+)
 
 
 @dataclass(frozen=True)
@@ -34,23 +38,14 @@ class Bench:
     Attributes:
         run: the features, and the model's own head.
         divided: the clusters, divided into parts.
-        seed: seed for what methods draw.
-        separate: whether objects and backgrounds are needed apart, and masks allow it.
-        classes: which classes take part, as requested.
-        masks: where the masks come from, as requested; None for the manifest.
+        asked: what was requested besides methods: seed, classes and masks, as records name them.
+        mask_ids: the SHA-256 of each photo's mask; empty unless objects and backgrounds are needed apart.
     """
 
     run: EncoderRun
     divided: Divided
-    seed: int
-    separate: bool
-    classes: Classes
-    masks: str | None
-
-    @property
-    def side(self) -> np.ndarray:
-        """``[n]``, the side of each photo: common, counter or None."""
-        return self.divided.side
+    asked: Mapping[str, Any]
+    mask_ids: Sequence[str]
 
     @cached_property
     def folds(self) -> list[Fold]:
@@ -59,12 +54,35 @@ class Bench:
 
     @cached_property
     def inputs(self) -> dict[Input, np.ndarray]:
-        """``[n, d]`` of the photos and, if they are needed and there are masks, of their parts."""
-        found: dict[Input, np.ndarray] = {"photo": self.run.features.matrix}
-        if self.separate:
-            readable = self.run.features.readable
-            for name, part in parts_of_photos(self.run.benchmark):
-                found[name] = features_of(name, self.run.encode(part), readable)
+        """``[n, d]`` of the photos and, if they are needed apart, of their objects and backgrounds.
+
+        Raises:
+            CounterGroundError: a photo that can be read cannot be taken apart.
+        """
+        whole, benchmark = self.run.features, self.run.benchmark
+        found: dict[Input, np.ndarray] = {"photo": whole.matrix}
+        if not self.mask_ids:
+            return found
+        rows = benchmark.photos.select("path", "photo_id", "mask").rows()
+        masked = {
+            path: MaskedPhoto(benchmark.photo_path(path), photo, benchmark.mask_path(mask), content)
+            for (path, photo, mask), content in zip(rows, self.mask_ids, strict=True)
+        }
+        parts: dict[Input, dict[str, Composite]] = {
+            "foreground": {path: Composite(each, None) for path, each in masked.items()},
+            "background": {path: Composite(None, each) for path, each in masked.items()},
+        }
+        for name, made in parts.items():
+            names = pl.Series("photo_id", [recipe.photo_id for recipe in made.values()])
+            part = replace(benchmark, photos=benchmark.photos.with_columns(names), made=made)
+            features = self.run.encode(part)
+            if len(lost := np.flatnonzero(whole.readable & ~features.readable)):
+                raise CounterGroundError(
+                    f"The {name} of {counted(len(lost), 'photo')} cannot be shown alone "
+                    f"({features.reasons[int(lost[0])]}): correct the masks, or leave out the methods that "
+                    "need them."
+                )
+            found[name] = features.matrix
         return found
 
     @cached_property
@@ -80,7 +98,7 @@ class Bench:
             features=self.inputs["photo"],
             class_index=self.run.true,
             background=np.array(background.to_list(), dtype=object),
-            group=self.side,
+            group=self.divided.side,
             head=np.ascontiguousarray(weights[:, head.columns], dtype=np.float32),
             scale=float(head.scale),
             class_names=tuple(run.candidates.texts),
@@ -89,24 +107,19 @@ class Bench:
             templates=run.templates if texts else (),
             background_features=self.inputs.get("background"),
             foreground_features=self.inputs.get("foreground"),
-            seed=self.seed,
+            seed=self.asked["seed"],
         )
 
     def part(self, rows: np.ndarray, *, labels: bool) -> FitData:
         """Return what a method is fitted on: some photos, with or without their backgrounds and groups."""
-        data, rows = self.data, rows[self.run.true[rows] >= 0]
-        unknown = np.full(len(rows), None, dtype=object)
-        alone, removed = data.foreground_features, data.background_features
-        return replace(
-            data,
-            features=data.features[rows],
-            class_index=data.class_index[rows],
-            head=data.head.copy(),  # as all arrays here: a method may change its own
-            background=data.background[rows] if labels else unknown,
-            group=data.group[rows] if labels else unknown,
-            background_features=None if removed is None else removed[rows],
-            foreground_features=None if alone is None else alone[rows],
-        )
+        rows = rows[self.run.true[rows] >= 0]
+        every = {name: getattr(self.data, name) for name in _OF_PHOTOS}
+        chosen: dict[str, Any] = {
+            name: None if array is None else array[rows] for name, array in every.items()
+        }
+        if not labels:
+            chosen |= dict.fromkeys(("background", "group"), np.full(len(rows), None, dtype=object))
+        return replace(self.data, head=self.data.head.copy(), **chosen)  # a method may change its own arrays
 
     def logits(self, head: MitigatedHead, rows: np.ndarray) -> np.ndarray:
         """Return ``[m, k]`` logits of some photos."""
@@ -116,15 +129,15 @@ class Bench:
     def worth(self, head: MitigatedHead, rows: np.ndarray, *, labels: bool) -> float:
         """Return how good a head is on the photos for choosing, with or without using their groups."""
         correct = self.run.correct(self.logits(head, rows), rows)
-        classes, side = self.run.benchmark.photos["class_index"].to_numpy()[rows], self.side[rows]
-        masks = [side == name for name in ("common", "counter")] if labels else [np.full(len(rows), True)]
+        classes, side = self.run.benchmark.photos["class_index"].to_numpy()[rows], self.divided.side[rows]
         values = []
-        for mask in masks:
+        for name in ("common", "counter") if labels else (None,):
+            mask = np.full(len(rows), True) if name is None else side == name
             if mask.any():
                 of_class = np.unique(classes[mask], return_inverse=True)[1]
                 hits = np.bincount(of_class, weights=correct[mask])
                 values.append(float((hits / np.bincount(of_class)).mean()))
-        return min(values)
+        return min(values, default=0.0)
 
 
 def why_no_parts(benchmark: Benchmark) -> str | None:
@@ -133,7 +146,7 @@ def why_no_parts(benchmark: Benchmark) -> str | None:
     if benchmark.made:
         return f"photos that are files, and those of {benchmark.name} are composites"
     if missing == len(benchmark.photos):
-        return f"masks of the objects, and {benchmark.name} has none"
+        return f"masks of the objects, and {benchmark.name} has none: name their source with --masks"
     if missing:
         return f"masks of all objects, and {counted(missing, 'photo')} of {benchmark.name} have none"
     return None
@@ -143,52 +156,13 @@ def mask_contents(benchmark: Benchmark) -> list[str]:
     """Return the SHA-256 of the mask of each photo, all of which have one.
 
     Raises:
-        UsageError: a mask cannot be read.
+        CounterGroundError: a mask cannot be read.
     """
     with ThreadPoolExecutor() as threads:
-        return list(threads.map(_content, map(benchmark.mask_path, benchmark.photos["mask"])))
-
-
-def parts_of_photos(benchmark: Benchmark) -> Iterator[tuple[Input, Benchmark]]:
-    """Yield what methods take besides the photos, with the same rows.
-
-    Raises:
-        UsageError: a mask cannot be read.
-    """
-    rows = benchmark.photos.select("path", "photo_id", "mask").rows()
-    masked = {
-        path: MaskedPhoto(benchmark.photo_path(path), photo, benchmark.mask_path(mask), content)
-        for (path, photo, mask), content in zip(rows, mask_contents(benchmark), strict=True)
-    }
-    recipes: dict[Input, dict[str, Composite]] = {
-        "foreground": {path: Composite(each, None) for path, each in masked.items()},
-        "background": {path: Composite(None, each) for path, each in masked.items()},
-    }
-    for name, made in recipes.items():
-        names = pl.Series("photo_id", [recipe.photo_id for recipe in made.values()])
-        yield name, replace(benchmark, photos=benchmark.photos.with_columns(names), made=made)
-
-
-def features_of(part: Input, features: Features, readable: np.ndarray) -> np.ndarray:
-    """Return the features of a part, ``[n, d]``.
-
-    Raises:
-        CounterGroundError: a photo that can be read cannot be taken apart.
-    """
-    lost = np.flatnonzero(readable & ~features.readable)
-    if len(lost):
-        raise CounterGroundError(
-            f"The {part} of {counted(len(lost), 'photo')} cannot be shown alone "
-            f"({features.reasons[int(lost[0])]}): correct the masks, or leave out the methods that need them."
-        )
-    return features.matrix
-
-
-def _content(mask: Path) -> str:
-    try:
-        return photo_id(mask)
-    except UnreadablePhoto as error:
-        raise UsageError(f"The mask {error.path} cannot be read: {error.reason}.") from error
+        try:
+            return list(threads.map(photo_id, map(benchmark.mask_path, benchmark.photos["mask"])))
+        except UnreadablePhoto as error:
+            raise CounterGroundError(f"The mask {error.path} cannot be read: {error.reason}.") from error
 
 
 @dataclass(frozen=True)
@@ -215,15 +189,14 @@ def try_method(method: Mitigation, bench: Bench) -> Tried:
         CounterGroundError: it fails, or returns something other than logits.
     """
     started = time.process_time()
-    grid = list(_grid(method))
+    names = list(method.settings)
+    grid = [dict(zip(names, values, strict=True)) for values in product(*method.settings.values())]
     heads, settings = [], []
     for fold in bench.folds:
         data = bench.part(fold.fit, labels=method.group_labels == "fit")
         fitted = [_fit(method, data, setting, bench, fold.choose) for setting in grid]
-        best = 0
-        if len(grid) > 1:
-            labels = method.group_labels != "none"
-            best = int(np.argmax([bench.worth(each, fold.choose, labels=labels) for each in fitted]))
+        labels = method.group_labels != "none"
+        best = int(np.argmax([bench.worth(each, fold.choose, labels=labels) for each in fitted]))
         heads.append(fitted[best])
         settings.append(grid[best])
     votes = Counter(grid.index(each) for each in settings)
@@ -233,12 +206,6 @@ def try_method(method: Mitigation, bench: Bench) -> Tried:
     final = _fit(method, data, grid[often], bench, rows[:1])
     seconds = round(time.process_time() - started, 2)
     return Tried(method, tuple(heads), tuple(settings), final, grid[often], len(grid), seconds)
-
-
-def _grid(method: Mitigation) -> Iterator[dict[str, Any]]:
-    names = list(method.settings)
-    for values in product(*method.settings.values()):
-        yield dict(zip(names, values, strict=True))
 
 
 def _fit(
@@ -265,34 +232,20 @@ def _fit(
 def outcome_of(tried: Tried, bench: Bench) -> HeadOutcome:
     """Predict every photo with the head that saw nothing of its cluster."""
     name = f"{bench.run.model.display_name} + {tried.method.name}"
-    settings = list(tried.settings)
-    about: dict[str, Any] = {
-        "mitigation": {"method": tried.method.name, "settings": settings, "seed": bench.seed}
-    }
-    if bench.classes != "all":
-        about["mitigation"]["classes"] = bench.classes
-    if bench.masks is not None:
-        about["mitigation"]["masks"] = bench.masks
+    about = {"method": tried.method.name, "settings": list(tried.settings), **bench.asked}
     digest = hashlib.sha256()
     for head in tried.heads:
         digest.update(json.dumps(dict(head.inputs), sort_keys=True).encode())
         for array in (head.weight, head.bias, head.projection, head.shift):
             digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
-    return HeadOutcome(name, _predictions_of(tried, bench, name), about, digest.hexdigest())
-
-
-def _predictions_of(tried: Tried, bench: Bench, name: str) -> pl.DataFrame:
-    """Return what a model called ``name`` predicts: each photo by the head of the fold that judges it."""
     part = bench.divided.rotation.part
 
     def score(rows: np.ndarray) -> np.ndarray:
-        found: np.ndarray | None = None
+        logits = np.empty((len(rows), bench.data.head.shape[1]), np.float32)
         for number in np.unique(part[rows]):
             here = part[rows] == number
-            logits = bench.logits(tried.heads[number], rows[here])
-            found = np.empty((len(rows), logits.shape[1]), np.float32) if found is None else found
-            found[here] = logits
-        assert found is not None
-        return found
+            logits[here] = bench.logits(tried.heads[number], rows[here])
+        return logits
 
-    return bench.run.predictions(name, score)
+    predictions = bench.run.predictions(name, score)
+    return HeadOutcome(name, predictions, {"mitigation": about}, digest.hexdigest())

@@ -27,7 +27,6 @@ def balanced_prototypes(data: FitData) -> MitigatedHead:
     As `prototypes`; a class's mean is the mean of the means on each of its labelled backgrounds.
     """
     groups = groups_of(data, "balanced-prototypes")
-    check_classes(data, "balanced-prototypes", groups.classes)
     means, k = groups.means(data.features), data.head.shape[1]
     return _nearest(data, np.stack([means[groups.classes == each].mean(axis=0) for each in range(k)]))
 
@@ -76,7 +75,6 @@ def deep_feature_reweighting(data: FitData, *, c: float, draws: int = 5) -> Miti
         from sklearn.preprocessing import StandardScaler
 
     groups = groups_of(data, "dfr")
-    check_classes(data, "dfr", groups.classes)
     features = data.features[groups.rows].astype(np.float64)
     labels = data.class_index[groups.rows]
     scaler = StandardScaler().fit(features)
@@ -149,7 +147,6 @@ def group_dro(data: FitData, *, l2: float) -> MitigatedHead:
     from torch.nn.functional import cross_entropy
 
     groups = groups_of(data, "group-dro")
-    check_classes(data, "group-dro", groups.classes)
     features = data.scale * data.features[groups.rows].astype(np.float64)
     mean = features.mean(axis=0)
     spread = np.sqrt(((features - mean) ** 2).sum(axis=1).mean())

@@ -11,7 +11,6 @@ from counterground.errors import UsageError
 from counterground.mitigation._method import FitData, Input, MitigatedHead, Mitigation, Need
 from counterground.mitigation.methods._shared import (
     CLASS_ON_BACKGROUND,
-    check_classes,
     encode_backgrounds,
     encode_classes_on_backgrounds,
     groups_of,
@@ -89,7 +88,7 @@ def background_prompts(data: FitData, *, prompt: str) -> MitigatedHead:
     An ensemble in embedding space (Radford et al. 2021, section 3.1.4) over backgrounds in place of
     templates: no class is then on one background more than another.
     """
-    embeddings = encode_classes_on_backgrounds(data, "background-prompts", prompt)
+    embeddings = encode_classes_on_backgrounds(data, prompt)
     return MitigatedHead(weight=text_weight(data, embeddings.mean(axis=0)))
 
 
@@ -99,7 +98,7 @@ def text_projection(data: FitData) -> MitigatedHead:
     Chuang et al. 2023, "Debiasing vision-language models via biased prompts" (arXiv 2302.00070), orthogonal
     projection: ``P0 = I - A (A' A)^-1 A'``, where the columns of A are embeddings of backgrounds.
     """
-    backgrounds = encode_backgrounds(data, "text-projection")
+    backgrounds = encode_backgrounds(data)
     return MitigatedHead(weight=text_weight(data, data.head.T.astype(np.float64) @ rejection(backgrounds)))
 
 
@@ -111,8 +110,8 @@ def text_calibration(data: FitData, *, strength: float) -> MitigatedHead:
     backgrounds, ``P = P0 (I + strength / |S| * sum of (z_i - z_j) (z_i - z_j)')^-1``. Written as in the
     authors' code (chingyaoc/debias_vl, ``discriminative/main.py``), whose strength is 1000.
     """
-    p0 = rejection(encode_backgrounds(data, "text-calibration"))
-    prompts = encode_classes_on_backgrounds(data, "text-calibration", CLASS_ON_BACKGROUND, at_least=2)
+    p0 = rejection(encode_backgrounds(data))
+    prompts = encode_classes_on_backgrounds(data, CLASS_ON_BACKGROUND)
     differences = np.concatenate([one - other for one, other in combinations(prompts, 2)])
     g = np.eye(len(p0)) + strength * differences.T @ differences / len(differences)
     # Rows z become z P' = z g^-1 P0, since g and P0 are symmetric.
@@ -161,7 +160,7 @@ def roboshot(data: FitData, *, boost: bool) -> MitigatedHead:
     Harmful directions are differences between the texts of two backgrounds, helpful ones between those of two
     classes. The authors ask a language model for both; we have labels.
     """
-    backgrounds = encode_backgrounds(data, "roboshot", at_least=2)
+    backgrounds = encode_backgrounds(data)
     return _project(data, _differences(backgrounds), _differences(data.head.T) if boost else None)
 
 
@@ -185,7 +184,6 @@ def image_projection(data: FitData, *, boost: bool) -> MitigatedHead:
 
     method = "image-projection"
     groups = groups_of(data, method)
-    check_classes(data, method, groups.classes)
     if np.bincount(groups.classes).max() < 2:
         raise UsageError(
             f"{method} needs a class with photos on two labelled backgrounds: a background that comes with "
@@ -206,7 +204,7 @@ def text_subtraction(data: FitData, *, alpha: float) -> MitigatedHead:
     mean over backgrounds, of unit length. With alpha 1 the part is removed. The method is ours: it stands in
     for `background_subtraction` if there are no masks.
     """
-    backgrounds = encode_backgrounds(data, "text-subtraction", at_least=2)
+    backgrounds = encode_backgrounds(data)
     directions = unit(backgrounds - backgrounds.mean(axis=0)).astype(np.float32)
     return MitigatedHead(
         weight=(data.scale * data.head).astype(np.float32),

@@ -9,7 +9,7 @@ import numpy as np
 
 from counterground.errors import UsageError
 from counterground.mitigation._method import FitData
-from counterground.text import counted
+from counterground.text import and_more
 
 # Articles are left out, as in "A photo of {}."
 BACKGROUND_PROMPT = "A photo of {background}."
@@ -39,27 +39,15 @@ def encode_classes(data: FitData, templates: Sequence[str]) -> np.ndarray:
     return encode(data, texts).reshape(len(templates), len(data.class_names), -1)
 
 
-def encode_backgrounds(data: FitData, method: str, at_least: int = 1) -> np.ndarray:
-    """Return embeddings ``[b, d]`` of the names of the backgrounds.
-
-    Raises:
-        UsageError: there are fewer than ``at_least``.
-    """
-    _check_backgrounds(data, method, at_least)
+def encode_backgrounds(data: FitData) -> np.ndarray:
+    """Return embeddings ``[b, d]`` of the names of the backgrounds."""
     return encode(data, [BACKGROUND_PROMPT.replace("{background}", name) for name in data.background_names])
 
 
-def encode_classes_on_backgrounds(data: FitData, method: str, prompt: str, at_least: int = 1) -> np.ndarray:
-    """Return embeddings ``[b, k, d]`` of every class on every background.
-
-    Raises:
-        UsageError: there are fewer than ``at_least`` backgrounds.
-    """
-    _check_backgrounds(data, method, at_least)
-    templates = [
-        prompt.replace("{background}", name).replace("{class}", "{}") for name in data.background_names
-    ]
-    return encode_classes(data, templates)
+def encode_classes_on_backgrounds(data: FitData, prompt: str) -> np.ndarray:
+    """Return embeddings ``[b, k, d]`` of every class on every background."""
+    prompts = (prompt.replace("{background}", name) for name in data.background_names)
+    return encode_classes(data, [each.replace("{class}", "{}") for each in prompts])
 
 
 def text_weight(data: FitData, embeddings: np.ndarray) -> np.ndarray:
@@ -68,7 +56,7 @@ def text_weight(data: FitData, embeddings: np.ndarray) -> np.ndarray:
 
 
 def check_classes(data: FitData, method: str, present: np.ndarray | None = None) -> None:
-    """Refuse to fit a head if a class has no photo, or if there is only one class.
+    """Refuse to fit a head if a class has no photo.
 
     Args:
         data: the photos to fit on.
@@ -76,21 +64,17 @@ def check_classes(data: FitData, method: str, present: np.ndarray | None = None)
         present: class indices of the photos that are used; those of all photos if None.
 
     Raises:
-        UsageError: either is the case.
+        UsageError: a class has none.
     """
-    k = data.head.shape[1]
-    if k < 2:
-        raise UsageError(
-            f"{method} needs two classes or more; {data.class_names[0]!r} is the only one that competes."
-        )
-    absent = np.setdiff1d(np.arange(k), data.class_index if present is None else present)
-    if len(absent):
-        named = repr(data.class_names[absent[0]])
-        others = f" and {counted(len(absent) - 1, 'other class')}" if len(absent) > 1 else ""
+    used = data.class_index if present is None else present
+    absent = np.setdiff1d(np.arange(data.head.shape[1]), used).tolist()
+    if absent:
         kind = "photo" if present is None else "photo with a labelled background"
+        names = [data.class_names[each] for each in absent]
         raise UsageError(
-            f"{method} has no {kind} of {named}{others} to be fitted on: add photos, let only classes with "
-            "pairs compete (--classes pairs --label-space benchmark), or use a method that works from texts."
+            f"{method} has no {kind} of {and_more(names, 1)} to be fitted on: add photos, let only classes "
+            "with pairs compete (--classes pairs --label-space benchmark), or use a method that works from "
+            "texts."
         )
 
 
@@ -122,7 +106,8 @@ def groups_of(data: FitData, method: str) -> Groups:
     """Group the photos by class and background; those without a label are in no group.
 
     Raises:
-        UsageError: fewer than two backgrounds are labelled, or one of them in a single photo.
+        UsageError: fewer than two backgrounds are labelled, one of them in a single photo, or a class has no
+            photo with a label.
     """
     rows = np.flatnonzero([label is not None for label in data.background])
     labels = data.background[rows].astype(str)
@@ -135,13 +120,7 @@ def groups_of(data: FitData, method: str) -> Groups:
             f"{method} cannot learn the background {str(names[single[0]])!r} from a single photo: add photos "
             "of it, or give it the label of a similar background."
         )
+    check_classes(data, method, data.class_index[rows])
     pairs = np.stack([data.class_index[rows], background], axis=1)
     groups, group = np.unique(pairs, axis=0, return_inverse=True)
     return Groups(rows, group.reshape(-1), groups[:, 0], groups[:, 1], tuple(names.tolist()))
-
-
-def _check_backgrounds(data: FitData, method: str, at_least: int) -> None:
-    if len(data.background_names) < at_least:
-        raise UsageError(
-            f"{method} needs {counted(at_least, 'background')} or more: label those of the photos."
-        )

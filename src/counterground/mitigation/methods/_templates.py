@@ -6,7 +6,6 @@ from functools import partial
 
 import numpy as np
 
-from counterground.errors import UsageError
 from counterground.mitigation._method import FitData, MitigatedHead, Mitigation
 from counterground.mitigation.methods._shared import encode_classes, text_weight
 from counterground.photos import prompt_templates
@@ -34,7 +33,6 @@ def sage(data: FitData, *, templates: int) -> MitigatedHead:
     photo, so this head is not linear and cannot be exported.
     """
     embeddings = encode_classes(data, prompt_templates("openai"))
-    _check_two_classes(embeddings, data, "sage")
     t, k, d = embeddings.shape
     products = np.einsum("tkd,skd->kts", embeddings, embeddings).astype(np.float32)
     return MitigatedHead(
@@ -72,17 +70,11 @@ def sage_set(data: FitData, *, templates: int) -> MitigatedHead:
     Our variant of Ye et al. 2025 (see `sage`), so that the head stays linear and can be exported.
     """
     embeddings = encode_classes(data, prompt_templates("openai"))
-    _check_two_classes(embeddings, data, "sage-set")
     t, k, d = embeddings.shape
     weight = embeddings.reshape(t * k, d).T.astype(data.features.dtype)
     separation = np.ptp((data.features @ weight).reshape(-1, t, k), axis=2).mean(axis=0)
     best = np.argsort(-separation, kind="stable")[:templates]
     return MitigatedHead(weight=text_weight(data, embeddings[best].mean(axis=0)))
-
-
-def _check_two_classes(embeddings: np.ndarray, data: FitData, method: str) -> None:
-    if embeddings.shape[1] < 2:
-        raise UsageError(f"{method} compares classes; {data.class_names[0]!r} is the only one that competes.")
 
 
 _SOURCE = "Ye et al. 2025, SAGE (arXiv 2511.13005)"
