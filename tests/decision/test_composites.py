@@ -3,12 +3,12 @@
 import numpy as np
 import polars as pl
 import pytest
-from disc_photos import QUICK, soft_discs, swapped_discs
+from disc_photos import soft_discs, swapped_discs
 
 import counterground as cg
 from counterground.decision import Pilot
 from counterground.metrics import Stratification, contrast_error, drop_interval, swap_design, swap_effects
-from counterground.settings import PlanSettings, SwapSettings
+from counterground.settings import PlanSettings
 
 discs, run = soft_discs, swapped_discs
 
@@ -37,21 +37,6 @@ def test_a_pilot_of_composites_is_planned_by_both_ways(run):
     photos = len({*rows["foreground"], *rows["background_photo"]})
     assert coin["label_hours"] == pytest.approx(photos * (coin["photos"] / len(rows) - 1))
     assert plan.noun == "background_effect"
-
-
-def test_calls_of_an_endpoint_are_those_for_the_composites_that_count(discs, serve_chat, tmp_path):
-    server = serve_chat(lambda call: "yes" if sum(call.photo) % 3 else "no")
-    settings = SwapSettings(**QUICK | {"backgrounds_per_label": 1, "foregrounds": 4, "protocol": "yes-no"})
-    run = cg.swap(
-        discs, server.spec, out=tmp_path / "run", kinds=["original", "same", "other"], settings=settings
-    )
-    counted = run.predictions.filter(pl.col("swap") != "original")["path"].n_unique()
-    assert counted < run.predictions["path"].n_unique()
-    asked = 2 * len(discs.classes)  # two questions about each class
-    rows = cg.plan(run, drop=0.2).rows
-    assert rows["photos"].null_count() < len(rows)
-    for row in rows.drop_nulls("photos").iter_rows(named=True):
-        assert row["calls"] == asked * row["photos"]
 
 
 def crossed(rng, objects, backgrounds, *, effect=0.15):

@@ -8,7 +8,6 @@ import polars as pl
 import pytest
 from array_tests import paired_test
 from click.testing import CliRunner
-from coloured_photos import save_coloured
 from scipy.stats import norm
 
 import counterground as cg
@@ -17,7 +16,7 @@ from counterground.decision import Assumptions, Pilot
 from counterground.errors import UsageError
 from counterground.metrics import Stratification, contrast_error, drop_interval
 from counterground.photos import Discovered
-from counterground.settings import EvaluateSettings, PlanSettings
+from counterground.settings import PlanSettings
 
 
 def pilot_of(frame, values, **given):
@@ -232,35 +231,6 @@ def test_a_plan_against_a_model_has_a_row_for_each_prompt(make_run):
     twice = pl.concat([run.predictions.with_columns(prompts=pl.lit(name)) for name in ("one", "two")])
     plan = cg.plan(replace(run, predictions=twice), drop=0.1, against="a")
     assert plan.rows["model"].to_list() == ["b (one) vs. a (one)", "b (two) vs. a (two)"]
-
-
-def test_calls_and_money_are_planned_where_asked_for():
-    free = cg.plan(drop=0.1)
-    assert free.rows["calls"][0] is None
-    assert "Calls" not in str(free)
-    plan = cg.plan(drop=0.1, settings=PlanSettings(calls_per_photo=3, price=0.002))
-    assert plan.rows["calls"][0] == 3 * plan.rows["photos"][0]
-    assert plan.rows["cost"][0] == pytest.approx(0.002 * plan.rows["calls"][0])
-
-
-def test_calls_of_an_endpoint_are_those_of_the_pilot(serve_chat, tmp_path):
-    photos = save_coloured(tmp_path / "photos", 4, common=1, counter=1)
-    server = serve_chat(lambda call: "yes" if sum(call.photo) % 3 else "no")
-    model = f"{server.spec}?price=0.5"
-    run = cg.evaluate(
-        photos,
-        model,
-        out=tmp_path / "run",
-        settings=EvaluateSettings(protocol="yes-no"),
-        label_space="benchmark",
-        report=False,
-    )
-    rows = cg.plan(run, drop=0.05).rows
-    asked = len(server.calls) / 24
-    assert asked == 6  # two questions about each of three classes
-    for row in rows.iter_rows(named=True):
-        assert row["calls"] == asked * row["photos"]
-        assert row["cost"] == 0.5 * row["calls"]
 
 
 @pytest.mark.parametrize("style", ["table", "csv", "json", "markdown", "latex"])

@@ -14,8 +14,7 @@ import polars as pl
 from counterground.catalogue import Finding
 from counterground.comparison import selection_of
 from counterground.decision._pilot import MOST, Assumptions, Pilot, Source
-from counterground.errors import CounterGroundError, UsageError
-from counterground.files import read_parquet
+from counterground.errors import UsageError
 from counterground.metrics import ALPHA, DROP, Answers, Contrast, Stratification, comparable
 from counterground.results import Cell, Column, Run, Table, TableView, find_model
 from counterground.settings import PlanSettings
@@ -48,8 +47,6 @@ _SCHEMA: dict[str, Any] = {
     "photos": pl.Int64,
     "clusters": pl.Int64,
     "label_hours": pl.Float64,
-    "calls": pl.Int64,
-    "cost": pl.Float64,
 }
 
 
@@ -61,9 +58,8 @@ class Plan(TableView):
 
     ``rows``: ``model``; ``drop`` to be detected with ``power``; the ``power_now`` of ``photos_now`` in
     ``clusters_now``, and the ``smallest_drop_now`` that they show with ``power``; ``photos`` and ``clusters``
-    needed (null: 10 million photos are not enough), ``label_hours`` for those not at hand, ``calls`` and
-    their ``cost``. Drops and power are fractions. ``noun`` is what the drop is called, or the difference of
-    two models' drops.
+    needed (null: 10 million photos are not enough), ``label_hours`` for those not at hand. Drops and power
+    are fractions. ``noun`` is what the drop is called, or the difference of two models' drops.
     """
 
     rows: pl.DataFrame
@@ -80,12 +76,9 @@ class Plan(TableView):
             "photos": ("Photos needed", count),
             "clusters": ("Clusters needed", count),
             "label_hours": ("Label hours", lambda hours: NOTHING if hours is None else f"{hours:,.1f}"),
-            "calls": ("Calls", count),
-            "cost": ("Cost", lambda cost: NOTHING if cost is None else f"{cost:,.2f}"),
         }
-        kept = [name for name in titles if name not in ("calls", "cost") or self.rows[name].count()]
         cells = [
-            [Cell(row["model"]), *(Cell(titles[name][1](row[name])) for name in kept)]
+            [Cell(row["model"]), *(Cell(shown(row[name])) for name, (_, shown) in titles.items())]
             for row in self.rows.iter_rows(named=True)
         ]
         first = self.rows.row(0, named=True)
@@ -93,19 +86,12 @@ class Plan(TableView):
             f"detects a {self.noun} of {100 * first['drop']:g} points with power {100 * first['power']:g} % "
             "(its 95 % interval above 0); power in percent, drops in points; no number: more than 10 million"
         )
-        columns = [Column("Model"), *(Column(titles[name][0], True) for name in kept)]
+        columns = [Column("Model"), *(Column(title, True) for title, _ in titles.values())]
         return Table(columns, cells, caption)
 
 
-class _Costs(NamedTuple):
-    """What a photo costs: seconds to label it, calls of a model behind an HTTP API, the price of a call."""
-
-    seconds: float
-    calls: float | None
-    price: float | None
-
-
-_Planned = tuple[str, "Source | str", _Costs]
+_Planned = tuple[str, "Source | str", float]
+"""A model, what it shows or why it shows nothing, and the photographs labelled for each row that counts."""
 
 
 def plan_photos(run: Run | None, settings: PlanSettings, *, contrast: str | Contrast | None = None) -> Plan:
@@ -119,13 +105,12 @@ def plan_photos(run: Run | None, settings: PlanSettings, *, contrast: str | Cont
             run's design.
 
     Raises:
-        UsageError: an impossible value, a price without calls, ``against`` without a run or not one of its
+        UsageError: an impossible value, ``against`` without a run or not one of its
             models, or no model to plan for.
     """
     drop, against, findings = settings.drop, settings.against, list[Finding]()
     if drop is None:
         raise UsageError("Say which drop to detect: --drop 10%.")
-    costs = _Costs(settings.seconds_per_photo, settings.calls_per_photo, settings.price)
     noun = DROP.name
     if run is None:
         if against is not None or contrast is not None:
@@ -133,10 +118,10 @@ def plan_photos(run: Run | None, settings: PlanSettings, *, contrast: str | Cont
             raise UsageError(f"{option} needs a pilot RUN: assumptions say nothing of it.")
         names = ("classes", "photos", "cluster_size", "accuracy", "icc")
         assumed = Assumptions(**{name: getattr(settings, name) for name in names})
-        planned: list[_Planned] = [("assumed", assumed, costs)]
+        planned: list[_Planned] = [("assumed", assumed, 1.0)]
     else:
         chosen = run.contrast(contrast)
-        noun, planned = chosen.name, _pilots(run, chosen, against, costs)
+        noun, planned = chosen.name, _pilots(run, chosen, against)
         if "group" in chosen.columns:
             findings += selection_of(run).findings(noun)
     obstacles = [
@@ -146,10 +131,9 @@ def plan_photos(run: Run | None, settings: PlanSettings, *, contrast: str | Cont
     ]
     if len(obstacles) == len(planned):
         raise UsageError(" ".join(each.text for each in obstacles))
-    if costs.price is not None and all(each.calls is None for *_, each in planned):
-        raise UsageError("-X price is the price of a call, but no calls are known: add -X calls-per-photo.")
     question = Question(drop, settings.power, settings.clusters)
-    rows = [_row(*each, question) for each in planned]
+    hours = settings.seconds_per_photo / 3600
+    rows = [_row(name, source, question, labelled * hours) for name, source, labelled in planned]
     noun = noun if against is None else f"difference in {noun}"
     return Plan(pl.DataFrame(rows, schema=_SCHEMA), (*obstacles, *findings), noun)
 
@@ -252,7 +236,7 @@ def smallest_drop(source: Source, question: Question) -> float | None:
     return high
 
 
-def _row(name: str, source: Source | str, costs: _Costs, question: Question) -> dict[str, Any]:
+def _row(name: str, source: Source | str, question: Question, hours: float) -> dict[str, Any]:
     """Return the plan of a model."""
     row: dict[str, Any] = dict.fromkeys(_SCHEMA)
     row |= {"model": name, "drop": question.drop, "power": question.power}
@@ -270,12 +254,9 @@ def _row(name: str, source: Source | str, costs: _Costs, question: Question) -> 
     }
     if needed is None:
         return row
-    calls = None if costs.calls is None else math.ceil(needed * costs.calls)
     return row | {
         "clusters": question.clusters or math.ceil(source.clusters_now * needed / now),
-        "label_hours": _unlabelled(source, needed, question.clusters) * costs.seconds / 3600,
-        "calls": calls,
-        "cost": None if calls is None or costs.price is None else calls * costs.price,
+        "label_hours": _unlabelled(source, needed, question.clusters) * hours,
     }
 
 
@@ -287,27 +268,21 @@ def _unlabelled(source: Source, needed: int, clusters: int | None) -> float:
     return max(0.0, needed - source.photos_now, needed * further)
 
 
-def _pilots(run: Run, contrast: Contrast, against: str | None, costs: _Costs) -> list[_Planned]:
-    """Return the name of each model, what it shows or why it shows nothing, and what it costs."""
-    records = {model.name: model for model in run.info.models}
-    calls = _calls_per_photo(run)
-    chosen = None if against is None else find_model([run], against)
-    bases = [key for key in run.answers if key[0] == chosen]
+def _pilots(run: Run, contrast: Contrast, against: str | None) -> list[_Planned]:
+    """Return what each model of a run shows."""
+    chosen, keys = None if against is None else find_model([run], against), list(run.answers)
+    bases = [key for key in keys if key[0] == chosen]
     pilots: list[_Planned] = []
     for key, answers in run.answers.items():
-        name, label, photos = str(key[0]), _label(key, list(run.answers)), answers.photos
-        own = _Costs(
-            costs.seconds * _photographs_per_row(photos, contrast),
-            calls.get(name) if costs.calls is None else costs.calls,
-            records[name].stated("price_per_call", float) if costs.price is None else costs.price,
-        )
-        hits = answers.correct.astype(np.float64)
+        label, photos, hits = _label(key, keys), answers.photos, answers.correct.astype(np.float64)
+        labelled = _photographs_per_row(photos, contrast)
         if chosen is None:
-            pilots.append((label, _pilot_or_reason(photos, hits, contrast), own))
+            pilots.append((label, _pilot_or_reason(photos, hits, contrast), labelled))
         for base in bases:
-            if name != chosen and comparable(key[1:], base[1:]):
-                pilot = _pilot_or_reason(photos, hits - run.answers[base].correct, contrast, paired=True)
-                pilots.append((f"{label} vs. {_label(base, list(run.answers))}", pilot, own))
+            if key[0] != chosen and comparable(key[1:], base[1:]):
+                change = hits - run.answers[base].correct
+                pilot = _pilot_or_reason(photos, change, contrast, paired=True)
+                pilots.append((f"{label} vs. {_label(base, keys)}", pilot, labelled))
     if not pilots:
         raise UsageError(f"The run has no other model to plan a comparison with {against!r} for.")
     return pilots
@@ -334,19 +309,3 @@ def _label(key: tuple[Any, ...], keys: Sequence[tuple[Any, ...]]) -> str:
     """Name a model, with its prompts if the run has it under several."""
     name = str(key[0])
     return name if sum(other[0] == key[0] for other in keys) == 1 else f"{name} ({key[2]})"
-
-
-def _calls_per_photo(run: Run) -> dict[str, float]:
-    """Return how many answers each model behind a URL gave per photo."""
-    remote = {model.name for model in run.info.models if model.spec.startswith(("http:", "https:"))}
-    path = run.path / "answers.parquet"
-    if not remote or not path.is_file():
-        return dict.fromkeys(remote, 1.0)
-    try:
-        answers = read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise CounterGroundError(
-            f"{path} is damaged ({str(error).splitlines()[0]}). Evaluate again."
-        ) from error
-    photos = len(run.photos)
-    return {name: answers.filter(pl.col("model") == name).height / max(1, photos) for name in remote}

@@ -468,15 +468,6 @@ class PlanSettings(Record):
     seconds_per_photo: Annotated[
         float, Help("Seconds a person takes to label a photo.", least=0, most=1e9)
     ] = 5.0
-    calls_per_photo: Annotated[
-        float | None,
-        Help(
-            "Calls per photo to a model behind an HTTP API; taken from RUN if it has such a model.",
-            least=0,
-            most=1e9,
-        ),
-    ] = None
-    price: Annotated[float | None, Help("Price of one call, in any currency.", least=0, most=1e9)] = None
 
 
 @dataclass(frozen=True, kw_only=True)
