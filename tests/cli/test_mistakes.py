@@ -153,7 +153,6 @@ MISTAKES = [
     ("plan --drop 10% --cluster-size 999", 2, "not 999", "1 to 400 photos"),
     ("plan --drop 10% --icc 2", 2, "not '2'", "less than 1"),
     ("plan --drop 10% -X clusters=9223372036854775808", 2, "clusters", "equal to 10000000"),
-    ("plan --drop 10% -X price=-1", 2, "price", "equal to 0"),
     ("plan --drop 10% --against MODEL", 2, "--against", "needs a pilot RUN"),
     ("plan photos --drop 10%", 1, "photos is not a run folder", "`counterground evaluate`"),
     ("plan run --drop 10% --classes 9", 2, "classes is for planning without a run", "leave out one"),
@@ -227,8 +226,6 @@ MISTAKES = [
     ),
     # options that would have no effect
     ("check run --max-drop 10% --margin 5%", 2, "--margin", "--baseline allows: add it"),
-    ("plan --drop 10% -X price=3", 2, "-X price is the price of a call", "add -X calls-per-photo"),
-    ("plan run --drop 10% -X price=3", 2, "-X price is the price of a call", "add -X calls-per-photo"),
     ("paper figures run --only figure-1 --benchmark nowhere -o out", 2, "'nowhere'", "no such path"),
     ("data curate pool --device cpu", 2, "--device is for a model", "add --model"),
     ("data curate pool --label-space imagenet", 2, "--label-space is for a model", "add --model"),
