@@ -98,7 +98,7 @@ def plan(manifest: Path, per_label: int):
     from counterground.settings import SwapSettings
 
     settings = SwapSettings(kinds=("same", "other"), backgrounds_per_label=per_label)
-    return plan_swap(read_benchmark(manifest), settings).benchmark
+    return plan_swap(read_benchmark(manifest), settings)
 
 
 def stream(manifest: Path, per_label: int) -> None:

@@ -186,7 +186,7 @@ def main() -> None:
     print(f"{len(predictions) // len(DOSES):,} composites, {datetime.now(UTC):%Y-%m-%d}")
     print("| dose, % | direct count | background effect | difference | " + " | ".join(COSTS.values()) + " |")
     print("|---|" + "---|" * (3 + len(COSTS)))
-    made = plan_swap(benchmark, SwapSettings(kinds=kinds, foregrounds=foregrounds)).benchmark
+    made = plan_swap(benchmark, SwapSettings(kinds=kinds, foregrounds=foregrounds))
     rows = made.photos.filter(pl.col("swap").is_in(["same", "other"]), pl.col("group").is_not_null())
     for name, counted in direct_counts(models, sight, made, rows).items():
         found = {

@@ -30,7 +30,7 @@ def discs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def composites(discs):
-    return plan_swap(discs, TWO).benchmark
+    return plan_swap(discs, TWO)
 
 
 def without_masks(benchmark, some):
@@ -81,23 +81,21 @@ def test_a_copy_of_a_photo_lends_it_neither_background_nor_place(tmp_path):
     content = dict(alone.select("path", "photo_id").iter_rows())
     inside = np.asarray(Image.open(tmp_path / f"masks/{copied}")) >= 128
     middle = [(np.argwhere(inside)[:, axis].mean() + 0.5) / SIDE for axis in (1, 0)]
-    for placement in ("hold", "draw"):
-        settings = SwapSettings(kinds=kinds, backgrounds_per_label=8, placement=placement)
-        made = plan_swap(benchmark, settings).benchmark
-        mine = made.photos.filter(foreground=copied)
-        mixed = mine.filter(pl.col("swap").str.starts_with("mixed"))
-        assert len(mixed) == 14  # of nine photos of its class, two are itself
-        assert content[copied] not in {content[behind] for behind in mixed["background_photo"]}
-        places = [made.made[path].placement for path in mine["path"]]
-        assert len([place for place in places if place is not None]) >= 6
-        assert not any(place == pytest.approx((inside.mean(), *middle), abs=1e-9) for place in places)
+    made = plan_swap(benchmark, SwapSettings(kinds=kinds, backgrounds_per_label=8))
+    mine = made.photos.filter(foreground=copied)
+    mixed = mine.filter(pl.col("swap").str.starts_with("mixed"))
+    assert len(mixed) == 14  # of nine photos of its class, two are itself
+    assert content[copied] not in {content[behind] for behind in mixed["background_photo"]}
+    places = [made.made[path].placement for path in mine["path"]]
+    assert len([place for place in places if place is not None]) >= 6
+    assert not any(place == pytest.approx((inside.mean(), *middle), abs=1e-9) for place in places)
 
 
 def test_clusters_are_those_of_the_design(discs):
     site = pl.format("site {}", pl.int_range(pl.len()) % 5)
     photos = discs.photos.with_columns(site=site, cluster=pl.lit(None, pl.String))
     of_sites = replace(discs, photos=photos, design=Design(clusters=("site",)))
-    made = plan_swap(of_sites, TWO).benchmark.photos
+    made = plan_swap(of_sites, TWO).photos
     sites = dict(photos.select("path", "site").iter_rows())
     drawn = made.filter(pl.col("swap").is_in(["same", "other", "mixed_same", "mixed_rand"]))
     for own, behind, *clusters in drawn.select(
@@ -110,7 +108,7 @@ def test_clusters_are_those_of_the_design(discs):
 def test_clusters_are_those_that_the_design_names(discs):
     photos = discs.photos.with_columns(observer="cluster", cluster="path")
     for clusters, crossed in ((("observer",), 0), (("observer", "cluster"), 1)):
-        plan = plan_swap(replace(discs, photos=photos, design=Design(clusters=clusters)), TWO).benchmark
+        plan = plan_swap(replace(discs, photos=photos, design=Design(clusters=clusters)), TWO)
         assert set(plan.photos["cluster"]) == set(discs.photos["cluster"])
         assert set(plan.photos["background_cluster"].drop_nulls()) == set(discs.photos["cluster"])
         assert sum("of the column observer alone" in note for note in plan.notes) == crossed
@@ -127,13 +125,13 @@ def test_an_object_is_never_placed_where_it_was(composites, discs):
 
 
 def test_backgrounds_with_objects_of_their_own_are_noted(discs, composites):
-    alone = plan_swap(discs, SwapSettings(kinds=("original", "other"), backgrounds_per_label=2)).benchmark
+    alone = plan_swap(discs, SwapSettings(kinds=("original", "other"), backgrounds_per_label=2))
     note = "each background has objects of its own: no effect of backgrounds is shown"
     assert [note in " ".join(each.notes) for each in (alone, composites)] == [True, False]
 
 
 def test_backgrounds_are_used_equally_often(discs):
-    photos = plan_swap(discs, SwapSettings(kinds=("other",), backgrounds_per_label=2)).benchmark.photos
+    photos = plan_swap(discs, SwapSettings(kinds=("other",), backgrounds_per_label=2)).photos
     uses = Counter(photos["background_photo"])
     assert len(uses) == 16
     assert max(uses.values()) - min(uses.values()) <= 1
@@ -156,8 +154,8 @@ def test_a_photo_as_it_is_stays_a_file_and_others_are_made(composites):
 
 
 def test_the_same_seed_gives_the_same_plan_and_another_seed_another(discs, composites):
-    assert plan_swap(discs, TWO).benchmark.version == composites.version
-    other = plan_swap(discs, SwapSettings(backgrounds_per_label=2, seed=1)).benchmark
+    assert plan_swap(discs, TWO).version == composites.version
+    other = plan_swap(discs, SwapSettings(backgrounds_per_label=2, seed=1))
     assert other.version != composites.version
 
 
@@ -168,29 +166,8 @@ def test_rows_of_one_background_follow_each_other(composites):
     assert changes == len(set(backgrounds))  # and grey
 
 
-def test_drawn_placements_are_the_same_on_each_label(discs):
-    settings = SwapSettings(kinds=("same", "other"), backgrounds_per_label=2, placement="draw")
-    made = plan_swap(discs, settings).benchmark
-    placements = {}
-    for path, own, label in made.photos.select("path", "foreground", "background").iter_rows():
-        placements.setdefault((own, label), set()).add(made.made[path].placement)
-    for own in discs.photos["path"]:
-        assert placements[own, "grass"] == placements[own, "water"]
-        assert None not in placements[own, "grass"]
-
-
-def test_a_drawn_placement_is_never_the_objects_own(discs):
-    settings = SwapSettings(kinds=("same", "other", "grey"), backgrounds_per_label=4, placement="draw")
-    made = plan_swap(discs, settings).benchmark
-    masks = dict(discs.photos.select("path", "mask").iter_rows())
-    for path, own in made.photos.select("path", "foreground").iter_rows():
-        inside = np.asarray(Image.open(discs.root / masks[own])) >= 128
-        middle = [(np.argwhere(inside)[:, axis].mean() + 0.5) / SIDE for axis in (1, 0)]
-        assert made.made[path].placement != pytest.approx((inside.mean(), *middle), abs=1e-9)
-
-
 def test_one_of_each_class_and_group_is_taken_before_two(discs):
-    photos = plan_swap(discs, SwapSettings(kinds=("grey",), foregrounds=4)).benchmark.photos
+    photos = plan_swap(discs, SwapSettings(kinds=("grey",), foregrounds=4)).photos
     assert photos.select("class_name", "own_group").n_unique() == 4
 
 
@@ -200,7 +177,7 @@ def test_cut_outs_are_the_clusters_of_objects_and_two_photos_of_each_are_used(di
         + pl.when(pl.col("path").str.contains("[01].png")).then(pl.lit(" a")).otherwise(pl.lit(" b"))
     )
     benchmark = Benchmark(discs.name, discs.root, shown, discs.classes)
-    photos = plan_swap(benchmark, SwapSettings(kinds=("grey",))).benchmark.photos
+    photos = plan_swap(benchmark, SwapSettings(kinds=("grey",))).photos
     assert Counter(photos["cluster"]) == {"hen a": 2, "hen b": 2, "ox a": 2, "ox b": 2}
     assert photos.select("cluster", "own_group").n_unique() == 8
 
@@ -208,7 +185,7 @@ def test_cut_outs_are_the_clusters_of_objects_and_two_photos_of_each_are_used(di
 def test_photos_that_show_no_cut_out_are_all_used(discs):
     shown = discs.photos.with_columns(cutout=pl.when(pl.col("class_name") == "hen").then(pl.lit("one")))
     benchmark = Benchmark(discs.name, discs.root, shown, discs.classes)
-    photos = plan_swap(benchmark, SwapSettings(kinds=("grey",))).benchmark.photos
+    photos = plan_swap(benchmark, SwapSettings(kinds=("grey",))).photos
     assert Counter(photos["class_name"]) == {"hen": 2, "ox": 8}
 
 
@@ -223,7 +200,7 @@ def test_photos_without_a_usable_mask_are_named_and_counted(tmp_path):
     damaged = tmp_path / "ox/grass/1.png"
     damaged.write_bytes(damaged.read_bytes()[:-40])
     save(tmp_path / "ox/grass/2.png", np.zeros((SIDE, SIDE, 3), np.uint8))
-    made = plan_swap(without_masks(benchmark, "ox/water/[01]"), SwapSettings(kinds=("grey",))).benchmark
+    made = plan_swap(without_masks(benchmark, "ox/water/[01]"), SwapSettings(kinds=("grey",)))
     said = "\n".join(made.notes)
     for sentence in (
         "2 of 16 photos left out, with a mask that is empty, or leaves next to nothing of the background: ",
@@ -244,7 +221,7 @@ def test_masks_whose_edges_leave_no_background_give_none(tmp_path):
     wide[1:-1, 1:-1] = 255
     save(tmp_path / "masks/hen/grass/0.png", wide)
     save(tmp_path / "masks/hen/grass/1.png", haze)
-    made = plan_swap(benchmark, TWO).benchmark
+    made = plan_swap(benchmark, TWO)
     note = "2 of 16 photos left out, with a mask that is empty, or leaves next to nothing of the background"
     assert f"{note}: hen/grass/0.png, hen/grass/1.png." in made.notes
     for row in made.photos.filter(pl.col("swap").is_in(["same", "other", "refilled"])).iter_rows(named=True):
@@ -261,7 +238,7 @@ def test_an_object_too_thin_to_be_cut_out_gives_none(tmp_path):
         tiny[700, 700 : 700 + 700 * number + 2] = 255
         save(tmp_path / f"masks/hen/water/{number}.png", tiny)
     plain = benchmark.photos.drop("photo_id")
-    made = plan_swap(Benchmark.from_frame(plain, root=tmp_path, name="discs"), TWO).benchmark
+    made = plan_swap(Benchmark.from_frame(plain, root=tmp_path, name="discs"), TWO)
     note = "2 of 16 photos left out, with an object too thin or too small to be cut out"
     assert f"{note}: hen/water/0.png, hen/water/1.png." in made.notes
     assert not [path for path in made.photos["foreground"] if path.startswith("hen/water/0")]
@@ -277,7 +254,7 @@ def test_a_damaged_photo_gives_no_composites(tmp_path):
         .then(pl.lit(photo_id(file)))
         .otherwise("photo_id")
     )
-    made = plan_swap(Benchmark("discs", discs.root, changed, discs.classes), TWO).benchmark
+    made = plan_swap(Benchmark("discs", discs.root, changed, discs.classes), TWO)
     assert any(
         note == "1 of 12 photos left out, with an unreadable photo (truncated): ox/grass/1.png."
         for note in made.notes
@@ -308,7 +285,7 @@ def test_backgrounds_with_too_few_photos_are_refused_with_the_remedy(discs):
 def test_a_background_of_both_groups_is_named_and_is_neither(discs):
     first = pl.col("path") == "hen/grass/0.png"
     photos = discs.photos.with_columns(group=pl.when(first).then(pl.lit("counter")).otherwise("group"))
-    made = plan_swap(Benchmark(discs.name, discs.root, photos, discs.classes), TWO).benchmark
+    made = plan_swap(Benchmark(discs.name, discs.root, photos, discs.classes), TWO)
     assert any(
         note.startswith("Backgrounds of a class with photos of both groups")
         and note.endswith(": hen on grass.")
@@ -356,5 +333,5 @@ def test_what_needs_files_refuses_composites(composites, tmp_path, use):
 def test_a_cut_out_may_be_numbered_from_0(discs):
     numbered = discs.photos.with_columns(cutout=pl.col("class_index") % 2)
     benchmark = Benchmark(discs.name, discs.root, numbered, discs.classes)
-    photos = plan_swap(benchmark, SwapSettings(kinds=("grey",))).benchmark.photos
+    photos = plan_swap(benchmark, SwapSettings(kinds=("grey",))).photos
     assert Counter(photos["cluster"]) == {"0.0": 2, "1.0": 2}

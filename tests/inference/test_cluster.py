@@ -126,9 +126,7 @@ def test_a_killed_run_goes_on_with_other_workers_in_silence(
 
 @pytest.mark.slow
 def test_workers_make_composites_for_a_network_in_memory(cluster, tmp_path, monkeypatch):
-    benchmark = plan_swap(
-        disc_photos(tmp_path / "photos", 2), SwapSettings(backgrounds_per_label=1)
-    ).benchmark
+    benchmark = plan_swap(disc_photos(tmp_path / "photos", 2), SwapSettings(backgrounds_per_label=1))
     in_new_cache(monkeypatch, tmp_path / "local")
     evaluate_models(benchmark, {"mine": background_only()}, LOCAL, tmp_path / "here")
     in_new_cache(monkeypatch, tmp_path / "ray")

@@ -143,7 +143,6 @@ def of_composites(run, source):
         kind="swap",
         version=2,
         opencv="4",
-        placement="hold",
         source=source.info.benchmark,
         foregrounds=9,
         backgrounds=9,

@@ -1,6 +1,6 @@
 """Composites of photos: the same object on other backgrounds, and what models say about them."""
 
-from counterground.composites._plan import SwapPlan, plan_swap
+from counterground.composites._plan import plan_swap
 from counterground.composites._recipe import Composite, MaskedPhoto, Placement
 from counterground.composites._swap import swap_backgrounds
 
@@ -8,7 +8,6 @@ __all__ = [
     "Composite",
     "MaskedPhoto",
     "Placement",
-    "SwapPlan",
     "plan_swap",
     "swap_backgrounds",
 ]

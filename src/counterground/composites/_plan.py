@@ -6,10 +6,10 @@ import hashlib
 import json
 import os
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -174,15 +174,7 @@ _TEXTS = (
 _PER_CUTOUT = 2
 
 
-class SwapPlan(NamedTuple):
-    """The benchmark of composites, and how many photos gave an object and a background."""
-
-    benchmark: Benchmark
-    foregrounds: int
-    backgrounds: int
-
-
-def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bool = False) -> SwapPlan:
+def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bool = False) -> Benchmark:
     """Return the composites of a benchmark's photos: one row each, made when they are read.
 
     Photos without a usable mask give neither an object nor a background; notes name and count them.
@@ -205,35 +197,29 @@ def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bo
         )
     frame = pl.DataFrame([row for row, _ in rows], infer_schema_length=None)
     frame = frame.with_columns(pl.col(_TEXTS).cast(pl.String))
-    objects = frame["foreground"].n_unique()
-    backgrounds = set(frame["background_photo"]) - {"grey"}
+    objects, backgrounds = set(frame["foreground"]), set(frame["background_photo"]) - {"grey"}
     made_of = (
         f"Photos are composites (version {VERSION}, seed {settings.seed}) of the benchmark "
-        f"{benchmark.name!r}: objects of {counted(objects, 'photo')}, backgrounds of "
+        f"{benchmark.name!r}: objects of {counted(len(objects), 'photo')}, backgrounds of "
         f"{len(backgrounds):,}."
     )
-    made = Benchmark(
+    first, *others = benchmark.design.clusters
+    crossed = [
+        f"Objects and backgrounds have the clusters of the column {first} alone: those of photos of one "
+        f"{other} count as independent, so intervals may be too narrow."
+        for other in others
+    ]
+    return Benchmark(
         f"{benchmark.name}, swapped",
         benchmark.root,
         frame,
         benchmark.classes,
-        (*benchmark.notes, made_of, *notes, *drawn.notes, *_crossed(benchmark)),
+        (*benchmark.notes, made_of, *notes, *drawn.notes, *crossed),
         benchmark.discovery,
         swap_design(frame),
         benchmark.masks_root,
         {row["path"]: recipe for row, recipe in rows if recipe is not None},
     )
-    return SwapPlan(made, objects, len(backgrounds))
-
-
-def _crossed(benchmark: Benchmark) -> list[str]:
-    """Return a note if the photos have clusters in a second column, which composites do not keep."""
-    first, *others = benchmark.design.clusters
-    return [
-        f"Objects and backgrounds have the clusters of the column {first} alone: those of photos of one "
-        f"{other} count as independent, so intervals may be too narrow."
-        for other in others
-    ]
 
 
 _Row = tuple[dict[str, Any], Composite | None]
@@ -306,27 +292,23 @@ class _Draw:
 
     def rows(self) -> Iterator[_Row]:
         """Yield the row of each composite, and how it is made: None for a photo as it is."""
-        makers: dict[str, Callable[[UsablePhoto], Iterable[_Row]]] = {
-            "original": lambda own: [self._row(own, "original", own, None)],
-            "pasted": lambda own: [
-                self._row(own, "pasted", own, Composite(own.masked, own.masked, refill=False))
-            ],
-            "refilled": lambda own: [self._row(own, "refilled", own, Composite(own.masked, own.masked))],
-            "grey": lambda own: [self._row(own, "grey", None, self._composite(own, None, 0))],
-            "background_only": lambda own: [
-                self._row(own, "background_only", own, Composite(None, own.masked))
-            ],
-            "other": self._on_labels,
-            "same": self._on_labels,
-            "mixed_same": self._mixed,
-            "placed_common": self._placed,
-        }
-        wanted = [kind for kind in makers if kind in self._settings.kinds]
-        if set(_OF_LABELS) <= set(wanted):
-            wanted.remove("same")  # both come from the same draws
+        kinds = self._settings.kinds
         for own in self.foregrounds:
-            for kind in wanted:
-                yield from makers[kind](own)
+            single = {
+                "original": None,
+                "pasted": Composite(own.masked, own.masked, refill=False),
+                "refilled": Composite(own.masked, own.masked),
+                "grey": Composite(own.masked, None),
+                "background_only": Composite(None, own.masked),
+            }
+            for kind, recipe in single.items():
+                if kind in kinds:
+                    yield self._row(own, kind, None if kind == "grey" else own, recipe)
+            yield from self._on_labels(own)
+            if "mixed_same" in kinds:
+                yield from self._mixed(own)
+            if "placed_common" in kinds:
+                yield from self._placed(own)
 
     def _labels(self) -> list[str]:
         """Return the backgrounds with enough photos besides those of any one cluster."""
@@ -411,15 +393,15 @@ class _Draw:
         for label in self.labels:
             kind = "same" if label == own.label else "other"
             if kind in self._settings.kinds:
-                for turn, behind in enumerate(self._of_label[label].draw(self._n, own)):
-                    yield self._row(own, kind, behind, self._composite(own, behind, turn))
+                for behind in self._of_label[label].draw(self._n, own):
+                    yield self._row(own, kind, behind, Composite(own.masked, behind.masked))
 
     def _mixed(self, own: UsablePhoto) -> Iterator[_Row]:
         """Yield composites on other photos of the class, and as many on any photos."""
         index = own.row["class_index"]
         for kind, deck in (("mixed_same", self._of_class[index]), ("mixed_rand", self._any)):
-            for turn, behind in enumerate(deck.draw(self._mixes[index], own)):
-                yield self._row(own, kind, behind, self._composite(own, behind, turn))
+            for behind in deck.draw(self._mixes[index], own):
+                yield self._row(own, kind, behind, Composite(own.masked, behind.masked))
 
     def _placed(self, own: UsablePhoto) -> Iterator[_Row]:
         """Yield the object on its own background, placed where objects of common and counter photos are."""
@@ -435,22 +417,6 @@ class _Draw:
 
     def _of(self, class_index: int) -> list[UsablePhoto]:
         return [photo for photo in self.foregrounds if photo.row["class_index"] == class_index]
-
-    def _composite(self, own: UsablePhoto, behind: UsablePhoto | None, turn: int) -> Composite:
-        """Return an object on another background.
-
-        Under ``draw``, it is placed as the object of another photo of the class; the n-th composite of each
-        label has the same placement.
-        """
-        placement = None
-        if self._settings.placement == "draw":
-            of_class = self._of_class[own.row["class_index"]].photos
-            donors = [each for each in of_class if _content(each) != _content(own)]
-            order = self._rng("placement", own.path).permutation(len(donors))
-            if donors:  # an only photo of its class keeps its placement
-                placement = donors[order[turn % len(donors)]].placement
-        masked = behind.masked if behind else None
-        return Composite(own.masked, masked, placement=placement)
 
     def _row(
         self,

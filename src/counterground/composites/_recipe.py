@@ -166,20 +166,9 @@ class Cutout:
     frame: tuple[int, int]
 
 
-def read_pixels(source: MaskedPhoto) -> tuple[Pixels, Pixels]:
-    """Return a photo ``[h, w, 3]`` and its mask ``[h, w]``, their shorter side reduced to `SIDE`.
-
-    Raises:
-        UnreadablePhoto: a file is missing, has different content or cannot be read, or the mask has another
-            size.
-        MissingExtraError: OpenCV is not installed.
-    """
-    return _photo(source), _mask(source)
-
-
 @lru_cache(_OBJECTS)
 def _object(source: MaskedPhoto) -> Cutout:
-    cutout = cut_out(*read_pixels(source))
+    cutout = cut_out(_photo(source), _mask(source))
     if cutout.alpha.max() < OBJECT:  # a composite without its object would be counted as one with it
         raise UnreadablePhoto(source.mask, "marks no object, or one too thin to be cut out")
     return cutout
@@ -187,7 +176,7 @@ def _object(source: MaskedPhoto) -> Cutout:
 
 @lru_cache(_BACKGROUNDS)
 def _background(source: MaskedPhoto) -> Pixels:
-    photo, mask = read_pixels(source)
+    photo, mask = _photo(source), _mask(source)
     if _holes(mask)[1].all():
         raise UnreadablePhoto(source.mask, "leaves nothing of the background")
     return refill(photo, mask)
@@ -220,7 +209,8 @@ def has_cutout(source: MaskedPhoto) -> bool:
     """Return whether anything of the object is left when it is cut out; tried where its mask is small.
 
     Raises:
-        UnreadablePhoto: see `read_pixels`.
+        UnreadablePhoto: a file is missing, has different content or cannot be read, or the mask has another
+            size.
         MissingExtraError: OpenCV is not installed.
     """
     mask = _mask(source)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import polars as pl
 from PIL import Image, ImageDraw
 
 from counterground.composites._plan import plan_swap
@@ -13,13 +12,12 @@ from counterground.errors import UsageError
 from counterground.files import atomic_path, check_only
 from counterground.inference import evaluate_models
 from counterground.models import AnyModels, check_specs, named_models
-from counterground.photos import Benchmark, UnreadablePhoto, load_photo
+from counterground.photos import Benchmark, load_photo
 from counterground.results import RUN_FILES, BenchmarkRecord, InterventionRecord, Run
 from counterground.settings import KINDS, SwapSettings
 
 _MOST_EXAMPLES = 200  # foregrounds on a sheet; one of thousands would take gigabytes
 _SIDE, _GAP, _LINE = 224, 6, 14
-_PER_KIND = {"other": 2}
 
 
 def swap_backgrounds(
@@ -60,18 +58,15 @@ def swap_backgrounds(
         kind="swap",
         version=VERSION,
         opencv=opencv,
-        placement=settings.placement,
         source=BenchmarkRecord.of(benchmark),
-        foregrounds=plan.foregrounds,
-        backgrounds=plan.backgrounds,
+        foregrounds=plan.photos["foreground"].n_unique(),
+        backgrounds=len(set(plan.photos["background_photo"]) - {"grey"}),
     )
 
-    run = evaluate_models(
-        plan.benchmark, models, settings, out, intervention=record, overwrite=settings.overwrite
-    )
+    run = evaluate_models(plan, models, settings, out, intervention=record, overwrite=settings.overwrite)
     if settings.examples:
-        _write_examples(plan.benchmark, out / "examples.png", min(settings.examples, _MOST_EXAMPLES))
-    return run, plan.benchmark
+        _write_examples(plan, out / "examples.png", min(settings.examples, _MOST_EXAMPLES))
+    return run, plan
 
 
 def _write_examples(benchmark: Benchmark, path: Path, foregrounds: int) -> None:
@@ -89,25 +84,17 @@ def _write_examples(benchmark: Benchmark, path: Path, foregrounds: int) -> None:
     every = photos["foreground"].unique().sort().to_list()
     chosen = every[:: max(1, len(every) // foregrounds)][:foregrounds]
     kinds = [kind for kind in KINDS if (photos["swap"] == kind).any()]
-    columns = [(kind, n) for kind in kinds for n in range(_PER_KIND.get(kind, 1))]
-    sheet = Image.new("RGB", (len(columns) * (_SIDE + _GAP), len(chosen) * (_SIDE + _LINE + _GAP)), "white")
+    size = (len(kinds) * (_SIDE + _GAP), len(chosen) * (_SIDE + _LINE + _GAP))
+    sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
     for row, foreground in enumerate(chosen):
-        of_one = photos.filter(pl.col("foreground") == foreground)
-        for column, (kind, n) in enumerate(columns):
-            found = of_one.filter(pl.col("swap") == kind)
-            if n >= len(found):
-                continue
-            place = found.row(n * (len(found) // _PER_KIND.get(kind, 1)), named=True)
-            left, top = column * (_SIDE + _GAP), row * (_SIDE + _LINE + _GAP)
-            where = f": {place['background']}" if place["background"] else ""
-            draw.text((left, top), f"{kind}{where}"[:36], fill="black")
-            try:
+        for column, kind in enumerate(kinds):
+            for place in photos.filter(foreground=foreground, swap=kind).head(1).iter_rows(named=True):
+                left, top = column * (_SIDE + _GAP), row * (_SIDE + _LINE + _GAP)
+                where = f": {place['background']}" if place["background"] else ""
+                draw.text((left, top), f"{kind}{where}"[:36], fill="black")
                 image = load_photo(benchmark.photo_source(place["path"])).image
-            except UnreadablePhoto as error:
-                draw.text((left, top + _LINE), error.reason[:36], fill="red")
-                continue
-            image.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
-            sheet.paste(image, (left, top + _LINE))
+                image.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+                sheet.paste(image, (left, top + _LINE))
     with atomic_path(path) as draft:
         sheet.save(draft, "PNG")

@@ -252,9 +252,8 @@ class Effects:
         parts = [line for line in lines if line.title in map(self._title, _PARTS)]
         record, own = self.run.info.intervention, f": {name}" if name else ""
         assert record is not None
-        placed = "" if record.placement == "hold" else " at sizes and positions drawn from their class"
         about = (
-            f"The objects of {counted(record.foregrounds, 'photo')}{placed} on the backgrounds of "
+            f"The objects of {counted(record.foregrounds, 'photo')} on the backgrounds of "
             f"{counted(record.backgrounds, 'photo')} of {record.source.name}; differences in points."
         )
         title = f"What the background causes{own}"

@@ -245,13 +245,12 @@ class InterventionRecord(_Record):
     """How the composites of a run were made; ``kind`` is ``swap``, ``version`` that of the compositing.
 
     ``opencv`` is the version of the library that made them: another may round differently. ``source`` are the
-    photos, of which ``foregrounds`` and ``backgrounds`` were used; ``placement`` says where objects stand.
+    photos, of which ``foregrounds`` and ``backgrounds`` were used.
     """
 
     kind: Literal["swap"]
     version: int
     opencv: str
-    placement: Literal["hold", "draw"]
     source: BenchmarkRecord
     foregrounds: _Count
     backgrounds: _Count

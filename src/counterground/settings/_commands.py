@@ -291,10 +291,6 @@ class SwapSettings(ClusterSettings, GenerativeSettings, ModelSettings):
             least=1,
         ),
     ] = None
-    placement: Annotated[
-        Literal["hold", "draw"],
-        Help("Hold each object's size and position, or draw them from photos of its class."),
-    ] = "hold"
     seed: Annotated[int, Help("Seed for all draws.", least=0)] = 0
     examples: Annotated[
         int,
