@@ -62,7 +62,7 @@ def test_optional_columns_are_kept_and_others_noted(write):
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"])
 def test_every_file_is_read_alike(write, tmp_path, suffix):
-    columns = {"imagenet_index": [8, None, 8], "background": ["grass", "", "road"], "other": [1, 2, 3]}
+    columns = {"background": ["grass", "", "road"], "other": [1, 2, 3]}
     rows = pl.read_parquet(write(**columns, cluster=["", " ", "ann "]))
     path = tmp_path / f"mine{suffix}"
     if suffix in (".csv", ".tsv"):
@@ -70,7 +70,6 @@ def test_every_file_is_read_alike(write, tmp_path, suffix):
     elif suffix != ".parquet":
         rows.write_ndjson(path)
     benchmark = read_benchmark(path)
-    assert benchmark.classes.imagenet == (8, None)
     assert benchmark.photos.select("path", "class_name", "background", "cluster", "other").rows() == [
         ("0.png", "tench", None, None, 2.0),
         ("1.png", "hen", "road", "ann", 3.0),
@@ -140,11 +139,10 @@ def test_a_table_as_pandas_writes_it(write, tmp_path):
     """A column without a name, floats for whole numbers, a byte order mark, spaces after commas."""
     write()
     path = tmp_path / "mine.csv"
-    path.write_text("\ufeff,path, class_name,imagenet_index\n0,0.png, tench,0.0\n1,1.png, my hen,\n")
+    path.write_text("\ufeff,path, class_name,class_index\n0,0.png, tench,0.0\n1,1.png, my hen,1.0\n")
     benchmark = read_benchmark(path)
     assert benchmark.classes.names == ("my hen", "tench")
     assert benchmark.classes.imagenet == (None, 0)
-    assert benchmark.notes == ()
 
 
 @pytest.mark.parametrize(
@@ -197,45 +195,12 @@ def test_absolute_paths_are_read_from_the_folder_they_share_on(write, tmp_path):
         read_benchmark(elsewhere)
 
 
-def test_class_index_gives_the_order(write):
-    benchmark = read_benchmark(write(class_index=[0, 1, 0]))
-    assert benchmark.classes.names == ("hen", "tench")
-    assert benchmark.classes.imagenet == (8, 0)
-    assert benchmark.photos["class_index"].to_list() == [1, 0, 0]
-
-
 def test_class_index_alone_is_imagenets(write):
     benchmark = read_benchmark(write(class_name=None, class_index=[100, 9, 100]))
     assert benchmark.classes.names == ("ostrich", "black swan")
     assert benchmark.classes.imagenet == (9, 100)
     assert benchmark.photos["class_name"].to_list() == ["ostrich", "black swan", "black swan"]
     assert benchmark.notes == ("Classes without names were read as ImageNet-1K indices.",)
-
-
-def test_imagenet_index_frees_the_names(write):
-    benchmark = read_benchmark(write(class_name=["Huhn", "crane", "Huhn"], imagenet_index=[8, 517, 8]))
-    assert benchmark.classes.names == ("Huhn", "crane")
-    assert benchmark.classes.imagenet == (8, 517)
-    own = read_benchmark(write(class_name=["hen", "tench", "hen"], imagenet_index=[None, 0, None]))
-    assert own.classes.imagenet == (None, 0)
-    assert read_benchmark(write(imagenet_index=[None] * 3)).classes.imagenet == (None, None)
-    both = read_benchmark(
-        write(class_name=["Cardigan", "cardigan", "Cardigan"], imagenet_index=[264, 474, 264])
-    )
-    assert both.classes.imagenet == (264, 474)
-    assert not any("imagenet_index" in note for each in (benchmark, own, both) for note in each.notes)
-
-
-@pytest.mark.parametrize("name", ["tench", "n01440764"])
-def test_an_imagenet_index_of_another_class_than_the_name_is_noted(write, name):
-    """Such as one that counts from 1; but who calls an airliner a plane may do so."""
-    read = read_benchmark(write(class_name=["hen", name, "hen"], imagenet_index=[8, 1, 8]))
-    assert read.classes.imagenet == (1, 8)
-    (note,) = read.notes
-    assert note == (
-        "imagenet_index contradicts the names of some classes: "
-        f"'{name}' counts as 1 (n01443537: goldfish | goldfish, Carassius auratus)."
-    )
 
 
 def test_given_hashes_are_believed_until_the_photo_is_read(write):
@@ -256,9 +221,6 @@ def test_given_hashes_are_believed_until_the_photo_is_read(write):
         ({"path": ["0.png", None, "1.png"]}, "Row 2 of the manifest has no path"),
         ({"class_name": ["crane", "tench", "crane"]}, "'crane' is ambiguous"),
         ({"class_name": ["9 tench", "tench", "hen"]}, "disagree"),
-        ({"class_index": [0, 1, 1]}, "Class 'hen' has more than one class_index: [0, 1]"),
-        ({"class_index": [8, 0, 8]}, "or call it imagenet_index"),
-        ({"class_index": [0, 0, 0]}, "must number the 2 classes from 0 to 1"),
         ({"class_index": ["a", "b", "a"]}, "'class_index' must be Int32, not String"),
         ({"class_index": [0.0, 1.7, 0.0]}, "'class_index' must be Int32, not Float64"),
         (
@@ -269,27 +231,11 @@ def test_given_hashes_are_believed_until_the_photo_is_read(write):
             {"class_name": None, "class_index": [8.7, 0.0, 8.7]},
             "must be Int32, not Float64",
         ),
-        (
-            {"imagenet_index": [8.7, 0.0, 8.7]},
-            "'imagenet_index' must be Int32, not Float64",
-        ),
-        ({"imagenet_index": [True, False, True]}, "'imagenet_index' must be Int32, not Boolean"),
         ({"class_index": [2**40, 0, 2**40]}, "'class_index' must be Int32, not Int64"),
-        ({"imagenet_index": [8, 0, 9]}, "Class 'hen' has more than one imagenet_index"),
-        (
-            {"class_name": ["hen", "yak", "Yak"], "imagenet_index": [8, None, None]},
-            "Row 2 of the manifest: 'Yak' and 'yak' are the same class; merge the two.",
-        ),
-        (
-            {"class_name": ["hen", "yak", "Hen"], "imagenet_index": [8, None, None]},
-            "Row 1 of the manifest: 'Hen' and 'hen' are the same class; merge the two.",
-        ),
         (
             {"background": ["Grass", None, "grass"]},
             "'Grass' and 'grass' are the same background ('2.png' and '1.png'); write it in one way.",
         ),
-        ({"imagenet_index": [8, 8, 8]}, "two classes have ImageNet index 8"),
-        ({"imagenet_index": [1000, 0, 1000]}, "1000 is not an ImageNet-1K index"),
         ({"class_name": None, "class_index": [0, 1000, 0]}, "class_index 1000 is not an ImageNet-1K index"),
         ({"class_name": None, "class_index": [0, -1, 0]}, "class_index -1 is not an ImageNet-1K index"),
         ({"path": ["0.png", "9.png", "1.png"]}, "9.png: missing"),
@@ -392,15 +338,11 @@ def test_a_text_full_of_escapes_takes_little_memory(tmp_path, name, start, escap
 
 
 def test_spaces_around_the_name_of_a_class_do_not_count_in_any_format(tmp_path):
-    """Also where an index says which class of ImageNet it is: the name becomes part of the prompts."""
+    """The name becomes part of the prompts."""
     names = ("tench ", " hen", "my bird ")
     for number in range(3):
         (tmp_path / f"{number}.png").write_bytes(bytes([number]))
-    rows = [
-        {"path": f"{number}.png", "class_name": name, "imagenet_index": index}
-        for number, (name, index) in enumerate(zip(names, (0, 8, None), strict=True))
-    ]
-    frame = pl.DataFrame(rows, schema_overrides={"imagenet_index": pl.Int32})
+    frame = pl.DataFrame({"path": [f"{number}.png" for number in range(3)], "class_name": names})
     frame.write_csv(tmp_path / "photos.csv")
     frame.write_ndjson(tmp_path / "photos.jsonl")
     frame.with_columns(pl.col("class_name").cast(pl.Categorical)).write_parquet(tmp_path / "photos.parquet")

@@ -339,23 +339,17 @@ class LayoutBenchmark:
         frame = self.read(copy)
         if frame.is_empty():
             raise CounterGroundError(f"{copy.root} has no photo: this copy is not complete.")
-        names = list(copy.classes)
-        if absent := sorted(set(names) - set(frame["class_name"])):
+        if absent := sorted(set(copy.classes) - set(frame["class_name"])):
             raise CounterGroundError(
                 f"{copy.root} has no photo of {', '.join(absent[:_LISTED])}: this copy is not complete."
             )
-        space = _classes_of(copy.classes)
-        index = dict(zip(names, range(len(names)), strict=True))
-        imagenet = dict(zip(names, space.imagenet, strict=True))
-        frame = frame.with_columns(
-            class_index=pl.col("class_name").replace_strict(index, return_dtype=pl.Int32),
-            imagenet_index=pl.col("class_name").replace_strict(imagenet, return_dtype=pl.Int32),
-            licence=pl.lit(self.licence),
-            source=pl.lit(self.homepage),
+        frame = frame.with_columns(licence=pl.lit(self.licence), source=pl.lit(self.homepage))
+        root = copy.made if self.makes else copy.root
+        benchmark = benchmark_of_frame(
+            frame.drop("class_index", strict=False), root, self.name, classes=_classes_of(copy.classes)
         )
-        benchmark = benchmark_of_frame(frame, copy.made if self.makes else copy.root, self.name)
         notes = dict.fromkeys((*benchmark.notes, *copy.notes, *self._differences(benchmark.photos)))
-        return replace(benchmark, classes=space, notes=tuple(notes), design=self.design)
+        return benchmark.described(notes=notes, design=self.design)
 
     def _differences(self, photos: pl.DataFrame) -> Iterator[str]:
         """Yield sentences on cells whose numbers of photos differ from the published ones."""

@@ -189,7 +189,7 @@ class Benchmark:
         """Return the benchmark of a table in memory: a Polars or pandas frame, or a dict of columns.
 
         Columns of the manifest are used under their own names (also ``licence``, ``attribution``, ``source``,
-        ``imagenet_index``; ``question``, ``options`` and ``answer``), unless another is named or None says
+        ``question``, ``options`` and ``answer``), unless another is named or None says
         that there is none. All other columns are ignored.
 
         Args:
@@ -320,14 +320,18 @@ def _version(photos: pl.DataFrame, classes: LabelSpace) -> str:
 
 
 def benchmark_of_frame(
-    frame: pl.DataFrame, root: Path, name: str, masks_root: Path | None = None
+    frame: pl.DataFrame,
+    root: Path,
+    name: str,
+    masks_root: Path | None = None,
+    classes: LabelSpace | None = None,
 ) -> Benchmark:
     """Return the benchmark of a manifest (see `classified`); its paths are below ``root``, or absolute.
 
     Raises:
         CounterGroundError: see `classified`; or ``validate_manifest`` refuses the manifest.
     """
-    found = classified(frame, root, masks_root)
+    found = classified(frame, root, masks_root, classes)
     benchmark = Benchmark(name, found.root, found.photos, found.classes, masks_root=found.masks_root)
     return benchmark.described(notes=(*found.notes, *describe_gaps(benchmark)))
 

@@ -6,10 +6,8 @@ import csv
 import io
 import os
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
@@ -29,11 +27,8 @@ from counterground.photos._photo import UnreadablePhoto, photo_ids
 from counterground.photos.labels import (
     IMAGENET_SIZE,
     LabelSpace,
-    UnclearClasses,
     assign_classes,
     imagenet_names,
-    note_other_classes,
-    refuse_same_classes,
 )
 
 TEXT_SUFFIXES = (".csv", ".tsv")
@@ -105,21 +100,13 @@ def _read_text(source: Path) -> pl.DataFrame:
     return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
 
 
-_NUMBERS = ("class_index", "imagenet_index")
 _ABSOLUTE = r"^(/|\\|[A-Za-z]:)"
 _ONE_CLASS = "all questions"
 _CREDITS = ("licence", "attribution", "source")
+_WHOLE = r"^-?\d{1,9}(\.0)?$"  # pandas writes whole numbers as 8.0 where some are missing
 
 
-def _whole(column: pl.Series) -> pl.Series:
-    """Read a column of texts as whole numbers if it holds nothing else; pandas writes them as ``8.0``."""
-    if column.str.contains(r"^-?\d{1,9}(\.0)?$").all():
-        return column.str.replace(r"\.0$", "").cast(pl.Int32)
-    return column
-
-
-@dataclass(frozen=True)
-class Classified:
+class Classified(NamedTuple):
     """A manifest whose classes and photo ids are filled in, its folders (see `Benchmark`), and notes."""
 
     photos: pl.DataFrame
@@ -129,13 +116,14 @@ class Classified:
     notes: tuple[str, ...]
 
 
-def classified(frame: pl.DataFrame, root: Path, masks_root: Path | None = None) -> Classified:
+def classified(
+    frame: pl.DataFrame, root: Path, masks_root: Path | None = None, classes: LabelSpace | None = None
+) -> Classified:
     """Fill in the classes and photo ids of a manifest.
 
-    The table needs ``path`` and ``class_name``, or ``path`` and ``class_index``. With a name, ``class_index``
-    is optional and must run from 0 to k - 1; without one, it is the ImageNet-1K index. ``imagenet_index``,
-    instead of the name, says which ImageNet class a class is (null: none). A missing ``photo_id`` is
-    computed. With questions (``QUESTION_SCHEMA``), classes may be missing: all photos are then of one class.
+    The table needs ``path`` and ``class_name``, or ``path`` and ``class_index``, which is then the
+    ImageNet-1K index. A missing ``photo_id`` is computed. With questions (``QUESTION_SCHEMA``), classes may
+    be missing: all photos are then of one class.
 
     Args:
         frame: the rows, one per photo; columns outside ``MANIFEST_SCHEMA`` become attributes and covariates
@@ -143,22 +131,23 @@ def classified(frame: pl.DataFrame, root: Path, masks_root: Path | None = None) 
         root: the folder that paths are relative to. If they are absolute, it is instead the deepest folder
             that all photos and masks share, so that the benchmark is the same wherever it is.
         masks_root: the same for masks that do not lie where the photos do; None if they do.
+        classes: the classes, whose names or numbers the table has; None: those that its names mean.
 
     Raises:
         CounterGroundError: a missing column, a column name one slip from a known one or that is a pattern, a
-            class with two names, spellings or indices, absolute paths among relative ones, or a missing file.
+            class with two names or spellings, absolute paths among relative ones, or a missing file.
     """
     refuse_patterns(frame)
     if "path" not in frame.columns:
         raise CounterGroundError(f"The manifest has no column 'path'; it has {', '.join(frame.columns)}.")
-    has_questions = "options" in frame.columns
-    if has_questions:
-        frame = read_options(frame)
     notes: tuple[str, ...] = ()
-    if has_questions and not {"class_name", "class_index"} & set(frame.columns):
-        frame = frame.with_columns(class_name=pl.lit(_ONE_CLASS))
-        notes = (f"The manifest names no classes: all photos are of one, {_ONE_CLASS!r}.",)
-    if not {"class_name", "class_index"} & set(frame.columns):
+    unnamed = not {"class_name", "class_index"} & set(frame.columns)
+    if "options" in frame.columns:
+        frame = read_options(frame)
+        if unnamed:
+            frame, unnamed = frame.with_columns(class_name=pl.lit(_ONE_CLASS)), False
+            notes = (f"The manifest names no classes: all photos are of one, {_ONE_CLASS!r}.",)
+    if unnamed:
         raise CounterGroundError(
             "The manifest has neither a column 'class_name' nor 'class_index'; it has "
             f"{', '.join(frame.columns)}."
@@ -172,12 +161,10 @@ def classified(frame: pl.DataFrame, root: Path, masks_root: Path | None = None) 
         frame, root, moved = _below_one_folder(frame, root, "path")
         frame, masks_root, also = _below_one_folder(frame, masks_root, "mask")
         moved += also
-    space, frame, found = _classify(frame)
-    notes += found
+    classes, frame, found = _classify(frame, classes)
     if "photo_id" not in frame.columns:
         frame = frame.with_columns(pl.Series("photo_id", _hashed(frame["path"], root), pl.String))
-    photos = frame.drop("imagenet_index", strict=False)
-    return Classified(photos, root, masks_root, space, (*moved, *notes, *notes_on_columns))
+    return Classified(frame, root, masks_root, classes, (*moved, *notes, *found, *notes_on_columns))
 
 
 def as_attributes(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -219,7 +206,7 @@ def _with_tidy_texts(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _known(frame: pl.DataFrame) -> set[str]:
     """Return a table's columns that are not attributes."""
-    return {*MANIFEST_SCHEMA, *(QUESTION_SCHEMA if "options" in frame.columns else ()), "imagenet_index"}
+    return {*MANIFEST_SCHEMA, *(QUESTION_SCHEMA if "options" in frame.columns else ())}
 
 
 def with_covariates(frame: pl.DataFrame) -> pl.DataFrame:
@@ -304,105 +291,42 @@ def _below_one_folder(
 
 
 def _cast_keys(frame: pl.DataFrame) -> pl.DataFrame:
-    keys = ("path", "mask", "class_name", *_NUMBERS)
-    frame = frame.with_columns(
-        _whole(frame[name]) for name in _NUMBERS if frame.schema.get(name) == pl.String
-    )
-    kinds = MANIFEST_SCHEMA | {"imagenet_index": pl.Int32()}
-    frame = frame.with_columns(cast_column(frame[key], kinds[key]) for key in keys if key in frame.columns)
-    needed = [column for column in ("path", "class_name", "class_index") if column in frame.columns]
-    for column in needed:
-        if frame[column].null_count():
-            row = row_of(frame[column].is_null())
-            raise CounterGroundError(f"Row {row} of the manifest has no {column}.")
+    if frame.schema.get("class_index") == pl.String and frame["class_index"].str.contains(_WHOLE).all():
+        frame = frame.with_columns(pl.col("class_index").str.replace(r"\.0$", "").cast(pl.Int32))
+    keys = [key for key in ("path", "mask", "class_name", "class_index") if key in frame.columns]
+    frame = frame.with_columns(cast_column(frame[key], MANIFEST_SCHEMA[key]) for key in keys)
+    for key in keys:
+        if key != "mask" and frame[key].null_count():
+            raise CounterGroundError(f"Row {row_of(frame[key].is_null())} of the manifest has no {key}.")
     return frame
 
 
-def _classify(frame: pl.DataFrame) -> tuple[LabelSpace, pl.DataFrame, tuple[str, ...]]:
+def _classify(
+    frame: pl.DataFrame, classes: LabelSpace | None
+) -> tuple[LabelSpace, pl.DataFrame, tuple[str, ...]]:
     """Return the label space, the frame with its class_index and class_name, and notes."""
-    if "class_name" not in frame.columns:
-        return _classify_by_index(frame)
-    names = frame["class_name"].unique().sort().to_list()
-    if "imagenet_index" in frame.columns:
-        imagenet = _one_to_one(frame, "imagenet_index")
-        with _naming_the_row(frame):
-            refuse_same_classes(imagenet)
-        if all(imagenet[name] is not None for name in names):
-            names.sort(key=lambda name: imagenet[name] or 0)
-        space = LabelSpace("benchmark", tuple(names), tuple(imagenet[name] for name in names))
-        notes = note_other_classes(imagenet)
-        index = {name: position for position, name in enumerate(names)}
+    notes: tuple[str, ...] = ()
+    if classes is not None:
+        index = {name: number for number, name in enumerate(classes.names)}
+    elif "class_name" in frame.columns:
+        assigned = assign_classes(frame["class_name"].unique().sort().to_list())
+        classes, index, notes = assigned.classes, assigned.index, assigned.notes
+        if "class_index" in frame.columns:
+            frame = frame.drop("class_index")
+            notes += ("The manifest's class_index was not used: its classes are those of class_name.",)
     else:
-        with _naming_the_row(frame):
-            classes = assign_classes(names)
-        space, index, notes = classes.classes, classes.index, classes.notes
-    if "class_index" in frame.columns:
-        space, index = _reorder(space, index, _one_to_one(frame, "class_index"))
-    positions = [index[name] for name in frame["class_name"]]
-    return space, _with_classes(frame, space, positions), notes
-
-
-@contextmanager
-def _naming_the_row(frame: pl.DataFrame) -> Iterator[None]:
-    try:
-        yield
-    except UnclearClasses as error:
-        row = row_of(frame["class_name"].is_in(error.written))
-        raise CounterGroundError(f"Row {row} of the manifest: {error}") from error
-
-
-def _classify_by_index(frame: pl.DataFrame) -> tuple[LabelSpace, pl.DataFrame, tuple[str, ...]]:
-    present = frame["class_index"].unique().sort().to_list()
-    if present and not 0 <= present[0] <= present[-1] < IMAGENET_SIZE:
-        wrong = present[0] if present[0] < 0 else present[-1]
-        row = row_of(frame["class_index"] == wrong)
-        raise CounterGroundError(
-            f"Row {row} of the manifest: class_index {wrong} is not an ImageNet-1K index: "
-            "add a column 'class_name', or correct it."
+        present = frame["class_index"].unique().sort().to_list()
+        if wrong := [number for number in present if not 0 <= number < IMAGENET_SIZE]:
+            raise CounterGroundError(
+                f"class_index {wrong[0]} is not an ImageNet-1K index: correct it, or add class_name."
+            )
+        classes = LabelSpace("benchmark", tuple(imagenet_names()[i] for i in present), tuple(present))
+        places = dict(zip(present, range(len(present)), strict=True))
+        frame = frame.with_columns(pl.col("class_index").replace_strict(places, return_dtype=pl.Int32))
+        notes = ("Classes without names were read as ImageNet-1K indices.",)
+    if "class_index" not in frame.columns:
+        frame = frame.with_columns(
+            class_index=pl.col("class_name").replace_strict(index, return_dtype=pl.Int32)
         )
-    space = LabelSpace(
-        "benchmark", tuple(imagenet_names("openai")[index] for index in present), tuple(present)
-    )
-    place = {index: position for position, index in enumerate(present)}
-    positions = [place[index] for index in frame["class_index"]]
-    note = "Classes without names were read as ImageNet-1K indices."
-    return space, _with_classes(frame, space, positions), (note,)
-
-
-def _with_classes(frame: pl.DataFrame, space: LabelSpace, positions: list[int]) -> pl.DataFrame:
-    return frame.with_columns(
-        pl.Series("class_index", positions, pl.Int32),
-        pl.Series("class_name", [space.names[position] for position in positions], pl.String),
-    )
-
-
-def _one_to_one(frame: pl.DataFrame, column: str) -> dict[str, int | None]:
-    """Return the value of ``column`` per class name; each class must have one."""
-    pairs = frame.select("class_name", column).unique().sort("class_name", column)
-    repeated = pairs.filter(pl.col("class_name").is_duplicated())
-    if len(repeated):
-        name = repeated["class_name"][0]
-        values = repeated.filter(pl.col("class_name") == name)[column].to_list()
-        raise CounterGroundError(f"Class {name!r} has more than one {column}: {values}.")
-    return dict(pairs.iter_rows())
-
-
-def _reorder(
-    space: LabelSpace, index: dict[str, int], numbers: dict[str, int | None]
-) -> tuple[LabelSpace, dict[str, int]]:
-    """Put the classes where the manifest's own class_index says."""
-    if sorted(position for position in numbers.values() if position is not None) != list(range(len(space))):
-        raise CounterGroundError(
-            f"class_index must number the {len(space)} classes from 0 to {len(space) - 1}, one class each;"
-            " leave the column out, or call it imagenet_index if it is that."
-        )
-    order = sorted(numbers, key=lambda name: numbers[name] or 0)
-    old = [index[name] for name in order]
-    return (
-        LabelSpace(
-            space.name,
-            tuple(space.names[position] for position in old),
-            tuple(space.imagenet[p] for p in old),
-        ),
-        {name: position for position, name in enumerate(order)},
-    )
+    names = pl.Series("class_name", classes.names).gather(frame["class_index"])
+    return classes, frame.with_columns(names), notes

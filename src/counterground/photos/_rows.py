@@ -123,7 +123,7 @@ def manifest_of_table(
             f"A frame is a Polars or pandas DataFrame, or a dict of columns, not {type(table).__name__}."
         )
     known = list(table) if isinstance(table, Mapping) else list(table.columns)
-    optional = {*MANIFEST_SCHEMA, "imagenet_index"} - {"path", "class_name", "photo_id", "class_index"}
+    optional = {*MANIFEST_SCHEMA} - {"path", "class_name", "photo_id", "class_index"}
     wanted = {name: name for name in (*sorted(optional), *QUESTION_SCHEMA, *attributes)}
     if "options" not in known:
         optional |= {*QUESTION_SCHEMA}

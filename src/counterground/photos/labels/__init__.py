@@ -5,11 +5,8 @@ from __future__ import annotations
 from counterground.photos.labels._classes import (
     ClassAssignment,
     LabelSpace,
-    UnclearClasses,
     assign_classes,
     imagenet_classes,
-    note_other_classes,
-    refuse_same_classes,
 )
 from counterground.photos.labels._imagenet import (
     IMAGENET_SIZE,
@@ -29,7 +26,6 @@ __all__ = [
     "IMAGENET_SIZE",
     "ClassAssignment",
     "LabelSpace",
-    "UnclearClasses",
     "assign_classes",
     "find_imagenet_index",
     "imagenet_candidates",
@@ -38,11 +34,9 @@ __all__ = [
     "imagenet_wnids",
     "match_imagenet",
     "name_key",
-    "note_other_classes",
     "prompt_templates",
     "quoted_ways",
     "read_class_names",
-    "refuse_same_classes",
     "respelled",
     "similar_imagenet_name",
 ]

@@ -17,18 +17,15 @@ from counterground.files import read_text, write_text
 from counterground.photos.labels._imagenet import (
     IMAGENET_SIZE,
     WRITE_INDEX,
-    describe_class,
     find_imagenet_index,
     imagenet_candidates,
     imagenet_names,
     imagenet_wnids,
     name_key,
     quoted_ways,
-    respelled,
     split_number,
     suggestions,
 )
-from counterground.text import and_more
 
 
 @dataclass(frozen=True)
@@ -195,14 +192,6 @@ def imagenet_classes(names: Literal["openai", "wordnet"] = "openai") -> LabelSpa
     return LabelSpace("imagenet", imagenet_names(names), tuple(range(IMAGENET_SIZE)))
 
 
-class UnclearClasses(CounterGroundError):  # noqa: N818 - they are what is wrong
-    """Class names that cannot be resolved; ``written`` are those that the message is about."""
-
-    def __init__(self, message: str, written: Sequence[str]) -> None:
-        super().__init__(message)
-        self.written = tuple(written)
-
-
 @dataclass(frozen=True)
 class ClassAssignment:
     """A label space, the index in it of each name to be resolved, and what outputs must say."""
@@ -229,8 +218,8 @@ def assign_classes(written: Sequence[str]) -> ClassAssignment:
     ImageNet names are noted.
 
     Raises:
-        UnclearClasses: naming all of them: an index that disagrees with its name or is out of range, or two
-            spellings of one class (see ``name_key``). An ambiguous name or a number before an unknown name is
+        CounterGroundError: naming all of them: an index that disagrees with its name or is out of range, or
+            two spellings of one class (see ``name_key``). An ambiguous name or a number before an unknown name is
             refused too, unless no name is of an ImageNet class and some are clearly of none.
     """
     readings = [_read(text) for text in written]
@@ -287,43 +276,12 @@ def _refuse_problems(readings: Sequence[_Reading]) -> None:
     problems = [reading for reading in readings if reading.problem]
     if all(reading.imagenet is None for reading in readings) and len(problems) < len(readings):
         problems = [reading for reading in problems if reading.impossible]
-    written = [reading.written for reading in problems]
     if len(problems) == 1:
-        raise UnclearClasses(f"Class {problems[0].problem}", written)
+        raise CounterGroundError(f"Class {problems[0].problem}")
     if problems:
         listed = [reading.problem.removesuffix(WRITE_INDEX) for reading in problems]
         remedy = WRITE_INDEX if any(reading.problem.endswith(WRITE_INDEX) for reading in problems) else ""
-        message = f"{len(problems)} classes are not clear: {' '.join(listed)}{remedy}"
-        raise UnclearClasses(message, written)
-
-
-def refuse_same_classes(imagenet: Mapping[str, int | None]) -> None:
-    """Refuse two spellings of one class, given the ImageNet index of each name or None.
-
-    With an index each, they are two classes: ImageNet's *Cardigan* is a dog, its *cardigan* a garment.
-
-    Raises:
-        UnclearClasses: naming all of them.
-    """
-    _refuse_ways([same for same in respelled(imagenet) if None in map(imagenet.get, same)])
-
-
-def note_other_classes(imagenet: Mapping[str, int | None]) -> tuple[str, ...]:
-    """Return a note on names that mean other classes than their ImageNet indices say, as by a wrong order."""
-    others = [
-        f"{name!r} counts as {describe_class(index)}"
-        for name, index in imagenet.items()
-        if index is not None and _means_another(name.strip(), index)
-    ]
-    if not others:
-        return ()
-    return (f"imagenet_index contradicts the names of some classes: {and_more(others, 3)}.",)
-
-
-def _means_another(name: str, index: int) -> bool:
-    if name.lower() in imagenet_wnids():
-        return find_imagenet_index(name) != index
-    return bool(imagenet_candidates(name) and _problem(f"{index} {name}"))
+        raise CounterGroundError(f"{len(problems)} classes are not clear: {' '.join(listed)}{remedy}")
 
 
 def _refuse_doubles(readings: Sequence[_Reading]) -> None:
@@ -331,17 +289,13 @@ def _refuse_doubles(readings: Sequence[_Reading]) -> None:
     for reading in readings:
         key = name_key(reading.name) if reading.imagenet is None else reading.imagenet
         writings.setdefault(key, []).append(reading.written)
-    _refuse_ways([same for same in writings.values() if len(same) > 1])
-
-
-def _refuse_ways(doubles: Sequence[Sequence[str]]) -> None:
-    listed = [" and ".join(quoted_ways(same)) for same in doubles]
-    written = [text for same in doubles for text in same]
+    doubles = [" and ".join(quoted_ways(same)) for same in writings.values() if len(same) > 1]
     if len(doubles) == 1:
-        raise UnclearClasses(f"{listed[0]} are the same class; merge the two.", written)
+        raise CounterGroundError(f"{doubles[0]} are the same class; merge the two.")
     if doubles:
-        message = f"{len(doubles)} classes are written in several ways; merge {'; '.join(listed)}."
-        raise UnclearClasses(message, written)
+        raise CounterGroundError(
+            f"{len(doubles)} classes are written in several ways; merge {'; '.join(doubles)}."
+        )
 
 
 def _in_order(readings: Sequence[_Reading]) -> list[_Reading]:
