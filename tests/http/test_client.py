@@ -101,9 +101,9 @@ def test_a_body_is_bounded_as_it_is_decompressed(raw_server, reply, packed):
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
-        ("http://nowhere.invalid/refused", "there is no such host"),
-        ("http://127.0.0.1:9/getaddrinfo", "the host refuses connections"),
-        ("http://255.255.255.255/refused", "no connection"),
+        ("http://nowhere.invalid/refused", "no connection (gaierror)"),
+        ("http://127.0.0.1:9/getaddrinfo", "no connection (ConnectionRefusedError)"),
+        ("http://255.255.255.255/refused", "no connection (OSError)"),
     ],
 )
 def test_why_there_is_no_connection_is_not_read_from_the_address(address, reason):

@@ -12,10 +12,18 @@ from counterground.http._client import (
     retry_pause,
     user_agent,
 )
-from counterground.http._fetch_loop import DownloadSettings, FetchLoop, Pacer
-from counterground.http._hosts import HostQueue, Task
-from counterground.http._offline import OFFLINE, check_online, is_local, is_offline, offline
-from counterground.http._secrets import SECRET_NAME, keep_secret, masked, without_query
+from counterground.http._fetch_loop import DownloadSettings, FetchLoop, HostQueue, Pacer, Task
+from counterground.http._offline import (
+    OFFLINE,
+    SECRET_NAME,
+    check_online,
+    is_local,
+    is_offline,
+    keep_secret,
+    masked,
+    offline,
+    without_query,
+)
 
 __all__ = [
     "DAY",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 import random
 import re
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,12 +19,10 @@ from urllib.parse import urljoin, urlsplit
 from counterground._version import __version__
 from counterground.errors import CounterGroundError
 from counterground.http._budget import Budget, Waiting, refuse_long_wait
-from counterground.http._offline import check_online, is_local
-from counterground.http._secrets import masked, without_query
+from counterground.http._offline import check_online, is_local, masked, without_query
 
 if TYPE_CHECKING:
     import requests
-    from tenacity import RetryCallState
 
 T = TypeVar("T")
 
@@ -315,19 +312,15 @@ class Client:
             return b""
         return excerpt
 
-    def _reason(self, error: Exception) -> str:
+    def _reason(self, error: BaseException) -> str:
         import requests
         import urllib3
 
         if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)):
             return f"no answer in {self._limits.timeout:g} s"
-        if isinstance(error, requests.exceptions.SSLError):
-            return "its certificate is not accepted"
-        causes = list(_causes(error))
-        if any(isinstance(cause, socket.gaierror) for cause in causes):
-            return "there is no such host"
-        refused = any(isinstance(cause, ConnectionRefusedError) for cause in causes)
-        return "the host refuses connections" if refused else "no connection"
+        while cause := error.__cause__ or error.__context__:
+            error = cause
+        return f"no connection ({type(error).__name__})"
 
 
 @contextmanager
@@ -364,13 +357,6 @@ def _redirected(url: str, location: str) -> str:
     if is_local(target) and not is_local(url):
         raise FetchError("a redirect to this machine, which is not followed")
     return target
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and its causes."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 class _Body:
@@ -447,25 +433,26 @@ class PatientClient:
             FetchError: a retry does not help, or has not helped.
             CounterGroundError: the daily budget is spent, or the server asks for a long pause.
         """
-        from tenacity import Retrying, retry_if_exception, stop_after_attempt
-
-        def once() -> T:
+        for tried in range(1, _TRIES + 1):
             asked_at = self._wait_for_budget()
             try:
-                answer = self._client.fetch(url, method=method, follow=follow)
-            finally:
-                self._budget.arrived("requests", asked_at)
-            return read(answer)
-
-        may_help = retry_if_exception(lambda error: isinstance(error, FetchError) and error.again)
-        retrying = Retrying(
-            stop=stop_after_attempt(_TRIES),
-            retry=may_help,
-            wait=self._pause,
-            before_sleep=self._announce,
-            reraise=True,
-        )
-        return retrying(once)
+                try:
+                    answer = self._client.fetch(url, method=method, follow=follow)
+                finally:
+                    self._budget.arrived("requests", asked_at)
+                return read(answer)
+            except FetchError as error:
+                if not error.again or tried == _TRIES:
+                    raise
+                if error.wait is not None and error.wait > _LONGEST_RETRY_AFTER:
+                    raise CounterGroundError(
+                        f"The server asks for a pause of {error.wait / 60:,.0f} minutes. What was fetched is "
+                        "kept: run the same command again after that."
+                    ) from error
+                pause = retry_pause(tried, self._first_pause, _LONGEST_PAUSE, error.wait)
+                self._waiting(f"{error.reason}: waiting {pause:,.0f} s")
+                time.sleep(pause)
+        raise AssertionError("the last try returns or raises")
 
     def close(self) -> None:
         """Close the connections."""
@@ -478,24 +465,6 @@ class PatientClient:
                 self._waiting(f"waiting {wait:,.0f} s: requests per minute are limited")
             time.sleep(min(wait, 5.0))
         return self._budget.taken_at
-
-    def _pause(self, state: RetryCallState) -> float:
-        return retry_pause(state.attempt_number, self._first_pause, _LONGEST_PAUSE, _failure(state).wait)
-
-    def _announce(self, state: RetryCallState) -> None:
-        error = _failure(state)
-        if error.wait is not None and error.wait > _LONGEST_RETRY_AFTER:
-            raise CounterGroundError(
-                f"The server asks for a pause of {error.wait / 60:,.0f} minutes. What was fetched is kept: "
-                "run the same command again after that."
-            )
-        self._waiting(f"{error.reason}: waiting {state.upcoming_sleep:,.0f} s")
-
-
-def _failure(state: RetryCallState) -> FetchError:
-    error = state.outcome and state.outcome.exception()
-    assert isinstance(error, FetchError)
-    return error
 
 
 def backoff(failures: int, first: float, longest: float) -> float:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from counterground.errors import CounterGroundError
 
@@ -77,3 +78,39 @@ def _restore(name: str, value: str | None) -> None:
         os.environ.pop(name, None)
     else:
         os.environ[name] = value
+
+
+_MASK = "***"
+SECRET_NAME = re.compile(
+    r"KEY(?!WORD)|TOKEN(?!I[ZS])|SECRET(?!AR)|PASSW|CREDENTIAL|SIGNATURE|\bSIG\b|AUTH(?!OR)", re.IGNORECASE
+)
+"""Names of variables and parameters that hold keys."""
+
+_SHORTEST = 8  # characters of a key: shorter ones, as local servers accept, are words that answers may hold
+_secrets: set[str] = set()
+_secrets_lock = threading.Lock()
+
+
+def keep_secret(value: str | None) -> None:
+    """Let `masked` replace a value from now on; one of fewer than 8 characters is not a secret."""
+    if value and len(value) >= _SHORTEST:
+        with _secrets_lock:
+            _secrets.update({value, quote(value, safe="")})
+
+
+def masked(text: str) -> str:
+    """Return a text with ``***`` for each secret in it."""
+    with _secrets_lock:
+        known = sorted(_secrets, key=len, reverse=True)
+    for secret in known:
+        text = text.replace(secret, _MASK)
+    return text
+
+
+def without_query(url: str) -> str:
+    """Return a URL without what may be secret: names, passwords, and what follows the path."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an address that cannot be read"
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -5,7 +5,6 @@ The format: https://github.com/cocodataset/cocodataset.github.io/blob/master/dat
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,16 +22,14 @@ from counterground.text import counted
 _SEVERAL = ("skip", "largest")
 _FILE = "file_name"
 _HUGE = 10**15  # of sides and areas, in pixels
-_WIDE = 2**63  # Polars makes larger numbers null
 
 
 def read_coco(path: Path, source: Source, *, show_progress: bool = False) -> Benchmark:
     """Read ``annotations.json?images=FOLDER``, one row for each photo that shows one category.
 
-    ``image=coco_url`` takes the photos from the URLs in that field. Photos of several categories are left out
-    and counted; with ``several=largest`` the category of the largest object is the class (unless objects of
-    two categories are as large, or the size of one is unknown). Photos without an annotation are left out and
-    counted. A crowd region is the object only if there are no others.
+    ``image=coco_url`` takes the photos from the URLs in that field. Photos without an annotation, and those
+    of several categories, are left out and counted; with ``several=largest`` the category of the largest
+    object is the class. A crowd region is the object only if there are no others.
 
     ``object_area`` is the area of the largest object of the class as a fraction of the photo: of its mask as
     COCO states it, else of the part of its box that lies in the photo. ``object_distance`` is the distance of
@@ -131,10 +128,8 @@ def _rows(
 ) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
     """Return the photos that have a class, with the measures of their object, and notes on the others."""
     rows, left_out = [], Counter[str]()
-    categories = content.categories
     for key, image in content.images.items():
-        name = image.get(column)
-        if not _is_text(name):
+        if not _is_text(image.get(column)):
             raise CounterGroundError(f"{path}: image {key} has no {column!r}; it has {', '.join(image)}.")
         shown = content.annotations.get(key, [])
         distinct = {annotation["category_id"] for annotation in shown}
@@ -142,18 +137,16 @@ def _rows(
             left_out["without an annotation" if not shown else "of several categories"] += 1
             continue
         single = [annotation for annotation in shown if not annotation.get("iscrowd")] or shown
-        largest = max(single, key=lambda annotation: _area(annotation, image) or 0)
-        if not _is_clear(single, largest, image):
-            left_out["of several categories without one largest object"] += 1
-            continue
-        fields = {
-            field: _cell(value) for field, value in image.items() if isinstance(value, str | int | float)
-        }
+        largest = max(single, key=lambda annotation: _area(annotation) or 0)
         licence = content.licences.get(image["license"]) if _is_id(image.get("license")) else None
         rows.append(
-            {field: value for field, value in fields.items() if field not in ("id", "license")}
+            {
+                field: value
+                for field, value in image.items()
+                if isinstance(value, str | int | float) and field not in ("id", "license")
+            }
             | ({"licence": licence} if licence else {})
-            | {"class_name": str(categories[largest["category_id"]]["name"])}
+            | {"class_name": str(content.categories[largest["category_id"]]["name"])}
             | _measures(image, largest)
         )
     if not rows:
@@ -166,6 +159,29 @@ def _rows(
     if several == "largest":
         notes.append("The class of a photo of several categories is that of its largest object.")
     return rows, tuple(notes)
+
+
+def _area(annotation: Mapping[str, Any]) -> float | None:
+    """Return the area of an object in pixels: of its mask if that is stated, else of its box."""
+    if is_pixels(annotation.get("area")):
+        return float(annotation["area"])
+    box = coco_box(annotation)
+    return None if box is None else box[2] * box[3]
+
+
+def _measures(image: Mapping[str, Any], annotation: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the size and place of an object, where the size of the photo is stated."""
+    width, height, box = image.get("width"), image.get("height"), coco_box(annotation)
+    area = distance = None
+    if is_pixels(width) and is_pixels(height) and width >= 1 and height >= 1:
+        if box is not None:
+            left, top, right, bottom = box_inside(box, (width, height))
+            middle = ((left + right) / 2, (top + bottom) / 2)
+            place = placed((right - left) * (bottom - top), middle, (width, height))
+            area, distance = place.area, place.distance if place.area else None
+        if is_pixels(annotation.get("area")):
+            area = annotation["area"] / (width * height)
+    return {"object_area": area or None, "object_distance": distance}
 
 
 def _by_id(path: Path, entries: Sequence[dict[str, Any]], noun: str) -> dict[Any, dict[str, Any]]:
@@ -181,10 +197,6 @@ def _by_id(path: Path, entries: Sequence[dict[str, Any]], noun: str) -> dict[Any
 
 def _is_id(value: Any) -> bool:
     return isinstance(value, int | str) and not isinstance(value, bool)
-
-
-def _cell(value: str | float) -> str | float:
-    return str(value) if isinstance(value, int) and abs(value) >= _WIDE else value
 
 
 def _is_text(value: Any) -> TypeGuard[str]:
@@ -211,49 +223,6 @@ def coco_box(annotation: Mapping[str, Any]) -> tuple[float, float, float, float]
         )
     left, top, width, height = map(float, box)
     return left, top, width, height
-
-
-def _is_clear(
-    shown: Sequence[Mapping[str, Any]], largest: Mapping[str, Any], image: Mapping[str, Any]
-) -> bool:
-    """Whether all objects of other categories are known to be smaller than the largest one."""
-    others = [other for other in shown if other["category_id"] != largest["category_id"]]
-    most, areas = _area(largest, image), [_area(other, image) for other in others]
-    return not others or (most is not None and all(area is not None and area < most for area in areas))
-
-
-def _area(annotation: Mapping[str, Any], image: Mapping[str, Any]) -> float | None:
-    """Return the area of an object in pixels: of its mask if that is stated, else of its box."""
-    if is_pixels(annotation.get("area")):
-        return float(annotation["area"])
-    box = _box(annotation, image)
-    return None if box is None else box[2] * box[3]
-
-
-def _box(annotation: Mapping[str, Any], image: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
-    """Return left, top, width and height in pixels of what lies in the photo, None without a box."""
-    box = coco_box(annotation)
-    if box is None:
-        return None
-    left, top, right, bottom = box_inside(box, _size(image) or (math.inf, math.inf))
-    return left, top, right - left, bottom - top
-
-
-def _size(image: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Return width and height of a photo in pixels, None if they are not stated."""
-    width, height = image.get("width"), image.get("height")
-    known = is_pixels(width) and is_pixels(height) and width >= 1 and height >= 1
-    return (float(width), float(height)) if known else None  # type: ignore[arg-type]
-
-
-def _measures(image: Mapping[str, Any], annotation: Mapping[str, Any]) -> dict[str, float | None]:
-    size, box = _size(image), _box(annotation, image)
-    if size is None:
-        return {"object_area": None, "object_distance": None}
-    shown = box is not None and box[2] * box[3] > 0
-    middle = (box[0] + box[2] / 2, box[1] + box[3] / 2) if box else (0.0, 0.0)
-    place = placed(_area(annotation, image) or 0, middle, size)
-    return {"object_area": place.area or None, "object_distance": place.distance if shown else None}
 
 
 def _folder(path: Path, source: Source, names: Sequence[str]) -> Path:

@@ -111,7 +111,7 @@ def test_a_host_that_is_down_is_skipped(pool):
     pool.add_candidates(rows)
     report = download_photos(pool, pool.candidates(), QUICK)
     assert len(report.postponed) == 200
-    reason = "127.0.0.1:9 is skipped: 16 consecutive failures (the host refuses connections)"
+    reason = "127.0.0.1:9 is skipped: 16 consecutive failures (no connection (ConnectionRefusedError))"
     assert list(report.postponed.values()).count(reason) >= 180
     assert set(pool.candidates()["status"]) == {"wanted"}
 

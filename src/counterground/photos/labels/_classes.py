@@ -219,8 +219,8 @@ def assign_classes(written: Sequence[str]) -> ClassAssignment:
 
     Raises:
         CounterGroundError: naming all of them: an index that disagrees with its name or is out of range, or
-            two spellings of one class (see ``name_key``). An ambiguous name or a number before an unknown name is
-            refused too, unless no name is of an ImageNet class and some are clearly of none.
+            two spellings of one class (see ``name_key``). An ambiguous name or a number before an unknown
+            name is refused too, unless no name is of an ImageNet class and some are clearly of none.
     """
     readings = [_read(text) for text in written]
     _refuse_problems(readings)
