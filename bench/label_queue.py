@@ -64,7 +64,7 @@ def main() -> None:
             cpus.append(1000 * (time.process_time() - cpu))
             if batch.photos:
                 path, token = batch.photos[0].path, f"bench {number}"
-                queue.decide(path, annotator="ann", task="background", labels=["grass"], token=token)
+                queue.pool.decide(path, annotator="ann", task="background", labels=["grass"], token=token)
         queue.pool.close()
     load = os.getloadavg()[0]
     wall, cpu = statistics.median(walls), statistics.median(cpus)

@@ -97,20 +97,20 @@ def test_other_values_are_refused_in_one_line(call, said):
         call()
 
 
-A_CARD = construction.CardFacts()
+AN_OBJECT = construction.ServerSettings()
 
 
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda: cg.scores(A_CARD), "as runs or their folders, not as CardFacts"),
-        (lambda: cg.compare([A_CARD]), "as a Run or its folder, not as CardFacts"),
-        (lambda: paper.reproduce(A_CARD), "as runs or their folders, not as CardFacts"),
-        (lambda: cg.bibliography(A_CARD), "as runs or their folders, not as CardFacts"),
-        (lambda: cg.report(A_CARD, "x.html"), "as runs or their folders, not as CardFacts"),
-        (lambda: paper.write_figures(A_CARD, out="x"), "as runs or their folders, not as CardFacts"),
+        (lambda: cg.scores(AN_OBJECT), "as runs or their folders, not as ServerSettings"),
+        (lambda: cg.compare([AN_OBJECT]), "as a Run or its folder, not as ServerSettings"),
+        (lambda: paper.reproduce(AN_OBJECT), "as runs or their folders, not as ServerSettings"),
+        (lambda: cg.bibliography(AN_OBJECT), "as runs or their folders, not as ServerSettings"),
+        (lambda: cg.report(AN_OBJECT, "x.html"), "as runs or their folders, not as ServerSettings"),
+        (lambda: paper.write_figures(AN_OBJECT, out="x"), "as runs or their folders, not as ServerSettings"),
         (lambda: paper.write_figures(out="x", photos=cg.compare()), "A benchmark is .*, not Comparison"),
-        (lambda: cg.open_benchmark(A_CARD), "A benchmark is .*, not CardFacts"),
+        (lambda: cg.open_benchmark(AN_OBJECT), "A benchmark is .*, not ServerSettings"),
     ],
 )
 def test_an_object_in_the_place_of_another_is_named_with_what_is_wanted(call, said):

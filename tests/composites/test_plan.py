@@ -320,7 +320,9 @@ def test_unknown_kinds_labels_and_half_pairs_are_refused(discs):
     [
         write_benchmark,
         lambda composites, out: make_masks(composites, "manifest", out),
-        lambda composites, out: construction.export(composites, out=out, formats="parquet", shared=False),
+        lambda composites, out: construction.export(
+            composites, out=out, formats="parquet", settings=construction.ExportSettings(private=True)
+        ),
         lambda composites, out: cg.discover(composites, coin, out=out, label_space="benchmark"),
     ],
 )

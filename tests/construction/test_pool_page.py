@@ -10,10 +10,10 @@ from click.testing import CliRunner
 from made_pools import fill_pool
 
 from counterground.construction.cli import pool as command
-from counterground.construction.pool import BACKGROUND_LABELS
 from counterground.construction.pool_page import summarise_pool, write_pool_report
 from counterground.metrics import agreement, cohen_kappa
 
+SIDES = ("kept", "discarded", "disagreed", "undecided")
 NASTY = "<b>bold</b> & \"co\" 'x'"
 
 
@@ -122,8 +122,6 @@ def test_agreement_is_that_of_votes_and_its_thinness_is_told(pool):
     assert (review["photos"], review["agreement"]) == (5, 3 / 5)
     assert review["kappa"] == pytest.approx(cohen_kappa(ann, bob))
     assert whole.row(by_predicate=pl.col("task") == "background", named=True)["agreement"] == 2 / 3
-    shown = summary.agreement.filter(pl.col("task") == "background")["label"].drop_nulls().to_list()
-    assert shown == [label for label in BACKGROUND_LABELS if label in shown]
     assert [warning.split()[0] for warning in summary.warnings] == ["5", "3"]
 
 
@@ -146,15 +144,15 @@ def test_the_page_and_the_terminal_say_what_the_pool_says(pool, tmp_path):
     ran = CliRunner().invoke(command, [str(pool.root), "-o", str(tmp_path / "pool.html")])
     assert ran.exit_code == 0, ran.output
     summary = summarise_pool(pool)
-    columns = ("photos", "kept", "discarded", "disagreed", "undecided", "unlabelled")
     lines = [line.split()[-6:] for line in ran.output.splitlines()]
-    for row in summary.classes.iter_rows(named=True):
-        assert [str(row[name]) for name in columns] in lines
     html = (tmp_path / "pool.html").read_text("utf-8")
     assert not re.search(r"<script|<b>bold|(?:src|href|url)\s*[=(]", html)
-    text = " ".join(re.sub(r"<[^>]+>", " ", html).split())
-    for said in ("ice bear 8 5 1 1 1", "3 of 6 labelled", "2 of 6", "all, first labels 5 60.0"):
-        assert said in text
+    cells = re.sub(r"(<[^>]+>)+", " ", html)
+    for row in summary.classes.iter_rows(named=True):
+        counts = [str(row[name]) for name in ("photos", *SIDES, "unlabelled")]
+        assert counts in lines
+        assert " ".join(counts) in cells
+    assert "review all, first labels 5 60.0 " in cells
     (tmp_path / "out").mkdir()
     page = write_pool_report(summary, tmp_path / "out")
     assert (page, page.read_text("utf-8")) == (tmp_path / "out" / "pool.html", html)

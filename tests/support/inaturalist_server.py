@@ -170,7 +170,7 @@ class INaturalistServer:
 
     def _taxa_of(self, class_name: str) -> list[Taxon]:
         # The taxa of a built-in class, which the public lists leave out.
-        from counterground.construction.collection._options import find_animal
+        from counterground.construction.collection._taxa import find_animal
 
         animal = find_animal(class_name)
         if animal is None or not animal.names:

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     )
     from counterground.construction.collection import collect
     from counterground.construction.curation import curate
-    from counterground.construction.exports import CardFacts, export
+    from counterground.construction.exports import export
     from counterground.construction.imports import import_photos
     from counterground.construction.pool import POOL_FOLDERS, Pool, open_pool
     from counterground.construction.settings import (
         CollectOptions,
         CurateSettings,
+        ExportSettings,
         ImportOptions,
         LabelSettings,
         ServerSettings,
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 
 _PARTS = {
     "POOL_FOLDERS": "pool",
-    "CardFacts": "exports",
     "CollectOptions": "settings",
     "CurateSettings": "settings",
+    "ExportSettings": "settings",
     "ImportOptions": "settings",
     "LabelSettings": "settings",
     "Pool": "pool",
@@ -43,9 +44,9 @@ _PARTS = {
 
 __all__ = [
     "POOL_FOLDERS",
-    "CardFacts",
     "CollectOptions",
     "CurateSettings",
+    "ExportSettings",
     "ImportOptions",
     "LabelSettings",
     "Pool",

@@ -1,11 +1,11 @@
-"""What a pool holds and what was decided, counted once for the terminal and for one self-contained page."""
+"""What a pool holds and what was decided, counted once: for the terminal, a data card and a page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -19,10 +19,24 @@ if TYPE_CHECKING:
     from counterground.construction.pool import Pool
 
 
-SIDES = ("kept", "undecided", "disagreed", "discarded")
-FEW_PHOTOS = 50
-FEW_IN_CLASS = 10
-_BY_NAME = (pl.col("class_name").str.to_lowercase(), pl.col("class_name"))
+_SIDES = ("kept", "discarded", "disagreed", "undecided")
+_FEW_PHOTOS = 50
+_AGREEMENT = (
+    "Photos with two annotators or more: percent of annotator pairs that agree, Cohen's kappa, "
+    "Krippendorff's alpha with its 95 % interval. Alpha is 1 where annotators always agree and 0 where they "
+    "agree as often as by chance; below 0.67 it supports no conclusion, by its author."
+)
+
+
+@dataclass(frozen=True)
+class PoolTable:
+    """A table with its cells as texts; the first ``heads`` columns are names, the others figures."""
+
+    title: str
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    heads: int = 1
 
 
 @dataclass(frozen=True)
@@ -41,9 +55,8 @@ class PoolSummary:
         annotators: ``annotator, task, decisions`` (in force, repeated ones included), ``photos``,
             ``postponed`` and ``undone`` (decisions) and ``seconds``, the median time of a decision;
             null if no time was kept.
-        agreement: as ``metrics.agreement`` gives it: all photos, then classes, then labels in order.
-        licences: ``licence`` (null: unknown), ``photos``, ``standing``.
-        warnings: what a reader must know before believing the figures, one sentence each.
+        agreement: as ``metrics.agreement`` gives it: of each task all photos, classes and labels.
+        licences: ``licence`` (null: unknown), ``photos``, ``standing`` (kept or undecided).
     """
 
     name: str
@@ -54,7 +67,6 @@ class PoolSummary:
     annotators: pl.DataFrame
     agreement: pl.DataFrame
     licences: pl.DataFrame
-    warnings: tuple[str, ...]
 
     def total(self, column: str) -> int:
         """Return the sum of a column of ``classes``."""
@@ -62,12 +74,89 @@ class PoolSummary:
 
     def sentence(self) -> str:
         """Say in one or two sentences what the pool holds and what is left to do."""
-        sides = [f"{count(self.total(side))} {side}" for side in ("kept", "discarded", *SIDES[2:0:-1])]
+        sides = [f"{count(self.total(side))} {side}" for side in _SIDES]
         return (
             f"{counted(self.total('photos'), 'photo')} of {counted(len(self.classes), 'class')}: "
             f"{', '.join(sides)}. Of those kept or undecided, {count(self.total('unlabelled'))} without a "
             f"background label, {count(self.total('unsettled'))} with one on which annotators disagree."
         )
+
+    @property
+    def _whole(self) -> pl.DataFrame:
+        return self.agreement.filter(pl.col("class_name").is_null(), pl.col("label").is_null())
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader must know before believing the agreement."""
+        return [
+            f"{counted(photos, 'photo')} with {task} decisions from two annotators: agreement is uncertain."
+            for task, photos in self._whole.select("task", "photos").iter_rows()
+            if photos < _FEW_PHOTOS
+        ]
+
+    def tables(self, *, details: bool = False) -> list[PoolTable]:
+        """Return the tables that have rows; ``details`` adds those by class and label, and the licences."""
+        counts = ("photos", *_SIDES, "unlabelled")
+        classes = [*self.classes.select("class_name", *counts).rows(), ("all", *map(self.total, counts))]
+        reasons = self.discards.group_by("label").agg(pl.col("n").sum()).sort("n", "label", descending=True)
+        shown = self.agreement if details else self._whole
+        tables = [
+            _counts("Photos per class", "Undecided: nobody has reviewed them.", "class", counts, classes),
+            _counts("Discarded photos", "By the first reason given.", "reason", ("photos",), reasons.rows()),
+            PoolTable(
+                "Decisions and pace per annotator",
+                "Decisions in force; seconds are the median per decision.",
+                ("annotator", "task", "decisions", "photos", "postponed", "undone", "median s"),
+                [
+                    (name, task, *map(count, numbers), decimal(seconds, 1))
+                    for name, task, *numbers, seconds in self.annotators.iter_rows()
+                ],
+                heads=2,
+            ),
+            PoolTable(
+                "Agreement of annotators",
+                _AGREEMENT,
+                ("task", "of", "photos", "agree %", "kappa", "alpha", "95 %"),
+                [
+                    (
+                        row["task"],
+                        row["class_name"] or row["label"] or "all, first labels",
+                        count(row["photos"]),
+                        percent(row["agreement"]),
+                        *(decimal(row[name]) for name in ("kappa", "alpha")),
+                        NOTHING if row["low"] is None else f"{decimal(row['low'])} to {decimal(row['high'])}",
+                    )
+                    for row in shown.iter_rows(named=True)
+                    if row["photos"]
+                ],
+                heads=2,
+            ),
+        ]
+        if details:
+            licences = self.licences.with_columns(pl.col("licence").fill_null("unknown")).rows()
+            tables += [
+                self._by_class("Classes and backgrounds", self.backgrounds, self.labels),
+                self._by_class("Reasons to discard by class", self.discards, REVIEW_LABELS[1:]),
+                _counts(
+                    "Licences", "Photos by licence.", "licence", ("photos", "kept or undecided"), licences
+                ),
+            ]
+        return [table for table in tables if table.rows]
+
+    def _by_class(self, title: str, counts: pl.DataFrame, labels: Sequence[str]) -> PoolTable:
+        """Return a row for each class and a column for each label; a 0 says that there is no photo."""
+        cells = {(name, label): n for name, label, n in counts.iter_rows()}
+        rows = [
+            (name, *(cells.get((name, label), 0) for label in labels)) for name in self.classes["class_name"]
+        ]
+        return _counts(title, "Photos by class and first label.", "class", labels, rows if cells else [])
+
+
+def _counts(
+    title: str, caption: str, head: str, columns: Sequence[str], rows: Sequence[Sequence[str | int]]
+) -> PoolTable:
+    cells = [(str(name), *(count(int(n)) for n in numbers)) for name, *numbers in rows]
+    return PoolTable(title, caption, (head, *columns), cells)
 
 
 def summarise_pool(pool: Pool) -> PoolSummary:
@@ -76,115 +165,66 @@ def summarise_pool(pool: Pool) -> PoolSummary:
     Raises:
         CounterGroundError: the pool's database is damaged or locked for too long.
     """
-    photos, review = pool.photos(), pool.verdicts("review")
+    status = pl.col("status")
+    decided = pl.when("stands").then(pl.lit("kept")).otherwise(pl.lit("discarded"))
+    undecided = pl.when(status == "none").then(pl.lit("undecided"))
+    side = undecided.when(status == "disagreed").then(status).otherwise(decided)
     background = pool.verdicts("background").select("path", label="label", labelling="status")
-    state = review.select("path", "class_name", "stands", reason="label", side=_side()).join(
-        background, on="path"
-    )
-    standing = state.filter("stands")
+    review = pool.verdicts("review").select("path", "class_name", "stands", reason="label", side=side)
+    state = review.join(background, on="path")
+    backgrounds = _by_label(state.filter("stands"))
     known = pool.background_labels()
-    used = standing["label"].drop_nulls().unique().sort()
-    labels = [*known, *(label for label in used if label not in known)]
-    found = _in_order(agreement(pool.votes_by_cluster()), labels)
-    discarded = state.filter(pl.col("side") == "discarded").with_columns(label="reason")
+    licences = pool.photos().select("path", "licence").join(state, on="path").group_by("licence")
     return PoolSummary(
         pool.root.name,
         _classes(state, pool.candidates()),
-        _counts_by_class(standing),
-        labels,
-        _counts_by_class(discarded),
+        backgrounds,
+        [*known, *(label for label in backgrounds["label"].unique().sort() if label not in known)],
+        _by_label(state.filter(side="discarded").with_columns(label="reason")),
         _annotators(pool.decisions()),
-        found,
-        photos.select("path", "licence")
-        .join(state, on="path")
-        .group_by("licence")
-        .agg(photos=pl.len().cast(pl.Int64), standing=pl.col("stands").sum().cast(pl.Int64))
-        .sort("photos", "licence", descending=[True, False], nulls_last=True),
-        tuple(_warnings(found)),
+        agreement(pool.votes_by_cluster()),
+        licences.agg(photos=pl.len(), standing=pl.col("stands").sum()).sort(
+            "photos", "licence", descending=[True, False], nulls_last=True
+        ),
     )
-
-
-def _side() -> pl.Expr:
-    """Return the side of ``SIDES`` on which a photo is after the review."""
-    status = pl.col("status").replace({"none": "undecided"})
-    decided = pl.when("stands").then(pl.lit("kept")).otherwise(pl.lit("discarded"))
-    return pl.when(status.is_in(SIDES)).then(status).otherwise(decided)
 
 
 def _classes(state: pl.DataFrame, candidates: pl.DataFrame) -> pl.DataFrame:
     stands, labelling = pl.col("stands"), pl.col("labelling")
     counts = state.group_by("class_name").agg(
         photos=pl.len(),
-        **{name: (pl.col("side") == name).sum() for name in SIDES},
+        **{name: (pl.col("side") == name).sum() for name in _SIDES},
         labelled=(stands & pl.col("label").is_not_null()).sum(),
         unlabelled=(stands & (labelling == "none")).sum(),
         unsettled=(stands & (labelling == "disagreed")).sum(),
     )
     names = pl.concat([frame.select("class_name") for frame in (state, candidates)]).unique()
-    whole = pl.all().exclude("class_name").cast(pl.Int64).fill_null(0)
-    return names.join(counts, on="class_name", how="left").with_columns(whole).sort(*_BY_NAME)
+    joined = names.join(counts, on="class_name", how="left").with_columns(
+        pl.exclude("class_name").fill_null(0)
+    )
+    return joined.sort(pl.col("class_name").str.to_lowercase(), "class_name")
 
 
-def _counts_by_class(frame: pl.DataFrame) -> pl.DataFrame:
-    labelled = frame.drop_nulls("label").group_by("class_name", "label")
-    return labelled.agg(n=pl.len().cast(pl.Int64)).sort(*_BY_NAME, "label")
-
-
-def _in_order(found: pl.DataFrame, labels: Sequence[str]) -> pl.DataFrame:
-    """Return rows of all photos, of classes, then of labels in the order in which annotators see them."""
-    order = {label: number for number, label in enumerate([*REVIEW_LABELS, *labels])}
-    rank = pl.col("label").replace_strict(order, default=len(order), return_dtype=pl.Int64)
-    rank = pl.when(pl.col("label").is_null()).then(-1).otherwise(rank)
-    return found.sort("task", rank, descending=[True, False], maintain_order=True)
+def _by_label(frame: pl.DataFrame) -> pl.DataFrame:
+    counts = frame.drop_nulls("label").group_by("class_name", "label").agg(n=pl.len())
+    return counts.sort("class_name", "label")
 
 
 def _annotators(decisions: pl.DataFrame) -> pl.DataFrame:
     stand, later = ~pl.col("undone"), pl.col("labels").list.first() == LATER
     counts = stand & ~later
-    columns = {
-        "decisions": counts.sum(),
-        "photos": pl.col("path").filter(counts).n_unique(),
-        "postponed": (later & stand).sum(),
-        "undone": pl.col("undone").sum(),
-    }
     return (
         decisions.filter(pl.col("undoes").is_null())
         .group_by("annotator", "task")
         .agg(
-            **{name: column.cast(pl.Int64) for name, column in columns.items()},
+            decisions=counts.sum(),
+            photos=pl.col("path").filter(counts).n_unique(),
+            postponed=(later & stand).sum(),
+            undone=pl.col("undone").sum(),
             seconds=pl.col("seconds").filter(counts).median(),
         )
         .sort("task", "annotator", descending=[True, False])
     )
-
-
-def _warnings(found: pl.DataFrame) -> Iterator[str]:
-    for row in whole_pool(found):
-        if row["photos"] < FEW_PHOTOS:
-            two = f"{counted(row['photos'], 'photo')} with {row['task']} decisions from two annotators"
-            yield f"{two}: agreement is uncertain."
-
-
-def whole_pool(found: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of ``metrics.agreement`` that are about all photos, one for each task."""
-    return found.filter(pl.col("class_name").is_null(), pl.col("label").is_null()).to_dicts()
-
-
-def agreement_words(row: Mapping[str, Any]) -> list[str]:
-    """Write a row of ``metrics.agreement``: photos, percent, kappa, alpha, interval."""
-    interval = NOTHING if row["low"] is None else f"{decimal(row['low'])} to {decimal(row['high'])}"
-    figures = decimal(row["kappa"]), decimal(row["alpha"])
-    return [count(row["photos"]), percent(row["agreement"]), *figures, interval]
-
-
-def count_map(counts: pl.DataFrame, columns: Sequence[str], beside: Mapping[str, str]) -> dict[str, Any]:
-    """Return ``columns`` and ``rows`` (``name``, ``beside``, ``counts``) of a table of classes by labels."""
-    cells = {(name, label): n for name, label, n in counts.iter_rows()}
-    rows = [
-        {"name": name, "beside": said, "counts": [cells.get((name, label), 0) for label in columns]}
-        for name, said in beside.items()
-    ]
-    return {"columns": columns, "rows": rows}
 
 
 def write_pool_report(summary: PoolSummary, out: Path) -> Path:
@@ -201,25 +241,5 @@ def write_pool_report(summary: PoolSummary, out: Path) -> Path:
         CounterGroundError: the file cannot be written.
     """
     path = page_path(Path(out), "pool.html")
-    classes = summary.classes.to_dicts()
-    labelled = {
-        row["class_name"]: f"{count(row['labelled'])} of {count(row['kept'] + row['undecided'])} labelled"
-        for row in classes
-    }
-    discarded = {row["class_name"]: f"{count(row['discarded'])} of {count(row['photos'])}" for row in classes}
-    rows = [(row["task"], row["class_name"] or row["label"], row) for row in summary.agreement.to_dicts()]
-    tasks = summary.agreement["task"].unique(maintain_order=True)
-    page = render_page(
-        "pool.html.j2",
-        "counterground.construction",
-        summary=summary,
-        sides=SIDES,
-        backgrounds=count_map(summary.backgrounds, summary.labels, labelled),
-        discards=count_map(summary.discards, REVIEW_LABELS[1:], discarded),
-        agreement=[
-            (task, [(name, agreement_words(row)) for of, name, row in rows if of == task]) for task in tasks
-        ],
-        few_in_class=FEW_IN_CLASS,
-    )
-    write_text(path, page)
+    write_text(path, render_page("pool.html.j2", "counterground.construction", summary=summary))
     return path

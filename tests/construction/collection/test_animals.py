@@ -5,7 +5,7 @@ import pytest
 from counterground.construction.collection import WantedClass, read_classes
 
 # The built-in rows themselves, which the public lists give as names.
-from counterground.construction.collection._options import animals, find_animal, wanted_classes
+from counterground.construction.collection._taxa import animals, find_animal, wanted_classes
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import assign_classes, find_imagenet_index, imagenet_names
 from counterground.published import load_table

@@ -252,8 +252,8 @@ def test_a_dry_run_counts_and_leaves_no_trace(options, server, zebras, tmp_path)
         tmp_path / "pool", ["zebra", "Beagle"], options(per_class=5, taxa={"Beagle": (41_002,)})
     )
     zebra, beagle = plan.classes
-    assert (zebra.available, zebra.present, zebra.to_fetch, zebra.bytes) == (9, 0, 5, 5 * 200_000)
-    assert (beagle.available, beagle.to_fetch, beagle.bytes) == (0, 0, 0)
+    assert (zebra.available, zebra.present, zebra.added, zebra.bytes) == (9, 0, 5, 5 * 200_000)
+    assert (beagle.available, beagle.added, beagle.bytes) == (0, 0, 0)
     assert photo_gets(server) == 0
     assert not is_pool(tmp_path / "pool")
     assert not (tmp_path / "pool").exists()
@@ -265,7 +265,7 @@ def test_a_dry_run_of_a_pool_counts_what_is_there(options, gather, pool, zebras,
     database = pool().root / "decisions.sqlite"
     before = database.read_bytes()
     (zebra,) = plan_collection(tmp_path / "pool", ["zebra"], options(per_class=6)).classes
-    assert (zebra.available, zebra.present, zebra.to_fetch) == (7, 2, 4)
+    assert (zebra.available, zebra.present, zebra.added) == (7, 2, 4)
     assert database.read_bytes() == before
     assert len(pool().photos()) == 2
     with pytest.raises(CounterGroundError, match="another query"):

@@ -40,7 +40,7 @@ def designed(tmp_path):
 
 @pytest.mark.parametrize("kind", ["parquet", "webdataset", "huggingface", "croissant"])
 def test_an_export_reads_back_with_attributes_and_design(designed, tmp_path, kind):
-    construction.export(designed, out=tmp_path / "out", formats=kind)
+    construction.export(designed, tmp_path / "out", kind)
     back = read_benchmark(tmp_path / "out")
     assert back.version == designed.version
     assert back.design == designed.design
@@ -64,9 +64,9 @@ def test_a_column_that_a_format_uses_itself_is_refused_or_reads_back(designed, t
     }
     if column in taken.get(kind, ()):
         with pytest.raises(UsageError, match=rf"column '{column}'.*{kind} .*rename it"):
-            construction.export(benchmark, out=tmp_path / "out", formats=kind)
+            construction.export(benchmark, tmp_path / "out", kind)
         assert not (tmp_path / "out").exists()
         return
-    construction.export(benchmark, out=tmp_path / "out", formats=kind)
+    construction.export(benchmark, tmp_path / "out", kind)
     back = read_benchmark(tmp_path / "out").photos
     assert back.sort("photo_id")[column].to_list() == benchmark.photos.sort("photo_id")[column].to_list()

@@ -14,16 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from counterground.construction.exports import FORMATS, CardFacts, export
+from counterground.construction.exports import FORMATS, export
 
 # Any text at all is tried with these two; a whole export for each would take hours.
 from counterground.construction.exports._card import csv_text
 from counterground.construction.exports._formats import yaml_head
+from counterground.construction.settings import ExportSettings
 from counterground.photos import LabelSpace
 from counterground.text import markdown, one_line
 
 GFM = MarkdownIt("commonmark", {"html": True}).enable("table")
-FACTS = CardFacts(
+FACTS = ExportSettings(
     title="Three animals",
     description="Drawn photos for a test.",
     creators=("Zoë", "三郎"),
@@ -46,7 +47,7 @@ def plain(html):
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_photo_has_its_line_of_credit(grouped, form, tmp_path):
-    export(grouped, tmp_path / "out", formats=[form], card=FACTS)
+    export(grouped, tmp_path / "out", [form], FACTS)
     with (tmp_path / "out" / "ATTRIBUTION.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["path", "class", "attribution", "licence", "licence_url", "source"]
@@ -60,11 +61,11 @@ def test_every_photo_has_its_line_of_credit(grouped, form, tmp_path):
 
 
 def test_the_front_matter_is_yaml_and_says_the_licence(grouped, tmp_path):
-    export(grouped, tmp_path / "free", formats=["huggingface"], card=FACTS)
+    export(grouped, tmp_path / "free", ["huggingface"], FACTS)
     head = yaml.safe_load(card(tmp_path / "free").split("---\n")[1])
     assert head["license_details"].startswith("Selection and labels: cc-by-4.0.")
     assert (head["license"], head["pretty_name"]) == ("other", "Three animals")
-    export(grouped, tmp_path / "out", formats=["huggingface"])
+    export(grouped, tmp_path / "out", ["huggingface"])
     head = yaml.safe_load(card(tmp_path / "out").split("---\n")[1])
     assert (head["license"], head["license_link"]) == ("other", "ATTRIBUTION.csv")
     assert head["license_details"].startswith("Selection and labels: not stated.")
@@ -110,9 +111,9 @@ def test_a_hostile_benchmark_is_shown_and_not_obeyed(grouped, tmp_path):
         pl.col("class_name").replace(names), background=pl.lit(HOSTILE), attribution=pl.lit(HOSTILE)
     )
     hostile = replace(grouped, name=HOSTILE, classes=space, photos=photos, notes=(HOSTILE,))
-    facts = CardFacts(description=HOSTILE, creators=(HOSTILE,), url=HOSTILE, licence=HOSTILE)
+    facts = ExportSettings(description=HOSTILE, creators=(HOSTILE,), url=HOSTILE, licence=HOSTILE)
     for form in FORMATS:
-        export(hostile, tmp_path / form, formats=[form], card=facts)
+        export(hostile, tmp_path / form, [form], facts)
         text = card(tmp_path / form)
         if form == "huggingface":
             head, text = text.split("---\n")[1:]

@@ -17,6 +17,7 @@ import pytest
 from drawn_masks import save_masks
 
 from counterground.construction.exports import FORMATS, export
+from counterground.construction.settings import ExportSettings
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import read_benchmark, write_benchmark
 
@@ -33,11 +34,11 @@ def test_a_changed_or_missing_photo_ends_the_export_and_is_named(grouped, form, 
     data = victim.read_bytes()
     victim.write_bytes(data[:-1] + b"x")
     with pytest.raises(CounterGroundError, match="has changed since the manifest was written") as caught:
-        export(grouped, out, formats=[form])
+        export(grouped, out, [form])
     assert str(victim) in str(caught.value)
     victim.unlink()
     with pytest.raises(CounterGroundError, match="Restore it, or remove") as caught:
-        export(grouped, out, formats=[form])
+        export(grouped, out, [form])
     assert str(victim) in str(caught.value)
     assert list((tmp_path / "here").iterdir()) == []
 
@@ -49,7 +50,7 @@ def test_what_links_out_of_the_folder_is_not_passed_on(masked, form, column, tmp
     elsewhere = link.rename(tmp_path / "elsewhere")
     link.symlink_to(elsewhere)
     with pytest.raises(CounterGroundError, match=rf"{link} is behind a link that leaves the folder"):
-        export(masked, tmp_path / "out", formats=[form])
+        export(masked, tmp_path / "out", [form])
     assert not (tmp_path / "out").exists()
 
 
@@ -58,7 +59,7 @@ def test_masks_of_a_folder_of_masks_are_exported(form, tmp_path):
     masks = save_masks(tmp_path)
     photos = read_benchmark(tmp_path / "photos")
     masked = masks.apply(replace(photos, photos=photos.photos.with_columns(licence=pl.lit("cc0"))))
-    export(masked, tmp_path / "out", formats=[form])
+    export(masked, tmp_path / "out", [form])
     found = read_benchmark(tmp_path / "out")
     assert found.photos["mask"].count() == masks.usable == 3
     for path, mask in found.photos.select("path", "mask").drop_nulls().iter_rows():
@@ -68,25 +69,25 @@ def test_masks_of_a_folder_of_masks_are_exported(form, tmp_path):
 def test_masks_among_the_photos_are_exported_wherever_they_are_relative_to(masked, tmp_path):
     paths = masked.photos.with_columns(pl.col("mask").str.strip_prefix("hen/"))
     relative = replace(masked, photos=paths, masks_root=masked.root / "hen")
-    export(relative, tmp_path / "out", formats=["parquet"])
+    export(relative, tmp_path / "out", ["parquet"])
     assert read_benchmark(tmp_path / "out").photos["mask"].count() == masked.photos["mask"].count()
 
 
 def test_another_export_is_replaced_on_request_whatever_its_format(grouped, flat, tmp_path):
     (tmp_path / "out").mkdir()
     for formats in (FORMATS, ["webdataset"], ["parquet"], ["huggingface", "counteranimal"], ["croissant"]):
-        export(grouped, tmp_path / "out", formats=formats, overwrite=True)
-    export(flat, tmp_path / "out", formats=["parquet"], overwrite=True)
+        export(grouped, tmp_path / "out", formats, ExportSettings(overwrite=True))
+    export(flat, tmp_path / "out", ["parquet"], ExportSettings(overwrite=True))
     assert read_benchmark(tmp_path / "out").version == flat.version
     assert not (tmp_path / "out" / "croissant.json").exists()
     assert beside(tmp_path / "out") == []
 
 
 def test_an_export_is_replaced_only_on_request(grouped, tmp_path, tree):
-    export(grouped, tmp_path / "out", formats=["parquet"])
+    export(grouped, tmp_path / "out", ["parquet"])
     before = tree(tmp_path / "out")
     with pytest.raises(UsageError, match="--overwrite"):
-        export(grouped, tmp_path / "out", formats=["parquet"])
+        export(grouped, tmp_path / "out", ["parquet"])
     assert tree(tmp_path / "out") == before
 
 
@@ -95,25 +96,25 @@ def test_what_is_no_export_is_never_replaced(grouped, tmp_path, tree):
     out.mkdir()
     (out / "thesis.tex").write_text("x")
     with pytest.raises(UsageError, match="holds files that are not an export"):
-        export(grouped, out, formats=["parquet"])
+        export(grouped, out, ["parquet"])
     (tmp_path / "file").write_text("x")
     with pytest.raises(UsageError, match="is a file: choose a folder"):
-        export(grouped, tmp_path / "file", formats=["parquet"])
+        export(grouped, tmp_path / "file", ["parquet"])
     assert (out / "thesis.tex").read_text() == "x"
-    export(grouped, tmp_path / "good", formats=["parquet"])
+    export(grouped, tmp_path / "good", ["parquet"])
     (tmp_path / "good" / "my notes.txt").write_text("x")
     with pytest.raises(UsageError, match=r"'my notes\.txt' beside an earlier export"):
-        export(grouped, tmp_path / "good", formats=["webdataset"], overwrite=True)
+        export(grouped, tmp_path / "good", ["webdataset"], ExportSettings(overwrite=True))
     assert (tmp_path / "good" / "my notes.txt").exists()
 
 
 def test_the_benchmark_itself_is_never_replaced(grouped, tmp_path):
-    export(grouped, tmp_path / "out", formats=["parquet"])
+    export(grouped, tmp_path / "out", ["parquet"])
     with pytest.raises(UsageError, match="is the folder of the photos"):
-        export(read_benchmark(tmp_path / "out"), tmp_path / "out", formats=["webdataset"])
-    export(grouped, tmp_path / "both", formats=["parquet", "webdataset"])
+        export(read_benchmark(tmp_path / "out"), tmp_path / "out", ["webdataset"])
+    export(grouped, tmp_path / "both", ["parquet", "webdataset"])
     with pytest.raises(UsageError, match="holds the folder of the photos"):
-        export(read_benchmark(tmp_path / "both" / "parquet"), tmp_path / "both", formats=["webdataset"])
+        export(read_benchmark(tmp_path / "both" / "parquet"), tmp_path / "both", ["webdataset"])
 
 
 # Slow copies can only be arranged inside.
@@ -122,6 +123,7 @@ import os, sys, time
 from pathlib import Path
 from counterground.construction.exports import export
 from counterground.construction.exports import _layout
+from counterground.construction.settings import ExportSettings
 from counterground.photos import read_benchmark
 
 def slowly(*given, read=_layout.photo_bytes):
@@ -131,7 +133,7 @@ def slowly(*given, read=_layout.photo_bytes):
 _layout.photo_bytes = slowly
 benchmark = read_benchmark(sys.argv[1])
 print("ready", flush=True)
-export(benchmark, Path(sys.argv[2]), formats=[sys.argv[3]], overwrite=True)
+export(benchmark, Path(sys.argv[2]), [sys.argv[3]], ExportSettings(overwrite=True))
 """
 
 
@@ -171,7 +173,7 @@ def test_kill_9_leaves_the_earlier_export_or_nothing_and_the_next_one_clears_up(
         process.wait()
         assert len(drafts(out)) == 1
         assert (tree(out) if out.exists() else None) == before
-        export(grouped, out, formats=[form], overwrite=True)
+        export(grouped, out, [form], ExportSettings(overwrite=True))
         assert drafts(out) == []
         assert read_benchmark(out).version == grouped.version
 
@@ -184,7 +186,7 @@ def test_a_file_that_may_not_grow_is_one_line(grouped, form, tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (1500, before[1]))
     try:
         with pytest.raises(CounterGroundError, match=r"Cannot write .*out") as caught:
-            export(grouped, tmp_path / "out", formats=[form])
+            export(grouped, tmp_path / "out", [form])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
@@ -196,4 +198,4 @@ def test_a_file_that_may_not_grow_is_one_line(grouped, form, tmp_path):
 def test_a_folder_that_cannot_be_made_is_one_line(grouped, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(CounterGroundError, match=r"Cannot write .*(File exists|Not a directory)"):
-        export(grouped, tmp_path / "file" / "out", formats=["parquet"])
+        export(grouped, tmp_path / "file" / "out", ["parquet"])

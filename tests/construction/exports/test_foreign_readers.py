@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from counterground.construction.exports import CardFacts, export
+from counterground.construction.exports import export
+from counterground.construction.settings import ExportSettings
 from counterground.photos import LabelSpace, read_benchmark
 
 FIELDS = [
@@ -53,7 +54,7 @@ def test_webdataset_decodes_every_sample(which, request, tmp_path):
     import webdataset
 
     benchmark = request.getfixturevalue(which)
-    export(benchmark, tmp_path / "out", formats=["webdataset"])
+    export(benchmark, tmp_path / "out", ["webdataset"])
     shards = sorted(str(path) for path in (tmp_path / "out").glob("*.tar"))
     samples = list(webdataset.WebDataset(shards, shardshuffle=False).decode("pil"))
     assert [sample["json"] for sample in samples] == benchmark.photos.select(FIELDS).to_dicts()
@@ -90,7 +91,7 @@ def load_dataset(tmp_path, monkeypatch):
 
 
 def test_datasets_loads_images_class_labels_and_every_field(grouped, tmp_path, load_dataset):
-    export(grouped, tmp_path / "out", formats=["huggingface"])
+    export(grouped, tmp_path / "out", ["huggingface"])
     found = load_dataset(
         tmp_path / "out",
         "rows = [{**row, 'image': hashlib.sha256(row['image'].convert('RGB').tobytes()).hexdigest()}"
@@ -115,7 +116,7 @@ def test_datasets_reads_masks_and_class_names_that_occur_twice_or_look_like_yaml
         class_index=pl.Series(classes, dtype=pl.Int32), class_name=pl.Series([names[n] for n in classes])
     )
     odd = replace(masked, classes=LabelSpace("odd", names, (None,) * 6), photos=frame, name=names[4])
-    export(odd, tmp_path / "out", formats=["huggingface"])
+    export(odd, tmp_path / "out", ["huggingface"])
     assert read_benchmark(tmp_path / "out").version == odd.version
     found = load_dataset(
         tmp_path / "out",
@@ -131,8 +132,10 @@ def test_mlcroissant_finds_nothing_to_complain_of_and_loads_the_records(which, r
     import mlcroissant
 
     benchmark = request.getfixturevalue(which)
-    card = CardFacts(creators=("Zoë",), url="https://example.org/", licence="cc-by-4.0", citation="@misc{x}")
-    export(benchmark, tmp_path / "out", formats=["croissant"], card=card)
+    card = ExportSettings(
+        creators=("Zoë",), url="https://example.org/", licence="cc-by-4.0", citation="@misc{x}"
+    )
+    export(benchmark, tmp_path / "out", ["croissant"], card)
     loaded = mlcroissant.Dataset(tmp_path / "out" / "croissant.json")
     issues = loaded.metadata.ctx.issues
     assert (issues.errors, issues.warnings) == (set(), set())
@@ -149,7 +152,7 @@ def test_mlcroissant_finds_nothing_to_complain_of_and_loads_the_records(which, r
 
 @pytest.mark.parametrize("form", ["counteranimal", "parquet", "webdataset", "croissant"])
 def test_the_lines_of_the_card_run(form, grouped, tmp_path, monkeypatch):
-    export(grouped, tmp_path / "out", formats=[form])
+    export(grouped, tmp_path / "out", [form])
     monkeypatch.chdir(tmp_path / "out")
     names = {}
     exec(lines_of_card(tmp_path / "out"), names)

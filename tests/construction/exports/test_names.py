@@ -108,7 +108,7 @@ def test_any_class_and_background_names_survive_every_format(one_photo, names, b
         (out / "source" / str(n) / "photo.jpg").write_bytes(one_photo.read_bytes())
     benchmark = Benchmark(names[0], out / "source", frame, space)
     forms = [form for form in FORMATS if form != "croissant"]
-    export(benchmark, out / "exported", formats=forms)
+    export(benchmark, out / "exported", forms)
     for form in forms:
         back = read_benchmark(out / "exported" / form)
         assert back.classes == space

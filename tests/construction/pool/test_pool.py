@@ -121,10 +121,10 @@ def test_disagreement_stands_until_it_is_adjudicated(pool):
         "annotators": 2,
         "stands": True,
     }
-    number = decide(pool, path, "sky", by="eve", adjudicates=True)
+    decide(pool, path, "sky", by="eve", adjudicates=True)
     assert (verdict(pool, path)["label"], verdict(pool, path)["status"]) == ("sky", "adjudicated")
-    assert pool.undo("eve", "background") is None  # an adjudication is undone by its id only
-    pool.undo("ann", "background", of=number)
+    assert pool.undo("eve", "background") is None  # no vote of theirs
+    pool.undo("eve", "background", adjudicates=True)
     assert verdict(pool, path)["status"] == "disagreed"
 
 

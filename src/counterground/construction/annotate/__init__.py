@@ -1,6 +1,7 @@
 """A local web page for reviewing photos and labelling their backgrounds. See README.md."""
 
-from counterground.construction.annotate._masks import ReviewSummary, review_masks
-from counterground.construction.annotate._pool import SessionSummary, label_pool
+from counterground.construction.annotate._masks import review_masks
+from counterground.construction.annotate._pool import label_pool
+from counterground.construction.annotate._server import SessionSummary
 
-__all__ = ["ReviewSummary", "SessionSummary", "label_pool", "review_masks"]
+__all__ = ["SessionSummary", "label_pool", "review_masks"]

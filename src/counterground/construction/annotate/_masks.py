@@ -6,7 +6,7 @@ import base64
 import shlex
 import threading
 import time
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -16,14 +16,16 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from counterground.construction.annotate._server import (
     Body,
     Next,
     Sent,
+    SessionSummary,
     Site,
     Token,
+    Undo,
     check_names,
     picture,
     record_each,
@@ -53,28 +55,16 @@ class MaskedPhoto:
     """A photo and its mask, before review.
 
     Attributes:
-        row: number on the page, from 1.
-        path: path in the benchmark.
+        shown: what the page gets; masks are addressed by number, not by file name.
         file: the photo's file.
         photo_id: SHA-256 that the file must have.
-        class_name: its class.
         mask: path of the mask, relative to the folder; None if there is none.
-        judged: SHA-256 of the mask's file; None if there is none.
-        origin: where the mask comes from.
-        reason: why the mask is not usable as it is; empty if it is.
-        has_object: whether the mask marks an object, and something beside it: others cannot be accepted.
     """
 
-    row: int
-    path: str
+    shown: Body
     file: Path
     photo_id: str
-    class_name: str
     mask: str | None
-    judged: str | None
-    origin: str
-    reason: str
-    has_object: bool
 
     def usable(self, folder: Path) -> npt.NDArray[np.uint8]:
         """Return the mask ``[h, w]``, 0 to 255.
@@ -83,47 +73,29 @@ class MaskedPhoto:
             UsageError: there is none, or its file is missing, damaged, of another size than the photo, or
                 outside the folder of masks.
         """
-        if self.mask is None:
-            raise UsageError(f"There is no mask to accept ({self.reason}): draw one, or reject the photo.")
-        if leads_out(folder, folder / self.mask):
-            raise UsageError("The file of this mask lies outside the folder of masks.")
+        if self.mask is None or leads_out(folder, folder / self.mask):
+            raise UsageError("There is no mask in the folder to accept: draw one, or reject the photo.")
         found = read_mask(folder / self.mask, photo_size(self.file))
         if found.mask is None:
             raise UsageError(f"The mask cannot be used: {found.detail or found.reason}.")
         return found.mask
 
-    def shown(self) -> Body:
-        """Return what the page gets; masks are addressed by number, not by file name."""
-        return {
-            "path": self.path,
-            "row": self.row,
-            "class_name": self.class_name,
-            "mask": None if self.mask is None else f"/mask/{self.row}?of={self.judged or ''}",
-            "judged": self.judged,
-            "acceptable": self.has_object,
-            "origin": self.origin,
-            "reason": self.reason,
-        }
-
 
 def _masked_photo(folder: Path, photos: Path, number: int, row: dict[str, Any]) -> MaskedPhoto:
-    reasons = row["reason"].split("; ") if row["reason"] else []
-    meaning = row["detail"] or "; ".join(REASONS[reason] for reason in reasons if reason in REASONS)
-    return MaskedPhoto(
-        row=number,
-        path=row["path"],
-        file=photos / row["path"],
-        photo_id=row["photo_id"],
-        class_name=row["class_name"],
-        mask=row["mask"],
-        judged=mask_id(folder, row["mask"]),
-        origin=row["origin"],
-        reason=": ".join(text for text in (row["reason"], meaning) if text) if reasons else "",
-        has_object=row["mask"] is not None and row["reason"] not in NO_OBJECT,
-    )
-
-
-_Base64 = Annotated[str, Field(min_length=1, max_length=MOST_MASK_BYTES * 4 // 3 + 4)]
+    """Return a photo of the table; a mask without an object, or with nothing else, is not acceptable."""
+    reason, judged = row["reason"] or "", mask_id(folder, row["mask"])
+    known = [REASONS[part] for part in reason.split("; ") if part in REASONS]
+    shown = {
+        "path": row["path"],
+        "row": number,
+        "class_name": row["class_name"],
+        "mask": None if row["mask"] is None else f"/mask/{number}?of={judged or ''}",
+        "judged": judged,
+        "acceptable": row["mask"] is not None and row["reason"] not in NO_OBJECT,
+        "origin": row["origin"],
+        "reason": reason and ": ".join(filter(None, (reason, row["detail"] or "; ".join(known)))),
+    }
+    return MaskedPhoto(shown, photos / row["path"], row["photo_id"], row["mask"])
 
 
 class Decide(Sent):
@@ -138,33 +110,13 @@ class Decide(Sent):
     task: Literal["masks"]
     path: str
     verdict: Literal["accepted", "rejected", "redrawn"]
-    mask: _Base64 | None
+    mask: Annotated[str, Field(min_length=1, max_length=MOST_MASK_BYTES * 4 // 3 + 4)] | None
     judged: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
-
-
-class Undo(Sent):
-    """Undoes a decision, by token; None is the last one."""
-
-    kind: Literal["undo"]
-    token: Token
-    task: Literal["masks"]
-    of: Token | None
-
-
-_EVENT: TypeAdapter[Decide | Undo] = TypeAdapter(Annotated[Decide | Undo, Field(discriminator="kind")])
-
-
-@dataclass(frozen=True)
-class ReviewSummary:
-    """The result of a review: how many decisions each annotator made, and the masks as they stand now."""
-
-    decisions: dict[str, int]
-    masks: Masks
 
 
 def review_masks(
     folder: str | Path, settings: ServerSettings, *, say: Callable[[str], None] = print
-) -> ReviewSummary:
+) -> SessionSummary:
     """Serve the page until Ctrl-C; return what was decided.
 
     Args:
@@ -178,13 +130,14 @@ def review_masks(
     """
     check_names(settings)
     review = MaskReview(read_masks(folder, reviewed=False), str(folder))
-    failing = sum(bool(photo.reason) for photo in review.photos)
+    failing = sum(bool(photo.shown["reason"]) for photo in review.photos.values())
     count = counted(len(review.photos), "photo")
     say(f"{review.masks.folder.resolve().name}: {count}, {failing:,} of them without a usable mask.")
     before = review.decisions.last()
     serve(review.site(), settings, say)
     made = review.decisions.made_since(before)
-    return ReviewSummary({name: made.get(name, 0) for name in settings.annotators}, read_masks(folder))
+    decisions = {name: made.get(name, 0) for name in settings.annotators}
+    return SessionSummary(decisions, read_masks(folder).summary())
 
 
 class MaskReview:
@@ -204,40 +157,36 @@ class MaskReview:
             raise CounterGroundError(
                 f"The photos of the masks in {masks.folder} are not at {root} any more: move them back there."
             )
-        table = masks.table.sort(masks.table["reason"].is_null(), "path")
-        made = partial(_masked_photo, masks.folder, root.resolve())
+        table = masks.table.sort(masks.table["reason"].is_null(), "path").to_dicts()
         self.masks, self.named, self.decisions = masks, named, MaskDecisions(masks.folder)
-        self.photos = [made(number, row) for number, row in enumerate(table.to_dicts(), 1)]
-        self._by_path = {photo.path: photo for photo in self.photos}
+        self.photos = {
+            row["path"]: _masked_photo(masks.folder, root.resolve(), number, row)
+            for number, row in enumerate(table, 1)
+        }
         self._leases: dict[str, tuple[str, float]] = {}  # path -> annotator, until
         self._lock = threading.Lock()
 
     def site(self) -> Site:
         """Return what a server shows."""
         pictures = {r"/photo/(\d{1,9})": self._photo, r"/mask/(\d{1,9})": self._mask}
-        return Site(
-            self.masks.folder, "/", {"/": self._page}, pictures, {"next": self._next, "events": self._record}
-        )
+        actions = {"next": self._next, "events": self._record}
+        return Site(self.masks.folder, "/", {"/": self._page}, pictures, actions)
 
     def _page(self, annotator: str) -> str:
-        named = shlex.quote(self.named)
-        return render(
-            "masks.html.j2",
-            {
-                "annotator": annotator,
-                "key": self.site().key,
-                "task": "masks",
-                "pool_name": self.masks.folder.resolve().name,
-                "refresh": "",
-                "rough": self.masks.rough,
-                "hint": f"counterground swap BENCHMARK -m MODEL --masks {named} --out RUN",
-            },
-        )
+        context = {
+            "annotator": annotator,
+            "key": self.site().key,
+            "task": "masks",
+            "pool_name": self.masks.folder.resolve().name,
+            "refresh": "",
+            "hint": f"counterground swap BENCHMARK -m MODEL --masks {shlex.quote(self.named)} --out RUN",
+        }
+        return render("masks.html.j2", context)
 
     def _asked(self, row: str) -> MaskedPhoto:
         if not 1 <= int(row) <= len(self.photos):
             raise UnreadablePhoto(self.masks.folder, "there is no such photo")
-        return self.photos[int(row) - 1]
+        return [*self.photos.values()][int(row) - 1]
 
     def _photo(self, row: str) -> tuple[bytes, str]:
         photo = self._asked(row)
@@ -251,60 +200,48 @@ class MaskReview:
         return written.getvalue(), "image/png"
 
     def _next(self, annotator: str, body: Body) -> Body:
-        """Return the page's next photos, and which of those it has no longer need a decision."""
-        asked = Next.model_validate(body)
-        decided = self._decided()
+        """Reserve the page's next photos, and say which of those it has no longer need a decision."""
+        asked, decided, now = Next.model_validate(body), self._decided(), time.monotonic()
+        last = {path: number for number, path in enumerate(asked.skipped, 1)}
         with self._lock:
-            photos, still = self._lease(annotator, decided, asked)
+            self._leases = {
+                path: (owner, until)
+                for path, (owner, until) in self._leases.items()
+                if until > now and owner != annotator
+            }
+            free = [path for path in self.photos if path not in decided and path not in self._leases]
+            still = [path for path in asked.leased if path in free]
+            others = [path for path in free if path not in still]
+            fresh = sorted(others, key=lambda path: last.get(path, 0))[: asked.count]
+            self._leases |= dict.fromkeys([*still, *fresh], (annotator, now + LEASE_SECONDS))
         return {
-            "photos": [photo.shown() for photo in photos],
+            "photos": [self.photos[path].shown for path in fresh],
             "revoked": [path for path in asked.leased if path not in still],
             "done": len(decided),
             "left": len(self.photos) - len(decided),
         }
-
-    def _lease(
-        self, annotator: str, decided: Set[str], asked: Next
-    ) -> tuple[Sequence[MaskedPhoto], Set[str]]:
-        """Reserve an annotator's next photos, and those the page has; return both."""
-        now = time.monotonic()
-        self._leases = {
-            path: (owner, until)
-            for path, (owner, until) in self._leases.items()
-            if until > now and owner != annotator and path not in decided
-        }
-        free = self._by_path.keys() - decided - self._leases.keys()
-        still = {path for path in asked.leased if path in free}
-        last = dict.fromkeys(asked.skipped)
-        order = [*(path for path in self._by_path if path not in last), *last]
-        fresh = [path for path in order if path in free and path not in still][: asked.count]
-        self._leases |= dict.fromkeys([*still, *fresh], (annotator, now + LEASE_SECONDS))
-        return [self._by_path[path] for path in fresh], still
 
     def _decided(self) -> set[str]:
         """Return the paths of photos that need no decision: one about the current mask stands."""
         return {
             path
             for path, decision in self.decisions.standing().items()
-            if (photo := self._by_path.get(path)) and decision.is_about(photo.judged, photo.photo_id)
+            if (photo := self.photos.get(path)) and decision.is_about(photo.shown["judged"], photo.photo_id)
         }
 
     def _record(self, annotator: str, body: Body) -> Body:
         """Write events in order, on disk when this returns."""
-        return record_each(body.get("events", []), partial(self._event, annotator))
+        decide, undo = partial(self._decide, annotator), partial(self._undo, annotator)
+        return record_each(body.get("events", []), Decide, decide, undo)
 
-    def _event(self, annotator: str, raw: Body) -> Body:
-        event = _EVENT.validate_python(raw)
-        if isinstance(event, Decide):
-            return self._decide(annotator, event)
+    def _undo(self, annotator: str, event: Undo) -> Body:
         found = self.decisions.undo(annotator, of=event.of, token=event.token)
-        photo = None if found is None else self._by_path.get(found.path)
-        if found is None or photo is None:
+        if found is None or found.path not in self.photos:
             return {"undone": None}
-        return {"undone": {"photo": photo.shown(), "labels": [found.verdict]}}
+        return {"undone": {"photo": self.photos[found.path].shown, "labels": [found.verdict]}}
 
     def _decide(self, annotator: str, event: Decide) -> Body:
-        photo = self._by_path.get(event.path)
+        photo = self.photos.get(event.path)
         if photo is None:
             raise UsageError(f"There is no photo {event.path!r} here.")
         if (event.mask is None) == (event.verdict == "redrawn"):
@@ -314,12 +251,12 @@ class MaskReview:
         try:
             if event.mask is not None:
                 sent["drawn"] = base64.b64decode(event.mask, validate=True), photo_size(photo.file)
-            elif event.verdict == "accepted" and event.judged == photo.judged:
+            elif event.verdict == "accepted" and event.judged == photo.shown["judged"]:
                 photo.usable(self.masks.folder)
-                if not photo.has_object:
+                if not photo.shown["acceptable"]:
                     raise UsageError(
                         "This mask marks no object, or nothing else: draw one, or reject the photo."
                     )
         except (ValueError, UnreadablePhoto) as error:
             raise UsageError(f"No mask can be read for this photo: {error}.") from error
-        return {"id": self.decisions.decide(photo.path, event.verdict, annotator=annotator, **sent)}
+        return {"id": self.decisions.decide(event.path, event.verdict, annotator=annotator, **sent)}

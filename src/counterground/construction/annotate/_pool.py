@@ -5,22 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from sqlite3 import Connection
 from string import ascii_lowercase
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+import polars as pl
+from pydantic import Field
 
 from counterground.construction.annotate._server import (
     Body,
     Next,
     Sent,
+    SessionSummary,
     Site,
     Token,
+    Undo,
     check_names,
     picture,
     record_each,
@@ -30,7 +33,6 @@ from counterground.construction.annotate._server import (
 from counterground.construction.pool import (
     KEEP,
     LATER,
-    TASKS,
     Pool,
     Queue,
     QueuedPhoto,
@@ -75,9 +77,6 @@ _REASONS = {
     "clarity": ("c", "the class is there, but not a main subject"),
     "duplicate": ("d", "the same shot as another photo"),
 }
-_TITLES = {"review": "Review", "background": "Backgrounds"}
-_TASK = "(review|background)"
-_LISTED = 200  # adjudications, each with its photo
 
 
 def label_keys(labels: Sequence[str]) -> dict[str, str | None]:
@@ -95,7 +94,7 @@ def label_keys(labels: Sequence[str]) -> dict[str, str | None]:
     return {label: key or next(spare, None) for label, key in own.items()}
 
 
-def read_labels(path: Path, used: Mapping[str, int]) -> list[str]:
+def read_labels(path: Path, used: Iterable[str]) -> list[str]:
     """Read a file of background labels, one per line; empty lines and those that begin with # are left out.
 
     Raises:
@@ -113,46 +112,22 @@ def read_labels(path: Path, used: Mapping[str, int]) -> list[str]:
     return labels
 
 
-_Task = Literal["review", "background"]
-_Label = Annotated[str, Field(min_length=1, max_length=200)]
-
-
 class Decide(Sent):
     """A decision."""
 
     kind: Literal["decide"]
     token: Token
-    task: _Task
+    task: Literal["review", "background"]
     path: str
-    labels: Annotated[list[_Label], Field(min_length=1, max_length=60)]
+    labels: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=60)]
     seconds: Annotated[float | None, Field(ge=0, le=1e6)]
     adjudicates: bool = False
-
-
-class Undo(Sent):
-    """Undoes a decision, by token or id; None is the last one."""
-
-    kind: Literal["undo"]
-    token: Token
-    task: _Task
-    of: str | Annotated[int, Field(ge=1, lt=2**63)] | None
-
-
-_EVENT: TypeAdapter[Decide | Undo] = TypeAdapter(Annotated[Decide | Undo, Field(discriminator="kind")])
-
-
-@dataclass(frozen=True)
-class SessionSummary:
-    """The result of a session: how many decisions each annotator made, and the snapshot of the pool."""
-
-    decisions: dict[str, int]
-    snapshot: Path
 
 
 def label_pool(
     path: str | Path, settings: LabelSettings, *, say: Callable[[str], None] = print
 ) -> SessionSummary:
-    """Serve the pages until Ctrl-C; return what was decided.
+    """Serve the pages until Ctrl-C; return what was decided, and write a snapshot of the pool.
 
     Args:
         path: the pool's folder.
@@ -166,18 +141,21 @@ def label_pool(
     check_names(settings)
     with open_pool(path) as pool:
         check_annotators(pool, settings.annotators)
-        queue = Queue(pool, second=settings.second, order=settings.order, annotators=settings.annotators)
+        earlier = pool.decisions()
         if settings.labels is not None:
-            pool.set_setting("background_labels", read_labels(settings.labels, queue.uses("background")))
-        photos = sum(row.photos for row in queue.progress("review"))
+            used = earlier.filter(task="background")["labels"].explode().drop_nulls()
+            pool.set_setting("background_labels", read_labels(settings.labels, used.unique()))
+        photos = len(pool.photos())
         if not photos:
             raise CounterGroundError(f"The pool {path} has no photos: collect or import some first.")
         say(f"{pool.root.name}: {counted(photos, 'photo')}, {settings.task}.")
-        before = queue.last_decision()
+        queue = Queue(pool, second=settings.second, order=settings.order, annotators=settings.annotators)
         serve(Labelling(pool, queue, settings, str(path)).site(), settings, say)
         queue.release(settings.annotators)
-        made = queue.made_since(before)
-        return SessionSummary({name: made.get(name, 0) for name in settings.annotators}, pool.snapshot())
+        made = pool.decisions().slice(len(earlier)).filter(pl.col("undoes").is_null(), ~pl.col("undone"))
+        counts = Counter(made.filter(pl.col("labels").list.first() != LATER)["annotator"])
+        decisions = {name: counts[name] for name in settings.annotators}
+        return SessionSummary(decisions, f"Snapshot: {pool.snapshot()}")
 
 
 @dataclass(frozen=True)
@@ -194,74 +172,35 @@ class Labelling:
         home = f"/label/{self.settings.task}"
         pages: dict[str, Callable[..., str]] = {
             "/": lambda _: render("message.html.j2", {"text": "The page is opening.", "refresh": home}),
-            f"/label/{_TASK}": partial(self._label_page, mode="label"),
-            f"/disagreements/{_TASK}": partial(self._label_page, mode="adjudicate"),
-            "/progress": self._progress_page,
+            "/(label|disagreements)/(review|background)": self._page,
         }
-        actions = {
-            "next": self._next,
-            "remaining": self._remaining,
-            "disagreements": self._disagreements,
-            "events": self._record,
-        }
+        actions = {"next": self._next, "disagreements": self._disagreements, "events": self._record}
         return Site(self.pool.root, home, pages, {r"/photo/(\d{1,18})": self._photo}, actions)
 
-    # Pages
-
-    def _label_page(self, annotator: str, task: str, *, mode: str) -> str:
-        """Return the page that shows one photo after another; ``mode`` is "label" or "adjudicate"."""
-        adjudicating = mode == "adjudicate"
-        settled = self.queue.adjudications(task) if adjudicating else []
-        command = f"counterground data label {shlex.quote(self.named)}"
+    def _page(self, annotator: str, page: str, task: str) -> str:
+        """Return the page that shows one photo after another, to label or to settle disagreements."""
+        pool = shlex.quote(self.named)
         hints = {
-            "review": f"{command} --task background",
-            "background": f"counterground discover {shlex.quote(self.named)} --referee MODEL --out BENCHMARK",
+            "review": f"counterground data label {pool} --task background",
+            "background": f"counterground discover {pool} --referee MODEL --out BENCHMARK",
         }
-        labels = {label: (key, _MEANINGS.get(label, "")) for label, key in self._keys().items()}
-        return render(
-            "label.html.j2",
-            self._shared(annotator, "disagreements" if adjudicating else "label", task)
-            | {
-                "mode": mode,
-                "choices": [
-                    {"label": label, "key": key, "meaning": meaning}
-                    for label, (key, meaning) in (_REASONS if task == "review" else labels).items()
-                ],
-                "answer_keys": ANSWER_KEYS,
-                "ranked": self.settings.order == "ranked" and task == "review",
-                "adjudications": settled[:_LISTED],
-                "adjudicated": len(settled),
-                "hint": hints[task],
-                "another": f"{command} --task {task} --annotator NAME",
-            },
-        )
-
-    def _keys(self) -> dict[str, str | None]:
-        return label_keys(self.pool.background_labels())
-
-    def _progress_page(self, annotator: str) -> str:
-        found = []
-        for task in TASKS:
-            classes = self.queue.progress(task)
-            total = {
-                name: sum(getattr(row, name) for row in classes)
-                for name in ("photos", "complete", "begun", "disagreed")
-            }
-            people = self.queue.annotators(task, self.settings.annotators)
-            found.append({"task": task, "classes": classes, "people": people, "total": total})
-        return render("progress.html.j2", self._shared(annotator, "progress", "") | {"found": found})
-
-    def _shared(self, annotator: str, page: str, task: str) -> dict[str, Any]:
-        return {
+        keys = label_keys(self.pool.background_labels())
+        labels = {label: (key, _MEANINGS.get(label, "")) for label, key in keys.items()}
+        choices = _REASONS if task == "review" else labels
+        context = {
             "annotator": annotator,
             "key": self.site().key,
             "page": page,
             "task": task,
-            "tasks": _TITLES,
-            "home": self.settings.task,
+            "tasks": {"review": "Review", "background": "Backgrounds"},
             "pool_name": self.pool.root.name,
             "refresh": "",
+            "choices": [(label, *choice) for label, choice in choices.items()],
+            "answer_keys": ANSWER_KEYS,
+            "ranked": self.settings.order == "ranked" and task == "review",
+            "hint": hints[task],
         }
+        return render("label.html.j2", context)
 
     def _photo(self, row: str) -> tuple[bytes, str]:
         found = self.queue.photo_of(int(row))
@@ -273,46 +212,37 @@ class Labelling:
             raise UnreadablePhoto(self.pool.root, "it is missing, or lies outside the pool") from error
         return picture(file, found[1])
 
-    # Answers
-
     def _next(self, annotator: str, body: Body) -> Body:
         """Return the page's next photos, and which of those it has no longer need a decision."""
         asked = Next.model_validate(body)
         batch = self.queue.lease(annotator, asked.task, count=asked.count, leased=asked.leased)
-        photos = self._shown(batch.photos, asked.task)
-        return {**vars(batch), "photos": photos}
-
-    def _remaining(self, annotator: str, body: Body) -> Body:
-        """Return what an annotator who has finished may wait for, and the number of disagreements."""
-        found = self.queue.remaining(annotator, str(body.get("task")))
-        return vars(found) | {"disagreements": {task: len(self.queue.disagreements(task)) for task in TASKS}}
+        return vars(batch) | {"photos": self._shown(batch.photos, asked.task)}
 
     def _disagreements(self, _annotator: str, body: Body) -> Body:
         """Return all photos on which annotators disagree, with their answers, without names."""
         task = str(body.get("task"))
         found = self.queue.disagreements(task)
-        photos = self._shown([disagreement.photo for disagreement in found], task, adjudicating=True)
-        for photo, disagreement in zip(photos, found, strict=True):
-            neutral = sorted(disagreement.votes, key=partial(_place, disagreement.photo.path))
-            photo["votes"] = [disagreement.votes[voter] for voter in neutral]
+        photos = self._shown([photo for photo, _ in found], task, adjudicating=True)
+        for shown, (photo, votes) in zip(photos, found, strict=True):
+            shown["votes"] = [votes[voter] for voter in sorted(votes, key=partial(_place, photo.path))]
         return {"photos": photos, "left": len(photos)}
 
     def _record(self, annotator: str, body: Body) -> Body:
         """Write events in order, on disk when this returns."""
         with self.pool.connect() as connection:
-            return record_each(body.get("events", []), partial(self._event, connection, annotator))
 
-    def _event(self, connection: Connection, annotator: str, raw: Body) -> Body:
-        event = _EVENT.validate_python(raw)
-        if isinstance(event, Decide):
-            decision = event.model_dump(exclude={"kind"})
-            return {"id": self.queue.decide(annotator=annotator, within=connection, **decision)}
-        found = self.queue.undo(annotator, event.task, of=event.of, token=event.token, within=connection)
-        if found is None:
-            return {"undone": None}
-        photo, row = found
-        shown = self._shown([photo], event.task)[0]
-        return {"undone": {"photo": shown, "labels": row["labels"]}}
+            def decide(event: Decide) -> Body:
+                decision = event.model_dump(exclude={"kind"})
+                return {"id": self.pool.decide(annotator=annotator, within=connection, **decision)}
+
+            def undo(event: Undo) -> Body:
+                asked = event.model_dump(exclude={"kind"})
+                if (found := self.queue.undo(annotator, within=connection, **asked)) is None:
+                    return {"undone": None}
+                photo, labels = found
+                return {"undone": {"photo": self._shown([photo], event.task)[0], "labels": labels}}
+
+            return record_each(body.get("events", []), Decide, decide, undo)
 
     def _shown(self, photos: Sequence[QueuedPhoto], task: str, *, adjudicating: bool = False) -> list[Body]:
         """Return what the page gets about photos: nothing that others decided, and no source.
@@ -321,10 +251,9 @@ class Labelling:
         """
         flags = task == "review" and (self.settings.order == "ranked" or adjudicating)
         found = self.queue.flags([photo.path for photo in photos]) if flags else {}
-        return [
-            vars(photo) | {"flags": [vars(flag) for flag in found.get(photo.path, [])]} for photo in photos
-        ]
+        return [vars(photo) | {"flags": found.get(photo.path, [])} for photo in photos]
 
 
 def _place(path: str, voter: str) -> bytes:
+    """Return what sorts the voters of a photo without telling who is who."""
     return hashlib.sha256(json.dumps([path, voter]).encode()).digest()

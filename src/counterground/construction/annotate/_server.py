@@ -19,18 +19,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import parse_qs
 
 import jinja2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from counterground._version import __version__
 from counterground.construction.pool import IMPORTED
 from counterground.construction.settings import ServerSettings
 from counterground.errors import CounterGroundError, UsageError, first_problem
 from counterground.photos import UnreadablePhoto, image_type, load_photo, name_key
-from counterground.text import duration
 
 LOOPBACK = "127.0.0.1"
 _MOST_BYTES = 64 << 20  # of a request: a few drawn masks
@@ -47,6 +45,14 @@ _HEADERS = {
 _SIGN_IN = "Open the last link printed in the terminal."
 
 Body = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SessionSummary:
+    """The result of a session: the number of decisions by annotator, and what is written, as a sentence."""
+
+    decisions: dict[str, int]
+    written: str
 
 
 @dataclass(frozen=True)
@@ -275,16 +281,13 @@ def _find(handlers: Mapping[str, Callable[..., Any]], path: str) -> Callable[...
 
 @cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+    return jinja2.Environment(
         loader=jinja2.PackageLoader("counterground.construction.annotate"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"duration": duration, "number": "{:,}".format}
-    environment.globals |= {"version": __version__}
-    return environment
 
 
 def render(template: str, context: Mapping[str, Any]) -> str:
@@ -318,24 +321,46 @@ class Next(Sent):
     skipped: list[str] = []
 
 
-def record_each(events: Sequence[Body], record: Callable[[Body], Body]) -> Body:
+class Undo(Sent):
+    """Undoes a decision, by its token; None is the annotator's last one."""
+
+    kind: Literal["undo"]
+    token: Token
+    task: str
+    of: Token | None
+    adjudicates: bool = False
+
+
+Decision = TypeVar("Decision", bound=Sent)
+
+
+def record_each(
+    events: Sequence[Body],
+    decision: type[Decision],
+    decide: Callable[[Decision], Body],
+    undo: Callable[[Undo], Body],
+) -> Body:
     """Record decisions and undos in order and answer each; a refused one does not block the others.
 
     Args:
-        events: events as sent.
-        record: function that checks and records an event and returns the answer to it; it raises
-            ``ValidationError`` or ``UsageError`` to refuse.
+        events: events as sent; what is no undo is a decision.
+        decision: the type of decisions.
+        decide: function that records a decision and returns the answer; it raises ``UsageError`` to refuse.
+        undo: the same for an undo.
     """
     results = []
     for raw in events:
-        result: Body
+        result: Body = {"token": str(raw.get("token")), "ok": True}
         try:
-            result = {"ok": True} | record(raw)
+            if raw.get("kind") == "undo":
+                result |= undo(Undo.model_validate(raw))
+            else:
+                result |= decide(decision.model_validate(raw))
         except ValidationError as error:
-            result = {"ok": False, "error": f"{first_problem(error)}."}
+            result |= {"ok": False, "error": f"{first_problem(error)}."}
         except UsageError as error:
-            result = {"ok": False, "error": str(error)}
-        results.append({"token": str(raw.get("token"))} | result)
+            result |= {"ok": False, "error": str(error)}
+        results.append(result)
     return {"results": results}
 
 

@@ -13,8 +13,14 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from counterground.construction.collection._api import INaturalist, Query, candidate_rows, make_query
-from counterground.construction.collection._options import WantedClass, wanted_classes
-from counterground.construction.collection._taxa import Choice, Resolution, Taxon, resolve_classes
+from counterground.construction.collection._taxa import (
+    Choice,
+    Resolution,
+    Taxon,
+    WantedClass,
+    resolve_classes,
+    wanted_classes,
+)
 from counterground.construction.download import download_photos
 from counterground.construction.pool import check_class_names, is_from, is_pool, open_pool
 from counterground.construction.settings import ALL_RIGHTS_RESERVED, INATURALIST, CollectOptions
@@ -57,20 +63,20 @@ class BytePacer:
         self._budget.settle("bytes", size - self._expected)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassReport:
-    """The result of one class.
+    """The result of one class; what a dry run foresees, at most, is in the same fields.
 
     Attributes:
         class_name: the class.
         taxa: scientific names.
         wanted: photos asked for.
         present: iNaturalist photos the pool had before.
+        available: observations with photos under the query; None: only a dry run counts them.
         added: photos added now.
-        failed: candidates that can never be fetched; others took their place.
-        missing: photos still wanted.
-        postponed: candidates whose host was busy or down; the next run requests them again.
         bytes: bytes received now.
+        failed: candidates that can never be fetched; others took their place.
+        postponed: candidates whose host was busy or down; the next run requests them again.
         exhausted: there is nothing left to list.
     """
 
@@ -78,12 +84,17 @@ class ClassReport:
     taxa: tuple[str, ...]
     wanted: int
     present: int
+    available: int | None = None
     added: int
-    failed: int
-    missing: int
-    postponed: int
     bytes: int
-    exhausted: bool
+    failed: int = 0
+    postponed: int = 0
+    exhausted: bool = False
+
+    @property
+    def missing(self) -> int:
+        """Photos still wanted."""
+        return max(0, self.wanted - self.present - self.added)
 
 
 @dataclass(frozen=True)
@@ -97,37 +108,6 @@ class CollectReport:
     def complete(self) -> bool:
         """Whether a second run would have nothing to do: all photos are there, or there are no more."""
         return all(not one.missing or (one.exhausted and not one.postponed) for one in self.classes)
-
-
-@dataclass(frozen=True)
-class ClassPlan:
-    """The dry run of one class.
-
-    Attributes:
-        class_name: the class.
-        taxa: scientific names.
-        wanted: photos asked for.
-        present: iNaturalist photos the pool has.
-        available: observations with photos under the query.
-        to_fetch: photos that would be fetched, at most.
-        bytes: their size, at most.
-    """
-
-    class_name: str
-    taxa: tuple[str, ...]
-    wanted: int
-    present: int
-    available: int
-    to_fetch: int
-    bytes: int
-
-
-@dataclass(frozen=True)
-class CollectionPlan:
-    """The dry run of all classes."""
-
-    classes: tuple[ClassPlan, ...]
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -229,15 +209,14 @@ class ClassCollection:
             fetched, size = self._fetch(batch, present + added, pacer)
             added, received = added + fetched, received + size
         return ClassReport(
-            name,
-            tuple(taxon.name or "" for taxon in self.choice.taxa),
+            class_name=name,
+            taxa=self.choice.names,
             wanted=wanted,
             present=present,
             added=added,
-            failed=int((self._candidates()["status"] == "failed").sum()),
-            missing=max(0, wanted - present - added),
-            postponed=len(self._postponed),
             bytes=received,
+            failed=int((self._candidates()["status"] == "failed").sum()),
+            postponed=len(self._postponed),
             exhausted=self._exhausted,
         )
 
@@ -331,8 +310,8 @@ def collect(
 
     Raises:
         UsageError: no class, or an unknown name or value.
-        UnclearClasses: names that mean several taxa or none; those that are clear are remembered.
-        CounterGroundError: a query other than the pool's, no connection, a spent budget, or a full disk.
+        CounterGroundError: names that mean several taxa or none (those that are clear are remembered), a
+            query other than the pool's, no connection, a spent budget, or a full disk.
     """
     wanted = wanted_classes(classes)
     with open_pool(pool_path, create=True) as pool, open_session(options or CollectOptions()) as session:
@@ -344,7 +323,7 @@ def collect(
             new = [one for one in resolution.choices if one.class_name not in pool.setting("taxa", {})]
             _remember(pool, new)
             if resolution.unclear:
-                raise resolution.unclear
+                raise CounterGroundError(resolution.unclear)
             queries = session.queries(pool, resolution.choices)
             _remember(pool, resolution.choices)  # taxa replace others only once their query is accepted
             _keep_queries(pool, queries)
@@ -393,20 +372,20 @@ def plan_collection(
     pool_path: str | Path,
     classes: str | Path | Sequence[str | WantedClass],
     options: CollectOptions | None = None,
-) -> CollectionPlan:
-    """Return what ``collect`` would fetch, at most: counts, and bytes of large photos.
+) -> CollectReport:
+    """Return what ``collect`` would add, at most: counts, and bytes of large photos.
 
     Nothing is downloaded, nothing is written to the pool, and no pool is created.
 
     Raises:
-        UsageError, UnclearClasses, CounterGroundError: as ``collect``.
+        UsageError, CounterGroundError: as ``collect``.
     """
     wanted, chosen = wanted_classes(classes), options or CollectOptions()
     opened = open_pool(pool_path) if is_pool(pool_path) else nullcontext()
     with opened as pool, open_session(chosen) as session:
         resolution = session.resolve(pool, wanted)
         if resolution.unclear:
-            raise resolution.unclear
+            raise CounterGroundError(resolution.unclear)
         queries, plans = session.queries(pool, resolution.choices), []
         present = Counter(pool.photos().filter(is_from(INATURALIST))["class_name"]) if pool else Counter()
         for number, choice in enumerate(resolution.choices):
@@ -414,16 +393,16 @@ def plan_collection(
             name = choice.class_name
             available = session.api.observations(queries[name], None, per_page=1).total_results or 0
             most = available * chosen.per_observation
-            to_fetch = max(0, min(chosen.per_class - present[name], most))
+            added = max(0, min(chosen.per_class - present[name], most))
             plans.append(
-                ClassPlan(
-                    name,
-                    tuple(taxon.name or "" for taxon in choice.taxa),
+                ClassReport(
+                    class_name=name,
+                    taxa=choice.names,
                     wanted=chosen.per_class,
                     present=present[name],
                     available=available,
-                    to_fetch=to_fetch,
-                    bytes=to_fetch * _EXPECTED_BYTES[chosen.size],
+                    added=added,
+                    bytes=added * _EXPECTED_BYTES[chosen.size],
                 )
             )
-        return CollectionPlan(tuple(plans), resolution.notes)
+        return CollectReport(tuple(plans), resolution.notes)

@@ -2,19 +2,143 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from counterground.construction.collection._options import WantedClass, find_animal
-from counterground.errors import CounterGroundError, UsageError, did_you_mean
+from counterground.errors import UsageError, did_you_mean
+from counterground.files import read_text
+from counterground.photos import assign_classes, find_imagenet_index
 from counterground.text import and_more, in_utf8
 
 if TYPE_CHECKING:
     from counterground.construction.collection._api import INaturalist
+
+
+LISTS = ("imagenet-animals", "counteranimal")
+"""The animal classes of ImageNet-1K, and the paper's 45 among them."""
+
+_JOINED = " + "
+
+
+@dataclass(frozen=True)
+class Animal:
+    """An animal class of ImageNet-1K; ``names`` and ``ranks`` of its taxa are empty if it has none."""
+
+    index: int
+    class_name: str
+    names: tuple[str, ...]
+    ranks: tuple[str, ...]
+    note: str
+
+
+@dataclass(frozen=True)
+class WantedClass:
+    """A class to collect.
+
+    Attributes:
+        name: what the pool calls it.
+        taxon: scientific name or id from its list; None: the name decides.
+        left_out: why a built-in list has no taxon for it; empty: it has one.
+    """
+
+    name: str
+    taxon: str | None = None
+    left_out: str = ""
+
+
+@cache
+def animals() -> tuple[Animal, ...]:
+    """Return the 398 animal classes of ImageNet-1K by index."""
+    text = (
+        files("counterground.construction.collection")
+        .joinpath("data", "animals.csv")
+        .read_text(encoding="utf-8")
+    )
+    return tuple(_animal(row) for row in csv.DictReader(text.splitlines()))
+
+
+def _animal(row: dict[str, str]) -> Animal:
+    names = tuple(row["scientific_name"].split(_JOINED)) if row["scientific_name"] else ()
+    ranks = tuple(row["rank"].split(_JOINED)) if row["rank"] else ()
+    if len(ranks) == 1:
+        ranks *= len(names)
+    return Animal(int(row["imagenet_index"]), row["class_name"], names, ranks, row["note"])
+
+
+def find_animal(class_name: str) -> Animal | None:
+    """Return the animal class of ImageNet-1K that a name means; None: another class, or none."""
+    try:
+        index = find_imagenet_index(class_name)
+    except UsageError:
+        return None
+    return animals()[index] if index < len(animals()) else None
+
+
+def read_classes(source: str | Path) -> list[WantedClass]:
+    """Return the classes of a built-in list (see ``LISTS``) or of a text file.
+
+    A line of a file has a class name and may have, after a tab, its taxon: a scientific name or an id. Empty
+    lines and those that begin with # are skipped.
+
+    Raises:
+        UsageError: there is no such list or file.
+    """
+    if str(source) in LISTS:
+        return _built_in(str(source))
+    try:
+        lines = read_text(source).splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        hint = did_you_mean(str(source), LISTS)
+        raise UsageError(
+            f"{source} is neither a text file in UTF-8 nor one of {', '.join(LISTS)}.{hint}"
+        ) from error
+    found = []
+    for line in lines:
+        if line.strip() and not line.lstrip().startswith("#"):
+            name, _, taxon = (part.strip() for part in line.partition("\t"))
+            found.append(WantedClass(name, taxon or None))
+    return found
+
+
+def _built_in(name: str) -> list[WantedClass]:
+    wanted = set(range(len(animals())))
+    if name == "counteranimal":
+        from counterground.published import load_table
+
+        wanted = set(load_table("classes")["imagenet_index"])
+    return [
+        WantedClass(animal.class_name, left_out="" if animal.names else animal.note)
+        for animal in animals()
+        if animal.index in wanted
+    ]
+
+
+def wanted_classes(classes: str | Path | Sequence[str | WantedClass]) -> list[WantedClass]:
+    """Return the classes of a list (a name or a file), or of names, each once.
+
+    Raises:
+        UsageError: there is no class.
+        CounterGroundError: two names mean one class of ImageNet-1K, or no benchmark could hold a name.
+    """
+    given = read_classes(classes) if isinstance(classes, (str, Path)) else classes
+    by_name: dict[str, WantedClass] = {}
+    for each in given:
+        one = WantedClass(each) if isinstance(each, str) else each
+        if by_name.setdefault(one.name, one).taxon is None:
+            by_name[one.name] = one
+    if not by_name:
+        raise UsageError("Name at least one class: -c CLASS, or --classes FILE.")
+    assign_classes(list(by_name))
+    return list(by_name.values())
+
 
 ANIMALS = 1  # id of the kingdom
 _Text = Annotated[str, AfterValidator(in_utf8)]
@@ -44,7 +168,7 @@ class Taxon(BaseModel):
         return not self.ancestors or ANIMALS in self.ancestors
 
 
-_MOST_CHOICES = 12
+_MOST_CHOICES = 6
 
 
 @dataclass(frozen=True)
@@ -59,28 +183,28 @@ class Choice:
         """The ids of the taxa."""
         return {taxon.id for taxon in self.taxa}
 
-
-class UnclearClasses(CounterGroundError):  # noqa: N818 - the classes are unclear, the work has not failed yet
-    """Names that match several taxa or none; ``choices`` are the taxa each may mean."""
-
-    def __init__(self, message: str, choices: Mapping[str, tuple[Taxon, ...]]) -> None:
-        super().__init__(message)
-        self.choices = dict(choices)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The scientific names."""
+        return tuple(taxon.name or "" for taxon in self.taxa)
 
 
-class _Unclear(Exception):  # noqa: N818
-    def __init__(self, why: str, choices: tuple[Taxon, ...]) -> None:
-        super().__init__(why)
+class _Unclear(Exception):  # noqa: N818 - the class is unclear, the work has not failed yet
+    """A name that means several taxa or none: why, and the taxa it may mean."""
+
+    def __init__(self, why: str, choices: Sequence[Taxon]) -> None:
+        named = [f"{one.id} {one.name} ({one.rank}, {one.preferred_common_name})" for one in choices]
+        super().__init__(f"{why} ({and_more(named, _MOST_CHOICES)})" if named else why)
         self.choices = choices
 
 
 @dataclass(frozen=True)
 class Resolution:
-    """The taxa of the classes; ``unclear`` is the error to raise if some are undecided."""
+    """The taxa of the classes; ``unclear`` is why some are undecided, and may be empty."""
 
     choices: tuple[Choice, ...]
     notes: tuple[str, ...]
-    unclear: UnclearClasses | None
+    unclear: str
 
 
 def resolve_classes(
@@ -106,7 +230,7 @@ def resolve_classes(
                 f"--taxon names {name!r}, which is not one of the classes.{did_you_mean(name, known)}"
             )
     choices: list[Choice] = []
-    undecided: dict[str, _Unclear] = {}
+    undecided: dict[str, str] = {}
     left_out: list[str] = []
     notes: list[str] = []
     for number, one in enumerate(wanted):
@@ -121,13 +245,17 @@ def resolve_classes(
                 left_out.append(f"{one.name} ({one.left_out.rstrip('.')})")
             else:
                 choices.append(_by_name(one, api, notes))
-        except _Unclear as unclear:
-            undecided[one.name] = unclear
+        except _Unclear as error:
+            undecided[one.name] = str(error)
     if left_out:
         notes.append(
             f"Left out, since they have no taxon (--taxon 'CLASS=ID' sets one): {and_more(left_out, 6)}."
         )
-    return Resolution(tuple(choices), (*notes, *_nested_taxa(choices)), _unclear(undecided))
+    unclear = ""
+    if undecided:
+        why = and_more(list(undecided.values()), 5)
+        unclear = f"Unclear classes: {why}. Choose with --taxon, as in --taxon '{next(iter(undecided))}=ID'."
+    return Resolution(tuple(choices), tuple(notes), unclear)
 
 
 def _by_name(one: WantedClass, api: INaturalist, notes: list[str]) -> Choice:
@@ -173,8 +301,8 @@ def _exact(found: Sequence[Taxon], name: str, class_name: str, rank: str = "") -
     if len(exact) == 1:
         return exact[0]
     if exact:
-        raise _Unclear(f"{class_name!r} means {len(exact)} taxa", tuple(exact[:_MOST_CHOICES]))
-    raise _Unclear(f"no taxon is called {name!r}", tuple(found[:_MOST_CHOICES]))
+        raise _Unclear(f"{class_name!r} means {len(exact)} taxa", exact)
+    raise _Unclear(f"no taxon is called {name!r}", found)
 
 
 def _named(found: Sequence[Taxon], name: str) -> list[Taxon]:
@@ -184,31 +312,3 @@ def _named(found: Sequence[Taxon], name: str) -> list[Taxon]:
 
 def _fold(text: str | None) -> str:
     return " ".join(re.sub(r"[\s_-]+", " ", (text or "").replace("’", "'")).casefold().split())
-
-
-def _nested_taxa(choices: Sequence[Choice]) -> list[str]:
-    """Note which classes also get photos of another class."""
-    notes = []
-    for outer in choices:
-        inside = [
-            inner.class_name
-            for inner in choices
-            if inner != outer and outer.ids & inner.ids.union(*(taxon.ancestors for taxon in inner.taxa))
-        ]
-        if inside:
-            notes.append(
-                f"The taxa of {outer.class_name!r} contain those of {and_more(inside, 6)}: it also gets "
-                "photos of that. Unless this is meant, give it narrower taxa with "
-                f"--taxon '{outer.class_name}=ID,ID'."
-            )
-    return notes
-
-
-def _unclear(undecided: Mapping[str, _Unclear]) -> UnclearClasses | None:
-    if not undecided:
-        return None
-    why = and_more([str(one) for one in undecided.values()], 5)
-    return UnclearClasses(
-        f"Unclear classes: {why}. Choose for each with --taxon, as in --taxon '{next(iter(undecided))}=ID'.",
-        {name: one.choices for name, one in undecided.items()},
-    )

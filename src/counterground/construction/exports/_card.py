@@ -4,70 +4,194 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import polars as pl
 
 from counterground.construction.exports._layout import Contents, Tick, keep_paths
-from counterground.construction.exports._licences import Licence, read_licence
+from counterground.construction.settings import ExportSettings
+from counterground.files import write_text
 from counterground.photos import Benchmark
 from counterground.text import code, counted, markdown, one_line
 
+# The jurisdictions of Creative Commons: not any two letters, since "CC BY 4.0 NC" is not a known licence.
+_PORTS = (
+    "ar at au az be bg br ca ch cl cn co cr cz de dk ec ee eg es fi fr ge gr gt hk hr hu ie igo il in it jp"
+    " kr lu mk mt mx my nl no nz pe ph pl pr pt ro rs scotland se sg si th tw ug uk us ve vn za"
+)
+_JURISDICTION = f"(?P<port>{'|'.join(_PORTS.split())})"
+_CC = re.compile(
+    r"(?:creative commons |cc[ -]?)(?P<terms>(?:attribution|by)(?:[ -](?:nc|nd|sa|noncommercial|noderivatives"
+    r"|noderivs|sharealike))*)(?:[ -]?v?(?P<version>[1-4]\.[05])(?:[ -]" + _JURISDICTION + r")?)?"
+    r"(?:[ -](?:international|unported|generic))?"
+)
+# Anything else after an address may be another licence or a condition.
+_URL_TAIL = r"/?(?:(?:deed|legalcode)(?:\.[a-z]{2,3}(?:-[a-z]{2,4})?)?)?(?:\?[^#\s]*)?(?:#\S*)?"
+_CC_URL = re.compile(
+    r"(?:https?://)?(?:www\.)?creativecommons\.org/licen[sc]es/(?P<terms>by(?:-(?:nc|nd|sa))*)"
+    r"(?:/(?P<version>[1-4]\.[05])(?:/" + _JURISDICTION + r")?)?" + _URL_TAIL
+)
+_CC0 = re.compile(
+    r"cc[ -]?0(?:[ -]1\.0)?(?: universal)?|cc[ -]zero"
+    r"|(?:https?://)?(?:www\.)?creativecommons\.org/publicdomain/zero(?:/1\.0)?" + _URL_TAIL
+)
+_PUBLIC_DOMAIN = re.compile(
+    r"pd|pdm(?:[ -]1\.0)?|public[ -]domain(?: mark)?(?: 1\.0)?"
+    r"|(?:https?://)?(?:www\.)?creativecommons\.org/publicdomain/mark(?:/1\.0)?" + _URL_TAIL
+)
+_FREE_SOFTWARE = re.compile(
+    r"(?:a|l)?gpl(?:[ -]?v?[123](?:\.[01])?)?(?:\+|[ -](?:only|or[ -]later))?"
+    r"|apache(?:[ -]2(?:\.0)?)?|mit|expat|bsd(?:-[234]-clause)?|isc|zlib|mpl[ -]2\.0|artistic(?:[ -]2\.0)?"
+    r"|ofl[ -]1\.1|gfdl(?:[ -]1\.[123])?(?:\+|-only|-or-later)?|fal(?:[ -]1\.3)?|free art licen[cs]e"
+)
+_RESERVED = re.compile(
+    r"(?:c|©|copyright(?:ed)?)?[ ,.]*all[ -]rights[ -]reserved\.?|c|©|copyright(?:ed)?|proprietary|none"
+)
+_SEPARATOR = re.compile(r"(?:;|\bor\b|\band\b)(?![^()]*\))")
+_BRACKETS = re.compile(r"\(([^()]*)\)")
+# Remarks of the built-in benchmarks that restrict nothing.
+_HARMLESS = frozenset(
+    {"as debian states", "background", "cut-out", "generic", "international", "per file", "unported"}
+    | {"some rights reserved"}
+)
+_SHORT = {
+    "attribution": "by",
+    "noncommercial": "nc",
+    "noderivatives": "nd",
+    "noderivs": "nd",
+    "sharealike": "sa",
+}
+_LONGEST = 1000  # characters; a longer text does not state a licence, and takes minutes to parse
+CC0 = "https://creativecommons.org/publicdomain/zero/1.0/"
+PUBLIC_DOMAIN = "https://creativecommons.org/publicdomain/mark/1.0/"
+
 
 @dataclass(frozen=True)
-class CardFacts:
-    """What the data card states; every field may stay empty: the card then says that it is unknown.
+class Licence:
+    """What is known of one licence.
 
     Attributes:
-        title: the collection's title; the benchmark's name if empty.
-        description: what it is, in a few sentences.
-        creators: who made the collection.
-        url: its page.
-        citation: how to cite it.
-        licence: the collection's licence (selection and labels), if one holds for all of it.
-        version: the collection's version, MAJOR.MINOR.PATCH.
+        name: name shown in tables.
+        url: address of its text; empty if there is none.
+        obstacle: why the photo must not be shared; empty if it may.
+        needs_credit: whether the author must be named.
+        noncommercial: only for non-commercial purposes.
+        verbatim: only unchanged (no derivatives).
     """
 
-    title: str = ""
-    description: str = ""
-    creators: tuple[str, ...] = ()
+    name: str
     url: str = ""
-    citation: str = ""
-    licence: str = ""
-    version: str = "1.0.0"
+    obstacle: str = ""
+    needs_credit: bool = False
+    noncommercial: bool = False
+    verbatim: bool = False
+
+
+@cache
+def read_licence(text: str | None) -> Licence:
+    """Return what is known of a licence as a manifest states it.
+
+    Known are the Creative Commons licences (codes, names, URLs; 4.0 if no version is given, as iNaturalist's
+    are), CC0 and public domain, the usual free licences, and "all rights reserved". Several, separated by
+    ``;``, "and" or "or", or one in brackets, all apply: a photo may be shared only if each allows it. Any
+    other remark in brackets makes a licence unknown, except some that restrict nothing, such as "(per file)".
+    """
+    if text is None or not text.strip():
+        return Licence("not stated", obstacle="no licence is stated")
+    if len(text) > _LONGEST:
+        return _unknown(text)
+    if not (whole := _read_one(text)).obstacle:
+        return whole
+    parts = [part.strip() for part in _SEPARATOR.split(text)]
+    return _all_of(text, [_read_part(part) for part in parts if part] or [whole])
+
+
+def _read_part(text: str) -> Licence:
+    """Read one licence, with the remarks in brackets after it."""
+    remarks = (" ".join(remark.split()) for remark in _BRACKETS.findall(text))
+    texts = [_BRACKETS.sub("", text), *(remark for remark in remarks if remark.lower() not in _HARMLESS)]
+    found = list(dict.fromkeys(_read_one(each) for each in texts))
+    if len(found) > 1 and any(licence.obstacle for licence in found):
+        return _unknown(text)
+    return _all_of(text, found)
+
+
+def _all_of(text: str, found: Sequence[Licence]) -> Licence:
+    if len(found) == 1:
+        return found[0]
+    return Licence(
+        " ".join(text.split()),
+        # A link to one of several texts would pass for all of them.
+        " ".join(dict.fromkeys(licence.url for licence in found)) if all(x.url for x in found) else "",
+        next((licence.obstacle for licence in found if licence.obstacle), ""),
+        any(licence.needs_credit for licence in found),
+        any(licence.noncommercial for licence in found),
+        any(licence.verbatim for licence in found),
+    )
+
+
+def _read_one(text: str) -> Licence:
+    wanted = " ".join(text.lower().replace("_", "-").split())
+    if match := _CC.fullmatch(wanted) or _CC_URL.fullmatch(wanted):
+        return _creative_commons(match["terms"], match["version"] or "4.0", match["port"] or "")
+    if _CC0.fullmatch(wanted):
+        return Licence("CC0 1.0", CC0)
+    if _PUBLIC_DOMAIN.fullmatch(wanted):
+        return Licence("public domain", PUBLIC_DOMAIN)
+    if _FREE_SOFTWARE.fullmatch(wanted):
+        return Licence(" ".join(text.split()), needs_credit=True)
+    if _RESERVED.fullmatch(wanted):
+        return Licence("all rights reserved", obstacle="all rights are reserved")
+    return _unknown(text)
+
+
+def _port_name(port: str) -> str:
+    return port.capitalize() if len(port) > 3 else port.upper()
+
+
+def _unknown(text: str) -> Licence:
+    name = " ".join(text.split())
+    return Licence(name, obstacle=f"the licence {name!r} is not known to allow redistribution")
+
+
+def _creative_commons(terms: str, version: str, port: str) -> Licence:
+    words = [_SHORT.get(word, word) for word in re.split(r"[ -]", terms)]
+    code = "-".join(word for word in ("by", "nc", "nd", "sa") if word in words).replace("nd-sa", "nd")
+    # Until version 4.0, the licence of a jurisdiction is a text of its own.
+    port = "" if version == "4.0" else port
+    return Licence(
+        " ".join(filter(None, ("CC", code.upper(), version, _port_name(port)))),
+        "/".join(filter(None, (f"https://creativecommons.org/licenses/{code}/{version}", port))) + "/",
+        needs_credit=True,
+        noncommercial="nc" in words,
+        verbatim="nd" in words,
+    )
 
 
 def how_pool_was_made(benchmark: Benchmark) -> str:
-    """Return what a pool knows of its photos, in Markdown: origins, annotators, agreement, discarded photos.
-
-    Empty for photos of no pool.
+    """Return what a pool knows of its photos, in Markdown; empty for photos of no pool.
 
     Raises:
         CounterGroundError: the pool is damaged.
     """
     from counterground.construction.pool import is_pool, open_pool
-    from counterground.construction.pool_page import agreement_words, summarise_pool, whole_pool
+    from counterground.construction.pool_page import summarise_pool
 
     if not is_pool(benchmark.root):
         return ""
     with open_pool(benchmark.root) as pool:
         summary = summarise_pool(pool)
-    people = [f"{who} ({task}: {made:,})" for who, task, made, *_ in summary.annotators.iter_rows()]
-    text = f"{summary.sentence()}\n\nDecisions: {markdown(', '.join(people)) or 'none'}.\n"
-    if whole := [row for row in whole_pool(summary.agreement) if row["photos"]]:
-        head = ("task", "photos with two annotators", "agreement, %", "Cohen's kappa", "Krippendorff's alpha")
-        rows = [(row["task"], *agreement_words(row)) for row in whole]
-        text += "\nAgreement of annotators:\n\n" + markdown_table((*head, "95 %"), rows)
-    if summary.total("discarded"):
-        reasons = (
-            summary.discards.group_by("label").agg(pl.col("n").sum()).sort("n", "label", descending=True)
-        )
-        discarded = [(markdown(reason), count) for reason, count in reasons.iter_rows()]
-        text += "\nDiscarded photos:\n\n" + markdown_table(("reason", "photos"), discarded)
-    return text
+    tables = [
+        f"\n{table.title}. {table.caption}\n\n"
+        + markdown_table(table.columns, [[*map(markdown, row)] for row in table.rows], table.heads)
+        for table in summary.tables()
+    ]
+    return f"{summary.sentence()}\n{''.join(tables)}"
 
 
 @dataclass(frozen=True)
@@ -100,39 +224,32 @@ class Statement:
     """What the card of one export says besides the photos; ``chosen`` is how they were, in Markdown."""
 
     format: ExportFormat
-    facts: CardFacts
+    settings: ExportSettings
     chosen: str
-    shared: bool
     remarks: tuple[str, ...]
 
     def title(self, benchmark: Benchmark) -> str:
         """Return what the collection is called."""
-        return self.facts.title or benchmark.name
+        return self.settings.title or benchmark.name
 
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@")
 
 
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a Markdown table; numbers are right-aligned."""
-    right = [bool(rows) and all(isinstance(row[column], int) for row in rows) for column in range(len(head))]
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[object]], heads: int = 1) -> str:
+    """Return a Markdown table; the columns from ``heads`` on are figures, on the right."""
     body = [[f"{value:,}" if isinstance(value, int) else str(value) for value in row] for row in rows]
-    rule = ["---:" if number else "---" for number in right]
+    rule = ["---" if column < heads else "---:" for column in range(len(head))]
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *body))
 
 
 def csv_text(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return CSV whose cells no spreadsheet takes for a formula: those that begin like one get a ``'``."""
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows([[_harmless(value) for value in row] for row in rows])
+    texts = [["" if value is None else one_line(str(value)) for value in row] for row in rows]
+    cells = [[f"'{text}" if text.startswith(_FORMULA) else text for text in row] for row in texts]
+    csv.writer(out, lineterminator="\n").writerows([head, *cells])
     return out.getvalue()
-
-
-def _harmless(value: object) -> str:
-    text = "" if value is None else one_line(str(value))
-    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 _METHOD = (
@@ -143,9 +260,9 @@ _METHOD = (
 
 def write_card(benchmark: Benchmark, statement: Statement, folder: Path, front_matter: str) -> None:
     """Write ``README.md``: what the collection is, what is in it, what one may do with it, how to read it."""
-    form, facts = statement.format, statement.facts
+    form, facts = statement.format, statement.settings
     private = (
-        "" if statement.shared else "**Not for redistribution.** This export was made for private use.\n\n"
+        "" if not facts.private else "**Not for redistribution.** This export was made for private use.\n\n"
     )
     about = (
         facts.description or "A benchmark of how much worse vision models get when the background changes."
@@ -167,7 +284,7 @@ def write_card(benchmark: Benchmark, statement: Statement, folder: Path, front_m
         f"Content: `{benchmark.version}` (hash of manifest and classes).\n",
     )
     text = front_matter + "\n".join(section for section in sections if section)
-    (folder / "README.md").write_text(text, encoding="utf-8", newline="\n")
+    write_text(folder / "README.md", text)
 
 
 def _counts(benchmark: Benchmark) -> str:
@@ -187,7 +304,7 @@ def _counts(benchmark: Benchmark) -> str:
         if number
     ]
     total = "; ".join([f"Photos: {len(photos):,}", *sizes, *related])
-    return f"## Counts\n\n{total}.\n\n{markdown_table((*columns, 'photos'), rows)}"
+    return f"## Counts\n\n{total}.\n\n{markdown_table((*columns, 'photos'), rows, len(columns))}"
 
 
 def _licences(benchmark: Benchmark, own: str) -> str:
@@ -195,9 +312,9 @@ def _licences(benchmark: Benchmark, own: str) -> str:
     rows = [
         (
             markdown(licence.name),
-            count,
             _permits(licence),
             " ".join(f"<{url}>" for url in licence.url.split()),
+            count,
         )
         for licence, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0].name))
     ]
@@ -205,7 +322,7 @@ def _licences(benchmark: Benchmark, own: str) -> str:
         f"## Licences\n\nThe collection (selection and labels): {markdown(own) or 'no licence is stated'}. "
         "Each photo keeps its author's licence; `ATTRIBUTION.csv` has author, licence and source of each. "
         "Licences stated without a version are shown as 4.0.\n\n"
-        + markdown_table(("licence", "photos", "redistribution", "text"), rows)
+        + markdown_table(("licence", "redistribution", "text", "photos"), rows, 3)
     )
 
 
@@ -218,27 +335,19 @@ def _permits(licence: Licence) -> str:
 
 def citation(benchmark: Benchmark, statement: Statement) -> str:
     """Return how to cite the collection, in one line of plain text."""
-    facts = statement.facts
+    facts = statement.settings
     by = f"{', '.join(facts.creators)}. " if facts.creators else ""
     return facts.citation or f"{by}{statement.title(benchmark)}, version {facts.version}. {facts.url}".strip()
 
 
-def write_attribution(benchmark: Benchmark, folder: Path) -> None:
-    """Write ``ATTRIBUTION.csv``: path, class, credit line, licence, its text, source; one line per photo."""
+def write_credits(benchmark: Benchmark, left_out: pl.DataFrame, folder: Path) -> None:
+    """Write ``ATTRIBUTION.csv``, a line per photo, and ``left_out.csv`` if photos were left out."""
     head = ("path", "class", "attribution", "licence", "licence_url", "source")
     columns = ("path", "class_name", "attribution", "licence", "source")
     rows: Iterable[Sequence[object]] = (
         (path, name, credit, read_licence(licence).name, read_licence(licence).url, source)
         for path, name, credit, licence, source in benchmark.photos.select(columns).iter_rows()
     )
-    _write_csv(folder / "ATTRIBUTION.csv", csv_text(head, rows))
-
-
-def write_left_out(left_out: pl.DataFrame, folder: Path) -> None:
-    """Write ``left_out.csv`` if photos were left out: what they are in the source, licence, reason."""
+    write_text(folder / "ATTRIBUTION.csv", csv_text(head, rows))
     if not left_out.is_empty():
-        _write_csv(folder / "left_out.csv", csv_text(left_out.columns, left_out.iter_rows()))
-
-
-def _write_csv(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")
+        write_text(folder / "left_out.csv", csv_text(left_out.columns, left_out.iter_rows()))

@@ -15,13 +15,12 @@ import polars as pl
 from counterground._version import __version__
 from counterground.benchmarks import open_apart
 from counterground.construction.exports._card import (
-    CardFacts,
     ExportFormat,
     Statement,
     how_pool_was_made,
-    write_attribution,
+    read_licence,
     write_card,
-    write_left_out,
+    write_credits,
 )
 from counterground.construction.exports._formats import (
     COUNTERANIMAL,
@@ -30,7 +29,7 @@ from counterground.construction.exports._formats import (
     PARQUET,
     WEBDATASET,
 )
-from counterground.construction.exports._licences import read_licence
+from counterground.construction.settings import ExportSettings
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.files import draft_folder, given_path, read_json, write_text
 from counterground.photos import EXPORT_FILE, Benchmark
@@ -69,15 +68,8 @@ class ExportReport:
 def export(
     benchmark: Benchmark | Path | str,
     out: Path | str,
-    *,
     formats: str | Sequence[str],
-    shared: bool = True,
-    all_licences: bool = False,
-    licence_for_unknown: str | None = None,
-    attribution_for_unknown: str | None = None,
-    card: CardFacts | None = None,
-    overwrite: bool = False,
-    show_progress: bool = False,
+    settings: ExportSettings | None = None,
 ) -> ExportReport:
     """Write a benchmark as one or more folders that stand alone, each with a data card and all credits.
 
@@ -88,49 +80,45 @@ def export(
         out: the folder; a new one or an empty one.
         formats: some of ``FORMATS``, or of those other packages add; one is written to ``out``, several to
             ``out/<format>``.
-        shared: export for others: photos whose licence is unknown or forbids sharing are left out.
-        all_licences: keep photos of all licences in a shared export, on your own responsibility.
-        licence_for_unknown: licence ("cc-by") for photos that state none: for photos of your own.
-        attribution_for_unknown: credit line for those that have none.
-        card: what the data card says beyond the photos; how they were chosen is what their pool knows.
-        overwrite: replace an earlier export in ``out``.
-        show_progress: show a bar on standard error.
+        settings: which photos, and what the data card says beyond them; how they were chosen is what their
+            pool knows.
 
     Raises:
         UsageError: a format or licence is unknown, the benchmark has questions, is of composites or has a
             column whose name a format uses itself, or ``out`` holds something else, or the benchmark itself.
         CounterGroundError: no photo may be shared; a file is missing or changed; ``out`` cannot be written.
     """
-    benchmark = open_apart(benchmark, out, show_progress=show_progress)
-    facts, origin = card or CardFacts(), how_pool_was_made(benchmark)
-    wanted = [formats] if isinstance(formats, str) else formats
-    chosen = [_known_format(name) for name in dict.fromkeys(wanted)]
-    if not chosen:
+    chosen = settings or ExportSettings()
+    benchmark = open_apart(benchmark, out, show_progress=chosen.show_progress)
+    forms = [
+        _known_format(name) for name in dict.fromkeys([formats] if isinstance(formats, str) else formats)
+    ]
+    if not forms:
         raise UsageError(f"Name at least one format: {', '.join(_FORMATS.names())}.")
     benchmark.check_files("export")
     if benchmark.has_questions:
         raise UsageError(f"{benchmark.name} has questions with options, which no export format carries yet.")
     out = given_path(str(out)).resolve()
-    if benchmark.root.resolve().is_relative_to(out):
-        raise UsageError(f"{out} holds the benchmark to be exported: choose another folder.")
-    _check_replaceable(out, overwrite)
-    photos, stated = _state_licence(benchmark.photos, licence_for_unknown, attribution_for_unknown)
-    kept, left_out, notes = _select(replace(benchmark, photos=photos), shared, all_licences)
+    _check_replaceable(out, chosen.overwrite)
+    photos, stated = _state_licence(benchmark.photos, chosen)
+    kept, left_out, notes = _select(replace(benchmark, photos=photos), chosen)
     if stated:
-        notes.append(f"Licence stated by the exporter ({licence_for_unknown}): {counted(stated, 'photo')}.")
-    contents = {each: each.lay_out(kept) for each in chosen}
-    folders = {each.name: out / each.name if len(chosen) > 1 else out for each in chosen}
-    total = len(kept) * len(chosen)
-    with progress_bar("Exporting", total=total, shown=show_progress) as bar, _new_folder(out) as draft:
-        for form, laid_out in contents.items():
+        notes.append(
+            f"Licence stated by the exporter ({chosen.licence_for_unknown}): {counted(stated, 'photo')}."
+        )
+    contents = [form.lay_out(kept) for form in forms]
+    folders = {form.name: out / form.name if len(forms) > 1 else out for form in forms}
+    total, origin = len(kept) * len(forms), how_pool_was_made(benchmark)
+    with progress_bar("Exporting", total=total, shown=chosen.show_progress) as bar, _new_folder(out) as draft:
+        for form, laid_out in zip(forms, contents, strict=True):
             folder = draft / folders[form.name].relative_to(out)
             folder.mkdir(exist_ok=True)
             form.write(laid_out, folder, bar.advance)
-            statement = Statement(form, facts, origin, shared, (*notes, *laid_out.notes))
+            statement = Statement(form, chosen, origin, (*notes, *laid_out.notes))
             _describe(laid_out.benchmark, statement, left_out, folder)
-        if len(chosen) > 1:
+        if len(forms) > 1:
             _write_mark(draft, formats=list(folders))
-    notes += [note for laid_out in contents.values() for note in laid_out.notes]
+    notes += [note for laid_out in contents for note in laid_out.notes]
     return ExportReport(folders, len(kept), left_out, tuple(dict.fromkeys(notes)))
 
 
@@ -144,22 +132,22 @@ def _known_format(name: str) -> ExportFormat:
 def _describe(benchmark: Benchmark, statement: Statement, left_out: pl.DataFrame, folder: Path) -> None:
     """Write all that is beside the photos: credits, what was left out, the card, the format's own files."""
     form = statement.format
-    write_attribution(benchmark, folder)
-    write_left_out(left_out, folder)
+    write_credits(benchmark, left_out, folder)
     front_matter = form.describe(benchmark, statement, folder) if form.describe else ""
     write_card(benchmark, statement, folder, front_matter)
     _write_mark(
         folder,
         format=form.name,
-        shared=statement.shared,
+        shared=not statement.settings.private,
         photos=len(benchmark),
         left_out=len(left_out),
         version=benchmark.version,
     )
 
 
-def _state_licence(photos: pl.DataFrame, licence: str | None, credit: str | None) -> tuple[pl.DataFrame, int]:
+def _state_licence(photos: pl.DataFrame, settings: ExportSettings) -> tuple[pl.DataFrame, int]:
     """Fill in licence and credit line where no licence is stated; return for how many photos."""
+    licence, credit = settings.licence_for_unknown, settings.attribution_for_unknown
     if licence is None:
         if credit is not None:
             raise UsageError("--attribution-for-unknown goes with --licence-for-unknown: add that.")
@@ -175,9 +163,7 @@ def _state_licence(photos: pl.DataFrame, licence: str | None, credit: str | None
     return stated, int(photos.select(unknown.sum()).item())
 
 
-def _select(
-    benchmark: Benchmark, shared: bool, all_licences: bool
-) -> tuple[Benchmark, pl.DataFrame, list[str]]:
+def _select(benchmark: Benchmark, settings: ExportSettings) -> tuple[Benchmark, pl.DataFrame, list[str]]:
     """Return the benchmark of the photos that go into the export, those left out, and notes on both.
 
     Raises:
@@ -187,7 +173,7 @@ def _select(
     licences = {text: read_licence(text) for text in photos["licence"]}
     reasons = pl.Series("reason", [licences[text].obstacle for text in photos["licence"]], pl.String)
     forbidden = photos.with_columns(reasons).filter(reasons != "").select(*LEFT_OUT_SCHEMA)
-    left_out = forbidden if shared and not all_licences else forbidden.clear()
+    left_out = forbidden if not settings.private and not settings.all_licences else forbidden.clear()
     kept = photos.join(left_out.select("path"), on="path", how="anti", maintain_order="left")
     tally = _tally(left_out["reason"])
     if kept.is_empty():
@@ -209,7 +195,7 @@ def _select(
     ]
     remarks = {
         "Shared although the licence is not known to allow it, at the exporter's risk": (
-            len(forbidden) if shared and all_licences else 0
+            len(forbidden) if settings.all_licences and not settings.private else 0
         ),
         "For non-commercial use only (NC)": sum(licence.noncommercial for licence, _ in credited),
         "To be shared only unchanged, without crops or edits (ND)": sum(x.verbatim for x, _ in credited),

@@ -17,7 +17,7 @@ from typing import Any
 
 import polars as pl
 
-from counterground.construction.exports._card import ExportFormat, Statement, citation
+from counterground.construction.exports._card import ExportFormat, Statement, citation, read_licence
 from counterground.construction.exports._layout import (
     CLASS_FIELDS,
     Contents,
@@ -31,7 +31,6 @@ from counterground.construction.exports._layout import (
     samples,
     slug,
 )
-from counterground.construction.exports._licences import read_licence
 from counterground.errors import CounterGroundError, needs_extra
 from counterground.files import write_text
 from counterground.photos import (
@@ -118,7 +117,7 @@ def _write_croissant(benchmark: Benchmark, statement: Statement, folder: Path) -
     """
     with needs_extra("data"):
         import mlcroissant as mlc
-    facts = statement.facts
+    facts = statement.settings
     try:
         metadata = mlc.Metadata(
             name=statement.title(benchmark),
@@ -241,7 +240,7 @@ def _lay_out_huggingface(benchmark: Benchmark) -> Contents:
 
 
 def _write_huggingface(contents: Contents, folder: Path, tick: Tick) -> None:
-    """Write ``data/test-00000-of-00003.parquet`` and so on; the card's front matter says what they hold.
+    """Write ``data/test-00000.parquet`` and so on; the card's front matter says what they hold.
 
     ``label`` is the class (a ``ClassLabel`` of the classes that have photos), ``class_index`` its number in
     the classes; ``image`` and ``mask`` are images. A shard's photos are in memory while it is
@@ -249,7 +248,6 @@ def _write_huggingface(contents: Contents, folder: Path, tick: Tick) -> None:
     """
     labels = {index: label for label, index in enumerate(_present_classes(contents.benchmark))}
     (folder / "data").mkdir()
-    drafts = []
     schema: dict[str, pl.DataType] = {
         "image": _IMAGE,
         "label": pl.Int64(),
@@ -258,10 +256,7 @@ def _write_huggingface(contents: Contents, folder: Path, tick: Tick) -> None:
     if contents.masks:
         schema["mask"] = _IMAGE
     for number, photos in in_shards(samples(contents, tick)):
-        drafts.append(folder / "data" / f"{number}.draft")
-        _write_shard(drafts[-1], list(photos), labels, schema)
-    for number, draft in enumerate(drafts):
-        draft.rename(draft.with_name(f"test-{number:05d}-of-{len(drafts):05d}.parquet"))
+        _write_shard(folder / "data" / f"test-{number:05d}.parquet", list(photos), labels, schema)
     write_description(contents.benchmark, folder, packed="huggingface")
 
 
@@ -318,7 +313,7 @@ def _front_matter(benchmark: Benchmark, statement: Statement, _folder: Path) -> 
         features.append({"name": name, "dtype": "bool" if kind == pl.Boolean else str(kind).lower()})
     if benchmark.photos["mask"].is_not_null().any():
         features.append({"name": "mask", "dtype": "image"})
-    own = statement.facts.licence or "not stated"
+    own = statement.settings.licence or "not stated"
     return yaml_head(
         {
             "pretty_name": statement.title(benchmark),

@@ -143,24 +143,22 @@ def counteranimal_paths(benchmark: Benchmark) -> Contents:
 
 
 def _class_folders(benchmark: Benchmark) -> dict[int, str]:
-    """Name a folder for each class: index and name if ImageNet has it, else the name."""
+    """Name a folder for each class: "100 black swan" if ImageNet has it, else the name.
+
+    Where no reader of folders would match a class with its index, it has ImageNet's own name.
+    """
     space = benchmark.classes
     present = benchmark.photos["class_index"].unique().sort().to_list()
     wanted = []
     for index in present:
-        imagenet = space.imagenet[index]
-        name = safe_name(space.names[index])
-        wanted.append(name if imagenet is None else _numbered(imagenet, name))
+        imagenet, name = space.imagenet[index], safe_name(space.names[index])
+        if imagenet is not None:
+            try:
+                find_imagenet_index(f"{imagenet} {name}")
+            except UsageError:
+                name = safe_name(imagenet_names("openai")[imagenet])
+        wanted.append(name if imagenet is None else f"{imagenet} {name}")
     return dict(zip(present, apart(wanted, OWN_FILES), strict=True))
-
-
-def _numbered(imagenet: int, name: str) -> str:
-    """Return "100 black swan", with ImageNet's own name if no reader of folders would match this one."""
-    try:
-        find_imagenet_index(f"{imagenet} {name}")
-    except UsageError:
-        name = safe_name(imagenet_names("openai")[imagenet])
-    return f"{imagenet} {name}"
 
 
 Tick = Callable[[], None]
@@ -218,9 +216,8 @@ def _write_bytes(target: Path, data: bytes) -> None:
 
 
 CLASS_FIELDS = ("label", "cls")  # readers of shards, ours too, take fields of these names for the class
-SHARD_MEGABYTES = 100
-SHARD_PHOTOS = 10_000
-"""When a shard is full: before the photo that would exceed either limit."""
+SHARD_BYTES = 100 * 10**6
+"""A shard is full before the photo that would exceed it."""
 
 
 @dataclass(frozen=True)
@@ -263,14 +260,13 @@ def samples(contents: Contents, tick: Tick) -> Iterator[Sample]:
 
 def in_shards(photos: Iterator[Sample]) -> Iterator[tuple[int, Iterator[Sample]]]:
     """Yield the number of each shard with its photos, one in memory at a time."""
-    filled = {"shard": 0, "photos": 0, "bytes": 0}
+    shard = size = 0
 
     def shard_of(photo: Sample) -> int:
-        full = filled["photos"] == SHARD_PHOTOS or filled["bytes"] + photo.size > SHARD_MEGABYTES * 10**6
-        if full and filled["photos"]:
-            filled.update(shard=filled["shard"] + 1, photos=0, bytes=0)
-        filled["photos"] += 1
-        filled["bytes"] += photo.size
-        return filled["shard"]
+        nonlocal shard, size
+        if size and size + photo.size > SHARD_BYTES:
+            shard, size = shard + 1, 0
+        size += photo.size
+        return shard
 
     return itertools.groupby(photos, key=shard_of)

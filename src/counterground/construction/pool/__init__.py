@@ -1,17 +1,10 @@
 """The pool: photos under curation, from the first candidate to the last decision. See README.md."""
 
-from counterground.construction.pool._folder import is_pool, leads_out
 from counterground.construction.pool._queue import (
     LEASE_SECONDS,
-    Adjudication,
-    AnnotatorProgress,
     Batch,
-    ClassProgress,
-    Disagreement,
-    Flag,
     Queue,
     QueuedPhoto,
-    Remaining,
     review_queue,
 )
 from counterground.construction.pool._schema import (
@@ -31,6 +24,8 @@ from counterground.construction.pool._schema import (
     check_annotators,
     check_class_names,
     is_from,
+    is_pool,
+    leads_out,
     spelling_of,
 )
 from counterground.construction.pool._store import POOL_FOLDERS, Pool, open_pool
@@ -51,16 +46,10 @@ __all__ = [
     "TASKS",
     "VERDICT_SCHEMA",
     "VOTE_SCHEMA",
-    "Adjudication",
-    "AnnotatorProgress",
     "Batch",
-    "ClassProgress",
-    "Disagreement",
-    "Flag",
     "Pool",
     "Queue",
     "QueuedPhoto",
-    "Remaining",
     "check_annotators",
     "check_class_names",
     "is_from",

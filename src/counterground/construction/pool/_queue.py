@@ -15,13 +15,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from statistics import median
 from typing import Any, Literal
 
 import polars as pl
 
-from counterground.construction.pool._database import BY_VOTER, LAST_DECISIONS, UNDONE, verdicts_of
-from counterground.construction.pool._schema import IMPORTED, LATER, REVIEW_LABELS, TASKS
+from counterground.construction.pool._database import BY_VOTER, LAST_DECISIONS, verdicts_of
+from counterground.construction.pool._schema import IMPORTED, REVIEW_LABELS, TASKS
 from counterground.construction.pool._store import Pool
 from counterground.errors import UsageError
 
@@ -135,19 +134,7 @@ _STILL_WANTED = f"""
     SELECT path FROM ({_WANTED} AND place.path IN (SELECT value FROM json_each(:leased)))
     WHERE {_FREE}
 """
-_REMAINING = f"""
-    SELECT coalesce(sum(mine IS TRUE), 0),
-           coalesce(sum(mine IS NOT TRUE AND NOT ({_FREE})), 0)
-    FROM ({_WANTED})
-"""
 _DONE = "SELECT count(*) FROM temp.vote WHERE task = :task AND voter = :me AND label <> 'later'"
-_PACE = f"""
-    SELECT seconds FROM (SELECT seconds FROM main.decision INDEXED BY decision_annotator
-                         WHERE annotator = :me AND task = :task AND undoes IS NULL AND NOT adjudicates
-                           AND labels <> '["{LATER}"]' AND NOT {UNDONE}
-                         ORDER BY id DESC LIMIT 101)
-    WHERE seconds IS NOT NULL
-"""
 _DISAGREEMENTS = """
     SELECT place.path, place.row, class_name, width, height, 0, voter, labels
     FROM temp.place
@@ -155,35 +142,12 @@ _DISAGREEMENTS = """
     WHERE TASK_status = 'disagreed' AND (:task = 'review' OR stands)
     ORDER BY class_name, place.path, voter
 """
-_ADJUDICATIONS = """
-    SELECT place.path, place.row, class_name, width, height, 0, decision.id, decision.labels, at
-    FROM temp.vote
-    JOIN temp.place ON place.path = vote.path JOIN main.decision ON decision.id = vote.id
-    WHERE vote.task = :task AND voter = '' AND vote.label <> 'later' ORDER BY decision.id DESC
-"""
-_USES = """
-    SELECT value, count(*) FROM main.decision, json_each(labels) WHERE task = :task GROUP BY value
-"""
 _FLAGS = """
-    SELECT signal.path, reason, explanation, other.rowid, signal.related
+    SELECT signal.path, reason, explanation, other.rowid
     FROM main.signal LEFT JOIN main.photo AS other ON other.path = signal.related
     WHERE flagged AND signal.path IN (SELECT value FROM json_each(:paths))
     ORDER BY signal.path, priority DESC
 """
-_PROGRESS = f"""
-    SELECT class_name, count(*),
-           sum(TASK_status = 'adjudicated' OR TASK_voters > 1 OR (TASK_voters = 1 AND NOT {_TWO})),
-           sum(TASK_status <> 'adjudicated' AND TASK_voters = 1 AND {_TWO}),
-           sum(TASK_status = 'disagreed')
-    FROM temp.place WHERE :task = 'review' OR stands GROUP BY class_name ORDER BY class_name
-"""
-_MADE_SINCE = f"""
-    SELECT annotator, count(*) FROM main.decision
-    WHERE id > :id AND undoes IS NULL AND labels <> '["later"]' AND NOT {UNDONE}
-    GROUP BY annotator
-"""
-
-
 # Keeps one reason of the highest priority below two of the lowest.
 _BELOW_ONE = 0.999
 
@@ -248,87 +212,12 @@ class Batch:
         revoked: photos of ``leased`` that the annotator need no longer decide on.
         done: photos the annotator has decided on.
         left: photos that await the annotator, including those on screen.
-        pace: median seconds of the annotator's last 101 decisions that stand, without postponed photos; None
-            if none was timed.
     """
 
     photos: list[QueuedPhoto]
     revoked: list[str]
     done: int
     left: int
-    pace: float | None
-
-
-@dataclass(frozen=True)
-class Remaining:
-    """Photos still unfinished when an annotator has decided on everything.
-
-    Attributes:
-        waiting: photos that the annotator decided on and that await another annotator.
-        elsewhere: photos that others have on screen now.
-        alone: whether nobody else takes part, so that no photo awaits a second annotator.
-    """
-
-    waiting: int
-    elsewhere: int
-    alone: bool
-
-
-@dataclass(frozen=True)
-class Disagreement:
-    """A photo on which annotators disagree: the labels of each, by annotator."""
-
-    photo: QueuedPhoto
-    votes: dict[str, list[str]]
-
-
-@dataclass(frozen=True)
-class Adjudication:
-    """The end of a disagreement: the id of the decision, its labels and its time (ISO, UTC)."""
-
-    photo: QueuedPhoto
-    id: int
-    labels: list[str]
-    at: str
-
-
-@dataclass(frozen=True)
-class Flag:
-    """What curation found: a reason to discard, a sentence, and the other photo or class it names."""
-
-    reason: str
-    explanation: str
-    row: int | None
-    related: str | None
-
-
-@dataclass(frozen=True)
-class ClassProgress:
-    """The progress of a task in one class, in photos.
-
-    Attributes:
-        class_name: the class.
-        photos: photos of the task (for backgrounds, those that stand in the review).
-        complete: photos on which enough annotators decided, or someone adjudicated.
-        begun: photos decided on by fewer annotators than they need.
-        disagreed: photos on which annotators disagree and nobody adjudicated.
-    """
-
-    class_name: str
-    photos: int
-    complete: int
-    begun: int
-    disagreed: int
-
-
-@dataclass(frozen=True)
-class AnnotatorProgress:
-    """An annotator's progress with a task: photos decided on, photos left, and median seconds per photo."""
-
-    name: str
-    done: int
-    left: int
-    pace: float | None
 
 
 LEASE_SECONDS = 180.0
@@ -377,58 +266,22 @@ class Queue:
             done, left = (
                 connection.execute(_query(sql, task), asked).fetchone()[0] for sql in (_DONE, _LEFT)
             )
-            seconds = [row["seconds"] for row in connection.execute(_PACE, asked)]
         revoked = [path for path in leased if path not in wanted]
-        return Batch(fresh, revoked, done, left, median(seconds) if seconds else None)
-
-    def remaining(self, annotator: str, task: str) -> Remaining:
-        """Return what an annotator who has finished may wait for."""
-        with self._connect(task) as connection:
-            asked = self._asked(connection, annotator, task)
-            waiting, elsewhere = connection.execute(_query(_REMAINING, task), asked).fetchone()
-        return Remaining(waiting, elsewhere, alone=asked["people"] == 1)
-
-    def decide(
-        self,
-        path: str,
-        *,
-        annotator: str,
-        task: str,
-        within: sqlite3.Connection | None = None,
-        **decision: Any,
-    ) -> int:
-        """Record a decision, as ``Pool.decide`` does, and release the photo; return the decision's id.
-
-        ``within`` is a transaction of ``Pool.connect`` to join: all of it reaches the disk together.
-        """
-        with self.pool.connect(within=within) as connection:
-            newest = connection.execute(_NEWEST).fetchone()["newest"]
-            number = self.pool.decide(path, annotator=annotator, task=task, within=connection, **decision)
-            if number > newest:  # a resent decision may have been undone, and its photo be on screen again
-                connection.execute(
-                    "DELETE FROM lease WHERE path = ? AND task = ? AND annotator = ?", (path, task, annotator)
-                )
-        return number
+        return Batch(fresh, revoked, done, left)
 
     def undo(
-        self,
-        annotator: str,
-        task: str,
-        *,
-        of: str | int | None,
-        token: str,
-        within: sqlite3.Connection | None = None,
-    ) -> tuple[QueuedPhoto, dict[str, Any]] | None:
-        """Undo a decision, as ``Pool.undo`` does, and reserve its photo for the annotator; return both."""
+        self, annotator: str, task: str, *, within: sqlite3.Connection | None = None, **undo: Any
+    ) -> tuple[QueuedPhoto, list[str]] | None:
+        """Undo a decision, as ``Pool.undo`` does; return its photo, now reserved, and its labels."""
         with self.pool.connect(within=within) as connection:
-            decision = self.pool.undo(annotator, task, of=of, token=token, within=connection)
+            decision = self.pool.undo(annotator, task, within=connection, **undo)
             if decision is None:
                 return None
             if not decision["adjudicates"]:
                 _lease(connection, annotator, task, [decision["path"]])
             query = "SELECT path, rowid AS row, class_name, width, height, 0 AS postponed FROM photo"
             photo = connection.execute(f"{query} WHERE path = :path", decision).fetchone()
-        return _photo(photo), decision
+        return _photo(photo), decision["labels"]
 
     def photo_of(self, row: int) -> tuple[str, str | None] | None:
         """Return path and SHA-256 of the photo with this number, or None if there is none."""
@@ -436,56 +289,27 @@ class Queue:
             found = connection.execute("SELECT path, photo_id FROM photo WHERE rowid = ?", (row,)).fetchone()
         return found and tuple(found)
 
-    def disagreements(self, task: str) -> list[Disagreement]:
-        """Return the photos on which annotators disagree and nobody has adjudicated, by class."""
-        found: dict[str, Disagreement] = {}
+    def disagreements(self, task: str) -> list[tuple[QueuedPhoto, dict[str, list[str]]]]:
+        """Return the photos on which annotators disagree, by class, with the labels of each annotator."""
+        found: dict[str, tuple[QueuedPhoto, dict[str, list[str]]]] = {}
         with self._connect(task) as connection:
             for row in connection.execute(_query(_DISAGREEMENTS, task), {"task": task}):
-                disagreement = found.setdefault(row["path"], Disagreement(_photo(row), {}))
-                disagreement.votes[row["voter"]] = json.loads(row["labels"])
+                _, votes = found.setdefault(row["path"], (_photo(row), {}))
+                votes[row["voter"]] = json.loads(row["labels"])
         return list(found.values())
 
-    def adjudications(self, task: str) -> list[Adjudication]:
-        """Return the adjudications that stand, newest first."""
-        with self._connect(task) as connection:
-            rows = connection.execute(_ADJUDICATIONS, {"task": task}).fetchall()
-        return [Adjudication(_photo(row), row["id"], json.loads(row["labels"]), row["at"]) for row in rows]
+    def flags(self, paths: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+        """Return what curation found about each of these photos, strongest first: reason and explanation.
 
-    def progress(self, task: str) -> list[ClassProgress]:
-        """Return the progress of the task, class by class."""
-        with self._connect(task) as connection:
-            asked = self._asked(connection, "", task)
-            return [ClassProgress(*row) for row in connection.execute(_query(_PROGRESS, task), asked)]
-
-    def annotators(self, task: str, also: Sequence[str] = ()) -> list[AnnotatorProgress]:
-        """Return each annotator's progress, by name; those in ``also`` even if they have not begun."""
-        with self._connect(task) as connection:
-            names = _voters(connection, task)
-        batches = {name: self.lease(name, task, count=0) for name in sorted({*names, *also})}
-        return [AnnotatorProgress(name, x.done, x.left, x.pace) for name, x in batches.items()]
-
-    def uses(self, task: str) -> dict[str, int]:
-        """Return how often each label is in the log, including decisions that were undone."""
-        with self.pool.connect(writes=False) as connection:
-            return dict(connection.execute(_USES, {"task": task}).fetchall())
-
-    def flags(self, paths: Sequence[str]) -> dict[str, list[Flag]]:
-        """Return what curation found about each of these photos, strongest first."""
-        found: dict[str, list[Flag]] = {}
+        ``row`` is the number of the other photo that an explanation names.
+        """
+        found: dict[str, list[dict[str, Any]]] = {}
         with self.pool.connect(writes=False) as connection:
             for path, *flag in connection.execute(_FLAGS, {"paths": json.dumps(list(paths))}):
-                found.setdefault(path, []).append(Flag(*flag))
+                found.setdefault(path, []).append(
+                    dict(zip(("reason", "explanation", "row"), flag, strict=True))
+                )
         return found
-
-    def last_decision(self) -> int:
-        """Return the id of the last event in the log, or 0 if there is none."""
-        with self.pool.connect(writes=False) as connection:
-            return int(connection.execute(_NEWEST).fetchone()["newest"])
-
-    def made_since(self, number: int) -> dict[str, int]:
-        """Return how many decisions later than this id stand, by annotator; postponing does not count."""
-        with self.pool.connect(writes=False) as connection:
-            return dict(connection.execute(_MADE_SINCE, {"id": number}).fetchall())
 
     def release(self, annotators: Sequence[str]) -> None:
         """Release everything these annotators have on screen."""
@@ -518,6 +342,7 @@ class Queue:
         # Digits of a content hash are independent: the annotator's name picks those that set the order.
         here, there = (9 + digit % 52 for digit in hashlib.sha256(annotator.encode()).digest()[:2])
         now = time.time()
+        voters = connection.execute("SELECT voter FROM temp.person WHERE task = ?", (task,))
         return {
             "here": here,
             "there": there,
@@ -527,7 +352,7 @@ class Queue:
             # A lease that ends later was made before the clock was set back. Twice the length of a lease,
             # since others make leases while this request waits for the lock.
             "latest": now + 2 * LEASE_SECONDS,
-            "people": len({*_voters(connection, task), *self._present, annotator} - {IMPORTED, ""}),
+            "people": len({*(row[0] for row in voters), *self._present, annotator} - {IMPORTED, ""}),
             "imported": IMPORTED,
             "ranked": bool(self._ranks) and task == "review",
         }
@@ -535,12 +360,6 @@ class Queue:
 
 def _query(template: str, task: str) -> str:
     return template.replace("TASK", task)
-
-
-def _voters(connection: sqlite3.Connection, task: str) -> list[str]:
-    return [
-        row["voter"] for row in connection.execute("SELECT voter FROM temp.person WHERE task = ?", (task,))
-    ]
 
 
 def _photo(row: sqlite3.Row) -> QueuedPhoto:

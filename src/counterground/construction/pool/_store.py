@@ -25,17 +25,21 @@ from counterground.construction.pool._database import (
     read_verdicts,
     read_votes,
 )
-from counterground.construction.pool._folder import DATABASE_FILE, FILES, class_folder, inside_files, is_pool
 from counterground.construction.pool._schema import (
     BACKGROUND_LABELS,
     CANDIDATE_SCHEMA,
+    DATABASE_FILE,
     DECISION_SCHEMA,
+    FILES,
     KEEP,
     LATER,
     PHOTO_SCHEMA,
     REVIEW_LABELS,
     SIGNAL_SCHEMA,
     TASKS,
+    class_folder,
+    inside_files,
+    is_pool,
     spelling_of,
 )
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
@@ -215,6 +219,8 @@ class Pool:
             _check(connection, annotator, task, labels)
             if connection.execute("SELECT 1 FROM photo WHERE path = ?", (path,)).fetchone() is None:
                 raise UsageError(f"The pool has no photo {path!r}.")
+            of_photo = "DELETE FROM lease WHERE path = :path AND task = :task AND annotator = :annotator"
+            connection.execute(of_photo, event)
             made = {"seconds": seconds, "labels": json.dumps(list(labels))}
             return _write(connection, token, event | made)
 
@@ -233,7 +239,8 @@ class Pool:
         annotator: str,
         task: str,
         *,
-        of: str | int | None = None,
+        of: str | None = None,
+        adjudicates: bool = False,
         token: str | None = None,
         within: sqlite3.Connection | None = None,
     ) -> dict[str, Any] | None:
@@ -244,8 +251,8 @@ class Pool:
         Args:
             annotator: who undoes it.
             task: task of the decision.
-            of: token or id of the decision; an adjudication may be anyone's. None is the annotator's last
-                vote that stands.
+            of: token of the decision; None is the annotator's last one that stands.
+            adjudicates: whether that is an adjudication.
             token: makes resending harmless.
             within: a transaction of ``connect`` that this joins.
 
@@ -253,10 +260,11 @@ class Pool:
             UsageError: the annotator has no such decision, or it was already undone.
         """
         with self.connect(within=within) as connection:
-            row = _to_undo(connection, annotator, task, of, token)
+            asked = {"annotator": annotator, "task": task, "adjudicates": adjudicates}
+            row = _to_undo(connection, asked | {"of": of, "token": token})
             if row is None:
                 return None
-            event = {"path": row["path"], "annotator": annotator, "task": task, "adjudicates": False}
+            event = asked | {"path": row["path"], "adjudicates": False}
             if _written_before(connection, token, event) is None:
                 _write(connection, token, event | {"labels": "[]", "undoes": row["id"]})
             return {**dict(row), "labels": json.loads(row["labels"])}
@@ -453,25 +461,21 @@ def _write(connection: sqlite3.Connection, token: str | None, event: Mapping[str
     return int(connection.execute("SELECT last_insert_rowid()").fetchone()[0])
 
 
-def _to_undo(
-    connection: sqlite3.Connection, annotator: str, task: str, of: str | int | None, token: str | None
-) -> sqlite3.Row | None:
+def _to_undo(connection: sqlite3.Connection, asked: Mapping[str, Any]) -> sqlite3.Row | None:
     """Return the row of the decision to undo; None if there is none and ``of`` names none."""
 
     def decision(where: str) -> sqlite3.Row | None:
-        values = {"me": annotator, "task": task, "of": of, "token": token}
-        query = f"{_EVENTS} WHERE task = :task AND undoes IS NULL AND {where}"
-        row: sqlite3.Row | None = connection.execute(query, values).fetchone()
+        query = f"{_EVENTS} WHERE task = :task AND annotator = :annotator AND undoes IS NULL AND {where}"
+        row: sqlite3.Row | None = connection.execute(query, asked).fetchone()
         return row
 
     if row := decision("id = (SELECT undoes FROM decision WHERE token = :token)"):
         return row  # sent before
-    if of is None:
-        last = f"annotator = :me AND NOT adjudicates AND NOT {UNDONE} ORDER BY id DESC LIMIT 1"
-        return decision(last)
-    row = decision("id = :of" if isinstance(of, int) else "token = :of")
-    if row is None or row["undone"] or (row["annotator"] != annotator and not row["adjudicates"]):
-        raise UsageError(f"There is no decision {of!r} that {annotator!r} can undo.")
+    if asked["of"] is None:
+        return decision(f"adjudicates = :adjudicates AND NOT {UNDONE} ORDER BY id DESC LIMIT 1")
+    row = decision("token = :of")
+    if row is None or row["undone"]:
+        raise UsageError(f"There is no decision {asked['of']!r} that {asked['annotator']!r} can undo.")
     return row
 
 

@@ -53,7 +53,7 @@ def test_what_fails_a_check_comes_first_and_keys_decide(folder, serve, visit):
     ann = visit(server.links["ann"])
     ann.see()
     assert "too large: the object's area is above the limit" in ann.page.inner_text("#reason")
-    assert ann.page.inner_text("#left") == "5 left"
+    assert ann.page.inner_text("#count") == "0 of 5"
     ann.press("a")
     ann.page.wait_for_selector("[data-verdict=accepted]:disabled")  # e has no mask that could be accepted
     assert "missing" in ann.page.inner_text("#reason")

@@ -1,13 +1,13 @@
 // What an annotator decided last, and how it is taken back.
-import { newToken, Refused, Unreachable } from "./api.js";
+import { newToken, page, Refused, Unreachable } from "./api.js";
 import { say } from "./dom.js";
 
 const LENGTH = 5; // photos that are kept decoded, to go back to
 
 export class History {
-  // `back(photo, labels)` shows a photo again whose decision was undone; without `elsewhere`, the server is not asked.
-  constructor(task, outbox, counter, back, elsewhere = true) {
-    Object.assign(this, { task, outbox, counter, back, elsewhere });
+  // `back(photo, labels)` shows a photo again whose decision was undone.
+  constructor(outbox, counter, back, adjudicating = false) {
+    Object.assign(this, { outbox, counter, back, adjudicating });
     this.made = []; // {photo, event, labels}
     this.running = false;
   }
@@ -30,10 +30,13 @@ export class History {
     }
   }
 
+  #event(of) {
+    const more = this.adjudicating ? { adjudicates: true } : {};
+    return { kind: "undo", token: newToken(), task: page.task, of, ...more };
+  }
+
   #undoHere({ photo, event, labels }) {
-    if (!this.outbox.takeBack(event.token)) {
-      this.outbox.add({ kind: "undo", token: newToken(), task: this.task, of: event.token });
-    }
+    if (!this.outbox.takeBack(event.token)) this.outbox.add(this.#event(event.token));
     this.counter.undone(labels);
     this.back(photo, labels);
   }
@@ -41,12 +44,10 @@ export class History {
   // After a reload only the server knows the last decision. The undo reaches it after the decisions that are not
   // sent yet, and before those made meanwhile.
   async #undoThere() {
-    if (!this.elsewhere) {
-      return say("Nothing to undo here. Photos adjudicated earlier are in the list of adjudicated photos.");
-    }
     try {
-      const { undone } = await this.outbox.ask({ kind: "undo", token: newToken(), task: this.task, of: null });
+      const { undone } = await this.outbox.ask(this.#event(null));
       if (!undone) return say("There is nothing to undo.");
+      if (this.adjudicating) return location.reload(); // the photo is among the disagreements again
       this.counter.undone(undone.labels);
       this.back(undone.photo, undone.labels);
     } catch (failure) {

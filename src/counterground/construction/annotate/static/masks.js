@@ -1,20 +1,12 @@
 // The page on which masks are accepted, rejected or redrawn, one photo after the other.
-import { newToken, page } from "./api.js";
-import { Clock } from "./clock.js";
-import { Counter } from "./counter.js";
-import { Deck, leaseNext, load } from "./deck.js";
-import { $, element, keepFocus, notice, say, text } from "./dom.js";
+import { page } from "./api.js";
+import { leaseNext } from "./deck.js";
+import { $, notice, say, text } from "./dom.js";
 import { Drawing } from "./drawing.js";
-import { History } from "./history.js";
-import { listen } from "./keys.js";
-import { Outbox } from "./outbox.js";
 import { Overlay } from "./overlay.js";
-import { claimTab, showSaved } from "./saved.js";
+import { Session } from "./session.js";
 import { Tools } from "./tools.js";
-import { Zoom } from "./zoom.js";
 
-const { task } = page;
-const BEAT = 45_000;
 const VIEWS = { all: "tint", outline: "outline", none: "photo" };
 const TIPS = {
   brush: "Drag to draw. Two fingers zoom.",
@@ -23,80 +15,38 @@ const TIPS = {
 };
 const buttons = [...document.querySelectorAll(".choice")];
 
-class Progress extends Counter {
-  draw() {
-    super.draw();
-    $("left").textContent = `${this.left.toLocaleString("en")} left`;
-  }
-}
-
-const zoom = new Zoom($("view"));
-const overlay = new Overlay($("overlay"), zoom);
-const tools = new Tools(zoom, overlay, drawTools);
-const clock = new Clock();
-const outbox = new Outbox(showSaved);
-const counter = new Progress(false);
-const history = new History(task, outbox, counter, goBack);
 let skipped = []; // paths of photos that come last
 const started = new Map(); // what was drawn on those: path -> {judged, shapes}
-let shown = false; // whether the photo of `deck.current` is what is on screen
 let saving = false;
 
-const deck = new Deck(leaseNext(task, () => ({ skipped })), () => outbox.paths(), {
-  changed: (answer) => counter.heard(answer, outbox.waiting.length),
-  revoked: () => {
-    if (tools.drawing?.changed || tools.open || saving) return;
-    say("Somebody else has decided on this photo.");
-    void advance();
+const session = new Session(leaseNext(page.task, () => ({ skipped })), {
+  kind: "masks",
+  busy: () => tools.drawing?.changed || tools.open || saving,
+  draw(photo, problem) {
+    if (drawing()) tools.stop();
+    if (photo) {
+      photo.hasMask = Boolean(photo.mask) && !photo.maskProblem;
+      photo.possible = { accepted: photo.hasMask && photo.acceptable, rejected: true, redrawn: !problem };
+    }
+    overlay.mask = photo?.hasMask ? photo.maskImage : null;
+    overlay.draw();
+    text("reason", photo?.reason ? `Fails a check: ${photo.reason}` : "");
+    text("origin", photo?.hasMask ? `Mask: ${photo.origin}` : "");
+    drawTools();
+    return photo?.reason ? ` Fails a check: ${photo.reason}.` : "";
   },
 });
-
+const overlay = new Overlay($("overlay"), session.zoom);
+const tools = new Tools(session.zoom, overlay, drawTools);
 const drawing = () => tools.drawing !== null;
-const ifReady = (act) => (shown && !saving ? act() : undefined);
-
-// --- what is on screen
-
-async function show(photo, saying = "") {
-  shown = false;
-  if (drawing()) tools.stop();
-  if (photo.state === "loading") notice("Loading …", 150);
-  const problem = await photo.ready;
-  const maskProblem = photo.mask ? await photo.maskReady : "";
-  if (deck.current !== photo) return;
-  photo.shows = !problem;
-  photo.hasMask = Boolean(photo.mask) && !maskProblem;
-  photo.canBeAccepted = photo.hasMask && photo.acceptable;
-  overlay.mask = photo.hasMask ? photo.maskImage : null;
-  photo.image.alt = `Photo of class ${photo.class_name}`;
-  zoom.show(problem ? null : photo.image);
-  notice(problem ? `${problem} It can still be rejected.` : maskProblem);
-  $("end").hidden = true;
-  $("main").dataset.over = "false";
-  $("class").textContent = photo.class_name;
-  drawReason(photo.reason);
-  text("origin", photo.hasMask ? `Mask: ${photo.origin}` : "");
-  text("before", photo.chosen ? `Before: ${photo.chosen}. Choose again.` : "");
-  shown = true;
-  drawTools();
-  clock.start();
-  const why = photo.reason ? ` Fails a check: ${photo.reason}.` : "";
-  say(`${saying}${photo.class_name}.${why} ${counter.place()}.`);
-}
-
-function drawReason(reason) {
-  $("reason").hidden = !reason;
-  $("reason").replaceChildren(...(reason ? [element("b", {}, "Fails a check:"), ` ${reason}`] : []));
-}
+const ifReady = (act) => (saving ? undefined : session.ifReady(act));
 
 function drawTools() {
   const on = drawing();
-  const photo = deck.current;
-  $("main").dataset.doing = on ? "draw" : "review";
+  const { photo } = session;
   $("tools").hidden = !on;
   for (const button of buttons) {
-    const { verdict } = button.dataset;
-    const possible = { accepted: photo?.canBeAccepted, rejected: true, redrawn: photo?.shows }[verdict];
-    button.disabled = !photo || !shown || !possible;
+    button.disabled = !session.shown || !photo?.possible[button.dataset.verdict];
     button.hidden = on;
   }
   $("later").hidden = on;
@@ -104,7 +54,6 @@ function drawTools() {
   $("mask-said").textContent = VIEWS[overlay.shown];
   if (!on) return;
   for (const kind of ["brush", "polygon", "move"]) press(`tool-${kind}`, tools.kind === kind);
-  press("adds", !tools.erasing);
   press("erases", tools.erasing);
   $("size").disabled = tools.kind !== "brush";
   $("size").value = $("size-said").value = tools.size;
@@ -125,26 +74,20 @@ function showMask() {
 // --- what annotators do
 
 function choose(verdict) {
-  if (buttons.find((button) => button.dataset.verdict === verdict).disabled) return;
+  if (!session.photo.possible[verdict]) return;
   if (verdict === "redrawn") redraw();
   else decide(verdict, null);
 }
 
 function decide(verdict, mask) {
-  const photo = deck.current;
-  const event = { kind: "decide", token: newToken(), task, path: photo.path, verdict, mask, judged: photo.judged };
-  delete photo.chosen;
-  delete photo.returned;
-  started.delete(photo.path);
-  outbox.add(event);
-  history.add(photo, event, [verdict]);
-  counter.decided([verdict], clock.stop());
-  void advance(`${verdict}. Next: `);
+  const { path, judged } = session.photo;
+  started.delete(path);
+  session.decide([verdict], { verdict, mask, judged });
 }
 
 function redraw() {
-  const photo = deck.current;
-  const { width, height } = zoom.size;
+  const { photo } = session;
+  const { width, height } = session.zoom.size;
   const before = started.get(photo.path);
   const shapes = before?.judged === photo.judged ? before.shapes : []; // else the mask has been made again
   photo.drawing ??= new Drawing(width, height, photo.hasMask ? photo.maskImage : null, shapes);
@@ -156,11 +99,10 @@ function redraw() {
 async function save() {
   if (tools.open) return tools.close();
   tools.settle();
-  const photo = deck.current;
   saving = true;
   notice("Saving the drawing …", 150);
   try {
-    const { share, png } = await photo.drawing.finish();
+    const { share, png } = await session.photo.drawing.finish();
     if (share === 0) return warn("The mask is empty: draw the object, or go back and reject the photo.");
     if (share === 1) return warn("The mask covers the whole photo: erase the background.");
     notice("");
@@ -182,80 +124,29 @@ function warn(words) {
 function back() {
   if (tools.open) return tools.abandon();
   tools.stop();
-  overlay.mask = deck.current.hasMask ? deck.current.maskImage : null;
+  overlay.mask = session.photo.hasMask ? session.photo.maskImage : null;
   overlay.draw();
   notice("");
-}
-
-async function advance(saying = "") {
-  shown = false;
-  const photo = await deck.next((failure) => {
-    zoom.show(null);
-    overlay.draw();
-    $("class").textContent = "…";
-    for (const id of ["reason", "origin", "before"]) $(id).hidden = true;
-    drawTools();
-    notice(failure.message);
-  });
-  if (photo) await show(photo, saying);
-  else if (photo === null) end();
-}
-
-function end() {
-  zoom.show(null);
-  overlay.draw();
-  notice("");
-  drawTools();
-  $("main").dataset.over = "true";
-  $("class").textContent = "All done";
-  for (const id of ["reason", "origin", "before"]) $(id).hidden = true;
-  const box = $("end");
-  box.replaceChildren($("finished").content.cloneNode(true));
-  box.hidden = false;
-  box.focus({ preventScroll: true });
-  const { session, done } = counter;
-  const mine = session ? `You decided on ${session.toLocaleString("en")} in this session. ` : "";
-  box.querySelector(".session").textContent = `${mine}${done.toLocaleString("en")} ${done === 1 ? "photo is" : "photos are"} decided${counter.left ? `, ${counter.left.toLocaleString("en")} ${counter.left === 1 ? "is" : "are"} on somebody else's screen` : ""}.`;
-  box.querySelector(".again").addEventListener("click", () => {
-    box.hidden = true;
-    void advance();
-  });
-  say(`That was the last photo. ${mine}`);
 }
 
 function later() {
-  const { path, judged, drawing } = deck.current;
+  const { path, judged, drawing } = session.photo;
   if (drawing?.changed) started.set(path, { judged, shapes: drawing.shapes });
   skipped = [...skipped.filter((other) => other !== path), path].slice(-2000);
-  void advance("Later. Next: ");
-}
-
-function goBack(photo, [verdict]) {
-  deck.swapIn(photo);
-  photo.chosen = verdict;
-  if (!photo.image) load(photo);
-  void show(photo, `Undone: ${verdict}. Back to `);
+  void session.advance("Later. Next: ");
 }
 
 function undo() {
   if (saving) return;
-  if (!drawing()) return void history.undo();
+  if (!drawing()) return void session.history.undo();
   if (!tools.undo()) say("There is nothing to undo in this drawing.");
 }
 
 // --- keys and buttons
 
-const keysOn = $("keys-on");
-const help = $("help");
-const always = {
+const reviewing = {
   u: undo,
   o: showMask,
-  z: () => zoom.toggle(),
-  in: () => zoom.by(1.4),
-  out: () => zoom.by(1 / 1.4),
-  help: () => help.showModal(),
-};
-const reviewing = {
   a: () => ifReady(() => choose("accepted")),
   r: () => ifReady(() => choose("rejected")),
   d: () => ifReady(() => choose("redrawn")),
@@ -263,6 +154,8 @@ const reviewing = {
   space: () => ifReady(later),
 };
 const whileDrawing = {
+  u: undo,
+  o: showMask,
   b: () => tools.choose("brush"),
   p: () => tools.choose("polygon"),
   m: () => tools.choose("move"),
@@ -274,42 +167,23 @@ const whileDrawing = {
   enter: () => ifReady(() => void save()),
   escape: () => ifReady(back),
 };
-listen(zoom, keysOn, (name) => (drawing() ? whileDrawing : reviewing)[name] ?? always[name]);
 
 for (const button of buttons) button.addEventListener("click", () => ifReady(() => choose(button.dataset.verdict)));
-const clicks = {
+$("size").addEventListener("input", () => tools.resize($("size").valueAsNumber));
+$("size").addEventListener("pointerup", () => $("size").blur()); // keys are the page's again
+addEventListener("beforeunload", (leaving) => {
+  if (session.photo?.drawing?.changed || tools.open || started.size) leaving.preventDefault();
+});
+
+await session.start((name) => (drawing() ? whileDrawing : reviewing)[name], {
   undo,
   later: reviewing.l,
   "mask-shown": showMask,
   "tool-brush": whileDrawing.b,
   "tool-polygon": whileDrawing.p,
   "tool-move": whileDrawing.m,
-  adds: () => tools.erase(false),
-  erases: () => tools.erase(true),
+  erases: whileDrawing.e,
   clear: whileDrawing.c,
   save: whileDrawing.enter,
   cancel: whileDrawing.escape,
-  "zoom-in": always.in,
-  "zoom-out": always.out,
-  "zoom-fit": () => zoom.fit(),
-  "zoom-full": () => zoom.full(),
-  "help-open": always.help,
-  "trouble-again": () => outbox.again(),
-  "trouble-drop": () => outbox.drop(),
-};
-for (const [id, act] of Object.entries(clicks)) $(id).addEventListener("click", () => act());
-keepFocus(".panel button, .zoom button");
-$("size").addEventListener("input", () => tools.resize($("size").valueAsNumber));
-$("size").addEventListener("pointerup", () => $("size").blur()); // keys are the page's again
-
-addEventListener("beforeunload", (leaving) => {
-  if (deck.current?.drawing?.changed || tools.open || started.size) leaving.preventDefault();
 });
-
-// --- one page at a time for each annotator; it renews its leases while it is visible
-
-setInterval(() => !document.hidden && void deck.beat(), BEAT);
-document.addEventListener("visibilitychange", () => !document.hidden && void deck.beat());
-claimTab("masks");
-void outbox.flush();
-await advance();

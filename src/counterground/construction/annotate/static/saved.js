@@ -1,10 +1,7 @@
 // Shows whether everything is saved, and keeps a second page of the same annotator from deciding too.
 import { page } from "./api.js";
+import { $, element, text } from "./dom.js";
 
-const $ = (id) => document.getElementById(id);
-
-const SLOW = 1500; // what is saved faster than this is not read aloud
-let timer = 0;
 let troubled = false;
 
 export function showSaved({ waiting, refused, why, message, stored }) {
@@ -23,34 +20,18 @@ export function showSaved({ waiting, refused, why, message, stored }) {
   Object.assign(pill.dataset, { state, words: words + more });
   pill.hidden = false;
   pill.replaceChildren(state === "refused" ? openTrouble(words, refused) : words);
-  if ($("away")) {
-    $("away").textContent = more;
-    $("away").hidden = !more;
-  }
-  clearTimeout(timer);
-  timer = setTimeout(() => speak(state, `${words}. ${more}`), SLOW);
-}
-
-// Only trouble and its end are read aloud: each decision is read with the next photo.
-function speak(state, words) {
-  const trouble = state !== "saved";
-  if (trouble || troubled) $("saved-said").textContent = words;
-  troubled = trouble;
-}
-
-function element(name, words) {
-  const made = document.createElement(name);
-  made.textContent = words;
-  return made;
+  text("away", more);
+  // Only trouble and its end are read aloud: each decision is read with the next photo.
+  if (state === "sending") return;
+  if (state !== "saved" || troubled) $("saved-said").textContent = `${words}. ${more}`;
+  troubled = state !== "saved";
 }
 
 function openTrouble(words, refused) {
-  const button = element("button", words);
-  button.type = "button";
-  button.className = "quiet";
+  const button = element("button", { type: "button", class: "quiet" }, words);
   button.addEventListener("click", () => {
     $("trouble-list").replaceChildren(
-      ...refused.map((event) => element("li", `${(event.labels ?? [event.verdict ?? "undo"]).join(", ")}: ${event.error}`)),
+      ...refused.map((event) => element("li", {}, `${(event.labels ?? [event.verdict ?? "undo"]).join(", ")}: ${event.error}`)),
     );
     $("trouble").showModal();
   });
@@ -64,15 +45,10 @@ export function claimTab(kind) {
   channel.postMessage("opened");
   channel.addEventListener("message", () => {
     channel.close();
-    const box = document.createElement("dialog");
-    box.append(
-      element("h2", "Open in another tab"),
-      element("p", "Labelling continues in the tab that was opened last. Nothing is lost."),
-    );
-    const here = element("button", "Continue here");
-    here.className = "primary";
+    const here = element("button", { class: "primary" }, "Continue here");
     here.addEventListener("click", () => location.reload());
-    box.append(here);
+    const words = "Labelling continues in the tab that was opened last. Nothing is lost.";
+    const box = element("dialog", {}, element("h2", {}, "Open in another tab"), element("p", {}, words), here);
     box.addEventListener("cancel", (event) => event.preventDefault());
     document.body.append(box);
     box.showModal();
