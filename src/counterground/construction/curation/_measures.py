@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
@@ -14,7 +10,7 @@ import polars as pl
 
 from counterground.construction.pool import Pool
 from counterground.errors import CounterGroundError, needs_extra
-from counterground.files import cache_dir, read_rebuildable, write_bytes
+from counterground.files import cache_dir, read_rebuildable, write_parquet
 from counterground.inference import map_blocks
 from counterground.photos import UnreadablePhoto, load_photo
 from counterground.progress import progress_bar
@@ -138,85 +134,58 @@ MEASURE_SCHEMA: dict[str, pl.DataType] = {
 }
 
 
-class MeasureStore:
-    """Measures of photos by content; one file per block that was measured together."""
+def _store() -> Path:
+    """Return the file of all measures that these versions of the decoder and the hash have made."""
+    with needs_extra("data"):
+        from imagehash import __version__ as imagehash_version
+    from PIL import __version__ as pillow_version
 
-    def __init__(self, root: Path) -> None:
-        with needs_extra("data"):
-            from imagehash import __version__ as imagehash_version
-        from PIL import __version__ as pillow_version
-
-        # Decoders and resampling are Pillow's.
-        self.folder = root / f"{_VERSION}-pillow-{pillow_version}-imagehash-{imagehash_version}"
-
-    def read(self) -> pl.DataFrame:
-        """Return all stored measures, as ``MEASURE_SCHEMA``; a damaged file counts as absent."""
-        files = sorted(self.folder.glob("[!.]*.measures"))
-        shards = [read_rebuildable(file, pl.read_ipc) for file in files]
-        whole = [shard for shard in shards if shard is not None]
-        found = pl.concat([pl.DataFrame(schema=MEASURE_SCHEMA), *whole])
-        return found.unique("photo_id", keep="first", maintain_order=True)
-
-    def put(self, measures: Mapping[str, PixelMeasures]) -> None:
-        """Store measures by ``photo_id``."""
-        if not measures:
-            return
-        rows: Sequence[tuple[object, ...]] = [(photo, *values) for photo, values in measures.items()]
-        name = hashlib.sha256("\n".join(sorted(measures)).encode()).hexdigest()[:32]
-        file = BytesIO()
-        pl.DataFrame(rows, schema=MEASURE_SCHEMA, orient="row").write_ipc(file)
-        write_bytes(self.folder / f"{name}.measures", file.getvalue())
+    name = f"{_VERSION}-pillow-{pillow_version}-imagehash-{imagehash_version}.parquet"
+    return cache_dir() / "measures" / name
 
 
 # At most this many photos are decoded again after a kill.
-_BLOCK = 64
+_BLOCK = 128
 
 
-@dataclass(frozen=True)
-class Measured:
-    """The pool's photos with their measures, in the order of ``Pool.photos``.
+def measure_photos(pool: Pool, photos: pl.DataFrame, *, show_progress: bool) -> tuple[pl.DataFrame, int]:
+    """Measure all photos, decoding those whose content was not measured before.
 
-    ``frame`` has the columns of the photos, those of ``MEASURE_SCHEMA`` and ``unreadable``: why a photo
-    cannot be read, null if it can. ``fresh`` counts the photos that were decoded now.
+    Returns:
+        The photos with the columns of ``MEASURE_SCHEMA`` and ``unreadable`` (why a photo cannot be read, null
+        if it can), and how many photos were decoded now.
     """
-
-    frame: pl.DataFrame
-    fresh: int
-
-
-def measure_photos(pool: Pool, photos: pl.DataFrame, *, show_progress: bool) -> Measured:
-    """Return the measures of all photos, decoding those whose content was not measured before."""
-    store = MeasureStore(cache_dir() / "measures")
-    known = set(store.read()["photo_id"])
+    store = _store()
+    stored = read_rebuildable(store, pl.read_parquet)
+    known = pl.DataFrame(schema=MEASURE_SCHEMA) if stored is None else stored
+    before = set(known["photo_id"])
     unreadable: dict[str, str] = {}
     todo: list[tuple[str, str, Path]] = []
     for path, photo, size in photos.select("path", "photo_id", "bytes").iter_rows():
         file = _look(pool, path, size)
         if isinstance(file, str):
             unreadable[path] = file
-        elif photo not in known:
+        elif photo not in before:
             todo.append((path, photo, file))
     blocks = [todo[start : start + _BLOCK] for start in range(0, len(todo), _BLOCK)]
     total, shown = len(photos), show_progress and bool(todo)
     with progress_bar("measuring", total=total, done=total - len(todo), shown=shown, keep=True) as bar:
         for block, results in zip(blocks, map_blocks(_measure_one, blocks), strict=True):
-            fresh: dict[str, PixelMeasures] = {}
+            fresh: list[tuple[object, ...]] = []
             for (path, photo, _), found in zip(block, results, strict=True):
                 if isinstance(found, str):
                     unreadable[path] = found
                 else:
-                    fresh[photo] = found
-            store.put(fresh)
+                    fresh.append((photo, *found))
+            known = pl.concat([known, pl.DataFrame(fresh, MEASURE_SCHEMA, orient="row")])
+            known = known.unique("photo_id", keep="first", maintain_order=True)
+            write_parquet(store, known)
             bar.advance(len(block))
-    return Measured(_joined(photos, store.read(), unreadable), len(todo))
-
-
-def _joined(photos: pl.DataFrame, measures: pl.DataFrame, unreadable: dict[str, str]) -> pl.DataFrame:
     reasons = pl.Series("unreadable", [unreadable.get(path) for path in photos["path"]], pl.String)
-    joined = photos.drop("width", "height").join(measures, on="photo_id", how="left", maintain_order="left")
+    joined = photos.drop("width", "height").join(known, on="photo_id", how="left", maintain_order="left")
     # A readable copy elsewhere does not make this file readable.
     blank = pl.when(reasons.is_null()).then(pl.col(*list(MEASURE_SCHEMA)[1:]))
-    return joined.with_columns(blank).with_columns(reasons)
+    return joined.with_columns(blank).with_columns(reasons), len(todo)
 
 
 def _look(pool: Pool, path: str, bytes_added: int | None) -> Path | str:

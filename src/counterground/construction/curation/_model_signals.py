@@ -21,7 +21,7 @@ from counterground.construction.curation._signals import (
     signal_rows,
     similarity_signals,
 )
-from counterground.construction.pool import Pool
+from counterground.construction.pool import SIGNAL_SCHEMA, Pool
 from counterground.construction.settings import CurateSettings
 from counterground.errors import UsageError
 from counterground.files import cache_dir
@@ -31,7 +31,6 @@ from counterground.inference import (
     candidate_labels,
     choose_runtime,
     encode_photos,
-    listed_classes,
     load_requested,
 )
 from counterground.models import Classifier, Encoder, check_specs, expand_specs
@@ -83,28 +82,24 @@ _ROWS = 1024
 
 
 @dataclass(frozen=True)
-class ClassSpace:
-    """The classes among which the pool's are judged, and the index of each pool class in ``space``."""
-
-    space: LabelSpace
-    index: dict[str, int]
-
-
-@dataclass(frozen=True)
 class Referee:
-    """A loaded model, its distinct names (columns of ``head``) and each class's column."""
+    """A loaded model, its distinct names (columns of ``head``) and each class's column.
+
+    ``index`` is the number in ``space`` of each class of the pool.
+    """
 
     spec: str
     model: Encoder
     running: Settings
-    classes: ClassSpace
+    space: LabelSpace
+    index: dict[str, int]
     head: Head
     names: tuple[str, ...]
     column: dict[int, int]
 
     def benchmark(self, pool: Pool, photos: pl.DataFrame) -> Benchmark:
         """Return photos of the pool as a benchmark that can be encoded."""
-        return _benchmark(pool, photos, self.classes)
+        return _benchmark(pool, photos, self.space, self.index)
 
     def encode(self, benchmark: Benchmark, view: Encoder | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return features ``[n, d]`` and which photos were readable, in manifest order."""
@@ -144,10 +139,12 @@ def load_referee(spec: str, pool: Pool, photos: pl.DataFrame, running: Settings)
     model = load_requested(specs[0], running) if len(specs) == 1 else None
     if not isinstance(model, Encoder):
         raise UsageError(f"curate needs one CLIP or classifier, and {spec} is something else.")
-    classes = _class_space(model, photos["class_name"].unique().sort().to_list(), running)
-    candidates = candidate_labels(
-        _benchmark(pool, photos, classes), running.label_space or "benchmark", running.names
-    )
+    assigned = assign_classes(photos["class_name"].unique().sort().to_list())
+    space, index = assigned.classes, assigned.index
+    if running.label_space is None:
+        space = _with_others(space, model)
+    benchmark = _benchmark(pool, photos, space, index)
+    candidates = candidate_labels(benchmark, running.label_space or "benchmark", running.names)
     if candidates.space.candidates is not None:
         raise UsageError(
             "curate ranks each class among all names: use --label-space benchmark, imagenet or a file."
@@ -163,52 +160,39 @@ def load_referee(spec: str, pool: Pool, photos: pl.DataFrame, running: Settings)
         spec=specs[0],
         model=model,
         running=running,
-        classes=classes,
+        space=space,
+        index=index,
         head=replace(head, columns=columns),
         names=tuple(candidates.space.names[index] for index in first),
         column={index: int(place[true]) for index, true in candidates.true_index.items() if true is not None},
     )
 
 
-def _class_space(model: Encoder, class_names: list[str], running: Settings) -> ClassSpace:
-    assigned = assign_classes(class_names)
-    own = assigned.classes
-    if running.label_space is not None:
-        return ClassSpace(own, assigned.index)
+def _with_others(own: LabelSpace, model: Encoder) -> LabelSpace:
+    """Return the classes, then those of ImageNet or of a classifier's outputs that are none of them."""
+    space = imagenet_classes()
+    names, indices = space.names, space.imagenet
     if isinstance(model, Classifier):
-        space = LabelSpace("outputs", model.class_names, model.imagenet_columns)
-        place = _outputs(model, own)
-        return ClassSpace(space, {name: place[index] for name, index in assigned.index.items()})
-    imagenet = imagenet_classes()
-    others = [index for index in range(len(imagenet)) if index not in own.imagenet]
-    names = (*own.names, *(imagenet.names[index] for index in others))
-    return ClassSpace(LabelSpace("names", names, (*own.imagenet, *others)), assigned.index)
+        names, indices = tuple(model.class_names), tuple(model.imagenet_columns)
+    others = [
+        (name, index)
+        for name, index in zip(names, indices, strict=True)
+        if name not in own.names and (index is None or index not in own.imagenet)
+    ]
+    return LabelSpace(
+        "names",
+        (*own.names, *(name for name, _ in others)),
+        (*own.imagenet, *(index for _, index in others)),
+    )
 
 
-def _outputs(model: Classifier, own: LabelSpace) -> list[int]:
-    """Return the model's output for each class."""
-    found = [_output(model, *names) for names in zip(own.names, own.imagenet, strict=True)]
-    if missing := [name for name, place in zip(own.names, found, strict=True) if place is None]:
-        raise UsageError(
-            f"{model.spec} has no output for {listed_classes(missing, model.class_names)}. Use a CLIP, which "
-            f"accepts any name, or a model that was trained on {'it' if len(missing) == 1 else 'them'}."
-        )
-    return [place for place in found if place is not None]
-
-
-def _output(model: Classifier, name: str, imagenet: int | None) -> int | None:
-    if imagenet is not None and imagenet in model.imagenet_columns:
-        return model.imagenet_columns.index(imagenet)
-    return model.class_names.index(name) if name in model.class_names else None
-
-
-def _benchmark(pool: Pool, photos: pl.DataFrame, classes: ClassSpace) -> Benchmark:
-    indices = [classes.index[name] for name in photos["class_name"]]
-    names = [classes.space.names[index] for index in indices]
+def _benchmark(pool: Pool, photos: pl.DataFrame, space: LabelSpace, index: dict[str, int]) -> Benchmark:
+    indices = [index[name] for name in photos["class_name"]]
+    names = [space.names[own] for own in indices]
     manifest = photos.select("path", "photo_id").with_columns(
         pl.Series("class_index", indices, pl.Int32), pl.Series("class_name", names, pl.String)
     )
-    return Benchmark(pool.root.name, pool.root, manifest, classes.space)
+    return Benchmark(pool.root.name, pool.root, manifest, space)
 
 
 CROPS: dict[str, tuple[float, float]] = {
@@ -263,19 +247,20 @@ def model_signals(
     measured: pl.DataFrame,
     referee: Referee,
     settings: CurateSettings,
-    *,
     masked: Collection[str],
 ) -> pl.DataFrame:
-    """Return the signals that need a model, for the photos that can be read.
+    """Return the signals that need a model.
 
     Args:
         pool: pool of the photos.
-        measured: see ``Measured``.
+        measured: the photos that can be read, as ``measure_photos`` returns them.
         referee: the model.
         settings: limits of the signals.
         masked: paths of photos whose clarity a mask decides; they are not cropped.
     """
-    benchmark = referee.benchmark(pool, measured.filter(pl.col("unreadable").is_null()))
+    if measured.is_empty():
+        return pl.DataFrame(schema=SIGNAL_SCHEMA)
+    benchmark = referee.benchmark(pool, measured)
     matrix, readable = referee.encode(benchmark)
     matrix, paths = matrix[readable], benchmark.photos["path"].filter(pl.Series(readable)).to_list()
     photos = measured.filter(pl.col("path").is_in(paths))

@@ -77,13 +77,6 @@ def share_better(values: Floats, *, low_is_bad: bool) -> Floats:
     return better / max(1, len(values) - 1)
 
 
-def among_others(share: float, *, low_is_bad: bool) -> str:
-    """Say where a photo lies in the pool: "lower than 99 % of the pool", or "the lowest in the pool"."""
-    if share == 1:
-        return f"the {'lowest' if low_is_bad else 'highest'} in the pool"
-    return f"{'lower' if low_is_bad else 'higher'} than {int(100 * share + 1e-9)} % of the pool"
-
-
 def percent(fraction: float) -> str:
     """Format a fraction as percent: "83 %", "2.5 %"."""
     return f"{100 * fraction:.0f} %" if fraction >= 0.0995 else f"{100 * fraction:.2g} %"
@@ -102,25 +95,28 @@ class _Check(NamedTuple):
 
 
 _CHECKS = (
-    _Check("size", "min_side", True, "Its shorter side has {value:,.0f} pixels (limit {limit:,.0f})"),
-    _Check("sharpness", "min_sharpness", True, "Its sharpness is {value:.2f} (limit {limit:g})"),
-    _Check("shadows", "max_dark", False, "{percent} of its pixels are nearly black (limit {limit_percent})"),
+    _Check("size", "min_side", True, "Its shorter side has {value:,.0f} pixels (limit {limit:,.0f})."),
+    _Check("sharpness", "min_sharpness", True, "Its sharpness is {value:.2f} (limit {limit:g})."),
+    _Check("shadows", "max_dark", False, "{percent} of its pixels are nearly black (limit {limit_percent})."),
     _Check(
-        "highlights", "max_bright", False, "{percent} of its pixels are nearly white (limit {limit_percent})"
+        "highlights",
+        "max_bright",
+        False,
+        "{percent} of its pixels are nearly white (limit {limit_percent}).",
     ),
     _Check(
         "contrast",
         "min_contrast",
         True,
-        "The middle 90 % of its pixels span {value:.0f} of 256 grey levels (limit {limit:.0f})",
+        "The middle 90 % of its pixels span {value:.0f} of 256 grey levels (limit {limit:.0f}).",
     ),
-    _Check("entropy", "min_entropy", True, "Its grey levels hold {value:.1f} of 8 bits (limit {limit:g})"),
+    _Check("entropy", "min_entropy", True, "Its grey levels hold {value:.1f} of 8 bits (limit {limit:g})."),
 )
 NOISE_SIGNALS = ("unreadable", *(check.signal for check in _CHECKS))
 
 
 def feature_noise(measured: pl.DataFrame, settings: CurateSettings) -> pl.DataFrame:
-    """Return the signals of feature noise; see ``Measured`` for the columns of ``measured``."""
+    """Return the signals of feature noise; see ``measure_photos`` for the columns of ``measured``."""
     readable = measured.filter(pl.col("unreadable").is_null()).with_columns(
         size=pl.min_horizontal("width", "height").cast(pl.Float64),
         shadows="dark",
@@ -148,11 +144,8 @@ def _unreadable(measured: pl.DataFrame) -> pl.DataFrame:
 
 def _checked(readable: pl.DataFrame, check: _Check, settings: CurateSettings) -> pl.DataFrame:
     values, limit, bad = readable[check.signal].to_numpy(), getattr(settings, check.limit), check.low_is_bad
-    explanations = []
-    for value, part in zip(values, share_better(values, low_is_bad=bad), strict=True):
-        figures = {"percent": percent(value), "limit_percent": percent(limit)}
-        first = check.sentence.format(value=value, limit=limit, **figures)
-        explanations.append(f"{first}, {among_others(part, low_is_bad=bad)}.")
+    limits = {"limit": limit, "limit_percent": percent(limit)}
+    explanations = [check.sentence.format(value=v, percent=percent(v), **limits) for v in values.tolist()]
     return judged(check.signal, _REASON, readable["path"], values, explanations, limit=limit, low_is_bad=bad)
 
 
