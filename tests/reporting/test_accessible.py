@@ -8,18 +8,9 @@ from counterground.construction.pool_page import summarise_pool, write_pool_repo
 from counterground.photos import photo_id
 
 
-# Any two of page, width and colours are met together.
-@pytest.mark.parametrize(
-    ("which", "width", "scheme"),
-    [
-        ("families", 390, "light"),
-        ("families", 1280, "dark"),
-        ("cells", 390, "dark"),
-        ("cells", 1280, "light"),
-    ],
-)
-def test_every_reader_can_use_the_report(visit, families, cells_page, complaints, which, width, scheme):
-    page = families[1] if which == "families" else cells_page
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
+def test_every_reader_can_use_the_report(visit, families, cells_page, complaints, width, scheme):
+    page = families[1] if scheme == "light" else cells_page
     # The page's policy would not let the checking script in.
     tab = visit(page, width=width, color_scheme=scheme, bypass_csp=True)
     tab.locator(".classpage").scroll_into_view_if_needed()
@@ -28,8 +19,7 @@ def test_every_reader_can_use_the_report(visit, families, cells_page, complaints
     assert complaints(tab) == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_reader_can_use_a_pools_page(chromium, complaints, tmp_path, scheme):
+def test_every_reader_can_use_a_pools_page(chromium, complaints, tmp_path):
     pool = open_pool(tmp_path / "pool", create=True)
     paths = []
     for number in range(4):
@@ -42,7 +32,7 @@ def test_every_reader_can_use_a_pools_page(chromium, complaints, tmp_path, schem
     for path, labels in zip(paths, (["water", "sand"], ["water", "water"]), strict=False):
         for name, label in zip(("ann", "ben"), labels, strict=True):
             pool.decide(path, annotator=name, task="background", labels=[label])
-    context = chromium.new_context(color_scheme=scheme, bypass_csp=True)
+    context = chromium.new_context(color_scheme="dark", bypass_csp=True)
     tab = context.new_page()
     tab.goto(write_pool_report(summarise_pool(pool), tmp_path / "pool.html").as_uri())
     tab.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")

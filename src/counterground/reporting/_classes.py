@@ -10,30 +10,26 @@ import polars as pl
 
 from counterground.findings import DROP_WORDS, Words
 from counterground.metrics import KEYS, Contrast
-from counterground.reporting._chart import Mark
 from counterground.reporting._gallery import PER_CELL, UNKNOWN_LICENCE, Gallery, make_gallery
 from counterground.reporting.shown_photos import ClassFacts, PhotoSource, on_sides
-from counterground.results import ModelScores, Run, mean_drop
+from counterground.results import ModelScores, Run
 from counterground.text import isolated
 
 _NAMES_KEPT = 3
 _PHOTO = ("path", "photo_id", "class_index", "group", "background")
-_OUTCOME = ("predicted_name", "correct", "confidence", "top2_gap", "true_rank")
+_OUTCOME = ("predicted_name", "correct", "confidence")
 _COLUMNS = (*_PHOTO, *_OUTCOME)
 
 
 @dataclass(frozen=True)
 class ClassPage:
-    """All classes, what they share (models, names), and confusions more frequent on counter backgrounds.
+    """All classes, and what they share (models, names), as JSON for the script.
 
-    ``classes`` and ``shared`` are JSON for the script; ``confusions`` are class indices and sentences.
     ``sided`` says whether any of the chosen photos is on a side, which decides what makes it informative.
     """
 
     classes: dict[int, dict[str, Any]]
     shared: dict[str, Any]
-    lead: str | None
-    confusions: list[tuple[int, str]]
     gallery: Gallery
     sided: bool
 
@@ -61,7 +57,7 @@ class _LabelledRows:
 def make_class_page(
     runs: Sequence[Run],
     by_run: Sequence[Sequence[ModelScores]],
-    models: Sequence[tuple[ModelScores, Mark]],
+    models: Sequence[ModelScores],
     facts: Mapping[int, ClassFacts],
     *,
     lead: str | None,
@@ -69,14 +65,14 @@ def make_class_page(
     budget: float | None,
     words: Words = DROP_WORDS,
 ) -> ClassPage:
-    """Gather what the page shows of every class, the largest mean difference first.
+    """Gather what the page shows of every class.
 
     Args:
         runs: the runs of a section.
         by_run: their labelled models.
-        models: all of these in the page's order, with their marks.
-        facts: names and backgrounds of the classes.
-        lead: label of the model whose confusions come first.
+        models: all of these in the page's order.
+        facts: names and backgrounds of the classes, in the page's order.
+        lead: label of the model that is shown first.
         sources: files of photos by photo_id.
         budget: megabytes that photos may take; None shows none.
         words: words for the contrast whose sides the groups are.
@@ -85,39 +81,31 @@ def make_class_page(
     chosen = informative_photos(predictions, PER_CELL)
     shown = Gallery(requested=False) if budget is None else make_gallery(chosen, sources, budget)
     gallery = replace(shown, of_composites=runs[0].info.intervention is not None)
-    labels = [model.label for model, _ in models]
-    drops = {index: mean_drop([model for model, _ in models], index, words.contrast) for index in facts}
-    order = sorted(facts, key=lambda i: (drops[i] is None, -(drops[i] or 0.0), facts[i].name))
-    lead = lead or next((model.label for model, _ in models if words.knows(model)), None)
-    counted = confusions(predictions, names=1_000_000)
+    labels = [model.label for model in models]
     names: dict[str | None, int] = {}
-    predicted = _predicted(counted, labels, names)
+    predicted = _predicted(confusions(predictions), labels, names)
     photos = _photos(predictions, chosen, labels, gallery, names)
     classes = {
         index: {
-            **{name: isolated(text) for name, text in facts[index]._asdict().items()},
-            "rows": [_figures(model, index, words) for model, _ in models],
+            **{name: isolated(text) for name, text in of._asdict().items()},
+            "drops": [_drop(model, index, words) for model in models],
             "predicted": predicted.get(index, {}),
             "photos": photos.get(index, []),
         }
-        for index in order
+        for index, of in facts.items()
     }
     shared = {
-        "models": [{"label": model.label, "css": mark.css} for model, mark in models],
+        "models": labels,
         "lead": labels.index(lead) if lead else 0,
         "names": [None if name is None else isolated(name) for name in names],
         **({} if words.is_drop else {"titles": words.titles}),
     }
-    listed = _lead_confusions(counted, lead, facts) if lead else []
-    sided = bool((chosen["side"] != NO_GROUP).any())
-    return ClassPage(classes, shared, lead, listed, gallery, sided)
+    return ClassPage(classes, shared, gallery, bool((chosen["side"] != NO_GROUP).any()))
 
 
-def _figures(model: ModelScores, index: int, words: Words) -> list[float | int | None]:
-    common, counter, drop = model.of(words.contrast, index)
-    every = model.get("accuracy", None, index)
-    values = (drop.value, drop.low, drop.high, common.value, counter.value, every.value)
-    return [*(None if v is None else round(100 * v, 1) for v in values), common.n, counter.n, every.n]
+def _drop(model: ModelScores, index: int, words: Words) -> list[float | None]:
+    drop = model.of(words.contrast, index).difference
+    return [None if value is None else round(100 * value, 1) for value in (drop.value, drop.low, drop.high)]
 
 
 def _predicted(
@@ -128,10 +116,7 @@ def _predicted(
     found: dict[int, dict[str, list[Any]]] = {}
     for label, index, side, n, right, wrong in counted.iter_rows():
         cells = found.setdefault(index, {}).setdefault(side, [None] * len(labels))
-        listed = [
-            [names.setdefault(item["name"], len(names)), item["count"]]
-            for item in (wrong or [])[:_NAMES_KEPT]
-        ]
+        listed = [[names.setdefault(item["name"], len(names)), item["count"]] for item in wrong or []]
         cells[places[label]] = [n, right, listed]
     return found
 
@@ -150,15 +135,10 @@ def _photos(
     paths = shown.select("path")
     for rows in predictions if paths.height else ():
         needed = rows.select("path", "model", *_OUTCOME).join(paths, on="path", how="semi")
-        for path, label, name, right, sure, gap, rank in needed.iter_rows():
+        for path, label, name, right, sure in needed.iter_rows():
             cells = outcomes.setdefault(path, [None] * len(labels))
-            cells[places[label]] = [
-                names.setdefault(name, len(names)),
-                int(right),
-                _short(sure),
-                _short(gap),
-                rank,
-            ]
+            confidence = None if sure is None else float(f"{sure:.3g}")
+            cells[places[label]] = [names.setdefault(name, len(names)), int(right), confidence]
     found: dict[int, list[dict[str, Any]]] = {}
     for path, identity, index, side, background, _ in shown.iter_rows():
         found.setdefault(index, []).append(
@@ -178,23 +158,6 @@ def _credit(gallery: Gallery, identity: str) -> str:
     _, source = gallery.credits[identity]
     # Without a name, there is only the entry in the list of photo credits.
     return f"{source.attribution}, {source.licence or UNKNOWN_LICENCE}" if source.attribution else ""
-
-
-def _short(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.3g}")
-
-
-def _lead_confusions(
-    counted: pl.DataFrame, lead: str, facts: Mapping[int, ClassFacts]
-) -> list[tuple[int, str]]:
-    found = []
-    for index, name, times, n, before, n_before in background_confusions(counted, lead).iter_rows():
-        class_name, common, counter = map(isolated, facts[index])
-        where = f"{class_name} on {counter}" if counter else f"{class_name} (counter photos)"
-        there = f"on {common}" if common else "common photos"
-        text = f"{where}: {times} of {n} predicted {isolated(name)} ({there}: {before} of {n_before})"
-        found.append((index, text))
-    return found
 
 
 NO_GROUP = "all"
@@ -243,7 +206,7 @@ def _fitting(predictions: Iterable[pl.DataFrame]) -> pl.DataFrame:
     return total
 
 
-def confusions(predictions: Iterable[pl.DataFrame], names: int = 3) -> pl.DataFrame:
+def confusions(predictions: Iterable[pl.DataFrame], names: int = _NAMES_KEPT) -> pl.DataFrame:
     """Count what the photos of each class and group are predicted as, most frequent wrong names first.
 
     Args:
@@ -270,28 +233,3 @@ def _confusions(predictions: pl.DataFrame, cells: list[str], names: int) -> pl.D
         .agg(wrong=pl.struct("name", "count").head(names))
     )
     return sizes.join(wrong, on=cells, how="left")
-
-
-def background_confusions(counted: pl.DataFrame, model: str, at_most: int = 5) -> pl.DataFrame:
-    """Return the confusions of one model whose share rises most from the common to the counter background.
-
-    Returns:
-        ``class_index, name, count, n`` (counter photos), ``before`` and ``n_before`` (the same confusion
-        among common photos), largest difference of the two shares first; only if it is positive.
-    """
-    flat = counted.filter(pl.col("model") == model).explode("wrong").unnest("wrong")
-    counter = flat.filter((pl.col("side") == "counter") & pl.col("name").is_not_null())
-    common = flat.filter(pl.col("side") == "common")
-    sizes = common.select("class_index", n_before="n").unique()
-    before = common.select("class_index", "name", before="count")
-    share = pl.col("count") / pl.col("n") - pl.col("before") / pl.col("n_before")
-    return (
-        counter.join(sizes, on="class_index")
-        .join(before, on=["class_index", "name"], how="left")
-        .with_columns(pl.col("before").fill_null(0))
-        .with_columns(gain=share)
-        .filter((pl.col("gain") > 0) & (pl.col("count") > 1))
-        .sort("gain", "count", "class_index", descending=[True, True, False])
-        .select("class_index", "name", "count", "n", "before", "n_before")
-        .head(at_most)
-    )

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from counterground.comparison import Comparison, full_comparison
 from counterground.errors import UsageError
 from counterground.files import write_text
-from counterground.findings import Words
 from counterground.metrics import DROP, Contrast, Design
 from counterground.photos import Benchmark
-from counterground.reporting._classes import make_class_page
 from counterground.reporting._section import Section, make_section, unique
 from counterground.reporting.shell import (
     FAMILY_NAMES,
@@ -116,7 +113,8 @@ def write_report(
             number,
             group.runs,
             of_run,
-            partial(make_class_page, sources=sources, budget=budget, words=Words(of_run.contrast)),
+            sources=sources,
+            budget=budget,
             swapped=group.swapped,
             mitigated=group.mitigated,
         )

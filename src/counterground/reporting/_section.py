@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -49,9 +50,9 @@ from counterground.reporting._blocks import (
     mitigation_block,
 )
 from counterground.reporting._chart import MODELS_SHOWN, SIDES, Chart, Line, Mark, draw_chart, mark
-from counterground.reporting._classes import ClassPage
+from counterground.reporting._classes import ClassPage, make_class_page
 from counterground.reporting.shell import FAMILY_NAMES
-from counterground.reporting.shown_photos import ClassFacts, class_facts, strata_left_out
+from counterground.reporting.shown_photos import ClassFacts, PhotoSource, class_facts
 from counterground.results import (
     Measure,
     ModelScores,
@@ -61,10 +62,8 @@ from counterground.results import (
     regroup,
     strata_notes,
 )
-from counterground.text import and_more
 
 _PHOTO = ("path", "class_index", "class_name", "group", "background")
-_STRATA_NAMED = 6
 ASKED = Question(0.05, 0.8)
 """The drop that photos must be enough to detect, 5 points as `discover` asks for, and with what power."""
 
@@ -101,11 +100,9 @@ class Row:
         return ", ".join(filter(None, [family, size, data]))
 
     @property
-    def residual(self) -> Estimate | None:
+    def residual(self) -> Estimate:
         """The effective robustness."""
-        if self.point is None or self.point["residual"] is None:
-            return None
-        return Estimate.of(self.point, "residual", bounds="residual_")
+        return Estimate.of(self.point, "residual", bounds="residual_") if self.point else Estimate()
 
 
 @dataclass(frozen=True)
@@ -162,8 +159,9 @@ def make_section(
     number: int,
     runs: Sequence[Run],
     comparison: Comparison,
-    class_page: Any,
     *,
+    sources: Mapping[str, PhotoSource] = MappingProxyType({}),
+    budget: float | None = None,
     swapped: Sequence[Run] = (),
     mitigated: Sequence[Run] = (),
 ) -> Section:
@@ -173,8 +171,8 @@ def make_section(
         number: place of the section on the page, from 1.
         runs: runs on the same version of a benchmark.
         comparison: comparison of these runs, and of others on the page.
-        class_page: function of the runs, their labelled models, the rows in the page's order, the facts of
-            the classes, and ``lead``, the label of the model with the largest drop (None: none is judged).
+        sources: files of photos by photo_id.
+        budget: megabytes that photos may take; None shows none.
         swapped: runs on composites that show what the background causes; they may be among ``runs``.
         mitigated: runs of `counterground mitigate`.
     """
@@ -201,6 +199,8 @@ def make_section(
     )
     lead = judged.lead.label if judged.lead else None
     drawn = [(row.model.label, row.mark) for row in rows]
+    lines = [_class_line(index, each, rows, words) for index, each in facts.items()]
+    lines.sort(key=lambda line: (-line.mean, line.title))
 
     def blocks() -> Iterator[Block]:
         names = run_names(swapped) if len(swapped) > 1 else [""] * len(swapped)
@@ -213,7 +213,6 @@ def make_section(
             said = [text for text in cautions if text not in warnings]
             yield mitigation_block(each.record, said, anchor=f"cures{place or ''}-")
         yield from design_blocks([(row.model, row.run) for row in rows], drawn, words)
-        lines = [_class_line(index, facts[index], rows, words) for index in facts]
         if any(line.known for line in lines):
             yield class_block(lines, drawn, words)
         first = judged.lead if len(rows) > MODELS_SHOWN else None
@@ -233,7 +232,16 @@ def make_section(
         rows=rows,
         sides=_sides(rows, words),
         paper=comparison.setting if all(row.point["comparable"] for row in rows if row.point) else None,
-        class_page=class_page(runs, by_run, [(row.model, row.mark) for row in rows], facts, lead=lead),
+        class_page=make_class_page(
+            runs,
+            by_run,
+            [row.model for row in rows],
+            {index: facts[index] for index in (line.class_index for line in lines) if index is not None},
+            lead=lead or next((row.model.label for row in rows if words.knows(row.model)), None),
+            sources=sources,
+            budget=budget,
+            words=words,
+        ),
         blocks=list(blocks()),
     )
 
@@ -386,12 +394,10 @@ def unique(texts: Iterable[str]) -> list[str]:
 
 
 def _strata(runs: Sequence[Run], words: Words) -> list[str]:
-    """Say what a contrast other than the drop averages over, and which strata do not count."""
+    """Say what a contrast other than the drop averages over."""
     if words.about_backgrounds:
         return []
-    left_out = unique(name for run in runs for name in strata_left_out(run.photos, words.contrast))
-    named = [f"left out: {and_more(left_out, _STRATA_NAMED)}"] if left_out else []
-    return unique([*(note for run in runs for note in strata_notes(run, words.contrast)), *named])
+    return unique(note for run in runs for note in strata_notes(run, words.contrast))
 
 
 def _measures(models: Sequence[ModelScores], words: Words, design: Design) -> list[Measure]:

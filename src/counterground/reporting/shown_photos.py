@@ -1,4 +1,4 @@
-"""Which photos are on which side of a contrast, and which strata have photos on one side only."""
+"""The photos that pages and figures show: where they are, on which side of a contrast, of which classes."""
 
 from __future__ import annotations
 
@@ -64,33 +64,14 @@ def on_sides(rows: pl.DataFrame, contrast: Contrast) -> pl.DataFrame:
     """
     if contrast == DROP:
         return rows
-    both = _sided(rows, contrast)
-    if _has_strata(contrast):
+    both = pl.concat(
+        rows.filter(selection(side, rows.schema)).with_columns(side=pl.lit(group))
+        for group, side in zip(GROUPS, contrast.sides, strict=True)
+    )
+    if all(side.average is None for side in contrast.sides):
         within = contrast.of_classes().within
         both = both.drop_nulls(within).filter(pl.col("side").n_unique().over(within) == len(GROUPS))
     return both.with_columns(group="side").drop("side")
-
-
-def strata_left_out(photos: pl.DataFrame, contrast: Contrast) -> list[str]:
-    """Name the strata with photos on one side only, and the side: ``landbird · boat (only place=water)``."""
-    if contrast == DROP or not contrast.within or not _has_strata(contrast):
-        return []
-    sides = dict(zip(GROUPS, contrast.titles, strict=True))
-    strata = _sided(photos, contrast).drop_nulls(contrast.within).group_by(contrast.within)
-    alone = strata.agg(pl.col("side").unique()).filter(pl.col("side").list.len() == 1).sort(contrast.within)
-    return [f"{' · '.join(values)} (only {sides[side[0]]})" for *values, side in alone.iter_rows()]
-
-
-def _sided(rows: pl.DataFrame, contrast: Contrast) -> pl.DataFrame:
-    sides = [
-        rows.filter(selection(side, rows.schema)).with_columns(side=pl.lit(group))
-        for group, side in zip(GROUPS, contrast.sides, strict=True)
-    ]
-    return pl.concat(sides)
-
-
-def _has_strata(contrast: Contrast) -> bool:
-    return all(side.average is None for side in contrast.sides)
 
 
 class ClassFacts(NamedTuple):
@@ -108,20 +89,13 @@ class ClassFacts(NamedTuple):
 
 def class_facts(predictions: pl.DataFrame, words: Words = DROP_WORDS) -> dict[int, ClassFacts]:
     """Return name and backgrounds of every class from the predictions; for another contrast, its sides."""
-    table = (
-        predictions.select("class_index", "class_name", "group", "background")
-        .unique()
-        .sort("class_index", "group", "background", nulls_last=True)
-    )
-    names: dict[int, str] = {}
-    backgrounds: dict[tuple[int, str], list[str]] = {}
-    for index, name, group, background in table.iter_rows():
-        names.setdefault(index, name)
-        if group in GROUPS and background is not None:
-            backgrounds.setdefault((index, group), []).append(background)
+    names = dict(predictions.select("class_index", "class_name").unique().sort("class_index").iter_rows())
     if not words.is_drop:
         return {index: ClassFacts(name, words.left, words.right) for index, name in names.items()}
+    known = predictions.select("class_index", "group", "background").drop_nulls().unique().sort("background")
+    cells = known.group_by("class_index", "group").agg(pl.col("background").str.join(", "))
+    backgrounds = {(index, group): text for index, group, text in cells.iter_rows()}
     return {
-        index: ClassFacts(name, *(", ".join(backgrounds.get((index, group), [])) for group in GROUPS))
+        index: ClassFacts(name, *(backgrounds.get((index, group), "") for group in GROUPS))
         for index, name in names.items()
     }

@@ -126,16 +126,6 @@ def regroup(scores: pl.DataFrame) -> list[ModelScores]:
     return _labelled(list(found.values()))
 
 
-def mean_drop(models: Sequence[ModelScores], class_index: int, contrast: Contrast = DROP) -> float | None:
-    """Return the mean over models of their drops in a class (fraction); None if none has one.
-
-    ``contrast``: a contrast other than the drop.
-    """
-    drops = [model.of(contrast, class_index).difference.value for model in models]
-    known = [drop for drop in drops if drop is not None]
-    return sum(known) / len(known) if known else None
-
-
 def near_chance(accuracy: Estimate, chance: float) -> bool:
     """Return whether a model is so close to guessing that a small drop says nothing.
 

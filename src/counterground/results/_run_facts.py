@@ -4,106 +4,52 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from string import ascii_uppercase
 from typing import Any
 
 from counterground.benchmarks import benchmark_names
 from counterground.photos import LABEL_SPACE_FILE
 from counterground.results._run import Run
-from counterground.results._schema import BenchmarkRecord
+from counterground.results._schema import BenchmarkRecord, ModelRecord
 from counterground.settings import RECORDS, find_setting
-from counterground.text import count, duration
+from counterground.text import count
 
 _LABEL_SPACES = ("benchmark", "imagenet")
 
 
-@dataclass(frozen=True)
-class ModelFacts:
-    """One model of a run: its record, and its description as (name, value) texts."""
-
-    name: str
-    spec: str
-    kind: str
-    fingerprint: str
-    in_memory: bool
-    description: list[tuple[str, str]]
+_NOT_FACTS = {"command", "settings", "models", "templates", "texts", "request", "aliases", "recorded"}
+_NOT_FACTS |= {"warnings", "model_warnings", "intervention"}
+_OF_PHOTOS = {"name", "version", "n_photos", "sampled"}
+Texts = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """A run for the page: (name, value) texts, its models and the command.
+    """A run for the page: the command that repeats it, what else ``run.json`` says, and its models.
 
-    ``benchmark`` and ``version`` are of the one that the command needs; ``built_in`` says whether the command
-    names it; else it says ``BENCHMARK``. ``training`` is what it calls ``TRAINING``.
+    ``unnamed`` are the photos that the command calls ``BENCHMARK`` and ``TRAINING``.
     """
 
     name: str
-    benchmark: str
-    version: str
-    built_in: bool
-    facts: list[tuple[str, str]]
-    models: list[ModelFacts]
     command: str
-    training: BenchmarkRecord | None = None
+    unnamed: dict[str, BenchmarkRecord]
+    facts: Texts
+    models: list[ModelRecord]
+
+    @staticmethod
+    def about(model: ModelRecord) -> Texts:
+        """Return names and values of what is recorded of a model."""
+        return _flat({**model.model_dump(include={"spec", "kind", "fingerprint"}), **model.description})
 
 
 def run_facts(run: Run) -> RunFacts:
     """Collect everything of ``run.json`` that a reader needs to judge or repeat the run."""
     info = run.info
-    counts, space = info.counts, info.candidates
-    ties = ", ".join(f"{name}: {count(n)}" for name, n in counts.ties.items()) or "none"
-    unmatched = ", ".join(f"{name}: {count(n)}" for name, n in counts.unmatched.items())
-    photos = count(counts.photos)
-    if counts.photos != info.benchmark.n_photos:
-        photos += f" of {count(info.benchmark.n_photos)} in the manifest"
-    facts = [
-        ("Benchmark", info.benchmark.name),
-        ("Benchmark version", info.benchmark.version),
-        ("Photos", photos),
-        ("Unreadable photos", _unreadable(counts.unreadable)),
-        ("Converted to RGB", count(counts.converted_to_rgb)),
-        ("Exact top-2 ties", ties),
-        *([("Answers that name no class", unmatched)] if unmatched else []),
-        *_positions(run),
-        ("Label space", f"{space.name} ({count(space.size)} names): {space.source}"),
-        *((name.capitalize(), getattr(info, name)) for name in info.read_texts),
-        *([("Heads fitted on", f"{info.train.name}@{info.train.version[:8]}")] if info.train else []),
-        ("Device", info.device),
-        ("Precision", info.precision),
-        ("Batch size", count(info.batch_size)),
-        ("Threads", count(info.threads)),
-        ("Made", info.created),
-        ("Took", duration(info.seconds)),
-        ("CounterGround", info.counterground_version),
-        ("Python", info.python),
-        ("Platform", info.platform),
-        ("Libraries", ", ".join(f"{name} {version}" for name, version in sorted(info.libraries.items()))),
-    ]
-    models = [
-        ModelFacts(m.name, m.spec, m.kind.replace("_", " "), m.fingerprint, m.in_memory, _flat(m.description))
-        for m in info.models
-    ]
-    source, train = info.source, info.train
-    return RunFacts(
-        run.path.name or str(run.path),
-        source.name,
-        source.version,
-        _is_built_in(source.name),
-        facts,
-        models,
-        repeat_command(run),
-        None if train is None or _is_built_in(train.name) else train,
-    )
-
-
-def _positions(run: Run) -> list[tuple[str, str]]:
-    """Say what the order of options did to each model that chose among them by letter."""
-    lines = []
-    for name, records in run.info.positions.items():
-        for each in records:
-            shares = zip(ascii_uppercase, each.chosen, strict=False)
-            lines.append(f"{name}: {', '.join(f'{at} {100 * share:.0f} %' for at, share in shares)}")
-    return [("Positions chosen, all rotations of the options", "; ".join(lines))] if lines else []
+    record = info.model_dump(exclude=_NOT_FACTS)
+    for name in ("benchmark", "train"):
+        record[name] = {key: value for key, value in (record[name] or {}).items() if key in _OF_PHOTOS}
+    given = {"BENCHMARK": info.source, "TRAINING": info.train}
+    unnamed = {word: of for word, of in given.items() if of is not None and not _is_built_in(of.name)}
+    return RunFacts(run.path.name or str(run.path), repeat_command(run), unnamed, _flat(record), info.models)
 
 
 def repeat_command(run: Run, only: str | None = None) -> str:
@@ -155,15 +101,11 @@ def _is_built_in(benchmark: str) -> bool:
     return benchmark.partition("?")[0] in benchmark_names()
 
 
-def _unreadable(n: int) -> str:
-    return "0" if n == 0 else f"{count(n)}, listed with reasons in unreadable.csv of the run"
-
-
-def _flat(description: dict[str, Any]) -> list[tuple[str, str]]:
+def _flat(record: dict[str, Any]) -> Texts:
     return [
-        (key.replace("_", " "), _text(value))
-        for key, value in description.items()
-        if value not in (None, [], {})
+        (key.replace("_", " ").capitalize(), _text(value))
+        for key, value in record.items()
+        if value not in (None, "", [], {})
     ]
 
 
@@ -172,8 +114,10 @@ def _text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return count(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {_text(item)}" for key, item in value.items())
+        return ", ".join(f"{key}: {_text(item)}" for key, item in value.items() if item not in (None, {}))
     if isinstance(value, (list, tuple)):
-        return ", ".join(_text(item) for item in value)
+        return "; ".join(_text(item) for item in value)
     return str(value)

@@ -1,22 +1,14 @@
 """Sections of the report, before they are a page."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from counterground.comparison import full_comparison
 
 # What a section says is read here item by item, which the page as a whole does not allow.
-from counterground.reporting._gallery import Gallery
 from counterground.reporting._section import make_section
 
 
 @pytest.fixture(scope="session")
 def section_of():
     """Function: (*runs of one benchmark) -> their section, without photos."""
-
-    def make(*runs, comparison=None):
-        page = SimpleNamespace(gallery=Gallery(requested=False))
-        return make_section(1, runs, comparison or full_comparison(runs), lambda *_, **__: page)
-
-    return make
+    return lambda *runs, comparison=None: make_section(1, runs, comparison or full_comparison(runs))

@@ -212,10 +212,9 @@ def test_each_background_and_class_has_its_effect(made, written):
         assert f"one, {name}: {said(row)}" in part
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
-def test_every_reader_can_use_the_page(visit, written, complaints, width, scheme):
-    page = written("planted", "planted swapped", "planted mitigated")
-    tab = visit(page, width=width, color_scheme=scheme, bypass_csp=True)
+def test_every_reader_can_use_the_page(visit, written, complaints):
+    page, width = written("planted", "planted swapped", "planted mitigated"), 390
+    tab = visit(page, width=width, bypass_csp=True)
     tab.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")
     assert complaints(tab) == []
     assert tab.evaluate("document.documentElement.scrollWidth") <= width

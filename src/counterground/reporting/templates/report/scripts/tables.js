@@ -1,64 +1,35 @@
 "use strict";
-// Tables that can be sorted and searched. Without this script they are plain tables.
+// A table that can be sorted and searched. Without this script it is a plain table.
 (() => {
-  const number = text => text === "" || text === undefined ? null : Number(text);
   // Missing figures come last whichever way the table is turned.
-  const compare = (a, b, sign) => a === null ? (b === null ? 0 : 1) : b === null ? -1
-    : sign * (typeof a === "string" ? a.localeCompare(b, undefined, {numeric: true}) : a - b);
+  const compare = (a, b, sign) => a === "" ? (b === "" ? 0 : 1) : b === "" ? -1
+    : sign * (isNaN(a) || isNaN(b) ? a.localeCompare(b, undefined, {numeric: true}) : a - b);
 
-  const sort = (table, key, ascending) => {
-    const heads = [...table.tHead.rows[0].cells];
-    const column = heads.findIndex(head => head.dataset.key === key);
-    const read = row => key === "model" ? row.cells[column].dataset.value : number(row.cells[column].dataset.value);
-    const body = table.tBodies[0];
-    const rows = [...body.rows].map(row => [read(row), row]);
-    rows.sort(([a], [b]) => compare(a, b, ascending ? 1 : -1));
-    body.append(...rows.map(([, row]) => row));
-    for (const head of heads) head.removeAttribute("aria-sort");
-    heads[column].setAttribute("aria-sort", ascending ? "ascending" : "descending");
-    announce(table, key, ascending);
-  };
-
-  // Phones have a menu and a button in place of the heads.
-  const controlsOf = table => document.querySelector(`[data-controls="${table.id}"]`);
-  const announce = (table, key, ascending) => {
-    const controls = controlsOf(table), menu = controls.querySelector("[data-sort]");
-    if ([...menu.options].some(option => option.value === key)) menu.value = key;
-    controls.querySelector("[data-turn]").textContent = key === "model" ? (ascending ? "A to Z" : "Z to A")
-      : ascending ? "Smallest first" : "Largest first";
-  };
-
-  const filter = (table, controls) => {
-    const words = controls.querySelector("[data-find]").value.toLowerCase().split(/\s+/).filter(Boolean);
-    const rows = [...table.tBodies[0].rows];
-    let shown = 0;
-    for (const row of rows) {
-      const text = row.cells[0].textContent.toLowerCase();
-      row.hidden = !words.every(word => text.includes(word));
-      shown += row.hidden ? 0 : 1;
-    }
-    controls.querySelector("[data-status]").textContent = shown === rows.length ? "" : `${shown} of ${rows.length} models`;
+  const sort = (table, head) => {
+    const was = head.getAttribute("aria-sort");
+    const ascending = was ? was === "descending" : !head.classList.contains("num");
+    const rows = [...table.tBodies[0].rows], read = row => row.cells[head.cellIndex].dataset.value;
+    rows.sort((a, b) => compare(read(a), read(b), ascending ? 1 : -1));
+    table.tBodies[0].append(...rows);
+    for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", ascending ? "ascending" : "descending");
   };
 
   for (const table of document.querySelectorAll("table[data-sortable]")) {
-    const controls = controlsOf(table);
+    const controls = document.querySelector(`[data-controls="${table.id}"]`), find = controls.querySelector("input");
     for (const head of table.tHead.rows[0].cells) {
       const button = document.createElement("button");
       button.type = "button";
       button.append(...head.childNodes);
       head.append(button);
-      button.addEventListener("click", () => {
-        const was = head.getAttribute("aria-sort");
-        sort(table, head.dataset.key, was ? was === "descending" : head.dataset.key === "model");
-      });
+      button.addEventListener("click", () => sort(table, head));
     }
-    const menu = controls.querySelector("[data-sort]");
-    menu.addEventListener("change", () => sort(table, menu.value, menu.value === "model"));
-    controls.querySelector("[data-turn]").addEventListener("click", () => {
-      const sorted = table.tHead.querySelector("[aria-sort]");
-      sort(table, sorted.dataset.key, sorted.getAttribute("aria-sort") === "descending");
+    find.addEventListener("input", () => {
+      const words = find.value.toLowerCase().split(/\s+/), rows = [...table.tBodies[0].rows];
+      for (const row of rows) row.hidden = !words.every(word => row.cells[0].textContent.toLowerCase().includes(word));
+      const shown = rows.filter(row => !row.hidden).length;
+      controls.querySelector("[role=status]").textContent = shown === rows.length ? "" : `${shown} of ${rows.length} models`;
     });
-    controls.querySelector("[data-find]").addEventListener("input", () => filter(table, controls));
-    controls.hidden = table.tBodies[0].rows.length < 2;
+    controls.hidden = table.tBodies[0].rows.length < 6;
   }
 })();
