@@ -1,6 +1,6 @@
 """Each class's best (common) and worst (counter) background, found with a referee model."""
 
 from counterground.discovery._discover import Discovery, discover_pairs, read_discovery
-from counterground.discovery._finding import ByChance, Finding, find_pairs
+from counterground.discovery._finding import ByChance, Pairs, find_pairs
 
-__all__ = ["ByChance", "Discovery", "Finding", "discover_pairs", "find_pairs", "read_discovery"]
+__all__ = ["ByChance", "Discovery", "Pairs", "discover_pairs", "find_pairs", "read_discovery"]

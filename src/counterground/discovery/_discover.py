@@ -13,8 +13,9 @@ from typing import get_type_hints
 import polars as pl
 from pydantic import TypeAdapter
 
-from counterground.comparison import REFEREE, selection_of
-from counterground.discovery._finding import ByChance, Finding, Split, find_pairs
+from counterground.catalogue import Finding
+from counterground.comparison import selection_of
+from counterground.discovery._finding import ByChance, Pairs, Split, find_pairs
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import check_only, read_json, read_parquet, write_parquet, write_text
 from counterground.inference import evaluate_models
@@ -34,7 +35,7 @@ from counterground.results import (
     unfolding,
 )
 from counterground.settings import DiscoverSettings
-from counterground.text import NOTHING, bounds, counted, one_line, p_equals, p_value, percent
+from counterground.text import bounds, counted, one_line, p_equals, p_value, percent
 
 BENCHMARK_FILES = ("benchmark.json", LABEL_SPACE_FILE, "photos.parquet")
 _RECORD = "discovery.json"
@@ -43,7 +44,7 @@ _CHOSEN_ON = {"first": "first half", "second": "second half"}
 
 
 @dataclass(frozen=True, eq=False)
-class Discovery(Finding):
+class Discovery(Pairs):
     """What a referee chose, and what chance alone would have given.
 
     ``benchmark`` is None if none was written: nothing exceeded chance, or no class varied enough. ``referee``
@@ -62,24 +63,17 @@ class Discovery(Finding):
     @property
     def table(self) -> Table:
         """The pairs, a row per class; for a swap, a row per class and half."""
-        crossed = self.split == "cross"
-        drop = (
-            "drop"
-            if self.split == "none"
-            else "drop where chosen"
-            if crossed
-            else "drop on the selection half"
-        )
+        half = ["half"] if self.split == "cross" else []
         rows = [
-            [Cell(one_line(row[name])) for name in ("class_name", "common", "counter")]
-            + ([Cell(_CHOSEN_ON[row["half"]])] if crossed else [])
-            + [Cell(f"{100 * row['drop']:.1f}")]
+            [
+                *(Cell(one_line(row[name])) for name in ("class_name", "common", "counter", *half)),
+                Cell(percent(row["drop"])),
+            ]
             for row in self.pairs.iter_rows(named=True)
         ]
-        columns = [Column("class"), Column("common"), Column("counter")]
-        columns += [Column("chosen on")] if crossed else []
-        columns += [Column(drop, True)]
-        return Table(columns, rows, title=f"Pairs chosen by {self.referee}", heads=len(columns) - 1)
+        names = ["class", "common", "counter", *(["chosen by half"] if half else [])]
+        columns = [*map(Column, names), Column("drop where chosen", True)]
+        return Table(columns, rows, title=f"Pairs chosen by {self.referee}", heads=len(names))
 
     @property
     def evidence(self) -> Table:
@@ -87,7 +81,8 @@ class Discovery(Finding):
         kept = self.classes_by_chance
         found = Cell(f"{kept.observed:g} of {self.classes_seen}")
         title = Cell(f"Classes that differ by more than {100 * self.min_drop:g} points")
-        rows = [[title, found, _classes(kept), Cell(p_value(kept.p))]]
+        expected = Cell(f"{kept.expected:.1f}", f"[{kept.low:.0f}, {kept.high:.0f}]")
+        rows = [[title, found, expected, Cell(p_value(kept.p))]]
         drops = {
             "Drop where chosen": self.chosen_by_chance,
             "Drop on the other half, mean of both": self.held_out_by_chance,
@@ -132,11 +127,9 @@ class Discovery(Finding):
         )
 
 
-def _classes(kept: ByChance) -> Cell:
-    """Return how many classes differ by chance."""
-    if kept.expected is None:
-        return Cell(NOTHING)
-    return Cell(f"{kept.expected:.1f}", f"[{kept.low:.0f}, {kept.high:.0f}]")
+_FIGURES = tuple(
+    field.name for field in fields(Discovery) if field.name not in ("benchmark", "pairs", "cells")
+)
 
 
 def write_discovery(discovery: Discovery, out: Path, asked: dict[str, object]) -> None:
@@ -149,8 +142,7 @@ def write_discovery(discovery: Discovery, out: Path, asked: dict[str, object]) -
             (out / name).unlink(missing_ok=True)
     write_parquet(out / "cells.parquet", discovery.cells)
     write_parquet(out / "pairs.parquet", discovery.pairs)
-    kept = [field.name for field in fields(Discovery) if field.name not in ("benchmark", "pairs", "cells")]
-    figures = {name: getattr(discovery, name) for name in kept if name not in asked}
+    figures = {name: getattr(discovery, name) for name in _FIGURES if name not in asked}
     record = {
         **asked,
         "classes_kept": discovery.pairs["class_index"].n_unique(),
@@ -173,13 +165,8 @@ def read_discovery(folder: Path) -> Discovery | None:
         return None
     try:
         record = read_json(folder / _RECORD)
-        figures = {
-            field.name: record[field.name]
-            for field in fields(Discovery)
-            if field.name not in ("benchmark", "pairs", "cells")
-        }
         kinds = get_type_hints(Discovery)
-        figures = {name: TypeAdapter(kinds[name]).validate_python(value) for name, value in figures.items()}
+        figures = {name: TypeAdapter(kinds[name]).validate_python(record[name]) for name in _FIGURES}
         return Discovery(
             benchmark=read_benchmark(folder) if (folder / BENCHMARK_FILES[0]).exists() else None,
             pairs=read_parquet(folder / "pairs.parquet"),
@@ -190,23 +177,6 @@ def read_discovery(folder: Path) -> Discovery | None:
         raise CounterGroundError(
             f"The discovery in {folder} is damaged ({str(error).splitlines()[0]}). Run discover again."
         ) from error
-
-
-def asked_before(folder: Path) -> dict[str, object] | None:
-    """Return the record of a discovery: empty if it cannot be read, None if there is none."""
-    try:
-        found = read_json(folder / _RECORD)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def holds_evidence_only(folder: Path) -> bool:
-    """Return whether a folder holds what `write_discovery` writes without a benchmark, and nothing else."""
-    evidence = {_RECORD, *FILES} - set(BENCHMARK_FILES)
-    return all(entry.name in evidence for entry in folder.glob("[!.]*"))
 
 
 def discover_pairs(
@@ -274,8 +244,13 @@ def discover_pairs(
         if is_written
         else [*_left_out(run), "No benchmark was written."]
     )
-    verdict = nothing or _exceeds(finding, run)
-    sentences = [verdict, *remarks, *(_crossed(first, other, used) for other in crossed)]
+    sentences = [
+        nothing or f"More than chance ({p_equals(finding.decisive.p)}).",
+        *remarks,
+        *(_crossed(first, other, used) for other in crossed),
+    ]
+    if is_written and selection_of(run).on_these_photos:  # the halves share that choice
+        sentences.append(Finding("chosen_here", "", {"noun": "drop"}).text)
     found = (
         replace(
             benchmark,
@@ -356,13 +331,17 @@ def _check_free(out: Path, asked: dict[str, object], *, overwrite: bool) -> bool
         Whether what is there may be replaced: as ``overwrite`` says, or because it wrote no benchmark. More
         photos, other names or another request are the ways to get one.
     """
-    before = asked_before(out)
-    if before is None:
+    try:
+        before = dict(read_json(out / _RECORD))
+    except FileNotFoundError:
         began = (out / "referee").is_dir()  # and was stopped while writing, perhaps more than once
         check_only(out, FILES if began else ("referee",), "a discovery")
-    elif before and holds_evidence_only(out):
+        return overwrite
+    except (OSError, ValueError, TypeError):
+        before = {}
+    if not any((out / name).exists() for name in BENCHMARK_FILES):
         return True
-    elif not overwrite and any(before.get(name, ()) != value for name, value in asked.items()):
+    if not overwrite and any(before.get(name, ()) != value for name, value in asked.items()):
         raise UsageError(
             f"{out} holds another discovery. Choose another --out, or replace it with --overwrite."
         )
@@ -381,18 +360,7 @@ def _left_out(run: Run) -> list[str]:
     return notes
 
 
-def _exceeds(finding: Finding, run: Run) -> str:
-    """Say that the pairs exceed chance, or for whom that is not known: halves share an earlier choice."""
-    p = p_equals(finding.decisive.p)
-    if not selection_of(run).on_these_photos:
-        return f"More than chance ({p})."
-    return (
-        f"More than chance ({p}), if {REFEREE} had not chosen CounterAnimal's backgrounds on these same "
-        "photos: for it, and for models that find the same photos hard, chance alone may give as much."
-    )
-
-
-def _nothing(finding: Finding, referee: str, name: str, min_drop: float, split: Split) -> str:
+def _nothing(finding: Pairs, referee: str, name: str, min_drop: float, split: Split) -> str:
     """Say in one sentence that the pairs do not exceed chance, or that the photos cannot tell."""
     if finding.pairs.is_empty():
         return (
@@ -415,39 +383,25 @@ def _nothing(finding: Finding, referee: str, name: str, min_drop: float, split: 
     )
 
 
-def _sentences(finding: Finding, referee: str, drops: str, split: Split) -> list[str]:
+def _sentences(finding: Pairs, referee: str, drops: str, split: Split) -> list[str]:
     """Say which figure to report, and how choosing and measuring on the same photos biases it."""
     chosen = _points(finding.chosen_drop)
     if finding.reported_drop is None:
         figures = (
-            f"{referee} chose the pairs on these same photos, with a drop of {chosen}: that figure is "
-            "inflated by the selection, and so are those of other models if the same photos are hard "
-            "for them. Only photos that did not choose give a figure without this: --split half or cross."
+            f"{drops} {chosen} on the photos that chose the pairs; only photos that did not choose give a "
+            "figure without a bias: --split half or cross."
         )
-        return [figures]
-    reported = _points(finding.reported_drop)
-    where, held = (
-        ("the selection half", "on held-out photos")
-        if split == "half"
-        else ("the halves that chose the pairs", "each on the other half")
-    )
+        return [figures, Finding("chose_here", referee, {"noun": "drop"}).text]
     figures = (
-        f"On {where} {drops} {chosen}, {held} {reported}: report the held-out figure; the first is inflated "
-        "by selection."
+        f"{drops} {chosen} where chosen, {_points(finding.reported_drop)} on held-out photos: report the "
+        "held-out figure; the first is inflated by selection."
     )
     if finding.may_be_inflated:  # though its photos did not choose
         figures += (
             " The held-out figure is shown because the pairs exceeded chance "
             f"({p_equals(finding.decisive.p)}), so it may be inflated, too."
         )
-    if split == "half":
-        return [figures]
-    warning = (
-        "The pairs of each half of these photos were chosen on the other half, so the errors of the halves "
-        f"are correlated: an interval from all photos is too narrow for {referee}, and may be for models "
-        f"that find the same photos hard. For {referee} report the one above, the mean of two halves."
-    )
-    return [figures, warning]
+    return [figures, *([Finding("chose_other_half", referee).text] if split == "cross" else [])]
 
 
 def _crossed(first: str, other: str, split: str) -> str:

@@ -164,7 +164,7 @@ class ByChance:
 
 
 @dataclass(frozen=True, eq=False)
-class Finding:
+class Pairs:
     """Pairs chosen from the predictions of one referee or several, with their evidence.
 
     Attributes:
@@ -225,7 +225,7 @@ def find_pairs(
     seed: int = 0,
     permutations: int = _PERMUTATIONS,
     intervals: bool = True,
-) -> tuple[Finding, pl.DataFrame]:
+) -> tuple[Pairs, pl.DataFrame]:
     """Choose each class's common and counter background, and do the same with permuted backgrounds.
 
     Args:
@@ -274,7 +274,7 @@ def find_pairs(
     chosen = _grouped(predictions, halves, pairs, {name: name for name in names})
     other = dict(zip(names, reversed(names), strict=True))
     held = _grouped(predictions, halves, pairs, other) if len(names) == 2 else None
-    finding = Finding(
+    finding = Pairs(
         pairs,
         pl.concat(
             background_accuracy(part, intervals=intervals).with_columns(half=pl.lit(name))
