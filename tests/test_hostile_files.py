@@ -28,7 +28,6 @@ from counterground.models import check_specs
 from counterground.models._weights import read_json as read_configuration  # without a whole model beside it
 from counterground.paper.study import check_out  # without a study that runs for minutes
 from counterground.photos import (
-    Benchmark,
     LabelSpace,
     UnreadablePhoto,
     benchmark_of_frame,
@@ -197,19 +196,6 @@ def test_a_file_under_two_spellings_is_one_file(spelling, tmp_path):
     assert read_benchmark(tmp_path / "photos.csv").photos["path"].to_list() == ["hen/p1.png", "ox/p0.png"]
 
 
-def test_a_manifest_in_memory_spells_paths_in_one_way():
-    frame = pl.DataFrame(
-        {
-            "path": ["ox/p0.png", "./ox//p0.png"],
-            "photo_id": ["0" * 64, "0" * 64],
-            "class_index": pl.Series([0, 0], dtype=pl.Int32),
-            "class_name": ["ox", "ox"],
-        }
-    )
-    with pytest.raises(CounterGroundError, match="its path occurs more than once"):
-        Benchmark("x", Path(), frame, LabelSpace("benchmark", ("ox",), (None,)))
-
-
 # Texts that no writer of ours writes
 
 
@@ -225,19 +211,6 @@ def test_json_that_is_nested_without_end_is_one_line(tmp_path):
     (tmp_path / "own/benchmark.json").write_text(f'{{"name": {deep}}}')
     with pytest.raises(CounterGroundError, match="nested too deeply"):
         read_benchmark(tmp_path / "own")
-
-
-@pytest.mark.parametrize(
-    ("text", "cell"),
-    [
-        ('path,class_name,no"te\na.png,ox,1"\nb.png,hen,2\n', '1"'),
-        ('path,class_name,no"te\na.png,ox,1\nb.png,hen,2\n', "1"),
-        ('path,class_name,note\na.png,ox,5" nail\nb.png,hen,2\n', '5" nail'),
-    ],
-)
-def test_a_quote_within_a_cell_is_part_of_it(tmp_path, text, cell):
-    (tmp_path / "photos.csv").write_text(text)
-    assert read_table(tmp_path / "photos.csv").to_series(2).to_list() == [cell, "2"]
 
 
 @pytest.mark.parametrize(
@@ -310,35 +283,10 @@ def test_the_middle_of_a_long_error_is_left_out():
     assert len(said) < 4100
 
 
-def test_missing_clusters_of_a_column_of_numbers_are_missing(tmp_path):
-    save_photos(tmp_path, "ox/p0.png", "ox/p1.png", "hen/p2.png")
-    columns = {"path": ["ox/p0.png", "ox/p1.png", "hen/p2.png"], "class_name": ["ox", "ox", "hen"]}
-    numbers = [1.0, float("nan"), float("nan")]
-    pl.DataFrame(columns | {"cluster": numbers}).write_parquet(tmp_path / "photos.parquet")
-    found = read_benchmark(tmp_path / "photos.parquet").photos.sort("class_name", "path")
-    assert found["cluster"].to_list() == [None, "1.0", None]
-    given = Benchmark.from_frame(columns | {"cluster": numbers}, root=tmp_path)
-    assert given.photos.sort("class_name", "path")["cluster"].to_list() == [None, "1.0", None]
-
-
 def test_a_cell_may_have_several_lines(tmp_path):
     save_photos(tmp_path, "a.png", "b.png")
     (tmp_path / "photos.csv").write_text('path,class_name,attribution\na.png,ox,"by A\nand B"\nb.png,ox,\n')
     assert read_benchmark(tmp_path / "photos.csv").photos["attribution"].to_list() == ["by A\nand B", None]
-
-
-@pytest.mark.parametrize(
-    ("header", "row"),
-    [
-        ("path,class_name,question", '{},ox,"Is it on grass, or sand,\nor snow?"\n'),
-        ("question,path,class_name", '"Is it on grass, or sand,\nor snow?",{},ox\n'),
-        ("path,question,class_name", '{},"Is it on grass, or sand\nor snow, or ice?",ox\n'),
-    ],
-)
-def test_a_cell_of_several_lines_may_hold_as_many_commas_as_rows_do(header, row, tmp_path):
-    save_photos(tmp_path, "a.png", "b.png")
-    (tmp_path / "photos.csv").write_text(f"{header}\n{row.format('a.png')}{row.format('b.png')}")
-    assert read_benchmark(tmp_path / "photos.csv").photos["path"].to_list() == ["a.png", "b.png"]
 
 
 def test_a_table_of_one_column_has_no_rows_to_swallow(tmp_path):

@@ -77,12 +77,6 @@ def test_what_is_stopped_leaves_nothing_and_ends_in_the_same_files(tmp_path, kin
     unpack([archive], out)  # is there
 
 
-def test_two_archives_are_one_folder(tmp_path):
-    both = [_tar(tmp_path / name, {f"{name}/1.jpg": name.encode()}) for name in "ab"]
-    unpack(both, tmp_path / "out")
-    assert _there(tmp_path / "out") == {"a/1.jpg": b"a", "b/1.jpg": b"b"}
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "name", ["../escaped", "a/../../escaped", "/escaped", "C:/escaped", "a\\..\\escaped"]

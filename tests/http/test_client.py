@@ -139,14 +139,6 @@ def test_redirects_that_lead_nowhere_are_refused(raw_server, reply, location, re
     assert len(raw_server.requests) <= 6
 
 
-def test_a_redirect_that_is_not_to_be_followed_is_named(raw_server, reply):
-    elsewhere = reply(b"", "302 Found", Location="https://elsewhere.example/v1")
-    raw_server.answer = lambda connection, _: connection.sendall(elsewhere)
-    error = failure(Client("me"), raw_server.url, follow=False)
-    assert (error.status, error.again) == (302, False)
-    assert error.reason == "the server answered 302, a redirect to https://elsewhere.example/v1"
-
-
 def test_what_may_be_secret_in_the_target_of_a_redirect_is_not_named(raw_server, reply):
     target = "https://me:pass@elsewhere.example/v1?token=secret"
     raw_server.answer = lambda connection, _: connection.sendall(reply(b"", "302 Found", Location=target))

@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import datasets
-import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from dataset_hub import COMMIT, Hub
@@ -118,31 +117,6 @@ def test_an_unknown_label_is_no_background(tmp_path, form):
     ]
 
 
-def test_a_shard_with_a_class_as_text_keeps_the_names_of_its_backgrounds(tmp_path):
-    made = birds(place=[0, -1, 1]).rename_column("place", "background").remove_columns("species")
-    (tmp_path / "birds").mkdir()
-    made.add_column("class_name", ["hen"] * 3).to_parquet(tmp_path / "birds" / "test.parquet")
-    assert read_benchmark(tmp_path / "birds").photos["background"].to_list() == ["grass", None, "sea"]
-
-
-def test_a_shard_with_a_photo_of_unknown_class_is_refused(tmp_path):
-    (tmp_path / "birds").mkdir()
-    birds(species=[0, -1, 1]).rename_column("species", "label").to_parquet(tmp_path / "birds/test.parquet")
-    with pytest.raises(CounterGroundError, match="Row 2 of the manifest has no class_name"):
-        read_benchmark(tmp_path / "birds")
-
-
-def test_a_number_without_a_name_is_refused(tmp_path):
-    (tmp_path / "birds").mkdir()
-    path = tmp_path / "birds" / "test.parquet"
-    birds().rename_column("species", "label").to_parquet(path)
-    described = pl.read_parquet_metadata(path)
-    frame = pl.read_parquet(path).with_columns(place=pl.lit(2))
-    frame.write_parquet(path, metadata={"huggingface": described["huggingface"]})
-    with pytest.raises(CounterGroundError, match=r"row 1: its 'place' is number 2, but there are 2 names"):
-        read_benchmark(tmp_path / "birds")
-
-
 def test_it_is_written_into_the_cache_once(folder, cache, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(cache / "library"))
     spec = f"hf:{folder}?split=train&label=species"
@@ -153,25 +127,11 @@ def test_it_is_written_into_the_cache_once(folder, cache, monkeypatch):
     assert read_benchmark(spec).version == first.version
 
 
-def test_whoever_wants_to_see_how_far_reading_is_does(folder, capsys, monkeypatch):
-    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, to what draws the bar
-    for split, shown in (("test", True), ("train", False)):
-        read_benchmark(f"hf:{folder}?split={split}&label=species", show_progress=shown)
-        assert ("Reading" in capsys.readouterr().err) == shown
-
-
 def test_a_folder_that_changed_is_read_again(folder):
     spec = f"hf:{folder}?split=train&label=species"
     first = read_benchmark(spec)
     birds(1, 2).to_parquet(folder / "data" / "train-00000-of-00001.parquet")
     assert read_benchmark(spec).version != first.version
-
-
-def test_folders_below_one_called_cache_are_told_apart(tmp_path):
-    for number in range(2):
-        birds(3 * number).save_to_disk(tmp_path / ".cache" / str(number))
-    found = [read_benchmark(f"{tmp_path}/.cache/{number}?label=species") for number in range(2)]
-    assert [sorted(each.photos["photo_id"]) for each in found] == [sorted(IDS[:3]), sorted(IDS[3:])]
 
 
 def test_the_first_rows_only(folder):
@@ -240,26 +200,6 @@ def test_a_photo_that_is_elsewhere_is_named_by_its_row(tmp_path, path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ("", "choose a split, as in .*it has train, test|choose a split.*it has test, train"),
-        ("?split=tset&label=species", "there is no split 'tset'.*Did you mean 'test'"),
-        ("?split=test", r"name the column, as in .*\?label=COLUMN'; candidates are species, place"),
-        ("?split=test&label=kind", "there is no column 'kind'; it has img, species, place"),
-        ("?split=test&label=species&image=place", "the column 'place' holds no images"),
-        ("?split=test&label=species&mask=place", "the column 'place' holds no images"),
-        ("?split=test&label=species&rows=few", "rows is how many of the first rows to read: 'few'"),
-        ("?split=test&label=species&config=big", "Cannot load the data set .*big"),
-        ("?splitt=test", "unknown setting 'splitt'"),
-    ],
-)
-def test_what_has_to_be_chosen_is_said_in_one_line(folder, settings, message):
-    with pytest.raises(CounterGroundError, match=message) as caught:
-        read_benchmark(f"hf:{folder}{settings}")
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"species": [0, -1, 1]}, "Row 2 of the manifest has no class_name"),
@@ -304,13 +244,6 @@ def test_numbers_may_be_floats_and_one_that_is_missing_is_no_class(tmp_path):
     assert photos["class_name"].to_list() == ["a fish", "a bird", "a fish"]
     with pytest.raises(CounterGroundError, match="Row 2 of the manifest has no class_name"):
         read_benchmark(f"hf:{tmp_path}/missing?{settings}")
-
-
-def test_a_label_may_be_called_class_name(tmp_path):
-    (tmp_path / "birds").mkdir()
-    made = birds().remove_columns("place").rename_column("species", "class_name")
-    made.to_parquet(tmp_path / "birds" / "test.parquet")
-    assert read_benchmark(f"hf:{tmp_path}/birds").classes.names == ("tench", "hen")
 
 
 @pytest.fixture

@@ -87,10 +87,6 @@ def test_a_single_class_with_backgrounds_is_not_stepped_into(tmp_path, name):
     assert benchmark.notes == ()
 
 
-def test_a_single_class_that_is_not_clear_is_not_stepped_into(tmp_path):
-    refused(fill(tmp_path / "x", "crane/grass/1.jpg", "crane/rock/1.jpg"), "Class 'crane' is ambiguous")
-
-
 def test_stepping_into_a_single_folder_is_noted(tmp_path):
     stepped = read_benchmark(fill(tmp_path / "x", "my hens/grass/1.jpg", "my hens/rock/1.jpg"))
     assert stepped.photos["class_name"].to_list() == ["grass", "rock"]
@@ -135,7 +131,7 @@ def test_unreadable_photos_stay_in_the_manifest(tmp_path):
         ),
         ("crane", "'crane' is ambiguous in ImageNet-1K: 134"),
         ("missile", "'missile' is ambiguous in ImageNet-1K: 657"),
-        ("0 tench, Tinca tinca", "are the same class; merge the two."),
+        ("0 tench, Tinca tinca", "are the same class: write it in one way."),
         ("n01440764", "'n01440764' and 'tench' are the same class"),
         ("1234", "outside ImageNet-1K"),
     ],
@@ -144,24 +140,6 @@ def test_unreadable_photos_stay_in_the_manifest(tmp_path):
 def test_names_that_would_need_a_guess_are_refused(tmp_path, name, message, layout):
     paths = groups("tench", name) if layout == "counteranimal" else ["tench/1.jpg", f"{name}/1.jpg"]
     refused(fill(tmp_path / "x", *paths), message)
-
-
-def test_the_dog_and_the_garment_are_not_taken_for_each_other(tmp_path):
-    """ImageNet's 264 is *Cardigan* in most lists, and 474 is *cardigan*."""
-    both = (
-        "264 (n02113186: Cardigan Welsh Corgi | Cardigan, Cardigan Welsh corgi) or 474 (n02963159: cardigan)"
-    )
-    for paths in (["Cardigan/1.jpg"], ["Cardigan/1.jpg", "hen/1.jpg"], ["Cardigan/1.jpg", "cardigan/1.jpg"]):
-        root = fill(tmp_path / str(len(list(tmp_path.iterdir()))), *paths)
-        refused(
-            root,
-            f"Class 'Cardigan' is ambiguous in ImageNet-1K: {both}. Write the index or the wnid instead.",
-        )
-    clear = read_benchmark(
-        fill(tmp_path / "clear", "264 Cardigan/1.jpg", "264_cardigan/1.jpg".replace("264", "474"))
-    )
-    assert clear.classes.imagenet == (264, 474)
-    assert read_benchmark(fill(tmp_path / "garment", "cardigan/1.jpg")).classes.imagenet == (474,)
 
 
 def test_all_classes_that_are_not_clear_are_in_one_message(tmp_path):
@@ -175,7 +153,7 @@ def test_all_classes_that_are_not_clear_are_in_one_message(tmp_path):
     assert message.count("Write the index or the wnid instead.") == 1
     assert "\n" not in message
     again = fill(tmp_path / "y", "tench/1.jpg", "n01440764/1.jpg", "hen/1.jpg", "8 hen/1.jpg")
-    refused(again, "2 classes are written in several ways; merge '8 hen' and 'hen'; 'n01440764' and 'tench'.")
+    refused(again, "'8 hen' and 'hen'; 'n01440764' and 'tench' are the same class: write it in one way.")
 
 
 @pytest.mark.parametrize(
@@ -193,27 +171,18 @@ def test_all_classes_that_are_not_clear_are_in_one_message(tmp_path):
 def test_a_class_or_a_background_in_two_spellings_is_refused(tmp_path, one, other, both):
     """They would compete with each other, and split the photos of one background."""
     spaced = fill(tmp_path / "w", " quoll/1.jpg", "quoll/1.jpg")
-    refused(spaced, "' quoll' and 'quoll' are the same class; merge the two.")
+    refused(spaced, "' quoll' and 'quoll' are the same class: write it in one way.")
     refused(
-        fill(tmp_path / "x", f"{one}/1.jpg", f"{other}/1.jpg"), f"{both} are the same class; merge the two."
+        fill(tmp_path / "x", f"{one}/1.jpg", f"{other}/1.jpg"),
+        f"{both} are the same class: write it in one way.",
     )
     several = fill(tmp_path / "y", *groups("hen", kinds=(f"common-a {one}", f"counter-a {other}")))
-    places = (f"hen/common-a {one}/1.jpg", f"hen/counter-a {other}/1.jpg")
-    where = " and ".join(map(repr, places))
-    refused(several, f"are the same background ({where}); write it in one way.")
+    refused(several, "are the same background: write it in one way.")
     everywhere = fill(
         tmp_path / "z", f"hen/{one}/1.jpg", f"tench/{other}/1.jpg", "hen/Road/1.jpg", "hen/road/1.jpg"
     )
-    for message in (
-        "2 backgrounds are written in several ways; write each in one: ",
-        "'Road' and 'road'",
-        both,
-    ):
+    for message in ("'Road' and 'road'", both):
         refused(everywhere, message)
-
-
-def test_an_index_that_disagrees_is_refused_even_alone(tmp_path):
-    refused(fill(tmp_path / "x", *groups("101 black swan")), "index and name disagree")
 
 
 def test_an_index_resolves_an_ambiguous_name(tmp_path):
@@ -309,14 +278,6 @@ def test_imagefolder_by_wnid_name_or_index(tmp_path, names):
     )
 
 
-def test_all_1000_bare_indices_stand_in_the_order_of_the_logits(tmp_path):
-    root = fill(tmp_path / "x", *(f"{index}/1.jpg" for index in range(1000)))
-    benchmark = read_benchmark(root)
-    assert benchmark.classes.imagenet == tuple(range(1000))
-    for path, index in benchmark.photos.select("path", "class_index").iter_rows():
-        assert path == f"{index}/1.jpg"
-
-
 def test_leading_zeros_do_not_make_a_second_class(tmp_path):
     assert read_benchmark(fill(tmp_path / "x", "007/1.jpg", "10/1.jpg")).classes.imagenet == (7, 10)
     refused(fill(tmp_path / "y", "007/1.jpg", "7/1.jpg"), "same class")
@@ -385,18 +346,6 @@ def test_broken_links_and_links_in_a_circle_are_refused(tmp_path):
 def test_names_of_files_may_be_anything_but_broken_text(tmp_path):
     root = fill(tmp_path / "x", "tench/ü 'q\" #%.jpg", "tench/a\nb.jpg")
     assert read_benchmark(root).photos.height == 2
-
-
-def test_reading_is_the_same_whatever_order_the_disk_gives(tmp_path):
-    paths = groups("100 black swan", "9 ostrich", "10 brambling")
-    one = read_benchmark(fill(tmp_path / "a", *paths))
-    for path in reversed(paths):
-        target = tmp_path / "b" / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes((tmp_path / "a" / path).read_bytes())
-    other = read_benchmark(tmp_path / "b")
-    assert other.version == one.version
-    assert other.photos.equals(one.photos)
 
 
 def test_a_photo_in_both_groups_is_noted(tmp_path):

@@ -118,10 +118,6 @@ def test_numbers_of_the_manifest_stay(benchmark):
     assert photo_geometry(made).columns.columns == ["path", "object_distance", "photo_pixels"]
 
 
-def test_without_masks_and_boxes_only_the_photo_is_measured(benchmark):
-    assert photo_geometry(benchmark([(4, 3)])).columns.to_dicts() == [{"path": "0.png", "photo_pixels": 12}]
-
-
 def test_measures_are_kept_for_the_same_photos_and_masks(benchmark, tmp_path):
     made = benchmark([(10, 10)], {"m.png": drawn((0, 0, 4, 4), (10, 10))}, mask=["m.png"])
     first = photo_geometry(made, tmp_path / "kept")

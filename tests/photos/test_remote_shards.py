@@ -181,15 +181,6 @@ def test_shards_of_this_disk(shards, tmp_path):
     assert read_benchmark(shards / "00000.tar").name == "00000"
 
 
-def test_names_of_ones_own_are_read_as_for_any_source(shards, tmp_path):
-    (tmp_path / "names.txt").write_text("0 widget\n1 gadget\n2 thing\n")
-    benchmark = read_benchmark(f"{shards}/00000.tar?names={tmp_path}/names.txt")
-    assert benchmark.classes.names == ("gadget", "widget")
-    assert benchmark.notes[0].endswith("so the label space 'benchmark' lacks them: thing.")
-    with pytest.raises(UsageError, match=r"Cannot read .*none\.txt'"):
-        read_benchmark(f"{shards}/00000.tar?names={tmp_path}/none.txt")
-
-
 @pytest.mark.parametrize(
     ("spec", "message"),
     [

@@ -114,16 +114,6 @@ def test_the_names_of_numbered_classes_are_those_of_the_label(tmp_path, fields):
     assert read_benchmark(tmp_path / "wds").photos["class_name"].to_list() == ["hen"]
 
 
-def test_two_numbers_with_one_name_are_refused(tmp_path):
-    for number in range(3):
-        write_tar(tmp_path / "wds" / f"{number}.tar", sample(str(number), number, label=number))
-    (tmp_path / "wds" / "classnames.txt").write_text("gnu\nhen\ngnu\ngnu\n")
-    with pytest.raises(CounterGroundError, match=r"classes 0 and 2 are both called 'gnu'.* name of its own"):
-        read_benchmark(tmp_path / "wds")
-    (tmp_path / "wds" / "2.tar").unlink()
-    assert read_benchmark(tmp_path / "wds").photos["path"].len() == 2
-
-
 def test_a_negative_number_is_no_class(tmp_path):
     write_tar(tmp_path / "wds" / "0.tar", [("1.jpg", jpeg(1)), ("1.cls", b"-1\n")])
     (tmp_path / "wds" / "classnames.txt").write_text("tench\nhen\n")
@@ -150,36 +140,21 @@ def test_webdatasets_own_writer_is_read(tmp_path):
         ([("a\\..\\1.jpg", b"x")], "would land outside"),
         (sample("1", 1, class_name="hen", path="../../x.jpg"), "'../../x.jpg' would land outside"),
         (sample("1", 1, class_name="hen", path="/x.jpg"), "'/x.jpg' would land outside"),
-        (sample("1", 1, class_name="hen", path="C:/x.jpg"), "would land outside"),
-        (sample("1", 1, class_name="hen", path="a\\x.jpg"), "would land outside"),
         (sample("1", 1, class_name="hen", path="a\0.jpg"), "would land outside"),
-        (sample("1", 1, class_name="hen", path="x" * 300), "File name too long"),
-        (
-            sample("1", 1, class_name="hen", path="a") + sample("2", 1, class_name="hen", path="a/b"),
-            "File exists",
-        ),
         (
             sample("1", 1, class_name="hen", path="a") + sample("2", 1, class_name="hen", path="a"),
             "'a' occurs twice",
         ),
         (sample("1", 1, class_name="hen", photo_id="0" * 64), "its photo_id: they were changed"),
-        (sample("1", 1, class_name="hen", photo_id=1234), "its photo_id is not the SHA-256 of a file"),
         (sample("1", 1), "has no column 'class_name'"),
-        (sample("1", 1, class_name="hen", group="rare"), "group must be common, counter or null"),
         ([("1.jpg", b"x"), ("1.jpg", b"x")], "'1.jpg' occurs twice"),
-        ([("1.jpg", b"x"), ("1.png", b"x")], "at most one mask, not 2 and 0"),
-        ([("1.json", b"{}")], "at most one mask, not 0 and 0"),
         (
             [("1.jpg", b"x"), ("1.mask.png", b"x"), ("1.mask.jpg", b"x")],
             "at most one mask, not 1 and 2",
         ),
-        ([("1.jpg", b"x"), ("1.json", b"[1]")], "fields cannot be read"),
         ([("1.jpg", b"x"), ("1.json", b'{"class_name": "\\ud800"}')], "fields cannot be read"),
-        ([("1.jpg", b"x"), ("1.json", b"{")], "fields cannot be read"),
         ([("1.jpg", b"x"), ("1.json", b"[" * 100_000)], "fields cannot be read"),
         ([], "the shards hold no photos"),
-        (sample("1", 1, class_name="hen", **QUESTION | {"answer": True}), "its answer 'true' is not one"),
-        (sample("1", 1, class_name="hen", **QUESTION | {"options": ["a"]}), "there must be 2 to 26"),
     ],
 )
 def test_an_unsafe_or_odd_tar_is_refused_in_one_line(members, message, tmp_path, cache):
@@ -269,13 +244,6 @@ def test_what_the_datasets_library_writes_is_read_with_its_class_names(tmp_path,
     assert read_benchmark(tmp_path / "hf").photos["class_name"].to_list() == ["hen", "tench", "hen"]
 
 
-def test_a_single_shard_is_no_table_of_paths(tmp_path):
-    write_rows(tmp_path / "x.parquet", [{"label": "hen"}, {"label": "tench"}])
-    with pytest.raises(CounterGroundError, match=r"column 'path' must be String, not Struct\(") as caught:
-        read_benchmark(f"{tmp_path}/x.parquet?image=image&label=label")
-    assert len(str(caught.value)) < 1000
-
-
 def test_binary_columns_and_numbers(tmp_path):
     frame = pl.DataFrame({"jpg": [jpeg(3), jpeg(4)], "img": [jpeg(1), jpeg(2)], "label": [1, 0]})
     (tmp_path / "hf").mkdir()
@@ -296,14 +264,11 @@ def test_binary_columns_and_numbers(tmp_path):
             {"image": pl.struct(bytes=pl.lit(None, pl.Binary), path=pl.lit("a.jpg"))},
             "row 1 has no photo in it",
         ),
-        ({"second": pl.col("image")}, "candidates are image, second"),
-        ({"class_name": pl.lit(None, pl.String)}, "Row 1 of the manifest has no class_name"),
         ({"path": pl.lit("../x.jpg")}, "would land outside"),
         (
             {"image": pl.struct(bytes=pl.lit("a text"), path=pl.lit("a.jpg"))},
             "COLUMN'; candidates are class_name",
         ),
-        ({"image": pl.struct(bytes=pl.lit(5), path=pl.lit("a.jpg"))}, "COLUMN'; candidates are class_name"),
     ],
 )
 def test_odd_parquet_is_refused_in_one_line(change, message, tmp_path, cache):
@@ -355,14 +320,6 @@ def test_photos_are_read_by_their_size_in_memory(tmp_path, monkeypatch, size, le
     monkeypatch.setattr(pl.LazyFrame, "slice", slice_of)
     assert [sample.photo for sample in parquet_samples(tmp_path / "x.parquet")[0]] == photos
     assert least <= max(read) <= most
-
-
-def test_a_name_of_a_class_may_hold_any_space(tmp_path):
-    members = [("1.jpg", jpeg(1)), ("1.cls", b"0"), ("2.jpg", jpeg(2)), ("2.cls", b"1")]
-    write_tar(tmp_path / "wds" / "x.tar", members)
-    (tmp_path / "wds" / "classnames.txt").write_text("water\u2028buffalo\r\nhen\r\n", newline="")
-    photos = read_benchmark(tmp_path / "wds").photos.sort("path")
-    assert photos["class_name"].to_list() == ["water\u2028buffalo", "hen"]
 
 
 def test_large_numbers_are_codes_that_stay_apart(tmp_path):

@@ -233,17 +233,11 @@ def download_archive(
             timeout=60,
             progress=(lambda done, total: progress(done, total or 0)) if progress else None,
         )
-    except DownloadError as error:
-        if isinstance(error.__cause__, requests.RequestException):
-            raise CounterGroundError(
-                f"Cannot download {url}: {_reason(error.__cause__)}. {remedy}"
-            ) from error
+    except (DownloadError, requests.RequestException) as error:
         if "byte range" in str(error):
             for half in target.parent.glob(f"{target.name}*.part"):  # it would be refused for ever
                 half.unlink(missing_ok=True)
             remedy = f"The next try starts from the beginning. {remedy}"
-        raise CounterGroundError(f"Cannot download {url}: {error_message(error)}. {remedy}") from error
-    except requests.RequestException as error:
         raise CounterGroundError(f"Cannot download {url}: {_reason(error)}. {remedy}") from error
     except OSError as error:
         raise CounterGroundError(
@@ -256,8 +250,9 @@ def download_archive(
     return target
 
 
-def _reason(error: Exception) -> str:
-    response = getattr(error, "response", None)
+def _reason(error: BaseException) -> str:
+    while (response := getattr(error, "response", None)) is None and error.__cause__ is not None:
+        error = error.__cause__
     if response is not None:
         return f"the server answered {response.status_code}"
-    return "no connection" if "Connection" in type(error).__name__ else type(error).__name__
+    return "no connection" if "Connection" in type(error).__name__ else error_message(error)

@@ -123,15 +123,9 @@ def _refuse_respelled(photos: pl.DataFrame) -> None:
     most frequent spelling may differ between a benchmark and a part of it.
     """
     ways = respelled(photos["background"].drop_nulls().unique().sort())
-    listed = [" and ".join(quoted_ways(same)) for same in ways]
-    if len(ways) == 1:
-        places = [photos.filter(pl.col("background") == way)["path"].min() for way in ways[0]]
-        where = f" ({' and '.join(map(repr, places))})"
-        raise CounterGroundError(f"{listed[0]} are the same background{where}; write it in one way.")
     if ways:
-        raise CounterGroundError(
-            f"{len(ways)} backgrounds are written in several ways; write each in one: {'; '.join(listed)}."
-        )
+        listed = "; ".join(" and ".join(quoted_ways(same)) for same in ways)
+        raise CounterGroundError(f"{listed} are the same background: write it in one way.")
 
 
 def in_schema(photos: pl.DataFrame) -> pl.DataFrame:

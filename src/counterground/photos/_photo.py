@@ -52,14 +52,14 @@ class ImageType(NamedTuple):
 
 # PIL's other plugins read documents and icons, and one starts a PostScript interpreter.
 _TYPES = {
-    "JPEG": ImageType(".jpg", "image/jpeg"),
-    "PNG": ImageType(".png", "image/png"),
-    "WEBP": ImageType(".webp", "image/webp"),
-    "GIF": ImageType(".gif", "image/gif"),
-    "BMP": ImageType(".bmp", "image/bmp"),
-    "TIFF": ImageType(".tif", "image/tiff"),
-    "PPM": ImageType(".ppm", "image/x-portable-anymap"),
-    "AVIF": ImageType(".avif", "image/avif"),
+    "JPEG": ".jpg",
+    "PNG": ".png",
+    "WEBP": ".webp",
+    "GIF": ".gif",
+    "BMP": ".bmp",
+    "TIFF": ".tif",
+    "PPM": ".ppm",
+    "AVIF": ".avif",
 }
 
 
@@ -159,7 +159,7 @@ def image_type(head: bytes) -> ImageType | None:
 
     Suffixes, URLs and HTTP headers are ignored: they are often wrong.
     """
-    return next((_TYPES[name] for name in _formats(head[:16])), None)
+    return next((ImageType(_TYPES[name], Image.MIME[name]) for name in _formats(head[:16])), None)
 
 
 def _formats(prefix: bytes) -> Iterator[str]:
@@ -392,8 +392,6 @@ def _decoding_reason(error: Exception) -> str:
         return "not enough memory to decode it"
     if isinstance(error, EOFError) or "truncated" in message.lower():
         return "truncated"
-    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return "decompression bomb"
     return f"truncated or damaged ({message})"
 
 

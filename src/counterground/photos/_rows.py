@@ -218,8 +218,6 @@ def _file_of(value: Any, row: int) -> tuple[bytes, str]:
             raise UsageError(f"Row {row} of the frame holds bytes that are not an image file.")
         return value, kind.suffix
     image = value if isinstance(value, Image.Image) else _image_of(value, row)
-    if image.mode == "F":
-        raise UsageError(f"Row {row} of the frame has floating-point pixels, whose range is not defined.")
     if image.mode == "I":
         values = np.asarray(image)
         if values.min() < 0 or values.max() > _LARGEST_16_BIT:  # PIL would clip them
@@ -228,7 +226,7 @@ def _file_of(value: Any, row: int) -> tuple[bytes, str]:
             )
         image = image.convert("I;16")
     try:
-        if image.mode not in _PNG_MODES:
+        if image.mode not in _PNG_MODES | {"F"}:  # which PNG refuses: its range is not defined
             image = image.convert("RGB")
         buffer = BytesIO()
         image.save(buffer, "PNG", compress_level=1, icc_profile=None)

@@ -7,6 +7,8 @@ from counterground.photos.labels._classes import (
     LabelSpace,
     assign_classes,
     imagenet_classes,
+    prompt_templates,
+    read_class_names,
 )
 from counterground.photos.labels._imagenet import (
     IMAGENET_SIZE,
@@ -20,7 +22,6 @@ from counterground.photos.labels._imagenet import (
     respelled,
     similar_imagenet_name,
 )
-from counterground.photos.labels._prompts import prompt_templates, read_class_names
 
 __all__ = [
     "IMAGENET_SIZE",

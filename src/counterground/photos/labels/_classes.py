@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -13,7 +16,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, first_problem
-from counterground.files import read_text, write_text
+from counterground.files import given_path, read_text, write_text
 from counterground.photos.labels._imagenet import (
     IMAGENET_SIZE,
     WRITE_INDEX,
@@ -26,6 +29,82 @@ from counterground.photos.labels._imagenet import (
     split_number,
     suggestions,
 )
+
+_SIMPLE = ("A photo of {}.",)
+_NUMBERED_LINE = re.compile(r"(\d{1,18})[\t ]+(\S.*)")
+
+
+def prompt_templates(kind: str | Path = "simple") -> tuple[str, ...]:
+    """Return prompt templates, each with exactly one ``{}`` for the class name.
+
+    ``simple`` is the paper's "A photo of {}." (section 4); ``openai`` is OpenAI's 80 templates for ImageNet
+    (table 10), a pinned copy, so that no library release changes the numbers; anything else is a file with
+    one template per line. Fill with ``template.replace("{}", name)``: other braces, and braces in names, are
+    then kept.
+
+    Raises:
+        UsageError: the kind is unknown and there is no such file.
+        CounterGroundError: a line of the file without exactly one ``{}``, or no line at all.
+    """
+    if kind == "simple":
+        return _SIMPLE
+    if kind == "openai":
+        return _openai_templates()
+    lines = _read_lines(
+        given_path(str(kind)), "prompt templates: 'simple', 'openai' or a file, one template a line"
+    )
+    for number, line in enumerate(lines, 1):
+        if line.count("{}") != 1:
+            raise CounterGroundError(
+                f"{kind}, line {number}: a template needs exactly one {{}}, not {line!r}."
+            )
+    return tuple(lines)
+
+
+@cache
+def _openai_templates() -> tuple[str, ...]:
+    text = files("counterground.photos").joinpath("data", "openai_templates.txt").read_text(encoding="utf-8")
+    return tuple(text.splitlines())
+
+
+def read_class_names(path: Path) -> tuple[str, ...]:
+    """Return the class names of a file, in class order.
+
+    Lines are names, one per class in order, or all of them ``<index><tab or space><name>`` as in the
+    CounterAnimal archive's ``imagenet_names.txt``; the indices then give the order and must be 0 to n - 1.
+
+    Raises:
+        UsageError: there is no such file.
+        CounterGroundError: an empty line, or a repeated or missing index where all lines have one.
+    """
+    path = Path(path)
+    lines = _read_lines(path, "class names: a file, one name a line")
+    numbered = [match for match in map(_NUMBERED_LINE.fullmatch, lines) if match]
+    if len(numbered) < len(lines):  # a class may be called "747 jet"
+        return tuple(lines)
+    named = {int(match[1]): match[2] for match in numbered}
+    if set(named) != set(range(len(lines))):
+        raise CounterGroundError(
+            f"{path}: its lines are numbered, but not from 0 to {len(lines) - 1}, each number once."
+        )
+    return tuple(named[index] for index in range(len(lines)))
+
+
+def _read_lines(path: Path, expected: str) -> list[str]:
+    try:
+        text = read_text(path)
+    except OSError as error:
+        raise UsageError(
+            f"Cannot read {str(path)!r}: {error.strerror or error}. Expected {expected}."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise CounterGroundError(f"{path} is not UTF-8 text: {error.reason}. Save it as UTF-8.") from error
+    lines = [line.strip() for line in text.rstrip().split("\n")]
+    if lines == [""]:
+        raise CounterGroundError(f"{path} is empty; expected {expected}.")
+    if "" in lines:
+        raise CounterGroundError(f"{path}, line {lines.index('') + 1} is empty; remove it.")
+    return lines
 
 
 @dataclass(frozen=True)
@@ -290,12 +369,8 @@ def _refuse_doubles(readings: Sequence[_Reading]) -> None:
         key = name_key(reading.name) if reading.imagenet is None else reading.imagenet
         writings.setdefault(key, []).append(reading.written)
     doubles = [" and ".join(quoted_ways(same)) for same in writings.values() if len(same) > 1]
-    if len(doubles) == 1:
-        raise CounterGroundError(f"{doubles[0]} are the same class; merge the two.")
     if doubles:
-        raise CounterGroundError(
-            f"{len(doubles)} classes are written in several ways; merge {'; '.join(doubles)}."
-        )
+        raise CounterGroundError(f"{'; '.join(doubles)} are the same class: write it in one way.")
 
 
 def _in_order(readings: Sequence[_Reading]) -> list[_Reading]:
