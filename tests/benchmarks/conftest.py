@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from rcc import write_rcc
 
 # How often a download is tried is not for users to set.
 from counterground.benchmarks import _fetch
@@ -83,11 +84,18 @@ def tiny_debs(tmp_path_factory, make_deb) -> Path:
     for row in _photographs.read_map("backgrounds"):
         right, bottom = (int(edge) for edge in row["box"].split()[2:])
         sizes[row["source"]] = (max(sizes[row["source"]][0], right), max(sizes[row["source"]][1], bottom))
+    inside: dict[tuple[str, str], dict[str, bytes]] = defaultdict(dict)
     for index, row in enumerate(_photographs.read_map("backgrounds")):
         if row["package"] in _photographs.PACKAGES:
             colour = (index * 7 % 256, index * 31 % 256, 90)
-            picture = Image.new("RGB", sizes[row["source"]], colour)
-            files[row["package"]][row["source"]] = _encoded(picture, "jpg")
+            picture = _encoded(Image.new("RGB", sizes[row["source"]], colour), "jpg")
+            path, _, entry = row["source"].partition("!")
+            if entry:
+                inside[row["package"], path][entry] = picture
+            else:
+                files[row["package"]][path] = picture
+    for (package, path), entries in inside.items():
+        files[package][path] = write_rcc(entries)
     for package, contents in files.items():
         contents[f"/usr/share/doc/{package}/copyright"] = b"none"
         make_deb(

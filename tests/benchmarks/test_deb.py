@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from rcc import read_rcc, write_rcc
 
 from counterground.benchmarks import _packages as _deb  # a limit is lowered
 from counterground.benchmarks import open_packages
@@ -58,6 +59,31 @@ def test_a_flipped_byte_is_found(tmp_path, make_deb):
     deb.write_bytes(whole)
     with pytest.raises(CounterGroundError, match="not a complete Debian package"):
         read_deb(deb, ["/a", "/b"])
+
+
+ENTRIES = {"/a/sea.webp": b"sea", "/a/b/sky.webp": bytes(1000), "/c.txt": b""}
+
+
+class TestQtResources:
+    def test_entries_are_read_as_another_reader_reads_them(self, tmp_path, make_deb):
+        rcc = write_rcc(ENTRIES)
+        (tmp_path / "a.rcc").write_bytes(rcc)
+        assert read_rcc(tmp_path / "a.rcc") == {name[1:]: content for name, content in ENTRIES.items()}
+        deb = make_deb(tmp_path / "a_1_all.deb", [("./x.rcc", rcc)])
+        wanted = {f"/x.rcc!{name}": content for name, content in ENTRIES.items()}
+        assert read_deb(deb, [*wanted, "/y.rcc!/a"]) == wanted
+
+    @pytest.mark.parametrize("entry", ["/a/no.webp", "/a", "/a/sea.webp/x", "/c.tx"])
+    def test_an_entry_that_is_not_there_is_named(self, tmp_path, make_deb, entry):
+        deb = make_deb(tmp_path / "a_1_all.deb", [("./x.rcc", write_rcc(ENTRIES))])
+        with pytest.raises(CounterGroundError, match=f"a_1_all.deb .*no uncompressed entry {entry}"):
+            read_deb(deb, [f"/x.rcc!{entry}"])
+
+    @pytest.mark.parametrize("keep", [0, 3, 21, 40, 70])
+    def test_a_file_cut_short_is_one_clear_line(self, tmp_path, make_deb, keep):
+        deb = make_deb(tmp_path / "a_1_all.deb", [("./x.rcc", write_rcc(ENTRIES)[:keep])])
+        with pytest.raises(CounterGroundError, match=r"a_1_all\.deb is not a complete Debian package"):
+            read_deb(deb, ["/x.rcc!/a/sea.webp"])
 
 
 class TestBroughtPackages:

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,8 +36,8 @@ from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import find_imagenet_index, imagenet_names, photo_id, read_benchmark
 
-FEW = StampsSettings(classes=("lion", "zebra", "ostrich"), placements=1)
-ONE = StampsSettings(classes=("zebra",), placements=1)
+FEW = StampsSettings(classes=("lion", "zebra", "ostrich"), per_label=4)
+ONE = StampsSettings(classes=("zebra",), per_label=4)
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +90,9 @@ def test_manifest_describes_what_lies_there(few):
 def test_the_notes_hold_for_any_of_the_photos(tiny_debs, own_cache, tmp_path):
     built = build_stamps(FEW, packages=tiny_debs, out=tmp_path / "few")
     assert " ".join(built.notes) == (
-        "Results are conditional on the cut-outs: stamps, which these photos come from, was made from "
-        "4 cut-outs of 3 classes, most having one; the cluster of the intervals is the background photograph."
-        " Photos are composites, made at 256 px with seed 0: use these drops to compare models, "
+        "Results are conditional on the cut-outs: version 2 of stamps, which these photos come from, was "
+        "made from 4 cut-outs of 3 classes, most having one; the cluster of the intervals is the background "
+        "photograph. Photos are composites, made at 256 px with seed 0: use these drops to compare models, "
         "not to predict drops on real photos."
     )
     lions = build_stamps(replace(ONE, classes=("lion",)), packages=tiny_debs, out=tmp_path / "lions")
@@ -137,7 +139,7 @@ def test_another_seed_gives_other_photos(few, tmp_path, real_packages):
     assert not set(other.photos["photo_id"]) & set(few.photos["photo_id"])
 
 
-def test_the_whole_benchmark_has_4896_placements_whose_clusters_span_labels(real_packages):
+def test_the_whole_benchmark_has_3672_placements_whose_clusters_span_labels(real_packages):
     cutouts, backgrounds = load_cutouts(), load_backgrounds()
     whole = StampsSettings()
     placements = draw_placements(
@@ -148,15 +150,34 @@ def test_the_whole_benchmark_has_4896_placements_whose_clusters_span_labels(real
         scale=whole.scale,
         seed=whole.seed,
     )
-    assert (len(cutouts), len({c.imagenet_index for c in cutouts}), len(placements)) == (51, 45, 4896)
+    assert (len(cutouts), len({c.imagenet_index for c in cutouts}), len(placements)) == (51, 45, 3672)
     assert all(c.class_name == imagenet_names("openai")[c.imagenet_index] for c in cutouts)
     labels_of: dict[str, set[str]] = {}
     for placement in placements:
         labels_of.setdefault(placement.background.cluster, set()).add(placement.background.label)
-    assert len(labels_of) == 28
+    assert len(labels_of) == 95
     assert _stamps_info().n_photos == len(placements)
     shared = {cluster.rsplit("/", 1)[1]: labels for cluster, labels in labels_of.items() if len(labels) > 1}
     assert shared == {"sheep.jpg": {"sky", "grass"}, "lake-sherburne.jpg": {"rock", "water"}}
+
+
+def test_the_reserved_benchmark_has_no_photograph_that_a_shipped_model_was_trained_on(real_packages):
+    backgrounds = load_backgrounds()
+    trained_on = {background.cluster for background in backgrounds if not background.reserved}
+    reserved = load_backgrounds(reserved=True)
+    assert not trained_on & {background.cluster for background in reserved}
+    assert len({background.cluster for background in reserved}) == 49 == 95 - len(trained_on)
+    (info,) = (info for info in list_benchmarks() if info.name == "stamps-reserved")
+    assert info.n_photos == 51 * 6 * min(Counter(background.label for background in reserved).values())
+
+
+def test_version_and_photographs_are_in_the_provenance(tiny_debs, own_cache, tmp_path):
+    built = build_stamps(replace(ONE, reserved=True), packages=tiny_debs, out=tmp_path / "one")
+    provenance = json.loads((built.root / "provenance.json").read_text())
+    assert (built.name, provenance["settings"]["version"]) == ("stamps-reserved", 2)
+    assert {"gcompris-qt-data", "wf-shell"} - {package["name"] for package in provenance["packages"]} == {
+        "wf-shell"  # whose only photograph was trained on
+    }
 
 
 def test_crops_are_squares_inside_the_labelled_rectangle(real_packages):
@@ -190,7 +211,7 @@ class TestNames:
     @pytest.fixture(autouse=True)
     def one_class(self, monkeypatch):
         # The names stand for all 45 classes; one is enough to see how names and folders play together.
-        monkeypatch.setattr(_stamps, "StampsSettings", lambda: ONE)
+        monkeypatch.setattr(_stamps, "StampsSettings", lambda **_: ONE)
 
     def test_built_on_first_use_and_then_without_packages(self, tiny_debs, own_cache):
         assert not _stamps_info().is_ready()
@@ -236,8 +257,8 @@ class TestNames:
     def test_unknown_class_and_too_few_photographs(self, tiny_debs, own_cache):
         with pytest.raises(UsageError, match="Did you mean 'lion'"):
             build_stamps(replace(ONE, classes=("lionn",)), packages=tiny_debs)
-        with pytest.raises(UsageError, match="5 photographs of 'sky', and there are 4"):
-            build_stamps(replace(ONE, per_label=5), packages=tiny_debs)
+        with pytest.raises(UsageError, match="13 photographs of 'water', and there are 12"):
+            build_stamps(replace(ONE, per_label=13), packages=tiny_debs)
         assert not list((own_cache / "benchmarks").iterdir())
 
 
@@ -286,8 +307,8 @@ class TestFolder:
         build_stamps(FEW, packages=tiny_debs, out=out)
         newer = tmp_path / "newer"
         shutil.copytree(tiny_debs, newer)
-        deb = next(newer.glob("mate-backgrounds_*.deb"))
-        deb.rename(newer / "mate-backgrounds_2.0_all.deb")
+        deb = next(newer.glob("budgie-backgrounds_*.deb"))
+        deb.rename(newer / "budgie-backgrounds_2.0_all.deb")
         with pytest.raises(CounterGroundError, match="other versions of the packages"):
             build_stamps(FEW, packages=newer, out=out)
         assert len(build_stamps(FEW, packages=tiny_debs, out=out)) == 96
@@ -303,7 +324,7 @@ _BUILD = """
 import sys
 from pathlib import Path
 from counterground.benchmarks import StampsSettings, build_stamps
-settings = StampsSettings(classes=("lion", "zebra"), placements=1)
+settings = StampsSettings(classes=("lion", "zebra"), per_label=4)
 b = build_stamps(settings, packages=Path(sys.argv[1]), out=Path(sys.argv[2]))
 print(b.version)
 """

@@ -1,11 +1,13 @@
-"""Read Qt's binary resource files (.rcc), in which Debian's gcompris-qt-data keeps photographs of animals."""
+"""Read and write Qt's binary resource files (.rcc): gcompris-qt-data keeps photographs of animals in some."""
 
 from __future__ import annotations
 
 import struct
 import zlib
 from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +41,33 @@ def read_rcc(path: Path) -> dict[str, bytes]:
             yield inside.lstrip("/"), _unpacked(data, contents + second, flags)
 
     return dict(walk(0, ""))
+
+
+def write_rcc(entries: dict[str, bytes]) -> bytes:
+    """Return a resource file of version 1 with these contents, by their path inside it."""
+    tree: dict[str, Any] = {}
+    for path, content in entries.items():
+        *folders, name = path.strip("/").split("/")
+        reduce(lambda node, folder: node.setdefault(folder, {}), folders, tree)[name] = content
+    nodes, names, contents = [b""], bytearray(bytes(6)), bytearray()
+
+    def add(place: int, name: str, node: dict[str, Any] | bytes) -> None:
+        at = len(names) if name else 0
+        names.extend(struct.pack(">HI", len(name), 0) + name.encode("utf-16-be") if name else b"")
+        if isinstance(node, bytes):
+            nodes[place] = struct.pack(">IHII", at, 0, 0, len(contents))
+            contents.extend(struct.pack(">I", len(node)) + node)
+            return
+        first = len(nodes)
+        nodes[place] = struct.pack(">IHII", at, _FOLDER, len(node), first)
+        nodes.extend(b"" for _ in node)
+        for number, (child, inner) in enumerate(node.items(), first):
+            add(number, child, inner)
+
+    add(0, "", tree)
+    parts = (b"".join(nodes), bytes(contents), bytes(names))
+    starts = [20, 20 + len(parts[0]), 20 + len(parts[0]) + len(parts[1])]
+    return struct.pack(">4s4I", b"qres", 1, *starts) + b"".join(parts)
 
 
 def _unpacked(data: bytes, start: int, flags: int) -> bytes:

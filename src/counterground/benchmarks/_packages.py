@@ -12,6 +12,7 @@ import io
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tarfile
@@ -33,12 +34,15 @@ if TYPE_CHECKING:
 
 _AR_MAGIC = b"!<arch>\n"
 _AR_HEADER = 60
+_FOLDER = 2  # flag of a node of a Qt resource file
 MAX_MEMBER_BYTES = 64 * 2**20  # the largest photograph we read is 6 MB; more is a broken or hostile package
 _APT_SECONDS = 1800  # 81 MB is the largest package; connections below 50 kB/s are given up
 
 
 def read_deb(deb: Path, wanted: Iterable[str]) -> dict[str, bytes]:
     """Return the contents of the ``wanted`` absolute paths that ``deb`` holds as regular files.
+
+    ``PATH.rcc!INNER`` is the entry ``INNER`` of the Qt resource file ``PATH.rcc``.
 
     Only requested names are ever read, so a package cannot choose where anything is written; links, devices,
     and absolute or ``..`` names are never followed.
@@ -49,7 +53,13 @@ def read_deb(deb: Path, wanted: Iterable[str]) -> dict[str, bytes]:
     """
     try:
         with open_regular(deb) as file, _data(file) as archive:
-            return _wanted(archive, set(wanted))
+            inner = {path: path.partition("!") for path in wanted}
+            files = _wanted(archive, {name for name, _, _ in inner.values()})
+            return {
+                path: read_resource(files[name], entry) if entry else files[name]
+                for path, (name, _, entry) in inner.items()
+                if name in files
+            }
     except Exception as error:  # decompressors have errors of their own
         raise CounterGroundError(
             f"{deb} is not a complete Debian package ({error_message(error)}); delete it and get it again."
@@ -68,6 +78,36 @@ def _wanted(archive: tarfile.TarFile, wanted: set[str]) -> dict[str, bytes]:
         assert content is not None
         found[name] = content.read()
     return found
+
+
+def read_resource(data: bytes, path: str) -> bytes:
+    """Return an uncompressed entry of a Qt resource file (``rcc --binary``), by its path in there.
+
+    Source: Qt's ``src/corelib/io/qresource.cpp``; integers are big-endian. A node of the tree has 14 bytes,
+    from version 2 on 22: offset of its name, flags, then for a folder the number of children and the first of
+    them, for a file its language and the offset of its content.
+
+    Raises:
+        ValueError: no resource file, no such entry, or a compressed one.
+    """
+    magic, version, tree, contents, names = struct.unpack_from(">4s4I", data)
+    if magic != b"qres":
+        raise ValueError("no Qt resource file")
+
+    def node(number: int) -> tuple[str, int, int, int]:
+        at = tree + number * (14 if version == 1 else 22)
+        name, flags, count, first = struct.unpack_from(">IHII", data, at)
+        (length,) = struct.unpack_from(">H", data, names + name)
+        return data[names + name + 6 :][: 2 * length].decode("utf-16-be"), flags, count, first
+
+    flags, count, first = _FOLDER, *node(0)[2:]  # the root has no name
+    for part in path.strip("/").split("/"):
+        children = map(node, range(first, first + count * (flags == _FOLDER)))
+        flags, count, first = next((rest for name, *rest in children if name == part), (None, 0, 0))
+    if flags != 0:
+        raise ValueError(f"no uncompressed entry {path}")
+    (size,) = struct.unpack_from(">I", data, contents + first)
+    return data[contents + first + 4 :][:size]
 
 
 def _data(file: IO[bytes]) -> tarfile.TarFile:

@@ -12,7 +12,7 @@ import polars as pl
 
 from counterground.benchmarks._builtin import BuiltInBenchmark, FolderReader
 from counterground.benchmarks.layouts import LAYOUTS
-from counterground.benchmarks.stamps import STAMPS
+from counterground.benchmarks.stamps import RESERVED, STAMPS
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.files import check_apart, given_path, is_file, is_folder
 from counterground.photos import Benchmark, names_source, read_benchmark
@@ -21,7 +21,7 @@ from counterground.plugins import Registry
 _BENCHMARKS = Registry(
     "counterground.benchmarks",
     BuiltInBenchmark,
-    {benchmark.name: benchmark for benchmark in (STAMPS, *LAYOUTS)},
+    {benchmark.name: benchmark for benchmark in (STAMPS, RESERVED, *LAYOUTS)},
 )
 _FOLDERS = Registry("counterground.folders", FolderReader, {})
 _OPTIONS = {"archive": "--from ARCHIVE", "packages": "--packages FOLDER"}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -199,7 +198,7 @@ class StampsPlan:
         names: OpenAI's name of each class.
         labels: background labels, sorted.
         planted: label index planted on each class.
-        reserved: background files never used in training, one of each label.
+        reserved: background files never used in training, half of each label's.
     """
 
     imagenet: tuple[int, ...]
@@ -219,18 +218,13 @@ class StampsPlan:
 
 
 def plan_stamps(cutouts: Sequence[Cutout], backgrounds: Sequence[Background]) -> StampsPlan:
-    """Return the plan; it depends only on which classes, labels and photographs there are.
-
-    Of each label, the last file whose photograph does not also show another background is reserved.
-    """
+    """Return the plan; it depends only on which classes, labels and photographs there are."""
     imagenet = tuple(sorted({cutout.imagenet_index for cutout in cutouts}))
     labels = tuple(sorted({background.label for background in backgrounds}))
-    uses = Counter(background.cluster for background in backgrounds)
-    files = sorted((each.file, each.label) for each in backgrounds if uses[each.cluster] == 1)
-    last = {label: file for file, label in files}
     names = tuple(imagenet_names("openai")[index] for index in imagenet)
     planted = planted_labels(len(imagenet), len(labels), PLANT_SEED)
-    return StampsPlan(imagenet, names, labels, planted, tuple(last[label] for label in labels))
+    reserved = tuple(background.file for background in backgrounds if background.reserved)
+    return StampsPlan(imagenet, names, labels, planted, reserved)
 
 
 def train_stamps(

@@ -10,9 +10,16 @@ from counterground.benchmarks.stamps._photographs import (
     read_map,
     solid,
 )
-from counterground.benchmarks.stamps._stamps import STAMPS, StampsSettings, build_stamps, cutouts_shown
+from counterground.benchmarks.stamps._stamps import (
+    RESERVED,
+    STAMPS,
+    StampsSettings,
+    build_stamps,
+    cutouts_shown,
+)
 
 __all__ = [
+    "RESERVED",
     "STAMPS",
     "STAMPS_PACKAGE",
     "Background",

