@@ -291,7 +291,7 @@ def only(benchmark, **values) -> pl.DataFrame:
 
 def test_all_that_the_docs_promise_is_built_in():
     assert {info.name for info in LAYOUTS} == {*COPIES, "counteranimal"}
-    assert len(list_benchmarks()) == 12
+    assert len(list_benchmarks()) == 13
     for info in LAYOUTS:
         assert info.licence
         assert info.homepage.startswith("https://")

@@ -41,7 +41,7 @@ def test_discover_recovers_the_planted_background(planted, tmp_path, shared_cach
     pairs = tmp_path / "stamps-biased"
     models = ("counterground:stamps-biased", "counterground:stamps-balanced")
     run = cg.evaluate(pairs, models, out=tmp_path / "run", label_space="benchmark", report=False)
-    drops = cg.scores(run).filter(metric="drop", class_index=None)
+    drops = cg.scores(run).filter(pl.col("class_index").is_null(), metric="drop")
     biased, balanced = (drops.row(by_predicate=pl.col("model") == model, named=True) for model in models)
     assert biased["low"] > 0.15
     assert balanced["low"] < 0 < balanced["high"]

@@ -256,7 +256,7 @@ def test_training_photos_are_encoded_once_for_all_heads(photos, tiny_clip, tmp_p
 def stamps(tmp_path_factory, shared_cache):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COUNTERGROUND_CACHE", str(shared_cache))
-        settings = StampsSettings(classes=("lion", "zebra"), per_label=2, placements=1)
+        settings = StampsSettings(classes=("lion", "zebra"), per_label=2)
         return build_stamps(settings, out=tmp_path_factory.mktemp("stamps") / "few")
 
 

@@ -29,7 +29,7 @@ TOLERANCE = chooser.TOLERANCE["fp32"]
 def stamps(tmp_path_factory, shared_cache):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COUNTERGROUND_CACHE", str(shared_cache))
-        settings = StampsSettings(classes=("ostrich", "zebra"), labels=("grass", "rock"), placements=1)
+        settings = StampsSettings(classes=("ostrich", "zebra"), labels=("grass", "rock"), per_label=4)
         return build_stamps(settings, out=tmp_path_factory.mktemp("stamps") / "few")
 
 

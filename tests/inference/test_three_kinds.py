@@ -18,7 +18,7 @@ CLIP, IMAGENET = "counterground:stamps-biased", "efficientnet-lite0"
 def stamps(tmp_path_factory, shared_cache):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COUNTERGROUND_CACHE", str(shared_cache))
-        settings = StampsSettings(classes=("lion", "zebra"), per_label=2, placements=1)
+        settings = StampsSettings(classes=("lion", "zebra"), per_label=2)
         return build_stamps(settings, out=tmp_path_factory.mktemp("stamps") / "few").root
 
 

@@ -103,7 +103,7 @@ def read_resource(data: bytes, path: str) -> bytes:
     flags, count, first = _FOLDER, *node(0)[2:]  # the root has no name
     for part in path.strip("/").split("/"):
         children = map(node, range(first, first + count * (flags == _FOLDER)))
-        flags, count, first = next((rest for name, *rest in children if name == part), (None, 0, 0))
+        flags, count, first = next((rest for name, *rest in children if name == part), (-1, 0, 0))
     if flags != 0:
         raise ValueError(f"no uncompressed entry {path}")
     (size,) = struct.unpack_from(">I", data, contents + first)

@@ -57,7 +57,7 @@ def images(shared_cache):
     """200 photos of the built-in benchmark, all classes and backgrounds among them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COUNTERGROUND_CACHE", str(shared_cache))
-        stamps = build_stamps(StampsSettings(placements=1))
+        stamps = build_stamps(StampsSettings(per_label=4))
     some = stamps.photos.sample(200, seed=3)
     for column in ("class_name", "background"):
         assert set(some[column]) == set(stamps.photos[column])
