@@ -1,16 +1,9 @@
 from __future__ import annotations
 
-from importlib import resources
-
 import polars as pl
 import pytest
 
 from counterground.published import SETTINGS, TABLES, load_table, notes, published_models
-
-
-def test_every_file_is_a_table_and_every_table_a_file():
-    files = resources.files("counterground.published").joinpath("data").iterdir()
-    assert sorted(file.name[:-4] for file in files if file.name.endswith(".csv")) == list(TABLES)
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -69,11 +62,11 @@ def test_every_contradiction_is_tied_to_rows_or_is_general():
 
 def test_every_selector_meets_a_row():
     # A selector that meets no row leaves no trace in the tables.
-    from counterground.published._notes import _read, _selector
+    from counterground.published._tables import read_notes, selector
 
-    for note in _read():
+    for note in read_notes():
         for rows in note["rows"]:
-            assert load_table(rows["table"]).filter(_selector(rows["where"])).height > 0, rows
+            assert load_table(rows["table"]).filter(selector(rows["where"])).height > 0, rows
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from counterground.paper._minigpt4 import LVLM, MINIGPT4
-    from counterground.paper.claims import claim_by_setting, reproduce
+    from counterground.paper.claims import claim_by_setting
     from counterground.paper.figures import write_figures
+    from counterground.paper.reproduction import reproduce
     from counterground.paper.settings import CocoSettings, ColoredSettings, TheorySettings
     from counterground.paper.study.coloredcoco import study_coloredcoco
     from counterground.paper.study.mnist import study_multicoloredmnist
@@ -28,7 +29,7 @@ __all__ = [
     "write_figures",
 ]
 _PARTS = {"LVLM": "_minigpt4", "MINIGPT4": "_minigpt4", "write_figures": "figures"}
-_PARTS |= {"claim_by_setting": "claims", "reproduce": "claims", "study_theory": "study.theory"}
+_PARTS |= {"claim_by_setting": "claims", "reproduce": "reproduction", "study_theory": "study.theory"}
 _PARTS |= {"study_coloredcoco": "study.coloredcoco", "study_multicoloredmnist": "study.mnist"}
 
 

@@ -57,8 +57,8 @@ def reproduce(runs: tuple[Path, ...], *, style: str) -> None:
     Without RUN, the values are those of the 2025 reproduction.
     """
     from counterground.cli.show import print_view
-    from counterground.paper.claims import Reproduction, left_out
-    from counterground.paper.claims import reproduce as reproduce_rows
+    from counterground.paper.reproduction import Reproduction, left_out
+    from counterground.paper.reproduction import reproduce as reproduce_rows
     from counterground.results import open_runs
 
     opened = open_runs(runs)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from counterground.published._models import SETTINGS, PaperSetting, SettingName, published_models
-from counterground.published._notes import notes
-from counterground.published._tables import TABLES, load_table
+from counterground.published._tables import (
+    SETTINGS,
+    TABLES,
+    PaperSetting,
+    SettingName,
+    load_table,
+    notes,
+    published_models,
+)
 
 __all__ = [
     "SETTINGS",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -18,7 +19,7 @@ from counterground.comparison import (
 from counterground.errors import UsageError
 from counterground.metrics import COMPETING, DROP, KEYS, ScoreKey
 from counterground.published import SETTINGS, load_table, published_models
-from counterground.results import AnyRuns, Cell, Column, Run, Table, open_runs, short_name
+from counterground.results import AnyRuns, Cell, Column, Run, Table, TableView, open_runs, short_name
 from counterground.text import percent, signed
 
 REPRODUCTION_SCHEMA: dict[str, Any] = {
@@ -244,3 +245,16 @@ def _table(name: str, part: pl.DataFrame) -> Table:
     sentences = [f"{known.height} of {models.height} rows were run."]
     sentences += [f"{number.strip()} {note}" for note, number in numbers.items()]
     return Table(columns, rows, " ".join(sentences), title)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Reproduction(TableView):
+    """The paper's rows next to our values: what ``reproduce`` returns, and ``left_out`` as notes."""
+
+    rows: pl.DataFrame
+    notes: Sequence[str] = ()
+
+    @property
+    def tables(self) -> list[Table]:
+        """The rows for readers."""
+        return list(reproduction_tables(self.rows))

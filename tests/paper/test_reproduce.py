@@ -12,7 +12,7 @@ from counterground.cli import main
 from counterground.comparison import paper_row
 from counterground.errors import UsageError
 from counterground.models import expand_specs
-from counterground.paper.claims import Reproduction, left_out, reproduce
+from counterground.paper.reproduction import Reproduction, left_out, reproduce
 from counterground.published import load_table, published_models
 
 L14 = "open_clip:ViT-L-14/openai"

@@ -19,10 +19,9 @@ from statsmodels.stats.multitest import multipletests
 from counterground.cli import main
 from counterground.comparison import RobustnessLine, full_comparison
 from counterground.metrics import fit_line
-from counterground.paper.claims import CLAIM_SCHEMA, EVERY, WITHOUT, claim_by_setting, scaling
 
 # A mean distance whose truth is known, which the paper's figures are not; and a claim measured anew.
-from counterground.paper.claims._claim import _distances
+from counterground.paper.claims import CLAIM_SCHEMA, EVERY, WITHOUT, _distances, claim_by_setting, scaling
 from counterground.published import SETTINGS, load_table
 
 # Mean distance (points) with counts of intervals below and above, offset with its interval (probits).
