@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import re
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,6 @@ import polars as pl
 import pytest
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
-from made_runs import write_run
 from scipy.special import ndtr, ndtri
 from scipy.stats import norm, t
 from statsmodels.stats.multitest import multipletests
@@ -21,7 +19,7 @@ from counterground.comparison import RobustnessLine, full_comparison
 from counterground.metrics import fit_line
 
 # A mean distance whose truth is known, which the paper's figures are not; and a claim measured anew.
-from counterground.paper.claims import CLAIM_SCHEMA, EVERY, WITHOUT, _distances, claim_by_setting, scaling
+from counterground.paper.claims import CLAIM_SCHEMA, EVERY, WITHOUT, _distances, claim_by_setting
 from counterground.published import SETTINGS, load_table
 
 # Mean distance (points) with counts of intervals below and above, offset with its interval (probits).
@@ -124,30 +122,6 @@ def test_single_clips_are_counted_as_statsmodels_counts_them(claim, setting):
     assert (row["interval_below"], row["interval_above"]) == ((off + half < 0).sum(), (off - half > 0).sum())
 
 
-def test_what_correction_leaves_of_the_first_setting(claim, paper):
-    every, others = (row_of(claim, "one-prompt", subset) for subset in (EVERY, WITHOUT))
-    assert (every["p_below"], every["holm_below"], every["benjamini_hochberg_below"]) == (13, 5, 11)
-    assert others["holm_below"] == 1
-    models = paper.models.filter(source="paper", family="clip")
-    assert (models["p_corrected"] < 0.05).sum() == 5
-    assert paper.models.filter(pl.col("baseline"))["p_corrected"].null_count() == 15 + 15
-
-
-def test_data_sets_as_units_leave_cleaner_data_open(claim, paper):
-    every, others = (row_of(claim, "one-prompt", subset) for subset in (EVERY, WITHOUT))
-    for row, expected in ((every, (-5.8, -13.2, 1.7)), (others, (-6.1, -8.0, -4.2))):
-        ends = [100 * row[f"cleaner_data_by_data_set{end}"] for end in ("", "_low", "_high")]
-        assert ends == pytest.approx(expected, abs=0.051)
-    answer = scaling(paper.points, paper.robustness)[2]
-    assert (answer.verdict, answer.verdict_of(answer.by_data_set)) == ("yes", "inconclusive")
-
-
-def test_larger_models_fall_below_the_line_of_80_prompts(claim):
-    row = row_of(claim, "openai-prompts", WITHOUT)
-    ends = [100 * row[f"larger_models{end}"] for end in ("", "_low", "_high")]
-    assert ends == pytest.approx((-2.8, -5.0, -0.7), abs=0.051)
-
-
 def test_the_difference_between_prompts_is_paired(claim):
     clips = [printed(setting, EVERY).query("clip == 1") for setting in ("one-prompt", "openai-prompts")]
     classifiers = printed("one-prompt", EVERY).query("clip == 0")
@@ -200,14 +174,6 @@ def test_json_and_csv_stay_readable(capsys, claim):
     assert [row["setting"] for row in rows] == claim["setting"].to_list()
     logits = list(csv.DictReader(io.StringIO(ran(capsys, "--scale", "logit", "--format", "csv"))))
     assert [row["offset"] for row in logits] != [row["offset"] for row in rows]
-
-
-def test_models_of_runs_come_first(make_run, tmp_path, capsys):
-    run = write_run(make_run({"open_clip:ViT-L-14/openai": (0.855, 0.704)}), tmp_path / "mine")
-    titles = re.findall("^### (.*)", ran(capsys, str(run), "--format", "markdown"), re.MULTILINE)
-    alone = re.findall("^### (.*)", ran(capsys, "--format", "markdown"), re.MULTILINE)
-    assert titles[-2:] == alone
-    assert "44 models" in titles[0]
 
 
 def test_the_distance_with_errors_is_that_from_the_second_line(claim, paper):

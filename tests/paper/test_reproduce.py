@@ -12,7 +12,7 @@ from counterground.cli import main
 from counterground.comparison import paper_row
 from counterground.errors import UsageError
 from counterground.models import expand_specs
-from counterground.paper.reproduction import Reproduction, left_out, reproduce
+from counterground.paper.reproduction import left_out, reproduce
 from counterground.published import load_table, published_models
 
 L14 = "open_clip:ViT-L-14/openai"
@@ -109,11 +109,6 @@ def test_a_model_that_answers_in_words_has_a_row_where_it_was_asked_as_in_the_pa
         reproduce(other)
 
 
-def test_a_row_of_table_9_names_its_checkpoint(make_run):
-    rows = reproduce(make_run({"open_clip:ViT-B-16/laion400m_e32": (0.7, 0.5)}))
-    assert "| LAION400M ViT/B/16 E32" in Reproduction(rows).write("markdown")
-
-
 def test_other_photos_are_refused(small_run):
     with pytest.raises(UsageError, match=r"takes runs on CounterAnimal.*stamps has 6 classes"):
         reproduce(small_run)
@@ -130,21 +125,6 @@ def test_what_has_no_row_is_told(make_run, small_run):
     ]
     assert reproduce([good, small_run, own])["source"].drop_nulls().unique().to_list() == ["good"]
     assert left_out(make_run({spec: (0.8, 0.6)})) == []
-
-
-def test_a_model_that_the_paper_has_in_other_settings_only_is_told(make_run):
-    """Other checkpoints are in Table 9 only, models that answer in words in Table 5 only."""
-    main, other = "open_clip:ViT-L-14/laion400m_e31", "open_clip:ViT-B-32/laion400m_e32"
-    for setting in ({"prompts": "openai"}, {"label_space": "confusable"}):
-        run = make_run({main: (0.8, 0.6), other: (0.7, 0.4)}, **setting)
-        assert reproduce(run)["spec"].drop_nulls().to_list() == [main]
-        assert left_out(run) == [f"run: the paper has no row for {other} as they were run."]
-        with pytest.raises(UsageError, match="There is nothing to reproduce"):
-            reproduce(make_run({other: (0.7, 0.4)}, **setting))
-    spec = "hf:llava-hf/llava-1.5-7b-hf"
-    record = clip_record(spec).model_copy(update={"kind": "generative"})
-    words = make_run({spec: (0.8, 0.6)}, records=[record], protocol="answer-loss", label_space="imagenet")
-    assert len(left_out(words)) == 1
 
 
 def test_each_checkpoint_of_the_paper_has_a_row(make_run):

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 
 CONFIG = "eval_configs/minigpt4_eval.yaml"
-_PROTOCOLS: frozenset[Protocol] = frozenset(get_args(Protocol))
 # Modules whose import registers classes under the names that the configuration uses.
 _REGISTERED = ("minigpt4.datasets.builders", "minigpt4.models", "minigpt4.processors")
 
@@ -76,22 +75,17 @@ def load_minigpt4(spec: str, options: LoadOptions) -> Generative:
 
     Raises:
         UsageError: there is no checkout.
-        CounterGroundError: its code fails, lacks a package or its weights, or is older than October 2023.
+        CounterGroundError: its code fails, or lacks a package or its weights.
     """
     checkout = find_minigpt4(spec)
     with _importing(checkout):
         try:
             model, photo_processor, settings = _build(checkout, options.device)
-        except ImportError as error:
-            raise CounterGroundError(
-                f"{spec} needs a package that is missing: {error}. Install those of "
-                f"{checkout.folder / 'environment.yml'}."
-            ) from error
         except (Exception, SystemExit) as error:
             raise CounterGroundError(
                 f"{spec}: MiniGPT-4 could not be loaded ({type(error).__name__}: {error_message(error)}). "
-                "Check llama_model in minigpt4/configs/models/minigpt4_vicuna0.yaml and ckpt in "
-                f"{checkout.config}."
+                "Check the packages of its environment.yml, llama_model in "
+                f"minigpt4/configs/models/minigpt4_vicuna0.yaml and ckpt in {checkout.config}."
             ) from error
     return MiniGpt4(checkout, model, photo_processor, settings, options)
 
@@ -102,7 +96,7 @@ class MiniGpt4(Generative):
     Its own forward pass gives the loss, so the symbol that ends an answer counts as one of its tokens.
     """
 
-    protocols = _PROTOCOLS
+    protocols: frozenset[Protocol] = frozenset(get_args(Protocol))
 
     def __init__(
         self,
@@ -113,11 +107,6 @@ class MiniGpt4(Generative):
         options: LoadOptions,
     ) -> None:
         self.spec, self.device, self.dtype = checkout.spec, options.device, options.precision
-        if not hasattr(model, "preparing_embedding"):
-            raise CounterGroundError(
-                f"{self.spec}: the code of this MiniGPT-4 is older than October 2023. "
-                f"Update it: git -C {checkout.folder} pull."
-            )
         self._model, self._photo_processor = model.eval(), photo_processor
         self._template = str(settings.get("prompt_template") or "{}")
         self._end = str(getattr(model, "end_sym", settings.get("end_sym", "")))
@@ -137,7 +126,6 @@ class MiniGpt4(Generative):
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "preprocessing": plain_repr(photo_processor),
             "chat_template": self._template,
-            "key_value_sharing": "no: its forward pass takes whole answers; the image is encoded once",
             "libraries": libraries,
             "warnings": [
                 f"The precision is what {checkout.config.name} says, not --precision {self.dtype}.",
@@ -177,11 +165,9 @@ class MiniGpt4(Generative):
 
     def _tokens(self, answer: str) -> int:
         given = self._model.llama_tokenizer(answer + self._end, add_special_tokens=False)
-        count, longest = len(given["input_ids"]), int(getattr(self._model, "max_txt_len", 10**6))
+        count, longest = len(given["input_ids"]), self._model.max_txt_len
         if count > longest:
-            raise CounterGroundError(
-                f"{self.spec}: {answer!r} has {count} tokens, and max_txt_len cuts answers at {longest}."
-            )
+            raise CounterGroundError(f"{self.spec} cuts {answer!r}, {count} tokens, at {longest}.")
         return count
 
     @contextmanager
@@ -234,18 +220,14 @@ def _code(checkout: Checkout) -> str:
     return digest.hexdigest()
 
 
-def _list() -> list[ModelInfo]:
-    note = "a folder with a checkout of its repository"
-    return [ModelInfo("minigpt4:MiniGPT-4", "generative", None, None, needs_network=False, note=note)]
-
-
+_NOTE = "a folder with a checkout of its repository"
 MINIGPT4 = Family(
     prefix="minigpt4",
     usage="minigpt4:DIR",
     resolve=find_minigpt4,
     load=load_minigpt4,
     kind=lambda _spec: "generative",
-    list=_list,
+    list=lambda: [ModelInfo("minigpt4:MiniGPT-4", "generative", None, None, needs_network=False, note=_NOTE)],
     cite=lambda _spec: ("zhu2024minigpt4", "li2023blip2", "chiang2023vicuna"),
 )
 

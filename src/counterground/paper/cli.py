@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import click
 from counterground.cli.help import Command, Group, settings
 from counterground.cli.options import contrast_option, format_option, out_option, settings_option
 from counterground.paper.settings import CocoSettings, ColoredSettings, TheorySettings
+from counterground.settings import Record
 
 
 @click.command(
@@ -138,48 +140,35 @@ def study() -> None:
     """Show why models rely on backgrounds (paper section 6), beside the paper's results."""
 
 
-@study.command(
-    examples="""
-        counterground paper study theory --quick -o theory
-    """
+def _add_study(record: type[Record], name: str, about: str, *examples: str) -> None:
+    @study.command(name, help=about, examples="\n".join(examples))
+    @out_option("Output folder for the results, figures and page; a killed study resumes from there.")
+    @settings_option(record)
+    def command(out: Path, settings: Record) -> None:
+        run = getattr(import_module("counterground.paper"), f"study_{name}")
+        click.echo(f"Page: {run(out, settings)}")
+
+
+_add_study(
+    TheorySettings,
+    "theory",
+    "Compare a simulation of definition 6.1 with exact accuracies and the bounds of theorem 6.2.",
+    "counterground paper study theory --quick -o theory",
 )
-@out_option("Output folder for the results, figures and page.")
-@settings_option(TheorySettings)
-def theory(out: Path, settings: TheorySettings) -> None:
-    """Compare a simulation of definition 6.1 with exact accuracies and the bounds of theorem 6.2."""
-    from counterground.paper.study.theory import study_theory
-
-    click.echo(f"Page: {study_theory(out, settings)}")
-
-
-@study.command(
-    examples="""
-        counterground paper study multicoloredmnist --quick -o mnist
-        counterground paper study multicoloredmnist --mnist MNIST --k 3 --k 10 -o table-8
-    """
+_add_study(
+    ColoredSettings,
+    "multicoloredmnist",
+    "Compare contrastive and supervised training on coloured digits (Table 8).",
+    "counterground paper study multicoloredmnist --quick -o mnist",
+    "counterground paper study multicoloredmnist --mnist MNIST --k 3 --k 10 -o table-8",
 )
-@out_option("Output folder for the results, figures and page; a killed study resumes from there.")
-@settings_option(ColoredSettings)
-def multicoloredmnist(out: Path, settings: ColoredSettings) -> None:
-    """Compare contrastive and supervised training on coloured digits (Table 8)."""
-    from counterground.paper.study.mnist import study_multicoloredmnist
-
-    click.echo(f"Page: {study_multicoloredmnist(out, settings)}")
-
-
-@study.command(
-    examples="""
-        counterground paper study coloredcoco --quick -o coco
-        counterground paper study coloredcoco --coco COCO -o table-7
-    """
+_add_study(
+    CocoSettings,
+    "coloredcoco",
+    "Fine-tune CLIPs on objects whose background colour predicts their class (Table 7).",
+    "counterground paper study coloredcoco --quick -o coco",
+    "counterground paper study coloredcoco --coco COCO -o table-7",
 )
-@out_option("Output folder for the results, figures and page; a killed study resumes from there.")
-@settings_option(CocoSettings)
-def coloredcoco(out: Path, settings: CocoSettings) -> None:
-    """Fine-tune CLIPs on objects whose background colour predicts their class (Table 7)."""
-    from counterground.paper.study.coloredcoco import study_coloredcoco
-
-    click.echo(f"Page: {study_coloredcoco(out, settings)}")
 
 
 @click.group(cls=Group, context_settings=settings())

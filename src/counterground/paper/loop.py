@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import active_children, get_context, parent_process
-from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+_BETAS, _CLIP_NORM = (0.9, 0.98), 1.0  # of AdamW; of the gradient over all parameters together
 Batch = TypeVar("Batch")
 Cell = TypeVar("Cell")
 Train = Callable[[Cell, Path], Mapping[str, Any]]
@@ -98,16 +98,12 @@ class Schedule:
         learning_rate: highest learning rate, reached after ``warmup_steps``.
         warmup_steps: steps of linear warm-up.
         weight_decay: weight decay on matrices and kernels; never on gains, biases and scalars.
-        betas: decay of AdamW's two moments.
-        clip_norm: largest norm of the gradient, over all parameters together.
     """
 
     steps: int
     learning_rate: float = 1e-3
     warmup_steps: int = 50
     weight_decay: float = 0.05
-    betas: tuple[float, float] = (0.9, 0.98)
-    clip_norm: float = 1.0
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of the 0-based ``step``."""
@@ -176,7 +172,7 @@ def _optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
         {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=schedule.learning_rate, betas=schedule.betas
+        [group for group in groups if group["params"]], lr=schedule.learning_rate, betas=_BETAS
     )
 
 
@@ -201,7 +197,7 @@ def _step(
         group["lr"] = schedule.learning_rate_at(step)
     optimizer.zero_grad(set_to_none=True)
     value.backward()  # type: ignore[no-untyped-call]
-    norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), schedule.clip_norm))
+    norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), _CLIP_NORM))
     if not math.isfinite(norm):  # the weights would not be numbers any more: after the last step, unnoticed
         raise DivergedError(f"The gradient is {norm} at step {step}; lower the learning rate.")
     optimizer.step()
@@ -224,7 +220,6 @@ def run_grid(
     train: Train[Cell],
     *,
     jobs: int | None = None,
-    gpus: Sequence[str] = (),
     show_progress: bool = False,
 ) -> dict[Cell, dict[str, Any]]:
     """Train the cells whose file of figures is missing or damaged, and return the figures of all.
@@ -232,14 +227,13 @@ def run_grid(
     A training that diverges leaves no file, and the others go on.
 
     Every training runs on one thread, so that its figures do not depend on ``jobs``. With one job, trainings
-    run in this process, otherwise in ``jobs`` processes, which take the GPUs in turns. These end when this
-    process ends, and at once if it is interrupted or a training fails.
+    run in this process, otherwise in ``jobs`` processes. These end when this process ends, and at once if it
+    is interrupted or a training fails.
 
     Args:
         files: where the figures of each cell are kept, as JSON.
         train: function that trains a cell; with several jobs it must be picklable.
-        jobs: trainings at once; by default one per GPU or core.
-        gpus: names by which CUDA knows the GPUs; none for other devices.
+        jobs: trainings at once; by default one per core.
         show_progress: whether to show a bar on standard error.
 
     Returns:
@@ -253,23 +247,15 @@ def run_grid(
     known = {cell: read_rebuildable(file, json.loads) for cell, file in files.items()}
     missing = {cell: files[cell] for cell, figures in known.items() if figures is None}
     done = len(files) - len(missing)
-    workers = min(jobs or len(gpus) or os.cpu_count() or 1, len(missing))
+    workers = min(jobs or os.cpu_count() or 1, len(missing))
     with progress_bar("Trainings", "steps", total=len(files), done=done, shown=show_progress) as bar:
-        for cell, figures in _train_all(missing, train, workers, gpus):
+        for cell, figures in _train_all(missing, train, workers):
             known[cell] = figures
             bar.advance()
     failed = [figures["failed"] for figures in known.values() if figures and "failed" in figures]
     if failed and len(failed) == len(files):
         raise DivergedError(f"All trainings diverged, first {failed[0]}")
     return {cell: {"failed": None, **(figures or {})} for cell, figures in known.items()}
-
-
-def visible_gpus() -> list[str]:
-    """Return the names by which CUDA knows the GPUs that this process may use."""
-    import torch
-
-    named = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
-    return named or [str(gpu) for gpu in range(torch.cuda.device_count())]
 
 
 @contextmanager
@@ -291,7 +277,7 @@ def one_thread() -> Iterator[None]:
 
 
 def _train_all(
-    missing: Mapping[Cell, Path], train: Train[Cell], workers: int, gpus: Sequence[str]
+    missing: Mapping[Cell, Path], train: Train[Cell], workers: int
 ) -> Iterator[tuple[Cell, dict[str, Any]]]:
     """Train the cells; yield each with its figures when it is done."""
     if workers < 2:
@@ -299,10 +285,7 @@ def _train_all(
             yield cell, _train_one(train, cell, file)
         return
     context, others = get_context("spawn"), set(active_children())
-    turns = context.SimpleQueue()
-    for worker in range(workers):
-        turns.put(gpus[worker % len(gpus)] if gpus else None)
-    with ProcessPoolExecutor(workers, context, _begin, (turns,)) as pool:
+    with ProcessPoolExecutor(workers, context, _watch_parent) as pool:
         try:
             waiting = {pool.submit(_train_one, train, cell, file): cell for cell, file in missing.items()}
             for done in as_completed(waiting):
@@ -327,15 +310,12 @@ def _train_one(train: Train[Cell], cell: Cell, file: Path) -> dict[str, Any]:
     return figures
 
 
-def _begin(turns: SimpleQueue[str | None]) -> None:
-    """Begin a process that ends with its parent, and takes its GPU before PyTorch looks for any."""
-    Thread(target=_end_with_parent, daemon=True).start()
-    if (gpu := turns.get()) is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-
-
-def _end_with_parent() -> None:
+def _watch_parent() -> None:
     """End this process once its program was killed; a training in progress keeps its checkpoint."""
-    if (parent := parent_process()) is not None:
-        parent.join()
-    os._exit(1)
+
+    def end_with_parent() -> None:
+        if (parent := parent_process()) is not None:
+            parent.join()
+        os._exit(1)
+
+    Thread(target=end_with_parent, daemon=True).start()

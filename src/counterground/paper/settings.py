@@ -38,7 +38,7 @@ class GridSettings(StudySettings):
 
     jobs: Annotated[
         int | None,
-        Help("Number of parallel trainings.  [default: one per core, or per GPU]", least=1, recorded=False),
+        Help("Number of parallel trainings.  [default: one per core, 1 on a GPU]", least=1, recorded=False),
     ] = None
     show_progress: bool = False
 
@@ -112,7 +112,7 @@ class CocoSettings(GridSettings):
 
     command: ClassVar[str] = "paper study coloredcoco"
     usual: ClassVar[tuple[str, ...]] = (
-        *("quick", "coco", "models", "grid", "strengths", "control", "objectives", "seeds", "epochs"),
+        *("quick", "coco", "models", "strengths", "control", "objectives", "seeds", "epochs"),
         *("batch_size", "size", "device", "precision", "jobs", "packages"),
     )
 
@@ -130,10 +130,6 @@ class CocoSettings(GridSettings):
             metavar="open_clip:...",
         ),
     ] = _PRESET
-    grid: Annotated[
-        Literal["paper", "one"] | None,
-        Help("Hyperparameter grid to choose from.  [default with --coco: paper]", recorded=False),
-    ] = None
     strengths: Annotated[
         tuple[float, ...],
         Help("Share of photos on the colour of their class; repeatable.", metavar="80%", fraction=True),
@@ -173,7 +169,7 @@ class CocoSettings(GridSettings):
         elif paper:
             found = {"strengths": (0.8,), "seeds": 1, "epochs": 20}
         found |= {"control": not paper, "models": TABLE_7_MODELS if self.coco else (SMALL,)}
-        if self.grid == "paper" or (paper and self.grid is None):
+        if paper:
             return found | {
                 "learning_rates": (1e-3, 1e-4, 1e-5),
                 "weight_decays": (1e-1, 1e-3, 1e-5),

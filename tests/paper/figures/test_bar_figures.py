@@ -44,12 +44,6 @@ def test_bars_have_the_printed_heights(paper, number):
             assert {f"{value:.1f}" for value in printed} <= texts
 
 
-def test_bars_begin_at_zero(paper):
-    for number in range(3, 11):
-        for axes in paper[0][f"figure-{number}"].figure.axes:
-            assert axes.get_ylim()[0] == 0
-
-
 def test_group_sizes_are_those_of_figure_3(paper):
     drawing = paper[0]["figure-3"]
     sizes = load_table("group_sizes")

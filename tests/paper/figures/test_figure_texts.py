@@ -1,11 +1,9 @@
-"""Nothing that is written in a figure covers anything else that is written, or leaves the figure."""
+"""Names from others are text in a figure, and nothing else."""
 
 from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
 
 from counterground.paper.figures import FIGURES
 
@@ -21,44 +19,6 @@ HOSTILE = {
 }
 
 
-def written(figure, dpi):
-    """Text and box of everything that is written upright or level, as it is drawn."""
-    with print_style():
-        figure.set_dpi(dpi)
-        FigureCanvasAgg(figure)
-        figure.draw_without_rendering()  # texts get their places, and no pixel is painted
-        texts = [
-            text
-            for text in figure.findobj(Text)
-            if text.get_text().strip() and text.get_visible() and text.get_rotation() % 90 == 0
-        ]
-        hidden = {
-            label
-            for axes in figure.axes
-            for label in _undrawn(axes)
-            for label in (label.label1, label.label2)
-        }
-        hidden |= {label for axes in figure.axes if not axes.get_visible() for label in axes.findobj(Text)}
-        return [(text.get_text(), text.get_window_extent()) for text in texts if text not in hidden]
-
-
-def _undrawn(axes):
-    """Ticks outside the limits, or whose labels a shared axis leaves out."""
-    for axis, limits in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
-        for tick in axis.get_major_ticks() + axis.get_minor_ticks():
-            if (
-                not min(limits) - 1e-9 <= tick.get_loc() <= max(limits) + 1e-9
-                or not tick.label1.get_visible()
-            ):
-                yield tick
-
-
-def overlap(one, other):
-    width = min(one.x1, other.x1) - max(one.x0, other.x0)
-    height = min(one.y1, other.y1) - max(one.y0, other.y0)
-    return width > 0.5 and height > 0.5
-
-
 def test_strangers_names_are_shown_as_they_are(make_run, draw, tmp_path):
     names = ["<b>$bold$</b>", "& \x00 \u2066snake", "flamingo"]
     long = {"module:" + "very_long_name_" * 9 + end: (0.7, 0.5) for end in ("a", "b")}
@@ -69,9 +29,6 @@ def test_strangers_names_are_shown_as_they_are(make_run, draw, tmp_path):
     drawings, absent = draw(list(FIGURES), runs=[run])
     assert len(drawings) >= 6
     assert any(line.startswith("2b: ") for line in absent)
-    for drawing in drawings.values():
-        for text, box in written(drawing.figure, 100):
-            assert box.x1 <= drawing.figure.bbox.x1 + 2, (drawing.stem, text)
     with print_style():
         for drawing in drawings.values():
             (file,) = save_figure(drawing.figure, tmp_path / drawing.stem, ["svg"])

@@ -43,20 +43,11 @@ def test_points_stand_where_the_paper_prints_them(paper, stem, setup):
     clips = load_table("clip_results").filter(table=CLIPS[setup])
     classifiers = load_table("imagenet_results").filter(table=CLASSIFIERS[setup])
     for gid, table in (("paper-clip", clips), ("paper-imagenet", classifiers)):
-        drawn = np.sort(marks(drawing, gid).get_offsets(), axis=0)
-        printed = np.sort(table.select("common", "counter").to_numpy(), axis=0)
-        np.testing.assert_allclose(drawn, printed, atol=1e-9)
+        drawn = {tuple(np.round(pair, 6)) for pair in marks(drawing, gid).get_offsets()}
+        assert drawn == set(table.select("common", "counter").rows())
     if setup == "1v20":
         printed = np.sort(load_table("lvlm_results").select("common", "counter").to_numpy(), axis=0)
         np.testing.assert_allclose(np.sort(marks(drawing, "paper-lvlm").get_offsets(), axis=0), printed)
-
-
-def test_pairs_of_accuracies_stay_together(paper):
-    drawn = {
-        tuple(round(v, 6) for v in pair) for pair in marks(paper[0]["figure-2a"], "paper-clip").get_offsets()
-    }
-    printed = load_table("clip_results").filter(table="Table 3").select("common", "counter").rows()
-    assert drawn == set(printed)
 
 
 def test_axes_are_probits(paper):
@@ -83,13 +74,6 @@ def test_trends_are_least_squares_in_probit_space(paper, family, count):
     assert f"slope {slope:.2f}" in drawing.caption
 
 
-def test_the_diagonal_is_no_drop_and_crosses_the_picture(paper):
-    for stem in ("figure-2a", "figure-2b"):
-        axes, drawn = axes_of(paper[0][stem]), line(paper[0][stem], "diagonal")
-        np.testing.assert_allclose(drawn.get_xdata(), drawn.get_ydata())
-        assert axes.get_ylim()[1] > max(axes.get_xlim()[0], axes.get_ylim()[0])
-
-
 def test_size_is_backbone_shade_is_data_and_a_ring_is_filtered_data(paper):
     clip = marks(paper[0]["figure-2a"], "paper-clip")
     points = model_points((), setting="one-prompt").filter(family="clip")
@@ -107,27 +91,6 @@ def test_size_is_backbone_shade_is_data_and_a_ring_is_filtered_data(paper):
     assert len(set(expected)) >= 3
     dark = [sum(colour[:3]) < 0.5 for colour in clip.get_edgecolors()]
     assert dark == [row["high_quality"] for row in drawn]
-
-
-@pytest.mark.parametrize("stem", ["figure-13", "figure-14"])
-def test_names_cover_no_marker_and_stay_in_the_axes(paper, stem):
-    drawing = paper[0][stem]
-    axes, scale = axes_of(drawing), drawing.figure.dpi / 72
-    frame = axes.get_window_extent()
-    names = [text.get_window_extent() for text in axes.texts if text.get_gid() == "name"]
-    assert len(names) > 30
-    centres, radii = [], []
-    for collection in axes.collections:
-        centres += axes.transData.transform(collection.get_offsets()).tolist()
-        radii += (np.sqrt(collection.get_sizes() / np.pi) * scale).tolist()
-    for box in names:
-        assert frame.x0 <= box.x0
-        assert box.x1 <= frame.x1
-        assert frame.y0 <= box.y0
-        assert box.y1 <= frame.y1
-        for (x, y), radius in zip(centres, radii, strict=True):
-            near = np.hypot(x - np.clip(x, box.x0, box.x1), y - np.clip(y, box.y0, box.y1))
-            assert near >= radius
 
 
 def test_a_run_on_other_photos_stands_alone_with_its_intervals(own, own_run):

@@ -107,8 +107,3 @@ def test_runs_are_opened_by_folder(own_run, tmp_path):
         == 0
     )
     assert (tmp_path / "f" / "figure-5-own.svg").is_file()
-
-
-def test_figures_that_need_the_same_share_a_line(own_run, tmp_path):
-    out = write_figures(own_run, out=tmp_path, only=["2b", "3", "14", "multicoloredmnist"], formats=["svg"])
-    assert [line.partition(":")[0] for line in out.absent] == ["Figures 2b, 14", "Figure multicoloredmnist"]

@@ -25,17 +25,12 @@ def box(left, top, width, height):
     return [[left, top, right, top, right, bottom, left, bottom]]
 
 
-def runs(left, top, width, height, side=SIDE, compressed=False):
-    """A rectangle as run lengths, as COCO writes crowds (counts as a list) or masks (a string)."""
+def runs(left, top, width, height, side=SIDE):
+    """A rectangle as run lengths, as COCO writes crowds."""
     mask = np.zeros((side, side), np.uint8, order="F")
     mask[top : top + height, left : left + width] = 1
-    if compressed:
-        encoded = coco_mask.encode(mask)
-        return {"size": encoded["size"], "counts": encoded["counts"].decode()}
-    flat = mask.ravel(order="F")
-    edges = np.flatnonzero(np.diff(flat)) + 1
-    counts = np.diff([0, *edges, len(flat)]).tolist()
-    return {"size": [side, side], "counts": counts if flat[0] == 0 else [0, *counts]}
+    encoded = coco_mask.encode(mask)
+    return {"size": encoded["size"], "counts": encoded["counts"].decode()}
 
 
 class Coco:
@@ -107,23 +102,6 @@ def test_parts_hold_what_was_asked_for_and_share_no_photo(coco):
     assert len(set(names)) == len(names) == 36
     assert objects.biased == tuple(range(9))
     assert objects.names == COCO_CLASSES
-
-
-@pytest.mark.parametrize("compressed", [False, True])
-def test_polygons_and_run_lengths_cut_the_same_object(tmp_path, compressed):
-    made = Coco(tmp_path / "coco")
-    for turn in range(4):
-        for name in COCO_CLASSES:
-            place = (10, 20, 100, 80)
-            shape = box(*place) if turn == 0 else runs(*place, compressed=compressed)
-            made.photo((name, shape, 8000.0, False))
-    objects = load(made, size=SIDE, minimal_area=8000)
-    expected = np.zeros((SIDE, SIDE), np.uint8)
-    expected[20:100, 10:110] = 255
-    for part in FEW:
-        for pixels in objects.pixels[part]:
-            np.testing.assert_array_equal(pixels[..., 3], expected)
-            assert np.abs(pixels[..., :3].astype(int) - (200, 100, 50)).max() <= 3
 
 
 def test_the_largest_object_of_a_photo_decides_its_class_and_mask(coco):

@@ -13,7 +13,7 @@ import open_clip
 import polars as pl
 import pytest
 import torch
-from gpu_cell import gpu_of
+from PIL import ImageColor
 from random_clip import save_clip
 from safetensors.torch import load
 from torch.nn.functional import normalize
@@ -21,9 +21,6 @@ from torch.nn.functional import normalize
 from counterground.cli import main
 from counterground.errors import UsageError
 from counterground.files import DamagedCacheWarning
-
-# Which process takes which GPU, asked where there is none.
-from counterground.paper.loop import run_grid, visible_gpus
 from counterground.paper.settings import OBJECTIVES, CocoSettings
 from counterground.paper.study import (
     _finetune,  # its schedule, which two steps stand in for
@@ -118,7 +115,7 @@ def test_a_stronger_tie_only_recolours(objects):
 
 
 def test_colours_are_far_apart_and_painted_at_three_quarters():
-    rgb = [np.array(color) for color in (*BIASED.values(), *OTHERS.values())]
+    rgb = [np.array(ImageColor.getrgb(color)) for color in (*BIASED.values(), *OTHERS.values())]
     near = [(a, b) for a, b in combinations(range(19), 2) if ((rgb[a] - rgb[b]) ** 2).sum() <= 2500]
     assert near == []
     pixels = np.array([[[[10, 20, 30, 255], [10, 20, 30, 0], [100, 100, 100, 51]]]], np.uint8)
@@ -339,12 +336,3 @@ def test_the_command_leaves_a_page_and_resumes(tiny_clip, tmp_path, shared_cache
     assert main([*command, "--out", str(out)]) == 0
     assert all(file.stat().st_mtime_ns == made for file, made in kept.items())
     assert main(["paper", "study", "theory", "--quick", "--out", str(out)]) == 1
-
-
-@pytest.mark.slow
-def test_processes_take_the_gpus_they_may_use_in_turns(monkeypatch, tmp_path):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
-    assert visible_gpus() == ["4", "7"]
-    files = {cell: tmp_path / f"{cell}.json" for cell in range(6)}
-    figures = run_grid(files, gpu_of, gpus=["4", "7"])
-    assert {each["gpu"] for each in figures.values()} == {"4", "7"}

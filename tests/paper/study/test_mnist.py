@@ -102,16 +102,6 @@ def test_a_model_that_learns_colour_fails_where_it_misleads(digits):
     assert np.isnan(found["rest"])
 
 
-def test_nearly_equal_probabilities_have_files_of_their_own(digits, tmp_path):
-    settings = ColoredSettings(k=(2,), p_inv=(0.9, 0.9000001), p_spu=(0.9,), seeds=1, epochs=1, jobs=1)
-    assert len(run_trainings(digits, settings, tmp_path)) == 4
-    names = {path.name.partition("-k2-")[2] for path in tmp_path.iterdir()}
-    assert {name for name in names if name.startswith("inv0.9-spu0.9-")} == {
-        f"inv0.9-spu0.9-{method}-0.json" for method in ("contrastive", "supervised")
-    }
-    assert len(names) == 4
-
-
 @pytest.mark.slow
 def test_a_killed_grid_ends_in_the_same_figures(files, tmp_path):
     command = ["paper", "study", "multicoloredmnist", "--quick", "--k", "2"]

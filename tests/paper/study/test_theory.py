@@ -142,17 +142,3 @@ def test_the_printed_bound_holds_within_the_theorems_conditions(mu_spu, p_spu):
     definition = theory.Definition(mu_spu=mu_spu, p_spu=p_spu, s_xi=0.0)
     _, differ = theory.exact_accuracy(definition, theory.MEAN_OF_CLASS)
     assert 1 - differ >= theory.printed_bounds(definition)[1] - 1e-12
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", theory.PROMPTS)
-def test_the_exact_formula_holds_with_more_dimensions_than_pairs(kind):
-    wide = dataclasses.replace(PLAIN, d_image=600, d_text=600)
-    found = []
-    for seed in range(0, 24, 2):
-        frames, _, product = trained(wide, n=300, seed=seed)
-        test = theory.draw(wide, 2_000, frames, seed + 100, p_spu=0.5)
-        correct = theory.zero_shot_correct(product, test.image, test.y, frames[1], theory.prompt(wide, kind))
-        found.append((correct[test.a == test.y].mean(), correct[test.a != test.y].mean()))
-    # The mean of twelve trainings: of one alone, on 300 pairs, the s.d. is 2.6 points.
-    assert np.mean(found, axis=0) == pytest.approx(theory.exact_accuracy(wide, kind), abs=0.03)

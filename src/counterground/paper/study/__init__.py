@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -25,6 +26,14 @@ from counterground.paper.style import FORMATS, print_style, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+def digest_of(*arrays: np.ndarray[Any, Any]) -> str:
+    """Return the SHA-256 of the arrays' contents and shapes."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(str(array.shape).encode() + array.tobytes())
+    return digest.hexdigest()
 
 
 def over_seeds(values: Sequence[float]) -> dict[str, float | None]:

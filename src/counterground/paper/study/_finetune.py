@@ -16,6 +16,7 @@ from counterground.errors import UsageError
 from counterground.files import read_rebuildable, write_bytes
 from counterground.paper.loop import Schedule, train
 from counterground.paper.settings import Objective
+from counterground.paper.study import digest_of
 from counterground.paper.study._objects import (
     COLORS,
     Array,
@@ -145,7 +146,7 @@ def small_start(objects: Objects, seed: int, folder: Path) -> Start:
     model: Any = CLIP(**_SMALL_CFG | {"text_cfg": _SMALL_CFG["text_cfg"] | {"vocab_size": words}})
     model.visual.to(memory_format=torch.channels_last)
     preprocess = image_transform_v2(PreprocessCfg(**_SMALL_PREPROCESS), is_train=False)
-    pixels = hashlib.sha256(objects.pixels["train"].tobytes()).hexdigest()[:12]
+    pixels = digest_of(objects.pixels["train"])[:12]
     identity = f"small CLIP, seed {seed}, {pixels}, {_SMALL_CFG}, {_PRETRAINING}"
     file = folder / f"small-{seed}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}.safetensors"
     if (weights := read_rebuildable(file, load)) is None:

