@@ -4,10 +4,8 @@ Guaranteed: temporary file in the target's folder, fsync, rename. Not guaranteed
 not fsynced, so after a power cut the old file may be the one that remains. Files that carry a checksum may
 skip the fsync.
 
-What a killed process left half written is removed when another one next writes to the same folder: temporary
-files and drafts are locked as long as their process lives, and the system frees the locks of a killed one.
-Their names carry a mark, so that no other file is taken for one, and say which machine made them: a file
-system that several machines share need not show one machine the locks of another.
+What a killed process left half written is removed when another one writes to the same folder `STALE_SECONDS`
+later. Its names carry a mark, so that no other file is taken for one.
 """
 
 from __future__ import annotations
@@ -16,7 +14,6 @@ import errno
 import hashlib
 import json
 import os
-import platform
 import re
 import secrets
 import shutil
@@ -32,11 +29,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from counterground.errors import CounterGroundError, UsageError
 
-try:
-    import fcntl
-except ModuleNotFoundError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 if TYPE_CHECKING:
     import polars as pl
 
@@ -46,15 +38,10 @@ MOST_TEXT = 2**28
 """The most bytes of a file that is read as text or settings; no list of names or prompts is larger."""
 
 STALE_SECONDS = 6 * 3600
-"""Longer than any download or build takes, so a draft that old was left by a killed process.
+"""Longer than any download or build takes, so a draft that old was left by a killed process."""
 
-Age decides only where locks cannot: on file systems without them, and for the drafts of other machines.
-"""
-
-_NO_LOCK = -1
 _LONGEST_NAME = 255  # bytes, on usual file systems
-_MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
-_LEFT = re.compile(r"\..+\.cg-([0-9a-f]{6})\.[\w-]{8}\.(?:tmp|draft)")
+_LEFT = re.compile(r"\..+\.cg-[\w-]{8}\.(?:tmp|draft)")
 _swept: set[Path] = set()
 
 
@@ -140,13 +127,13 @@ def atomic_path(path: Path, *, sync: bool = True) -> Iterator[Path]:
     if not path.name:
         raise CounterGroundError(f"{str(path)!r} is a folder: name a file in it.")
     temporary: Path | None = None
-    lock = _NO_LOCK
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.parent not in _swept:  # once, since there may be very many files in it
             _swept.add(path.parent)
             _sweep(path.parent)
-        temporary, lock = _new_file(path)
+        temporary = temporary_name(path, "tmp")
+        temporary.touch(exist_ok=False)
         yield temporary
         if sync:
             with temporary.open("rb+") as written:  # Windows refuses to flush what is open for reading only
@@ -159,7 +146,6 @@ def atomic_path(path: Path, *, sync: bool = True) -> Iterator[Path]:
         if temporary is not None:
             with suppress(OSError):  # the error that led here says more
                 temporary.unlink(missing_ok=True)
-        _unlock(lock)
 
 
 @contextmanager
@@ -171,12 +157,12 @@ def draft_folder(target: Path) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     _sweep(target.parent)
-    draft, lock = _new_folder(target)
+    draft = temporary_name(target, "draft")
+    draft.mkdir()
     try:
         yield draft
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-        _unlock(lock)
 
 
 def place_once(draft: Path, folder: Path) -> None:
@@ -194,74 +180,18 @@ def place_once(draft: Path, folder: Path) -> None:
 
 def temporary_name(path: Path, kind: str) -> Path:
     """Return a new hidden name beside ``path``, which is swept away if its process is killed."""
-    end = f".cg-{_MACHINE}.{secrets.token_urlsafe(6)}.{kind}"
+    end = f".cg-{secrets.token_urlsafe(6)}.{kind}"
     start = os.fsencode(path.name)[: _LONGEST_NAME - len(end) - 1].decode(errors="ignore")
     return path.with_name(f".{start}{end}")
-
-
-def _new_file(path: Path) -> tuple[Path, int]:
-    while True:
-        made = temporary_name(path, "tmp")
-        handle = os.open(made, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        if (lock := _lock(handle, made)) is not None:
-            return made, lock
-
-
-def _new_folder(path: Path) -> tuple[Path, int]:
-    while True:
-        made = temporary_name(path, "draft")
-        made.mkdir()
-        if fcntl is None:
-            return made, _NO_LOCK
-        with suppress(FileNotFoundError):
-            if (lock := _lock(os.open(made, os.O_RDONLY), made)) is not None:
-                return made, lock
-
-
-def _lock(handle: int, path: Path) -> int | None:
-    """Return the handle, which now has the lock; else close it.
-
-    Returns ``_NO_LOCK`` if there are no locks, and None if another process has it or has removed the file.
-    """
-    lock: int | None = None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(handle), path.stat()):
-            lock = handle
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    except (OSError, AttributeError):  # a file system, or a Windows, without them
-        lock = _NO_LOCK
-    if lock != handle:
-        os.close(handle)
-    return lock
-
-
-def _unlock(lock: int) -> None:
-    if lock != _NO_LOCK:
-        os.close(lock)
 
 
 def _sweep(folder: Path) -> None:
     """Remove what killed processes left in a folder."""
     for left in list(folder.iterdir()):
-        if mark := _LEFT.fullmatch(left.name):
+        if _LEFT.fullmatch(left.name):
             with suppress(OSError):  # another process sweeps, too
-                _remove_if_left(left, made_here=mark[1] == _MACHINE)
-
-
-def _remove_if_left(left: Path, *, made_here: bool) -> None:
-    if fcntl is None:  # an open file cannot be removed there
-        lock: int | None = _NO_LOCK
-    else:
-        lock = _lock(os.open(left, os.O_RDONLY), left)
-    if lock is None:
-        return
-    try:
-        if (made_here and lock != _NO_LOCK) or time.time() - left.stat().st_mtime > STALE_SECONDS:
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
-    finally:
-        _unlock(lock)
+                if time.time() - left.stat().st_mtime > STALE_SECONDS:
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 @contextmanager

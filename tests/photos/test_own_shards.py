@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -126,6 +127,7 @@ def test_a_killed_unpacking_is_no_benchmark_and_is_swept_away(own, cache, monkey
     out, _ = own
     left = temporary_name(cache / "unpacked" / "a", "draft")
     left.mkdir(parents=True)
+    os.utime(left, (0, 0))  # as if hours had passed
     read_benchmark(out)
     assert not left.exists()
 

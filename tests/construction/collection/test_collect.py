@@ -10,7 +10,6 @@ from counterground.construction.collection import collect, plan_collection
 from counterground.construction.pool import is_pool, open_pool
 from counterground.construction.settings import CollectOptions
 from counterground.errors import CounterGroundError
-from counterground.files import temporary_name
 from counterground.http import DAY, Limit
 from counterground.photos import load_photo, photo_id
 
@@ -221,12 +220,9 @@ def test_a_file_without_its_row_is_written_again(gather, pool, server, zebras, d
     file = opened.files / "zebra" / "inaturalist-300003.jpg"
     file.parent.mkdir()
     file.write_bytes(drawn[2])
-    half = temporary_name(file.with_name("inaturalist-300002.jpg"), "tmp")
-    half.write_bytes(drawn[1][:50])
     gather(per_class=3)
     assert set(server.gets_by_photo().values()) == {1}
     assert sorted(numbers(pool().photos())) == [300_001, 300_002, 300_003]
-    assert not half.exists()
 
 
 def test_the_days_bytes_end_the_run_and_what_came_stays(gather, pool, server, zebras, draw, monkeypatch):

@@ -50,7 +50,6 @@ def check(pool, wanted):
     assert candidates["key"].n_unique() == len(candidates)
     assert set(candidates["position"]) == set(range(len(candidates)))
     assert sorted(candidates.head(wanted)["key"]) == sorted(photos["key"])
-    assert not list(pool.glob("files/*/.*.tmp"))
     opened.close()
 
 

@@ -171,7 +171,8 @@ def test_kill_9_leaves_the_earlier_export_or_nothing_and_the_next_one_clears_up(
         time.sleep(moments.uniform(0, 0.3))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert len(drafts(out)) == 1
+        (left,) = drafts(out)
+        os.utime(left, (0, 0))  # as if hours had passed
         assert (tree(out) if out.exists() else None) == before
         export(grouped, out, [form], ExportSettings(overwrite=True))
         assert drafts(out) == []
