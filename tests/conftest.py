@@ -168,7 +168,7 @@ def serve_chat(monkeypatch):
     from chat_server import ChatServer
 
     # How long a call waits before the second try is not for users to set.
-    from counterground.models.generative import _endpoint
+    from counterground.models.families import _endpoint
 
     monkeypatch.setattr(_endpoint, "FIRST_WAIT", 0.01)
     servers = []

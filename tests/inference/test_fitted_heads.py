@@ -218,7 +218,7 @@ def test_a_photo_that_is_evaluated_trains_no_head_and_is_counted(photos, tiny_cl
 
 
 def test_features_are_computed_once_for_all_heads(photos, tiny_clip, tmp_path, monkeypatch):
-    from counterground.models.networks import TorchDualEncoder
+    from counterground.models._networks import TorchDualEncoder
 
     seen, encode = [], TorchDualEncoder.encode
     monkeypatch.setattr(TorchDualEncoder, "encode", lambda self, batch: seen.append(1) or encode(self, batch))
@@ -237,7 +237,7 @@ def test_features_are_computed_once_for_all_heads(photos, tiny_clip, tmp_path, m
 
 def test_training_photos_are_encoded_once_for_all_heads(photos, tiny_clip, tmp_path, monkeypatch):
     """Also where the encoder itself, which needs none, comes first."""
-    from counterground.models.networks import TorchDualEncoder
+    from counterground.models._networks import TorchDualEncoder
 
     seen, encode = [], TorchDualEncoder.encode
     monkeypatch.setattr(

@@ -16,7 +16,7 @@ from counterground.inference import choose_runtime, encode_photos, evaluate_mode
 from counterground.models import Classifier, Generative, LoadOptions, Runtime, load_model
 
 # A network whose runtimes the test makes.
-from counterground.models.classifiers import NetworkClassifier
+from counterground.models._networks import NetworkClassifier
 from counterground.photos import read_benchmark
 from counterground.settings import Settings
 

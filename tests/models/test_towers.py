@@ -221,7 +221,7 @@ def test_a_head_that_serves_training_only_is_not_the_last_layer(photo, own_modul
     with torch.no_grad():
         assert torch.allclose(features, whole.image_network.body(pixels))
     half = load_model("auxiliary:network", device="cpu", precision="bf16")
-    assert half.description["final_layer"] == "head in float32, outside autocast"
+    assert half.description["final_layer"] == "head in float32"
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         rounded = half.image_network.body(pixels)
     assert torch.equal(half.encode(pixels), whole.image_network.head(rounded.float()).detach())
@@ -242,7 +242,7 @@ def test_a_model_without_classes_says_what_it_needs(tmp_path):
 
 REFUSED = {
     "http://127.0.0.1:1/v1#model?head=knn": "a generative model answers in text",
-    "torchvision:resnet18?labels=imagenet&head=knn": "labels= names outputs that [?]head= replaces",
+    "torchvision:resnet18?labels=imagenet&head=knn": "unknown option 'labels'",
     "counterground:stamps-biased?head=mlp": "Unknown head 'mlp'",
 }
 

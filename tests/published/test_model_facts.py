@@ -72,9 +72,11 @@ def test_data_sets_have_sizes_sources_and_the_asterisk_of_the_paper():
 
 
 def test_data_sets_are_found_by_the_names_that_models_state():
-    from counterground.models.open_clip import training_data_of
+    from counterground.models import list_models
 
     names = set(load_table("data_sets")["name"])
     tags = ["openai", "laion400m_e31", "laion2b_s34b_b79k", "datacomp_xl_s13b_b90k", "datacomp_m_s128m_b4k"]
     tags += ["datacomp_l_s1b_b8k", "datacomp_s_s13m_b4k", "dfn2b", "dfn5b", "commonpool_xl_s13b_b90k"]
-    assert {training_data_of(tag) for tag in tags} <= names
+    assert {
+        model.training_data for model in list_models("open_clip:*") if model.spec.endswith(tuple(tags))
+    } <= names

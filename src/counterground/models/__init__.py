@@ -5,30 +5,16 @@ from counterground.models._base import (
     Classifier,
     DualEncoder,
     Encoder,
+    Family,
     Generative,
     ImageEncoder,
+    LoadOptions,
     Model,
+    ModelInfo,
+    Tower,
+    without_thoughts,
 )
-from counterground.models._family import Family, LoadOptions, ModelInfo, Tower
-from counterground.models._fingerprint import (
-    combine,
-    library_versions,
-    plain_repr,
-    tensor_digests,
-)
-from counterground.models._named import AnyModel, AnyModels, NamedModel, named_models
-from counterground.models._probe import probe_images
-from counterground.models._registry import (
-    calls_users_code,
-    check_specs,
-    expected_kind,
-    list_models,
-    load_model,
-    references_of,
-)
-from counterground.models._specs import HeadSpec, ModelSet, expand_specs, split_head
-from counterground.models.custom import wrap_model
-from counterground.models.execution import (
+from counterground.models._execution import (
     Runtime,
     autocast,
     check_precision,
@@ -37,7 +23,32 @@ from counterground.models.execution import (
     own_arithmetic,
     resolve_device,
 )
-from counterground.models.generative import without_thoughts
+from counterground.models._fingerprint import (
+    combine,
+    library_versions,
+    plain_repr,
+    probe_images,
+    tensor_digests,
+)
+from counterground.models._registry import (
+    calls_users_code,
+    check_specs,
+    expected_kind,
+    list_models,
+    load_model,
+    references_of,
+)
+from counterground.models._specs import (
+    AnyModel,
+    AnyModels,
+    HeadSpec,
+    ModelSet,
+    NamedModel,
+    expand_specs,
+    named_models,
+    split_head,
+)
+from counterground.models.families import wrap_model
 
 __all__ = [
     "NEED_LOSSES",

@@ -168,6 +168,11 @@ def imagenet_order(*warnings: str) -> Labels:
     return Labels(imagenet_names("openai"), tuple(range(1000)), warnings)
 
 
+def unnamed(outputs: int) -> tuple[str, ...]:
+    """Return placeholder names for outputs without known names."""
+    return tuple(f"class {index}" for index in range(outputs))
+
+
 def order_warning(file: Path, outputs: int, classes: str) -> str:
     """Return the warning that the classes of a user's file are inferred from its number of outputs."""
     return (

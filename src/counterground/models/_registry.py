@@ -9,7 +9,6 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from itertools import chain
 from threading import RLock
 
 from counterground.errors import (
@@ -18,18 +17,35 @@ from counterground.errors import (
     did_you_mean,
     error_summary,
     missing_extra,
+    needs_extra,
     raised_in,
 )
 from counterground.files import given_path, is_file, is_folder
 from counterground.http import is_offline
-from counterground.models._base import Encoder, ImageEncoder, Kind, Model
-from counterground.models._family import Family, LoadOptions, ModelInfo, require
-from counterground.models._named import NamedModel
-from counterground.models._specs import expand_specs, set_names, split_head
-from counterground.models.classifiers import LITE, TIMM, TORCHVISION, without_head
-from counterground.models.custom import OBJECT, ONNX, USER, complete_model, load_object
-from counterground.models.execution import check_precision, out_of_memory, resolve_device
-from counterground.models.generative import ENDPOINT
+from counterground.models._base import (
+    Encoder,
+    Family,
+    ImageEncoder,
+    Kind,
+    LoadOptions,
+    Model,
+    ModelInfo,
+    require,
+)
+from counterground.models._execution import check_precision, out_of_memory, resolve_device
+from counterground.models._networks import without_head
+from counterground.models._specs import SETS, NamedModel, expand_specs, split_head
+from counterground.models.families import (
+    ENDPOINT,
+    LITE,
+    OBJECT,
+    ONNX,
+    TIMM,
+    TORCHVISION,
+    USER,
+    complete_model,
+    load_object,
+)
 from counterground.models.huggingface import HUGGING_FACE
 from counterground.models.open_clip import OPEN_CLIP, SHIPPED
 from counterground.plugins import Registry
@@ -43,6 +59,10 @@ _FAMILIES = Registry(
     named_by="prefix",
 )
 
+_CHECKPOINT = "timm:NAME@{0}?labels=FILE or open_clip:NAME@{0}"
+_FORMS = {".py": "{0}:FUNCTION", ".onnx": "onnx:{0}"} | dict.fromkeys(
+    (".pt", ".pth", ".ckpt", ".bin", ".safetensors"), _CHECKPOINT
+)
 # Importing and loading change settings of the whole process for a while: where modules are found, what is
 # logged, whether the hub may be asked. Two threads would restore what the other had set.
 _ONE_AT_A_TIME = RLock()
@@ -96,7 +116,8 @@ def check_specs(specs: Sequence[str]) -> None:
             if family.tower is None and family.kind(place) == "generative":
                 raise UsageError(f"{spec}: a generative model answers in text; ?head= is for image encoders.")
             (family.tower or family).resolve(place)
-        _check_can_fit()
+        with needs_extra("models"):
+            require("sklearn")  # fits the head
 
 
 def load_model(
@@ -159,7 +180,7 @@ def load_model(
     if family not in (*_BUILT_IN, OBJECT, USER):  # another package's
         loaded = copy.copy(loaded)
         with _explained(spec, family):
-            complete_model(spec, loaded)
+            complete_model(spec, loaded, options)
     loaded.display_name = named.name
     _check_head(loaded, fitted_head=fitted_head)
     return loaded
@@ -177,13 +198,6 @@ def _check_head(model: Model, *, fitted_head: bool) -> None:
         raise UsageError(
             f"{model.spec}: a head is fitted by evaluate, swap and discover only; leave out ?head=."
         )
-
-
-def _check_can_fit() -> None:
-    try:
-        require("sklearn")
-    except ModuleNotFoundError as error:
-        raise missing_extra(error, "models") from error
 
 
 def expected_kind(spec: str) -> Kind | None:
@@ -237,14 +251,10 @@ def list_models(
         wanted = f"*{wanted}*"
     prefixes, colon, _ = wanted.partition(":")
     some = prefixes if colon and "[" not in prefixes else None
-    found = [model for model in _listed(some, warn) if fnmatch.fnmatchcase(model.spec.lower(), wanted)]
+    models = list(_listed(some, warn))
+    found = [model for model in models if fnmatch.fnmatchcase(model.spec.lower(), wanted)]
     if not found:
-        # A misspelled name is one of the family that was named, if one was.
-        near = (
-            did_you_mean(pattern.replace("*", ""), [each.spec for each in _listed(some, warn)])
-            if some
-            else ""
-        )
+        near = did_you_mean(pattern.replace("*", ""), [each.spec for each in models]) if some else ""
         raise UsageError(f"No model matches {pattern!r}.{near or f' Families: {_usages()}.'}")
     return found
 
@@ -271,7 +281,7 @@ def _explained(spec: str, family: Family) -> Iterator[None]:
         yield
     except UsageError as error:
         if family is USER and isinstance(error.__cause__, ModuleNotFoundError):
-            raise UsageError(f"{error}{_meant_family(spec)}") from error.__cause__
+            raise UsageError(f"{error}{_suggestion(spec)}") from error.__cause__
         raise
     except CounterGroundError:
         raise
@@ -292,82 +302,40 @@ def _explained(spec: str, family: Family) -> Iterator[None]:
 
 
 def _suggestion(spec: str) -> str:
-    """Return what may be meant: a name is close only to those of the family that was named."""
-    if spec.startswith(LITE.prefix[:9]) and (
-        close := did_you_mean(spec, [each.spec for each in LITE.list()])
-    ):
-        return close
-    if hint := _meant_family(spec):
-        return hint
-    if ":" not in spec and (meant := _forms_of_path(spec) or _with_prefix(spec)):
-        *others, last = meant
-        return f" Did you mean {', '.join(others)}{' or ' if others else ''}{last}?"
-    return f" Use {_usages()}; 'counterground models' lists them."
-
-
-def _usages() -> str:
-    families = [*_FAMILIES.each(_ignore), USER]
-    return ", ".join(dict.fromkeys(family.usage for family in families if family is not OBJECT))
-
-
-def _meant_family(spec: str) -> str:
-    """Return `` Did you mean hf:NAME?`` if a family is meant, or an empty string.
-
-    What stands before a colon must be much like its prefix, what stands before a slash must be it.
-    """
-    prefixes = [
-        prefix
-        for prefix in _FAMILIES.names()
-        if prefix not in ("https", LITE.prefix, ENDPOINT.prefix, OBJECT.prefix)
-    ]
+    """Return what may be meant: a family's prefix, the forms of a path, or listed models with that name."""
     prefix, colon, name = spec.partition(":")
+    meant: list[str] = []
     if colon:
-        meant = difflib.get_close_matches(prefix.lower(), prefixes, n=1)
+        meant = [
+            f"{each}:{name}" for each in difflib.get_close_matches(prefix.lower(), _FAMILIES.names(), n=1)
+        ]
+    elif is_folder(given_path(spec)):
+        meant = [f"hf:{spec}", f"open_clip:{spec}"]
+    elif form := _FORMS.get(given_path(spec).suffix, _CHECKPOINT if is_file(given_path(spec)) else ""):
+        meant = [form.format(spec)]
     else:
-        prefix, _, name = spec.partition("/")
-        meant = [prefix] if name and prefix in prefixes else []
-    return f" Did you mean {meant[0]}:{name}?" if meant else ""
-
-
-def _forms_of_path(name: str) -> list[str]:
-    """Return the ways to give a file or folder as a model."""
-    path = given_path(name)
-    if is_folder(path):
-        return [f"hf:{name}", f"open_clip:{name}"]
-    if path.suffix in (".py", ".onnx"):
-        return [f"{name}:FUNCTION" if path.suffix == ".py" else f"onnx:{name}"]
-    if not is_file(path) and path.suffix not in (".pt", ".pth", ".ckpt", ".bin", ".safetensors"):
-        return []
-    return [f"timm:NAME@{name}?labels=FILE", f"torchvision:NAME@{name}?labels=FILE", f"open_clip:NAME@{name}"]
-
-
-def _with_prefix(name: str) -> list[str]:
-    """Return specifications of models whose name begins with ``name``, at most one of each family.
-
-    If there are none, return the repository of the hub if it may be one.
-    """
-    wanted, first = _plain(name), dict[str, str]()
-    for spec in chain(set_names(), (model.spec for model in _listed(None, _ignore))):
-        prefix, _, whole = spec.partition(":")
-        if any(_plain(part).startswith(wanted) for part in (whole, whole.rpartition("/")[2])):
-            first.setdefault(prefix, spec)
-    if not first and re.fullmatch(r"[\w-]+/[\w.-]+", name):
-        return [f"hf:{name}"]
-    return [_shortest(spec) for spec in first.values()][:3]
+        first: dict[str, str] = {}
+        listed = [*SETS.names(), *(model.spec for model in _listed(None, _ignore))]
+        for each in listed:
+            family, _, whole = each.partition(":")
+            if any(_plain(part).startswith(_plain(spec)) for part in (each, whole, whole.rpartition("/")[2])):
+                first.setdefault(family, each)
+        repository = [f"hf:{spec}"] if re.fullmatch(r"[\w-]+/[\w.-]+", spec) else []
+        meant = list(first.values())[:3] or repository
+        if not meant and (near := did_you_mean(spec, listed)):
+            return near
+    if meant:
+        return f" Did you mean {' or '.join(meant)}?"
+    return f" Use {_usages()}; 'counterground models' lists them."
 
 
 def _plain(name: str) -> str:
     return re.sub("[-_/]", "", name.lower())
 
 
-def _shortest(spec: str) -> str:
-    """Return a specification without its tag if the family accepts that."""
-    short = re.split(r"[/.]", spec)[0]
-    try:
-        find_family(short).resolve(short)
-    except CounterGroundError:
-        return spec
-    return short
+def _usages() -> str:
+    families = [*_FAMILIES.each(_ignore), USER]
+    return ", ".join(dict.fromkeys(family.usage for family in families if family is not OBJECT))
 
 
 def _ignore(_broken: str) -> None:

@@ -7,12 +7,15 @@ import os
 import pickle
 import struct
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterground import files
 from counterground.errors import CounterGroundError, UsageError, error_message
-from counterground.models.execution import out_of_memory
+from counterground.models._base import read_options
+from counterground.models._execution import out_of_memory
+from counterground.models._labels import read_labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,7 +38,8 @@ _NESTED = (
 )
 # What DataParallel, torch.compile and Lightning put before each name.
 _WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.")
-_DEEPEST = 1000  # layers; libraries build each of them, whether or not the weights hold it
+# The most of what a configuration may ask for, by a part of its name: libraries build all of it.
+_LIMITS = {"layers": 1000, "depth": 1000, "height": 2**13, "width": 2**13, "edge": 2**26}
 
 
 def split_file(spec: str) -> tuple[str, Path | None]:
@@ -51,6 +55,38 @@ def split_file(spec: str) -> tuple[str, Path | None]:
     return name, path if at else None
 
 
+@dataclass(frozen=True)
+class ClassifierSource:
+    """What a specification of a library's classifier names.
+
+    Attributes:
+        name: architecture, with a tag or weights if the library has several.
+        file: the user's own weights, None for those of the library.
+        labels: ``imagenet`` or a file of class names, None if the library knows the names.
+    """
+
+    name: str
+    file: Path | None
+    labels: str | None
+
+
+def parse_classifier(spec: str, *, headless: bool = False) -> ClassifierSource:
+    """Return what ``PREFIX:NAME[@FILE][?labels=FILE]`` names; a ``headless`` network has no labels.
+
+    Raises:
+        UsageError: there is no such file, or an unknown option.
+        CounterGroundError: a file of names with an empty line.
+    """
+    place, _, query = spec.partition("?")
+    options = read_options(spec, query, () if headless else ("labels",))
+    labels = options.get("labels")
+    if "labels" in options and not labels:
+        raise UsageError(f"{spec}: labels= needs a file with one name per line, or imagenet.")
+    if labels:
+        read_labels(labels)
+    return ClassifierSource(*split_file(place), labels)
+
+
 def read_json(path: Path, spec: str) -> Any:
     """Return what a configuration file holds.
 
@@ -63,33 +99,20 @@ def read_json(path: Path, spec: str) -> Any:
         raise CounterGroundError(f"{spec}: {path} is not readable JSON ({error}).") from error
 
 
-def check_depth(spec: str, configuration: Any) -> None:
-    """Refuse the configuration of a network that would take minutes or all memory to build.
+def check_limits(spec: str, settings: Any) -> None:
+    """Refuse a configuration whose network or photos would take minutes or all memory to build.
 
     Raises:
-        CounterGroundError: it has more layers than any network.
+        CounterGroundError: it has more layers, or larger photos, than any model.
     """
-    if isinstance(configuration, list):
-        for each in configuration:
-            check_depth(spec, each)
-    if not isinstance(configuration, dict):
-        return
-    for name, value in configuration.items():
+    for name, value in settings.items() if isinstance(settings, dict) else ():
         if name in ("id2label", "label2id"):  # of a classifier: its own names and indices
             continue
-        numbers = value if isinstance(value, list) else [value]
-        deep = [each for each in numbers if isinstance(each, int) and each > _DEEPEST]
-        if deep and ("layers" in name or "depth" in name):
-            raise CounterGroundError(f"{spec}: its configuration has {deep[0]!r:.20} as {name}.")
-        check_depth(spec, value)
-
-
-def is_about_weights(error: Exception) -> bool:
-    """Whether an error is one that `refusing_code` or `fetching` explains, or too little memory."""
-    from safetensors import SafetensorError
-
-    kinds = (pickle.UnpicklingError, SafetensorError, EOFError, OSError, RuntimeError, struct.error)
-    return isinstance(error, kinds) or out_of_memory(error)
+        most = min((limit for part, limit in _LIMITS.items() if part in name), default=math.inf)
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, int | float) and each > most:
+                raise CounterGroundError(f"{spec}: its configuration has {each!r:.20} as {name}.")
+            check_limits(spec, each)
 
 
 @contextmanager
@@ -113,29 +136,14 @@ def refusing_code(path: Path | str, spec: str) -> Iterator[None]:
         raise CounterGroundError(
             f"{spec}: {path} is not a readable weights file ({error_message(error)})."
         ) from error
-    except RuntimeError as error:
+    except CounterGroundError:
+        raise
+    except Exception as error:
         if out_of_memory(error):
             raise
-        if "TorchScript" in str(error):
-            raise CounterGroundError(
-                f"{spec}: {path} is a TorchScript archive, which is a program and not loaded. "
-                "Save its state_dict() as safetensors first."
-            ) from error
         raise CounterGroundError(
             f"{spec}: {path} does not fit this architecture ({error_message(error)}). If you changed its "
             "layers, build it in a function of your own: file.py:function."
-        ) from error
-    except (
-        AssertionError,
-        AttributeError,
-        IndexError,
-        KeyError,
-        StopIteration,
-        TypeError,
-        ValueError,
-    ) as error:
-        raise CounterGroundError(
-            f"{spec}: {path} is not a state_dict of this architecture ({error_message(error)})."
         ) from error
 
 
@@ -163,19 +171,11 @@ def read_state_dict(path: Path, spec: str) -> dict[str, torch.Tensor]:
             state.pop("n_averaged", None)  # a counter of torch.optim.swa_utils
         if not state:
             raise TypeError("no mapping of names to tensors in it")
+        for name, tensor in state.items():  # an output for each row would fill the memory
+            held = tensor.untyped_storage().nbytes()
+            if name.endswith("weight") and tensor.numel() * tensor.element_size() > held:
+                raise ValueError(f"{name} of shape {tuple(tensor.shape)} in {held} bytes")
         return _unwrapped(state)
-
-
-def rows_of(tensor: torch.Tensor) -> int:
-    """Return how many rows a tensor of a file has.
-
-    Raises:
-        ValueError: it has none, or repeats the numbers in the file: an output for each would fill the memory.
-    """
-    held = tensor.untyped_storage().nbytes()
-    if not tensor.ndim or tensor.numel() * tensor.element_size() > held:
-        raise ValueError(f"a classifier of shape {tuple(tensor.shape)} in {held} bytes")
-    return len(tensor)
 
 
 def refuse_other_files(path: Path) -> None:
@@ -203,14 +203,13 @@ def _plain_data() -> list[Any]:
 
 
 def _unnested(loaded: Any) -> dict[str, torch.Tensor] | None:
-    """Return a checkpoint's weights: itself, the value of a known key, or its only mapping of tensors."""
+    """Return a checkpoint's weights: itself, or the value of a known key."""
     if not isinstance(loaded, dict):
         return None
     if _is_state(loaded):
         return loaded
-    found = {name: value for name, value in loaded.items() if _is_state(value)}
-    known = [found[name] for name in _NESTED if name in found]
-    return known[0] if known else next(iter(found.values())) if len(found) == 1 else None
+    states = {name: value for name, value in loaded.items() if _is_state(value)}
+    return next((states[name] for name in _NESTED if name in states), None)
 
 
 def _is_state(value: Any) -> bool:

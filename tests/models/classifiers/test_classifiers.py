@@ -140,7 +140,7 @@ def test_the_last_layer_runs_in_float32_under_bf16(tmp_path, photo):
     assert logits.dtype == torch.float32
     # Logits that passed through bfloat16 would survive rounding to it unchanged.
     assert (logits.bfloat16().float() != logits).float().mean() > 0.9
-    assert model.description["final_layer"] == "fc in float32, outside autocast"
+    assert model.description["final_layer"] == "fc in float32"
 
 
 def test_a_classifier_turns_palette_photos_into_rgb(tmp_path, photo):

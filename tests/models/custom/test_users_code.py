@@ -391,7 +391,7 @@ def test_a_mistake_in_a_network_is_named_with_its_line(own_modules, tmp_path, mo
         "    def state_dict(self):\n        raise ValueError('lost')\n\n"
         "def load():\n    return Net(2, 2), print, ['a', 'b']\n"
     )
-    said = r"^mine\.py:load failed: ValueError: lost \(mine\.py, line 5\)"
+    said = r"^mine\.py:load .*lost \(mine\.py, line 5\)"
     with pytest.raises(CounterGroundError, match=said):
         load_model("mine.py:load", device="cpu")
 

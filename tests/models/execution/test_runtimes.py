@@ -14,7 +14,7 @@ from timm.data import create_transform, resolve_model_data_config
 from counterground.benchmarks import StampsSettings, build_stamps
 from counterground.errors import CounterGroundError
 from counterground.models import load_model, named_models
-from counterground.models.execution import runtimes_for
+from counterground.models._execution import runtimes_for
 from counterground.photos import load_photo
 
 LITE = "efficientnet-lite0"

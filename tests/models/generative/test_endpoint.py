@@ -19,7 +19,7 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.models import check_specs, load_model
 
 # How long a call waits before the second try is not for users to set.
-from counterground.models.generative import _endpoint
+from counterground.models.families import _endpoint
 
 QUESTION = "What is the main object in the image?"
 

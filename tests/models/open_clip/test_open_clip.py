@@ -24,7 +24,7 @@ TEMPLATES = [
     "a {} in a video game, far away and small.",
 ]
 # From outside, a tower whose texts share their beginnings looks like one whose texts do not.
-SHARED = "counterground.models.networks._token_tree._forward"
+SHARED = "counterground.models.open_clip._texts._forward"
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 3}
 VIT = {"image_size": 64, "layers": 3, "width": 64, "head_width": 32, "patch_size": 16}
 RESNET = {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "head_width": 32, "patch_size": None}
@@ -278,7 +278,7 @@ def test_a_tower_that_sees_the_padding_shares_nothing(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("states", [8, 40, 4096])
 def test_beginnings_that_texts_share_change_nothing(tmp_path, monkeypatch, states):
-    monkeypatch.setattr("counterground.models.networks._token_tree._STATES", states)
+    monkeypatch.setattr("counterground.models.open_clip._texts._STATES", states)
     model = load_model(f"open_clip:{write_model(tmp_path)}", device="cpu")
     texts = [template.format(name) for name in NAMES for template in TEMPLATES]
     texts += [texts[0][:-1], f"{texts[0]} and more", "q " * 90]

@@ -1,6 +1,6 @@
 """transformers models, from the Hugging Face hub or a folder."""
 
-from counterground.models.huggingface._family import HUGGING_FACE
+from counterground.models.huggingface._encoders import HUGGING_FACE
 from counterground.models.huggingface._loading import (
     HfSource,
     from_pretrained,

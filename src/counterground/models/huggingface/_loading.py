@@ -1,8 +1,10 @@
-"""Read a transformers model from a folder or the hub: quietly, completely, and without running code."""
+"""Read a transformers model and its image processor: quietly, completely, and without running code."""
 
 from __future__ import annotations
 
+import json
 import logging
+import pickle
 import re
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -12,33 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError, UsageError, error_message, install_command
 from counterground.files import given_path, is_folder
-from counterground.models._base import Kind
-from counterground.models._family import read_options, require
+from counterground.models._base import Kind, read_options, require
 from counterground.models._labels import match_labels, names_of
-from counterground.models._weights import (
-    check_depth,
-    fetching,
-    hub_offline,
-    is_about_weights,
-    read_json,
-    refusing_code,
-)
+from counterground.models._weights import check_limits, fetching, hub_offline, read_json, refusing_code
 from counterground.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import torch
+    from PIL import Image
 
 
 CONFIG_NAME = "config.json"
 _KINDS_OF_VALUES = {"architectures": list, "model_type": str, "id2label": dict, "auto_map": dict}
-_KIND_NAMES = {
-    "classifier": "classifier",
-    "dual_encoder": "dual encoder",
-    "image_encoder": "model without its head",
-    "generative": "generative model",
-}
 OPTIONS = ("trust_remote_code", "labels", "backend")
 BACKENDS = ("pil", "torchvision")
 # Model types of transformers whose model has get_image_features and get_text_features in one space.
@@ -90,13 +79,19 @@ def parse_hf(spec: str) -> HfSource:
     """
     require("transformers")
     place, _, query = spec.partition(":")[2].partition("?")
-    options = _options(spec, query)
-    if options.get("backend") not in (None, *BACKENDS):
-        raise UsageError(f"{spec}: backend is {' or '.join(BACKENDS)}, not {options['backend']!r}.")
+    options = read_options(spec, query, OPTIONS)
+    backend = options.get("backend")
+    for name, value in options.items():
+        if (name == "trust_remote_code") != (value is None) or value == "":
+            raise UsageError(
+                f"{spec}: trust_remote_code takes no value, labels=... and backend=... take one."
+            )
+    if backend not in (None, *BACKENDS):
+        raise UsageError(f"{spec}: backend is {' or '.join(BACKENDS)}, not {backend!r}.")
     common: dict[str, Any] = {
         "trust_remote_code": "trust_remote_code" in options,
         "labels": options.get("labels"),
-        "backend": options.get("backend"),
+        "backend": backend,
     }
     folder = given_path(place)
     if is_folder(folder):
@@ -110,7 +105,7 @@ def parse_hf(spec: str) -> HfSource:
     return HfSource(spec, name, revision=revision or None, **common)
 
 
-def find_hf(spec: str) -> HfSource:
+def find_hf(spec: str, *, headless: bool = False) -> HfSource:
     """Return the source, with a folder's configuration and class names checked; the hub is not contacted.
 
     Raises:
@@ -122,7 +117,8 @@ def find_hf(spec: str) -> HfSource:
     source = parse_hf(spec)
     if source.folder is not None:
         config = folder_config(source)
-        if kind_of(source, config) == "classifier" and ("id2label" in config or source.labels):
+        kind = kind_of(source, config, headless=headless)
+        if kind == "classifier" and not headless and ("id2label" in config or source.labels):
             match_labels(spec, names_of(spec, config.get("id2label") or {}), source.labels)
     return source
 
@@ -146,73 +142,42 @@ def folder_config(source: HfSource) -> dict[str, Any]:
     for name, kind in _KINDS_OF_VALUES.items():
         if not isinstance(config.get(name), kind | None):
             raise CounterGroundError(f"{source.spec}: {path} has {config[name]!r} as {name}.")
-    check_depth(source.spec, config)
+    check_limits(source.spec, config)
     return config
 
 
-def find_hf_tower(spec: str) -> HfSource:
-    """Return the source of a model whose image features are needed; the hub is not contacted.
-
-    Raises:
-        UsageError: as `find_hf`, except that any vision model will do.
-        CounterGroundError: the configuration is broken.
-        ModuleNotFoundError: transformers is not installed.
-    """
-    source = parse_hf(spec)
-    if source.folder is not None:
-        tower_kind(source, folder_config(source))
-    return source
-
-
-def kind_of(source: HfSource, config: Mapping[str, Any]) -> Kind:
-    """Return which kind of model a configuration describes.
+def kind_of(source: HfSource, config: Mapping[str, Any], *, headless: bool = False) -> Kind:
+    """Return which kind of model a configuration describes; ``headless`` if its image features are needed.
 
     The class the weights were saved from decides; the model type alone, only if no class is named.
 
     Raises:
-        UsageError: it is of no kind that can be scored: a tower alone, a network without a head, ...; or an
-            option was given that does not apply to its kind.
+        UsageError: it is of no kind that can be scored, or whose features are any use; or an option was given
+            that does not apply to its kind.
     """
     kind = _described_kind(config)
+    model_type = config.get("model_type")
+    if headless and kind == "generative":
+        raise UsageError(f"{source.spec}: a generative model answers in text; ?head= is for image encoders.")
+    if headless and model_type == "vit_mae":
+        raise UsageError(
+            f"{source.spec}: in transformers this model hides patches of each photo at random, so its "
+            "features differ each time. timm has its encoder: timm:vit_base_patch16_224.mae."
+        )
+    if headless and (kind is None or (kind == "dual_encoder" and model_type not in DUAL_ENCODERS)):
+        kind = "image_encoder"  # maybe with code of its own, of which only the image side is needed
     if kind is None:
-        named = config.get("architectures") or [config.get("model_type") or "this model"]
+        named = config.get("architectures") or [model_type or "this model"]
         raise UsageError(
             f"{source.spec}: {named[0]} cannot be scored as it is: neither an image and a text tower in one "
             f"space ({', '.join(DUAL_ENCODERS)}), nor ...ForImageClassification, nor a model that writes "
             "about images (...ForConditionalGeneration). For a vision model, let a head be fitted on its "
             "features: add ?head=knn."
         )
-    _check_options(source, kind)
+    if (source.labels and (headless or kind != "classifier")) or (source.backend and kind == "generative"):
+        option = "labels" if source.labels else "backend"
+        raise UsageError(f"{source.spec}: {option}=... does not apply to this model: leave it out.")
     return kind
-
-
-def tower_kind(source: HfSource, config: Mapping[str, Any]) -> Kind:
-    """Return the kind of a model whose image features are needed; a vision model without classes counts too.
-
-    Raises:
-        UsageError: a generative model, one that masks its photos, or an option that does not apply.
-    """
-    kind = _described_kind(config) or "image_encoder"
-    if kind == "generative":
-        raise UsageError(f"{source.spec}: a generative model answers in text; ?head= is for image encoders.")
-    if config.get("model_type") == "vit_mae":
-        raise UsageError(
-            f"{source.spec}: in transformers this model hides patches of each photo at random, so its "
-            "features differ each time. timm has its encoder: timm:vit_base_patch16_224.mae."
-        )
-    if kind == "dual_encoder" and config.get("model_type") not in DUAL_ENCODERS:
-        kind = "image_encoder"  # code of its own, of which only the image side is needed
-    _check_options(source, "image_encoder")
-    return kind
-
-
-def _check_options(source: HfSource, kind: Kind) -> None:
-    for option, value, kinds in (
-        ("labels", source.labels, ("classifier",)),
-        ("backend", source.backend, ("classifier", "dual_encoder", "image_encoder")),
-    ):
-        if value is not None and kind not in kinds:
-            raise UsageError(f"{source.spec}: {option}=... does not apply to a {_KIND_NAMES[kind]}.")
 
 
 def _described_kind(config: Mapping[str, Any]) -> Kind | None:
@@ -234,16 +199,6 @@ def _described_kind(config: Mapping[str, Any]) -> Kind | None:
     return "dual_encoder" if "AutoModel" in own_code else None
 
 
-def _options(spec: str, query: str) -> dict[str, str | None]:
-    options = read_options(spec, query, OPTIONS)
-    for name, value in options.items():
-        if (name == "trust_remote_code") != (value is None) or value == "":
-            raise UsageError(
-                f"{spec}: trust_remote_code takes no value, labels=... and backend=... take one."
-            )
-    return options
-
-
 # Their versions enter a fingerprint.
 LIBRARIES = ("transformers", "tokenizers", "torchvision")
 _REMEDY = (
@@ -259,14 +214,15 @@ def reading(source: HfSource, *, offline: bool) -> Iterator[None]:
         CounterGroundError: not in the cache, no network, a missing package, a pickle that could run code,
             weights that do not fit, or code beside the weights that the user did not allow.
     """
-    with quiet():
-        if source.folder is not None:
-            with hub_offline(), refusing_code(source.folder, source.spec), explained(source):
-                yield
-        else:
-            fetched = fetching(source.spec, offline=offline, remedy=_REMEDY, hub=True)
-            with refusing_code(weights_name(source), source.spec), fetched, explained(source):
-                yield
+    fetched = fetching(source.spec, offline=offline, remedy=_REMEDY, hub=True)
+    place = weights_name(source) if source.folder is None else source.folder
+    with (
+        quiet(),
+        refusing_code(place, source.spec),
+        fetched if source.folder is None else hub_offline(),
+        explained(source),
+    ):
+        yield
 
 
 def pinned(source: HfSource) -> HfSource:
@@ -291,7 +247,7 @@ def read_config(source: HfSource) -> dict[str, Any]:
     from transformers import PretrainedConfig
 
     config, _ = PretrainedConfig.get_config_dict(source.name, revision=source.revision)
-    check_depth(source.spec, config)
+    check_limits(source.spec, config)
     return dict(config)
 
 
@@ -389,6 +345,8 @@ def quiet() -> Iterator[None]:
 @contextmanager
 def explained(source: HfSource) -> Iterator[None]:
     """Turn what transformers raises on files that it cannot use into one line; see `reading`."""
+    from safetensors import SafetensorError
+
     try:
         yield
     except CounterGroundError:
@@ -409,7 +367,8 @@ def explained(source: HfSource) -> Iterator[None]:
                 f"{source.spec} comes with code of its own, which is not run. Read that code; if you trust "
                 f"it, write {source.spec}{'&' if '?' in source.spec else '?'}trust_remote_code."
             ) from error
-        if is_about_weights(error):
+        # What `refusing_code` and `fetching` explain, or too little memory.
+        if isinstance(error, pickle.UnpicklingError | SafetensorError | OSError | RuntimeError | MemoryError):
             raise
         reason = f"{type(error).__name__}: {_first_sentence(error)}"
         raise CounterGroundError(f"{source.spec}: transformers cannot load it ({reason}).") from error
@@ -424,3 +383,74 @@ def weights_name(source: HfSource) -> str:
     if source.folder is not None:
         return source.folder.resolve().name
     return f"{source.name}@{source.revision}" if source.revision else source.name
+
+
+_PATCH_INPUTS = {"pixel_values", "pixel_attention_mask", "spatial_shapes"}
+
+
+class HfTransform:
+    """Turns a photo into one tensor, as the model's image processor does; make it inside `reading`.
+
+    The processor is the one transformers picks for the model: in version 5 the one that resizes tensors with
+    torchvision (with anti-aliasing, at most 2 of 255 levels away from Pillow), or Pillow's on request. Models
+    of variable resolution (SigLIP 2 NaFlex) take patches, their mask and the grid's shape; these travel as
+    one tensor ``[patches, width + 3]`` so that photos can be stacked, and `inputs` splits it again.
+
+    Raises:
+        CounterGroundError: photos of different shapes do not become tensors of one shape.
+    """
+
+    def __init__(self, source: HfSource) -> None:
+        from PIL import Image
+        from transformers import AutoImageProcessor
+
+        chosen = {} if source.backend is None else {"backend": source.backend}
+        self.processor = processor = from_pretrained(AutoImageProcessor, source, **chosen)
+        name = type(processor).__name__
+        backend = getattr(processor, "backend", None) or ("pil" if name.endswith("Pil") else "its own")
+        self.settings: dict[str, Any] = {**plain_settings(processor), "class": name, "backend": backend}
+        check_limits(source.spec, self.settings)
+        self.patches = "spatial_shapes" in getattr(processor, "model_input_names", ())
+        photos = (Image.new("RGB", (48, 40)), Image.new("RGB", (40, 64)))
+        made = [processor(photo, return_tensors="pt") for photo in photos]
+        unknown = set(made[0]) - (_PATCH_INPUTS if self.patches else {"pixel_values"})
+        shapes = {tuple(each["pixel_values"].shape[1:]) for each in made}
+        if unknown or len(shapes) > 1 or len(min(shapes)) != (2 if self.patches else 3):
+            also = f"gives {', '.join(sorted(made[0]))} of shapes {sorted(shapes)}"
+            raise CounterGroundError(
+                f"{source.spec}: its image processor {name} {also}, which cannot be used here. Set a fixed "
+                "size with a crop in its preprocessor_config.json."
+            )
+
+    def __call__(self, image: Image.Image) -> torch.Tensor:
+        """Return ``[3, h, w]`` float32, or ``[patches, width + 3]`` for a model that takes patches."""
+        import torch
+
+        made = self.processor(image, return_tensors="pt")
+        pixels: torch.Tensor = made["pixel_values"][0].float()
+        if not self.patches:
+            return pixels
+        mask = made["pixel_attention_mask"][0].float()[:, None]
+        shape = made["spatial_shapes"][0].float().expand(len(pixels), 2)
+        return torch.cat([pixels, mask, shape], dim=1)
+
+    def inputs(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the network's inputs, by name, for a batch of outputs of `__call__` (or of zeros)."""
+        import torch
+
+        if not self.patches:
+            return {"pixel_values": batch}
+        # Zeros stand in for photos that cannot be read and fill the last block; they too need a grid.
+        shapes = batch[:, 0, -2:].long().clamp(min=1)
+        mask = batch[..., -3].to(torch.int32)
+        return {"pixel_values": batch[..., :-3], "pixel_attention_mask": mask, "spatial_shapes": shapes}
+
+    def __repr__(self) -> str:
+        return json.dumps(self.settings, sort_keys=True)
+
+
+def plain_settings(processor: Any) -> dict[str, Any]:
+    """Return the settings of an image processor as JSON types, without the place they were read from."""
+    settings = {key: value for key, value in processor.to_dict().items() if not key.startswith("_")}
+    plain: dict[str, Any] = json.loads(json.dumps(settings, default=str))
+    return plain

@@ -4,42 +4,36 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from counterground.errors import CounterGroundError, error_message
-from counterground.models._base import Generative
-from counterground.models._family import LoadOptions
+from counterground.models._base import Generative, LoadOptions, opens_thoughts
+from counterground.models._execution import out_of_memory
 from counterground.models._fingerprint import (
     combine,
+    leading_digits,
     library_versions,
     tensor_digests,
     tokenizer_identity,
 )
-from counterground.models._probe import leading_digits
-from counterground.models.execution import out_of_memory
-from counterground.models.generative import (
-    Candidate,
-    Conversation,
-    NotShareableError,
-    PhotoInputs,
-    Scorer,
-    opens_thoughts,
-    placed,
-)
-from counterground.models.huggingface._images import LARGEST_OF_LVLMS, check_sizes
+from counterground.models._weights import check_limits
+from counterground.models.huggingface._conversation import Candidate, Conversation, PhotoInputs, placed
 from counterground.models.huggingface._loading import (
     LIBRARIES,
     HfSource,
     from_pretrained,
+    plain_settings,
     quiet,
     read_network,
 )
+from counterground.models.huggingface._losses import NotShareableError, Scorer
 from counterground.settings import Precision, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     import torch
     from PIL import Image
@@ -87,7 +81,7 @@ def read_lvlm(source: HfSource, precision: Precision) -> tuple[Any, Any]:
             f"{source.spec}: {type(processor).__name__} prepares no photos with texts. Put the processor "
             "that was saved with the weights beside them."
         )
-    check_sizes(source.spec, images.to_dict(), LARGEST_OF_LVLMS)
+    check_limits(source.spec, images.to_dict())
     return read_network(AutoModelForImageTextToText, source, dtype=dtype), processor
 
 
@@ -125,8 +119,8 @@ class Lvlm(Generative):
         weights = tensor_digests(network.state_dict())
         if options.precision != "fp32":
             _float32_output(network)
-        self.shares, sharing = self._try_sharing()
-        self.batches, batching = self._try_batching()
+        self.shares = self.batches = False
+        sharing, batching = self._try_sharing()
         libraries = library_versions(*LIBRARIES)
         settings = _processor_settings(processor)
         self.fingerprint = combine(
@@ -141,12 +135,30 @@ class Lvlm(Generative):
             sharing=self.shares,
             libraries=libraries,
         )
+        warnings = [*self._conversation.warnings]
+        if config.model_type not in TESTED:
+            warnings.append(
+                f"Models of the family {config.model_type} are loaded through the common interface of "
+                f"transformers; only those of {', '.join(TESTED)} are tested against its own forward pass."
+            )
+        if not self.shares:
+            warnings.append(f"Answers are scored by full forward passes, one each: {sharing}.")
         self.description = {
-            **self._describe(source, sharing),
+            "architecture": type(network).__name__,
+            "weights": source.name,
+            "revision": source.revision,
+            "training_data": None,
+            "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            "processor": type(processor).__name__,
+            "chat_template": self._conversation.template or "none: the prompt is the question itself",
+            "key_value_sharing": sharing,
             "batching": batching,
+            "output_layer": "float32",
+            "trust_remote_code": source.trust_remote_code,
             "preprocessing": settings["images"],
             "generation_settings": generation,
             "libraries": libraries,
+            "warnings": warnings,
         }
 
     def _probed(self) -> list[Any]:
@@ -157,27 +169,6 @@ class Lvlm(Generative):
         with suppress(Exception):  # it may be asked for losses only
             written = self.generate(_probe_photo(), question, max_new_tokens=8)
         return [leading_digits([sums]), written]
-
-    def _describe(self, source: HfSource, sharing: str, *warned: str) -> dict[str, Any]:
-        """Describe the network and its prompts, with warnings: those given and others."""
-        network, family = self._network, self._network.config.model_type
-        warnings = [*warned] if family in TESTED else [*warned, _untested(family)]
-        warnings += self._conversation.warnings
-        if not self.shares:
-            warnings.append(f"Answers are scored by full forward passes, one each: {sharing}.")
-        return {
-            "architecture": type(network).__name__,
-            "weights": source.name,
-            "revision": source.revision,
-            "training_data": None,
-            "parameters": sum(parameter.numel() for parameter in network.parameters()),
-            "processor": type(self._conversation.processor).__name__,
-            "chat_template": self._conversation.template or "none: the prompt is the question itself",
-            "key_value_sharing": sharing,
-            "output_layer": "float32",
-            "trust_remote_code": source.trust_remote_code,
-            "warnings": warnings,
-        }
 
     def losses(
         self, image: Image.Image, questions: Sequence[str], answers: Sequence[str]
@@ -190,7 +181,7 @@ class Lvlm(Generative):
             for rows in self._batches(questions):
                 asked = [questions[row] for row in rows]
                 given = [answers[row] for row in rows]
-                sums[rows], tokens[rows] = self._scored(image, asked, given, shared=self.shares)
+                sums[rows], tokens[rows] = self._scored(image, asked, given)
         return sums, tokens
 
     def batch_losses(
@@ -255,7 +246,7 @@ class Lvlm(Generative):
         return list(by_question.values())
 
     def _scored(
-        self, image: Image.Image, questions: Sequence[str], answers: Sequence[str], *, shared: bool
+        self, image: Image.Image, questions: Sequence[str], answers: Sequence[str]
     ) -> tuple[np.ndarray, list[int]]:
         if self._decoder_apart:
             written = [self._conversation.answer_tokens(answer) for answer in answers]
@@ -263,7 +254,7 @@ class Lvlm(Generative):
             return self._scorer.decoder_losses(inputs, written), [len(tokens) for tokens in written]
         photo, candidates = self._candidates(image, questions, answers)
         tokens = [len(candidate.scored) for candidate in candidates]
-        if shared:
+        if self.shares:
             try:
                 return self._scorer.shared_losses([photo], [candidates])[0], tokens
             except NotShareableError:
@@ -277,17 +268,21 @@ class Lvlm(Generative):
         pairs = zip(questions, answers, strict=True)
         return photo, [self._conversation.candidate(photo, *pair) for pair in pairs]
 
-    def _try_sharing(self) -> tuple[bool, str]:
-        """Return whether shared keys and values give the losses of full forward passes, and a note on it."""
+    def _try_sharing(self) -> tuple[str, str]:
+        """Share keys and values, and batch photos, if a probe gets the losses of full passes.
+
+        Return a note on each.
+        """
         import torch
 
         if self._decoder_apart:
-            return False, "an encoder-decoder, whose answers are decoded one by one"
+            return "an encoder-decoder, whose answers are decoded one by one", "photos go one by one"
         question, answers = _PROBE
+        asked = ((_probe_photo(), question), (_probe_photo().rotate(90, expand=True), f"Look. {question}"))
         with torch.inference_mode():
             try:
-                photo, candidates = self._candidates(_probe_photo(), [question] * len(answers), answers)
-                full = self._scorer.full_losses(photo, candidates)
+                each = [self._candidates(photo, [text] * len(answers), answers) for photo, text in asked]
+                full = [self._scorer.full_losses(*one) for one in each]
             except CounterGroundError:
                 raise
             except Exception as error:
@@ -297,41 +292,26 @@ class Lvlm(Generative):
                     f"{self.spec}: it fails on a probe photo ({error_message(error, 200)}). "
                     "Check its chat template and its processor; this family of models may not be supported."
                 ) from error
-            try:
-                (shared,) = self._scorer.shared_losses([photo], [candidates])
-                (in_parts,) = self._scorer.shared_losses([photo], [candidates], packed=1)
-            except NotShareableError as error:
-                return False, str(error)
-            except Exception as error:
-                return False, f"sharing failed ({error_message(error, 120)})"
-        gap = float(np.abs(np.stack([shared, in_parts]) - full).max())
-        if not self._agrees(gap, full):
-            return False, f"shared keys and values gave other losses on a probe (by {gap:.2g})"
-        return True, "image and question are encoded once for all answers; checked on a probe"
+            photos, candidates = map(list, zip(*each, strict=True))
+            alone = partial(self._scorer.shared_losses, photos[:1], candidates[:1])
+            obstacle = self._differs([full[0]] * 2, lambda: [*alone(), *alone(packed=1)])
+            self.shares = not obstacle
+            together = partial(self._scorer.shared_losses, photos, candidates)
+            apart = "nothing is shared" if obstacle else self._differs(full, together)
+            self.batches = not apart
+        sharing = obstacle or "image and question are encoded once for all answers; checked on a probe"
+        several = "several photos in a forward pass where options are chosen from; checked on a probe"
+        return sharing, f"photos go one by one: {apart}" if apart else several
 
-    def _try_batching(self) -> tuple[bool, str]:
-        """Return whether two photos in one forward pass get the losses they get alone, and a note on it."""
-        import torch
-
-        if not self.shares:
-            return False, "photos go one by one, since nothing is shared"
-        question, answers = _PROBE
-        asked = ((_probe_photo(), question), (_probe_photo().rotate(90, expand=True), f"Look. {question}"))
-        with torch.inference_mode():
-            each = [self._candidates(photo, [text] * len(answers), answers) for photo, text in asked]
-            try:
-                together = self._scorer.shared_losses(*map(list, zip(*each, strict=True)))
-            except Exception as error:
-                return False, f"photos go one by one: together they failed ({error_message(error, 120)})"
-            alone = [self._scorer.full_losses(*one) for one in each]
-        gap = float(np.abs(np.stack(together) - np.stack(alone)).max())
-        if not self._agrees(gap, np.stack(alone)):
-            return False, f"photos go one by one: together a probe got other losses (by {gap:.2g})"
-        return True, "several photos in a forward pass where options are chosen from; checked on a probe"
-
-    def _agrees(self, gap: float, losses: np.ndarray) -> bool:
+    def _differs(self, full: list[np.ndarray], compute: Callable[[], list[np.ndarray]]) -> str:
+        """Return why other losses than ``full`` are computed, empty if they are the same."""
+        try:
+            gap = float(np.abs(np.stack(compute()) - np.stack(full)).max())
+        except Exception as error:
+            return error_message(error, 120)
         absolute, relative = _TOLERANCE[self.dtype]
-        return gap <= absolute + relative * float(losses.max())
+        agrees = gap <= absolute + relative * float(np.max(full))
+        return "" if agrees else f"a probe got other losses (by {gap:.2g})"
 
 
 def _probe_photo() -> Image.Image:
@@ -367,7 +347,9 @@ def _decode_greedily(network: Any) -> list[dict[str, Any]]:
 
     known = set(GenerationConfig().to_dict()) - _KEPT  # type: ignore[no-untyped-call]
     found = []
-    for module in _generators(network):
+    for module in network.modules():
+        if not isinstance(vars(module).get("generation_config"), GenerationConfig):
+            continue
         given = module.generation_config.to_dict()
         kept = {
             name: value
@@ -377,21 +359,6 @@ def _decode_greedily(network: Any) -> list[dict[str, Any]]:
         module.generation_config = GenerationConfig(**kept)  # type: ignore[no-untyped-call]
         found.append(kept)
     return found
-
-
-def _generators(network: Any) -> Iterator[Any]:
-    from transformers import GenerationConfig
-
-    for module in network.modules():
-        if isinstance(vars(module).get("generation_config"), GenerationConfig):
-            yield module
-
-
-def _untested(model_type: str) -> str:
-    return (
-        f"Models of the family {model_type} are loaded through the common interface of transformers; only "
-        f"those of {', '.join(TESTED)} are tested against its own forward pass."
-    )
 
 
 def _plain(settings: Any) -> Any:
@@ -407,7 +374,7 @@ def _processor_settings(processor: Any) -> dict[str, Any]:
     tokenizers = {name: each for name, each in vars(processor).items() if hasattr(each, "get_vocab")}
     return {
         "class": type(processor).__name__,
-        "images": json.dumps(_plain(processor.image_processor.to_dict()), sort_keys=True, default=str),
+        "images": json.dumps(plain_settings(processor.image_processor), sort_keys=True),
         "others": _plain(others),
         "tokenizers": {name: tokenizer_identity(each) for name, each in sorted(tokenizers.items())},
     }

@@ -1,7 +1,7 @@
 """OpenCLIP checkpoints: which weights, which activation, and the encoder."""
 
 from counterground.models.open_clip._model import OPEN_CLIP, SHIPPED, OpenClipEncoder
-from counterground.models.open_clip._source import base_name, resolve_activation, training_data_of
+from counterground.models.open_clip._source import base_name, resolve_activation
 
 __all__ = [
     "OPEN_CLIP",
@@ -9,5 +9,4 @@ __all__ = [
     "OpenClipEncoder",
     "base_name",
     "resolve_activation",
-    "training_data_of",
 ]

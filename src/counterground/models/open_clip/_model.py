@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_message
-from counterground.models._base import Model
-from counterground.models._family import Family, LoadOptions, known_models
+from counterground.models._base import Family, LoadOptions, Model, known_models, known_training_data
+from counterground.models._execution import out_of_memory
 from counterground.models._fingerprint import tokenizer_identity
+from counterground.models._networks import TorchDualEncoder
 from counterground.models._weights import (
     check_cached,
     fetching,
@@ -20,8 +21,6 @@ from counterground.models._weights import (
     refusing_code,
     resampled,
 )
-from counterground.models.execution import out_of_memory
-from counterground.models.networks import TorchDualEncoder
 from counterground.models.open_clip._source import (
     CONFIG_NAME,
     OpenClipSource,
@@ -32,7 +31,6 @@ from counterground.models.open_clip._source import (
     folder_configuration,
     folder_weights,
     resolve_activation,
-    training_data_of,
 )
 from counterground.models.open_clip._texts import OpenClipTextEncoder
 
@@ -210,7 +208,7 @@ def _load_tag(spec: str, source: OpenClipSource, options: LoadOptions) -> OpenCl
             "activation": activation_name(quick_gelu),
             "activation_source": "OpenCLIP's table of pretrained weights",
             "trained_activation": activation_name(activation.trained_quick_gelu),
-            "training_data": training_data_of(activation.tag),
+            "training_data": known_training_data(f"open_clip:{activation.name}/{activation.tag}"),
             "warnings": activation.warnings,
         },
         options=options,

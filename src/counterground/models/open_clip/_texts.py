@@ -1,20 +1,31 @@
-"""Text embeddings of OpenCLIP's models, without wasted tokens if the tower is causal."""
+"""Text embeddings of OpenCLIP's models; in a causal tower each common beginning of texts is computed once.
+
+A token of a causal tower sees only the tokens before it. So texts that begin alike share the states of their
+beginning, states after the end token are never needed, and in the last block only those of end tokens are.
+With ViT-B-32 and 80 templates x 12 classes, 3,850 states are left of the 73,920 in the padded texts.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from counterground.models.networks import Block, CausalTower, TextEncoder, TreeEncoder
+import numpy as np
+
+from counterground.models._networks import TextEncoder, unit_length
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy as np
     import torch
+
+TOLERANCE = 1e-5
+_STATES = 512  # in one forward pass: enough to fill the cores, few enough for a whole mask of who sees whom
 
 
 class OpenClipTextEncoder(TextEncoder):
-    """Encodes texts with an OpenCLIP model; common beginnings once, if that provably changes nothing.
+    """Encodes texts with an OpenCLIP model; common beginnings once, if the tower is causal.
+
+    Each call compares four texts with the whole tower. Where the two disagree, the whole tower does the work
+    from then on.
 
     Args:
         model: OpenCLIP model, in evaluation mode.
@@ -24,8 +35,7 @@ class OpenClipTextEncoder(TextEncoder):
 
     def __init__(self, model: Any, tokenizer: Callable[..., torch.Tensor], device: str) -> None:
         super().__init__(model, tokenizer, device)
-        tower = causal_tower(model)
-        self._tree = None if tower is None else TreeEncoder(tower, device)
+        self.shares = is_causal(model)
 
     def features(self, tokens: torch.Tensor) -> torch.Tensor:
         return self.network.encode_text(tokens, normalize=False)  # type: ignore[no-any-return]
@@ -46,39 +56,37 @@ class OpenClipTextEncoder(TextEncoder):
 
     def encode_tokens(self, tokens: torch.Tensor) -> np.ndarray:
         whole = super().encode_tokens
-        if self._tree is None:
+        if not self.shares or len(tokens) <= 4:
             return whole(tokens)
-        ends = _end_positions(_text_tower(self.network), tokens).tolist()
+        tower = _text_tower(self.network)
+        ends = _end_positions(tower, tokens).tolist()
         texts = [row[: end + 1] for row, end in zip(tokens.tolist(), ends, strict=True)]
-        return self._tree.encode(texts, lambda places: whole(tokens[list(places)]))
+        order = np.argsort(ends, kind="stable")
+        # The shortest, the longest and two between.
+        sample = [order[0], order[len(order) // 3], order[2 * len(order) // 3], order[-1]]
+        embedded = encode_tree(tower, texts, self.device)
+        self.shares = bool(np.abs(embedded[sample] - whole(tokens[sample])).max() <= TOLERANCE)
+        return embedded if self.shares else whole(tokens)
 
 
-def causal_tower(model: Any) -> CausalTower | None:
-    """Return an OpenCLIP model's text tower in parts; None unless it is causal and pooled at the end token.
+def is_causal(model: Any) -> bool:
+    """Whether an OpenCLIP model's text tower is causal and pooled at the end token.
 
-    None for CoCa (class token behind the padding), SigLIP (pooled at the last position), towers from
-    Hugging Face, masks over padding, and blocks that are not OpenCLIP's usual ones.
+    CoCa (class token behind the padding), SigLIP (pooled at the last position), towers from Hugging Face,
+    masks over padding, and blocks that are not OpenCLIP's usual ones are not.
     """
     from open_clip.model import CLIP
     from open_clip.transformer import ResidualAttentionBlock, TextTransformer
 
     tower = _text_tower(model)
-    if (
-        not isinstance(tower, CLIP | TextTransformer)
-        or hasattr(model, "text_decoder")
-        or getattr(tower, "attn_mask", None) is None
-        or getattr(tower, "cls_emb", None) is not None
-        or getattr(tower, "use_pad_mask", False)
-        or _pool_type(tower) not in {"argmax", "eos"}
-    ):
-        return None
-    blocks = getattr(tower.transformer, "resblocks", ())
-    if not blocks or any(type(block) is not ResidualAttentionBlock for block in blocks):
-        return None
-    return CausalTower(
-        lambda tokens, positions: tower.token_embedding(tokens) + tower.positional_embedding[positions],
-        [_block(block) for block in blocks],
-        lambda states: _project(tower, tower.ln_final(states)),
+    return (
+        isinstance(tower, CLIP | TextTransformer)
+        and not hasattr(model, "text_decoder")
+        and getattr(tower, "attn_mask", None) is not None
+        and getattr(tower, "cls_emb", None) is None
+        and not getattr(tower, "use_pad_mask", False)
+        and _pool_type(tower) in {"argmax", "eos"}
+        and {type(block) for block in getattr(tower.transformer, "resblocks", ())} == {ResidualAttentionBlock}
     )
 
 
@@ -87,44 +95,106 @@ def _text_tower(model: Any) -> Any:
     return model.text if hasattr(model, "text") else model
 
 
-def _block(block: Any) -> Block:
-    import torch
-
-    attention = block.attn
-
-    def project(states: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        weights, bias = attention.in_proj_weight, attention.in_proj_bias
-        return torch.nn.functional.linear(block.ln_1(states), weights, bias).chunk(3, dim=-1)
-
-    def finish(states: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
-        states = states + block.ls_1(attention.out_proj(mixed))
-        added: torch.Tensor = states + block.ls_2(block.mlp(block.ln_2(states)))
-        return added
-
-    return Block(attention.num_heads, project, finish)
+def _pool_type(tower: Any) -> str:
+    return str(getattr(tower, "text_pool_type", None) or getattr(tower, "pool_type", "none"))
 
 
 def _end_positions(tower: Any, tokens: torch.Tensor) -> torch.Tensor:
     """Return the position of each text's end token, ``[n]``, for tokens ``[n, context]``."""
-    import torch
-
     if _pool_type(tower) == "argmax":
         return tokens.argmax(dim=-1)
-    end: int = tower.text_eos_id if hasattr(tower, "text_eos_id") else tower.eos_id
-    return torch.eq(tokens, end).int().argmax(dim=-1)
+    end = tower.text_eos_id if hasattr(tower, "text_eos_id") else tower.eos_id
+    return tokens.eq(end).int().argmax(dim=-1)
 
 
-def _project(tower: Any, pooled: torch.Tensor) -> torch.Tensor:
+def encode_tree(tower: Any, texts: Sequence[list[int]], device: str) -> np.ndarray:
+    """Return unit-length embeddings ``[n, dim]`` of texts, given as tokens up to their end token."""
+    order = sorted(range(len(texts)), key=lambda place: tuple(texts[place]))
+    groups = _groups([texts[place] for place in order])
+    parts = [unit_length(_forward(tower, _Tree(group), device)) for group in groups]
+    embedded = np.empty((len(texts), parts[0].shape[1]), np.float32)
+    embedded[order] = np.concatenate(parts)
+    return embedded
+
+
+def _groups(texts: Sequence[list[int]]) -> Iterator[list[list[int]]]:
+    """Split sorted texts into groups whose trees have at most `_STATES` states."""
+    group: list[list[int]] = []
+    states = 0
+    for text in texts:
+        new = len(text) - (common_length(group[-1], text) if group else 0)
+        if group and states + new > _STATES:
+            yield group
+            group, states, new = [], 0, len(text)
+        group.append(text)
+        states += new
+    yield group
+
+
+def common_length(first: Sequence[int], second: Sequence[int]) -> int:
+    """Return how many tokens two texts have in common at the beginning."""
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(first), len(second)))
+
+
+class _Tree:
+    """The tree of sorted texts: one state for each distinct beginning.
+
+    ``tokens`` and ``positions`` ``[states]``; ``ends`` ``[texts]``: the state of each text's end token;
+    ``above``: for each state, the states from the root to itself.
+    """
+
+    def __init__(self, texts: Sequence[list[int]]) -> None:
+        self.tokens: list[int] = []
+        self.positions: list[int] = []
+        self.ends: list[int] = []
+        self.above: list[list[int]] = []
+        path: list[int] = []
+        before: list[int] = []
+        for text in texts:
+            del path[common_length(before, text) :]
+            for depth in range(len(path), len(text)):
+                path.append(len(self.tokens))
+                self.tokens.append(text[depth])
+                self.positions.append(depth)
+                self.above.append(path.copy())
+            self.ends.append(path[len(text) - 1])
+            before = text
+
+
+def _forward(tower: Any, tree: _Tree, device: str) -> torch.Tensor:
     import torch
 
-    projection = tower.text_projection
-    if projection is None:
-        return pooled
-    projected: torch.Tensor = (
-        projection(pooled) if isinstance(projection, torch.nn.Module) else torch.matmul(pooled, projection)
+    tokens, positions, ends = (
+        torch.as_tensor(each, device=device) for each in (tree.tokens, tree.positions, tree.ends)
     )
-    return projected
+    sees = torch.zeros(len(tokens), len(tokens), dtype=torch.bool, device=device)
+    for state, above in enumerate(tree.above):
+        sees[state, above] = True
+    states = tower.token_embedding(tokens) + tower.positional_embedding[positions]
+    *blocks, last = tower.transformer.resblocks
+    for block in blocks:
+        states = _block(block, states, slice(None), sees)
+    states = tower.ln_final(_block(last, states, ends, sees))  # in the last block only end tokens are needed
+    projection = tower.text_projection
+    if isinstance(projection, torch.nn.Module):
+        states = projection(states)
+    elif projection is not None:
+        states = states @ projection
+    embedded: torch.Tensor = states
+    return embedded
 
 
-def _pool_type(tower: Any) -> str:
-    return str(getattr(tower, "text_pool_type", None) or getattr(tower, "pool_type", "none"))
+def _block(block: Any, states: torch.Tensor, rows: Any, sees: torch.Tensor) -> torch.Tensor:
+    """Return what a block makes of some of the states ``[n, width]``, which attend to those they see."""
+    import torch
+
+    attention = block.attn
+    weights, bias = attention.in_proj_weight, attention.in_proj_bias
+    parts = torch.nn.functional.linear(block.ln_1(states), weights, bias).chunk(3, dim=-1)
+    heads = [part.view(len(states), attention.num_heads, -1) for part in parts]
+    queries, keys, values = (part.transpose(0, 1)[None] for part in (heads[0][rows], *heads[1:]))
+    mixed = torch.nn.functional.scaled_dot_product_attention(queries, keys, values, attn_mask=sees[rows])
+    states = states[rows] + block.ls_1(attention.out_proj(mixed[0].transpose(0, 1).flatten(1)))
+    added: torch.Tensor = states + block.ls_2(block.mlp(block.ln_2(states)))
+    return added

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from counterground.models.generative._conversation import (
+from counterground.models.huggingface._conversation import (
     Candidate,
     PhotoInputs,
     batched,

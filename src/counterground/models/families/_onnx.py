@@ -11,8 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from counterground.errors import CounterGroundError, UsageError, error_message
 from counterground.files import file_sha256, given_path, is_file
-from counterground.models._base import Classifier
-from counterground.models._family import Family, LoadOptions, read_options, require
+from counterground.models._base import Classifier, Family, LoadOptions, read_options, require
 from counterground.models._fingerprint import combine, library_versions, plain_repr
 from counterground.models._labels import Labels, match_labels, read_labels
 from counterground.models._weights import read_json

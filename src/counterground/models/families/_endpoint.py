@@ -24,10 +24,15 @@ from counterground.http import (
     retry_pause,
     user_agent,
 )
-from counterground.models._base import MOST_AT_ONCE, Generative
-from counterground.models._family import Family, LoadOptions, read_options
+from counterground.models._base import (
+    MOST_AT_ONCE,
+    Family,
+    Generative,
+    LoadOptions,
+    opens_thoughts,
+    read_options,
+)
 from counterground.models._fingerprint import combine
-from counterground.models.generative._conversation import opens_thoughts
 from counterground.settings import Protocol
 
 if TYPE_CHECKING:

@@ -10,38 +10,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError, UsageError, error_message
+from counterground.models._base import opens_thoughts
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
-
-
-# As Qwen, DeepSeek, GLM and others write them, and Kimi.
-_TAG = re.compile(r"<(/?)think(?:ing)?>|◁(/?)think▷", re.IGNORECASE)
-
-
-def without_thoughts(answer: str) -> str:
-    """Return an answer without its thoughts: nothing if these do not end.
-
-    The tag that opens them may be missing, since it may stand at the end of the prompt.
-    """
-    parts: list[str] = []
-    end, thinks = 0, False
-    for tag in _TAG.finditer(answer):
-        if tag[1] or tag[2]:
-            if not thinks:
-                parts.clear()
-            end, thinks = tag.end(), False
-        elif not thinks:
-            parts.append(answer[end : tag.start()])
-            thinks = True
-    return " ".join(parts if thinks else [*parts, answer[end:]])
-
-
-def opens_thoughts(prompt: str) -> bool:
-    """Whether a prompt ends within thoughts, so that what follows is no answer yet."""
-    tags = [bool(tag[1] or tag[2]) for tag in _TAG.finditer(prompt)]
-    return bool(tags) and not tags[-1]
 
 
 # These families take the question without a template, as their authors do.
@@ -51,10 +24,6 @@ _DAY = datetime(2024, 7, 26, tzinfo=UTC)
 _FIXED_CLOCK = (
     "Its chat template writes today's date. Every run gets 26 July 2024 instead, so that losses and answers "
     "do not change from day to day."
-)
-_CLOCK = (
-    "Its chat template reads the clock, so its prompts change with time; losses and answers of other prompts "
-    "are not reused."
 )
 _THOUGHTS = (
     "Its chat template lets every answer begin with reasoning: losses are those of answers that stand where "
@@ -139,8 +108,6 @@ class Conversation:
         if self.template is not None and (fixed := _with_fixed_day(self.template)) != self.template:
             self._rewritten = {"chat_template": fixed}
             self.warnings += (_FIXED_CLOCK,)
-        if re.search(r"strftime_now\s*\(", self._rewritten.get("chat_template", self.template or "")):
-            self.warnings += (_CLOCK,)
         # Both are needed again for every photo, and rendering a template takes milliseconds.
         self._texts: dict[str, tuple[int, ...]] = {}
         self._leads: dict[tuple[str, str], str] = {}

