@@ -315,11 +315,11 @@ def evaluate(photos, out, *words):
 MISTAKES = {
     "an unknown head": (
         "head=knm",
-        "Unknown head 'knm'; use knn, logistic, linear or prototypes. Did you mean",
+        "Unknown head 'knm'",
     ),
-    "a number of another head": ("head=knn&C=1", "C= is not for this head: knn takes k=."),
-    "a number for none": ("head=prototypes&k=1", "k= is not for this head: prototypes takes no number."),
-    "no number": ("head=logistic&C=high", "C=high is not a number."),
+    "a number of another head": ("head=knn&C=1", "a knn head does not take C="),
+    "a number for none": ("head=prototypes&k=1", "a prototypes head does not take k="),
+    "no number": ("head=logistic&C=high", "convert string to float: 'high'"),
     "half a neighbour": ("head=knn&k=1.5", "k must be a whole number above 0, not 1.5."),
     "endless neighbours": ("head=knn&k=inf", "k must be a whole number above 0, not inf."),
     "neighbours without a number": ("head=knn&k=nan", "k must be a whole number above 0, not nan."),

@@ -16,6 +16,7 @@ from counterground.inference import choose_runtime, encode_photos, evaluate_mode
 from counterground.models import Classifier, Generative, LoadOptions, Runtime, load_model
 
 # A network whose runtimes the test makes.
+from counterground.models._labels import Labels
 from counterground.models._networks import NetworkClassifier
 from counterground.photos import read_benchmark
 from counterground.settings import Settings
@@ -79,8 +80,7 @@ def colours(*runtimes: Runtime, preprocess=pixels) -> NetworkClassifier:
         "object:Colours",
         Colours(),
         preprocess,
-        class_names=("ice bear", "black swan", "flamingo"),
-        imagenet_columns=(296, 100, 130),
+        Labels(("ice bear", "black swan", "flamingo"), (296, 100, 130)),
         description={},
         configuration={},
         libraries=(),

@@ -268,7 +268,8 @@ def _object(model: Any) -> NamedModel:
         return NamedModel(name, f"object:{name}", model)
     if callable(model) and not _has_network((model,)):
         return _function(model)
-    raise UsageError(f"{model!r:.60} is not a model. {_FORMS}")
+    shown = repr(model) if isinstance(model, str | int | float | None) else f"{type(model).__name__} object"
+    raise UsageError(f"{shown} is not a model. {_FORMS}")
 
 
 def _function(function: Callable[..., Any]) -> NamedModel:
