@@ -81,16 +81,13 @@ def unpack(archives: Sequence[Path], into: Path, progress: Callable[[int, int], 
                     if progress is not None:
                         progress(count, 0)
             place_once(draft, into)
-    except _BROKEN as error:
+    except (*_BROKEN, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # a broken gzip gives one without a number
+            raise CounterGroundError(
+                f"Cannot unpack into {into}: {error.strerror}. Free some space or choose another folder."
+            ) from error
         raise BrokenArchiveError(
             f"{archive} is cut short or corrupt ({error or type(error).__name__}); get it again."
-        ) from error
-    except OSError as error:
-        # gzip reports a broken stream as an OSError without a number.
-        if error.errno is None:
-            raise BrokenArchiveError(f"{archive} is cut short or corrupt ({error}); get it again.") from error
-        raise CounterGroundError(
-            f"Cannot unpack into {into}: {error.strerror}. Free some space or choose another folder."
         ) from error
 
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from counterground._version import __version__
 from counterground.errors import CounterGroundError
+from counterground.files import atomic_path
 from counterground.http._budget import Budget, Waiting, refuse_long_wait
 from counterground.http._offline import check_online, is_local, masked, without_query
 
@@ -30,8 +31,6 @@ _CHUNK = 1 << 16
 _CONNECT_TIMEOUT = 10.0
 _MOST_REDIRECTS = 5
 _MOST_OF_A_REFUSAL = 1 << 16
-_PARTIAL, _NO_SUCH_RANGE = 206, 416
-_PART = re.compile(r"bytes [0-9]+-[0-9]+/([0-9]{1,18})")
 
 TRANSIENT = frozenset({408, 409, 425, 429, *range(500, 600)})
 """Statuses that may change on a retry: too early, too many requests, or a server error."""
@@ -59,14 +58,13 @@ class RequestLimits:
 
 @dataclass(frozen=True)
 class _Request:
-    """One request; ``have`` bytes of the file are already here."""
+    """One request."""
 
     url: str
     method: str = "GET"
     follow: bool = True
     data: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
-    have: int | None = None
 
 
 @dataclass(frozen=True)
@@ -155,44 +153,18 @@ class Client:
     def save(self, url: str, path: Path, *, stop: threading.Event | None = None) -> int:
         """Write the body of an address to a file, in chunks, and return the number of bytes received.
 
-        A partial file from an earlier call is resumed if the server says that the file has not changed
-        (``ETag`` or ``Last-Modified``, kept beside the file until it is complete); else it starts over.
-
         Raises:
-            FetchError: as for ``fetch``; what was received stays for the next call.
+            FetchError: as for ``fetch``; there is no file then.
             CounterGroundError: the file cannot be written, or ``--offline``.
         """
-        part, mark = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.version")
-        try:
-            found = mark.is_file() and part.is_file()
-            version = _sendable(mark.read_text("utf-8", "replace")) if found else ""
-            have = part.stat().st_size if version else 0
-            headers = {"Accept-Encoding": "identity"}
-            headers |= {"Range": f"bytes={have}-", "If-Range": version} if have else {}
-            came = self._append(_Request(url, headers=headers, have=have), part, mark, stop)
-            part.replace(path)
-            mark.unlink(missing_ok=True)
-        except OSError as error:
-            raise CounterGroundError(f"Cannot write {path}: {error.strerror or error}.") from error
-        except FetchError as error:
-            if error.status == _NO_SUCH_RANGE:  # the file is shorter now
-                mark.unlink(missing_ok=True)
-                error.again = True
-            raise
-        return came
-
-    def _append(self, request: _Request, part: Path, mark: Path, stop: threading.Event | None) -> int:
         came = 0
-        with part.open("ab") as file, self._answer(request, stop) as (response, chunks):
-            if response.status_code != _PARTIAL:
-                _write(mark, _version(response.headers).encode())
-                file.truncate(0)
-            for chunk in chunks:
-                _write(part, chunk, file)
-                came += len(chunk)
-            whole = _PART.fullmatch(response.headers.get("Content-Range", ""))
-            if response.status_code == _PARTIAL and whole and file.tell() != int(whole[1]):
-                raise FetchError("the server sends only a part of the file", again=True)
+        # Errors of the file are told from those of the connection, which are of the same kind.
+        with atomic_path(path) as draft, draft.open("wb") as file:
+            request = _Request(url, headers={"Accept-Encoding": "identity"})
+            with self._answer(request, stop) as (_, chunks):
+                for chunk in chunks:
+                    with _writing(path):
+                        came += file.write(chunk)
         return came
 
     @contextmanager
@@ -207,8 +179,8 @@ class Client:
         passed = threading.Event()
         try:
             with self._open(request, ends) as response, _shut_down(response, ends, passed):
-                self._check_status(response, request)
-                yield response, body.chunks(response, request.have or 0)
+                self._check_status(response)
+                yield response, body.chunks(response)
         except FetchError as error:
             error.received = body.received
             if not passed.is_set():
@@ -288,9 +260,9 @@ class Client:
         response: requests.Response = found
         return response
 
-    def _check_status(self, response: requests.Response, request: _Request) -> None:
+    def _check_status(self, response: requests.Response) -> None:
         status = response.status_code
-        if status == 200 or (status == _PARTIAL and _begins_at(response.headers, request.have)):
+        if status == 200:
             return
         reason = f"the server answered {status}"
         if response.is_redirect:
@@ -366,46 +338,25 @@ class _Body:
         self.received = 0
         self._most, self._stop = most, stop
 
-    def chunks(self, response: requests.Response, have: int) -> Iterator[bytes]:
-        """Yield the chunks; ``have`` bytes came earlier.
+    def chunks(self, response: requests.Response) -> Iterator[bytes]:
+        """Yield the chunks.
 
         Raises:
             FetchError: it is too large, or ``stop`` was set.
         """
-        if response.status_code != _PARTIAL:
-            have = 0
         while chunk := response.raw.read1(_CHUNK, decode_content=True):
             self.received += len(chunk)
-            if have + self.received > self._most:
+            if self.received > self._most:
                 raise FetchError(f"it is larger than {self._most / 1024**2:g} MiB")
             if self._stop is not None and self._stop.is_set():
                 raise FetchError("stopped", again=True)
             yield chunk
 
 
-def _version(headers: Mapping[str, str]) -> str:
-    """Return what identifies the current content of an address; empty if nothing does."""
-    etag = headers.get("ETag", "")
-    strong = "" if etag.startswith("W/") else etag
-    return _sendable(strong) or _sendable(headers.get("Last-Modified", ""))
-
-
-def _sendable(version: str) -> str:
-    """Return a version if a request can carry it as it is, else an empty text."""
-    return version if version.isascii() and version.isprintable() and version == version.strip() else ""
-
-
-def _begins_at(headers: Mapping[str, str], have: int | None) -> bool:
-    return have is not None and headers.get("Content-Range", "").startswith(f"bytes {have}-")
-
-
-def _write(path: Path, data: bytes, file: IO[bytes] | None = None) -> None:
-    """Write to a file while an answer is open, and convert errors: the answer raises the same kind."""
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
-        if file is None:
-            path.write_bytes(data)
-        else:
-            file.write(data)
+        yield
     except OSError as error:
         raise CounterGroundError(f"Cannot write {path}: {error.strerror or error}.") from error
 

@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
@@ -140,15 +139,6 @@ class Benchmark:
         self.design.check(self.photos, values=False)
 
     def __repr__(self) -> str:
-        return "\n".join(self._lines())
-
-    def _repr_html_(self) -> str:
-        """Return what it holds as HTML, for a notebook."""
-        first, *others = map(escape, self._lines())
-        small = "".join(f'<div style="opacity:.75">{line}</div>' for line in others)
-        return f'<div style="line-height:1.4"><b>{first}</b>{small}</div>'
-
-    def _lines(self) -> list[str]:
         photos = self.photos
         classes = counted(photos["class_index"].n_unique(), "class")  # others may compete with these
         lines = [f"{self.name}: {counted(len(photos), 'photo')} of {classes}"]
@@ -164,7 +154,7 @@ class Benchmark:
             more = [f"{len(parts) - _SHOWN} more"] if len(parts) > _SHOWN else []
             if parts:
                 lines.append(f"{column}: {', '.join(parts[:_SHOWN] + more)}")
-        return [one_line(line) for line in (*lines, f"folder: {self.root}", *self.notes)]
+        return "\n".join(one_line(line) for line in (*lines, f"folder: {self.root}", *self.notes))
 
     def __len__(self) -> int:
         return len(self.photos)

@@ -287,7 +287,7 @@ _ABSENT = (403, 404, 410)
 def read_webdataset(source: Source, *, show_progress: bool = False) -> Benchmark:
     """Read the tars that braces stand for; those on the web are fetched into the cache first, each once.
 
-    The next call resumes a shard whose download broke off. Names of numbered classes come from the file that
+    Names of numbered classes come from the file that
     ``names=`` gives, else from ``classnames.txt`` beside the shards or, on the web, one folder above.
 
     Raises:
@@ -326,7 +326,7 @@ def _fetch(urls: Sequence[str], *, with_names: bool, show_progress: bool) -> lis
     files = [folder / f"{number:06d}.tar" for number in range(len(urls))]
     with (
         progress_bar("Fetching shards", "files", total=len(urls), shown=show_progress) as bar,
-        # Without it, two processes would append to one part of a shard.
+        # Without it, two processes would fetch each shard twice.
         file_lock(folder / ".fetching.lock", lambda: bar.note("waiting for another process")),
     ):
         wanted = [Task(url, file) for url, file in zip(urls, files, strict=True) if not file.is_file()]

@@ -173,38 +173,15 @@ class LabelSpace:
         return len(self.names)
 
     def index_of(self, name: str) -> int:
-        """Return the index of ``name``: as written, else regardless of case, commas and underscores.
-
-        A class with an ImageNet index is also found by wnid or by "744 missile" (ImageNet index and name).
+        """Return the index of the class with exactly this name.
 
         Raises:
-            UsageError: unknown (with suggestions), or the name of several classes (naming them).
+            UsageError: none or several have it.
         """
         found = [index for index, known in enumerate(self.names) if known == name]
-        if not found:
-            key = name_key(name)
-            found = [index for index, known in enumerate(self.names) if name_key(known) == key]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            choices = " or ".join(self._describe(index) for index in found)
-            raise UsageError(f"{name!r} is ambiguous in label space {self.name!r}: {choices}.")
-        if (index := self._find_by_imagenet(name)) is not None:
-            return index
-        raise UsageError(
-            f"{name!r} is not a class of label space {self.name!r}.{did_you_mean(name, self.names)}"
-        )
-
-    def _find_by_imagenet(self, name: str) -> int | None:
-        numbered = split_number(name)
-        if not (numbered and numbered[1]) and name.strip().lower() not in imagenet_wnids():
-            return None
-        wanted = find_imagenet_index(name)
-        return self.imagenet.index(wanted) if wanted in self.imagenet else None
-
-    def _describe(self, index: int) -> str:
-        known = self.imagenet[index]
-        return f"class {index}" if known is None else f"class {index} ({known} {imagenet_wnids()[known]})"
+        if len(found) != 1:
+            raise UsageError(f"{name!r} is the name of {len(found)} classes of label space {self.name!r}.")
+        return found[0]
 
     def to_json(self) -> str:
         """Return this label space as JSON; the same space gives the same text."""

@@ -40,12 +40,7 @@ def imagenet_names(kind: Literal["openai", "wordnet"] = "openai") -> tuple[str, 
 
     ``openai`` are OpenAI's cleaned names as OpenCLIP carries them ("tench"), with *missile* and *sunglasses*
     twice; ``wordnet`` are the full WordNet names ("tench, Tinca tinca"), with *crane* twice.
-
-    Raises:
-        UsageError: an unknown ``kind``.
     """
-    if kind not in ("openai", "wordnet"):
-        raise UsageError(f"ImageNet names are not available as {kind!r}; use 'openai' or 'wordnet'.")
     return tuple(row.openai if kind == "openai" else row.wordnet for row in _rows())
 
 
