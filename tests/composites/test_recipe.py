@@ -27,9 +27,13 @@ def blue_on_white(tmp_path):
 
 def masked(folder, name, own, behind, mask):
     pixels = behind + mask[..., None] / 255 * (np.array(own) - behind)
-    save(folder / f"{name}.png", np.asarray(pixels + 0.5, np.uint8))
-    save(folder / f"{name}-mask.png", mask)
+    return saved(folder, name, np.asarray(pixels + 0.5, np.uint8), mask)
+
+
+def saved(folder, name, pixels, mask):
     photo, file = folder / f"{name}.png", folder / f"{name}-mask.png"
+    save(photo, pixels)
+    save(file, mask)
     return MaskedPhoto(photo, photo_id(photo), file, photo_id(file))
 
 
@@ -62,26 +66,14 @@ def test_of_the_other_object_nothing_is_left(red_on_green, blue_on_white):
     assert np.abs(made[32, 32] - RED).max() <= 2
 
 
-def test_a_hard_mask_that_is_too_large_leaves_no_rim(tmp_path):
-    object_ = disc((32, 32), 14)
-    photo = np.where(object_[..., None] > 0, RED, GREEN).astype(np.uint8)
-    save(tmp_path / "photo.png", photo)
-    save(tmp_path / "mask.png", disc((32, 32), 14.8))
-    files = tmp_path / "photo.png", tmp_path / "mask.png"
-    made = pixels_of(Composite(MaskedPhoto(files[0], photo_id(files[0]), files[1], photo_id(files[1])), None))
-    green = made[..., 1] - made[..., 0]
-    assert (green > 60).sum() < 12  # its outline has 93 pixels
-
-
-def test_a_hard_mask_of_a_large_photo_leaves_no_rim_either(tmp_path):
-    rows, columns = np.mgrid[:1024, :1024]
-    away = np.hypot(rows - 512, columns - 512)
-    save(tmp_path / "photo.png", np.where((away < 224)[..., None], RED, GREEN).astype(np.uint8))
-    save(tmp_path / "mask.png", np.where(away < 226, 255, 0).astype(np.uint8))
-    files = tmp_path / "photo.png", tmp_path / "mask.png"
-    made = pixels_of(Composite(MaskedPhoto(files[0], photo_id(files[0]), files[1], photo_id(files[1])), None))
-    green = made[..., 1] - made[..., 0]
-    assert (green > 60).sum() < 12  # its outline has 704 pixels
+@pytest.mark.parametrize(("side", "radius", "rim"), [(64, 14, 0.8), (1024, 224, 2)])
+def test_a_hard_mask_that_is_too_large_leaves_no_rim(tmp_path, side, radius, rim):
+    rows, columns = np.mgrid[:side, :side]
+    away = np.hypot(rows - side / 2, columns - side / 2)
+    photo = np.where((away < radius)[..., None], RED, GREEN).astype(np.uint8)
+    mask = np.where(away < radius + rim, 255, 0).astype(np.uint8)
+    made = pixels_of(Composite(saved(tmp_path, "own", photo, mask), None))
+    assert (made[..., 1] - made[..., 0] > 60).sum() < 12  # the outlines have 93 and 704 pixels
 
 
 @pytest.mark.parametrize(
@@ -130,11 +122,7 @@ def test_a_background_of_another_shape_covers_the_frame(red_on_green, tmp_path):
     wide = np.zeros((40, 120, 3), np.uint8) + np.array([10, 20, 200], np.uint8)
     mask = np.zeros((40, 120), np.uint8)
     mask[10:20, 10:20] = 255
-    save(tmp_path / "wide.png", wide)
-    save(tmp_path / "wide-mask.png", mask)
-    files = tmp_path / "wide.png", tmp_path / "wide-mask.png"
-    source = MaskedPhoto(files[0], photo_id(files[0]), files[1], photo_id(files[1]))
-    made = pixels_of(Composite(red_on_green, source))
+    made = pixels_of(Composite(red_on_green, saved(tmp_path, "wide", wide, mask)))
     assert made.shape == (SIDE, SIDE, 3)
     assert np.abs(made[0, 0] - [10, 20, 200]).max() <= 2
 
@@ -153,10 +141,7 @@ def test_a_strip_covers_a_frame_across_it(frame, behind, tmp_path):
 def test_large_photos_are_reduced_first(tmp_path):
     mask = np.zeros((600, 900), np.uint8)
     mask[200:400, 300:600] = 255
-    save(tmp_path / "large.png", np.full((600, 900, 3), 90, np.uint8))
-    save(tmp_path / "large-mask.png", mask)
-    files = tmp_path / "large.png", tmp_path / "large-mask.png"
-    made = Composite(MaskedPhoto(files[0], photo_id(files[0]), files[1], photo_id(files[1])), None)
+    made = Composite(saved(tmp_path, "large", np.full((600, 900, 3), 90, np.uint8), mask), None)
     assert photo_size(made) == load_photo(made).image.size == (768, 512)
 
 

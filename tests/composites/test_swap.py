@@ -13,7 +13,6 @@ from disc_photos import (
     QUICK,
     SIDE,
     background_only,
-    coin,
     disc_photos,
     foreground_only,
     soft_discs,
@@ -24,9 +23,8 @@ from PIL import Image
 import counterground as cg
 from counterground import models
 from counterground.comparison import selection_of
-from counterground.errors import CounterGroundError, OtherNamesWarning, UsageError
+from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics import swap_effects
-from counterground.photos import Discovered
 from counterground.results import repeat_command
 from counterground.settings import SwapSettings
 
@@ -80,19 +78,6 @@ def test_a_head_is_fitted_on_the_photos_as_they_are_not_on_composites(discs, tmp
         cg.swap(learnt, {"corner": model}, out=tmp_path / "same", kinds="same", **QUICK)
 
 
-def test_other_names_than_chose_the_pairs_are_told(discs, tmp_path):
-    found = Discovered("a", "half", 5.0, "discs@0", "discs", referee_candidates="imagenet")
-    with pytest.warns(OtherNamesWarning, match="but this run uses 'benchmark'") as caught:
-        run = cg.swap(
-            discs.described(discovery=found),
-            {"coin": coin},
-            out=tmp_path / "run",
-            kinds=("original", "same"),
-            **QUICK,
-        )
-    assert run.info.warnings.count(str(caught[0].message)) == 1
-
-
 def test_the_run_says_what_was_swapped(run, discs):
     record = json.loads((run.path / "run.json").read_text())["intervention"]
     assert (record["kind"], record["foregrounds"], record["backgrounds"]) == ("swap", 24, 24)
@@ -123,13 +108,6 @@ def test_the_command_that_is_stated_makes_the_same_composites(run, discs):
     assert words[-6:-2] == ["--label-space", "benchmark", "--backgrounds-per-label", "3"]
 
 
-def test_predictions_have_the_columns_of_composites(run):
-    columns = {"swap", "foreground", "background_photo", "own_group", "cluster", "background_cluster"}
-    assert columns <= set(run.predictions.columns)
-    assert run.predictions["path"].n_unique() * 3 == len(run.predictions)
-    assert run.info.benchmark.scored.clusters == ("cluster", "background_cluster")
-
-
 def test_the_same_command_writes_the_same_bytes_and_another_seed_others(run, discs, tmp_path):
     again = cg.swap(discs, MODELS, out=tmp_path / "again", **QUICK)
     other = cg.swap(discs, MODELS, out=tmp_path / "other", seed=1, **QUICK)
@@ -146,13 +124,6 @@ def test_examples_are_a_picture_of_each_kind_beside_the_others(run):
     assert sheet.shape[0] > 3 * SIDE
     assert sheet.shape[1] > 11 * SIDE
     assert (sheet == grey).all(axis=2).sum() > 3 * SIDE * SIDE / 3
-
-
-def test_scores_compare_and_report_take_the_run(run, tmp_path):
-    assert "background_effect" in cg.scores(run)["metric"].to_list()
-    assert set(cg.compare([run]).points["model"]) == set(MODELS)
-    page = cg.report([run], tmp_path / "report.html", photos=False)
-    assert "composites" in page.read_text()
 
 
 def test_composites_of_several_kinds_have_no_drop_together(run, discs, tmp_path):
@@ -178,12 +149,6 @@ def test_the_referee_of_counteranimal_chose_its_composites_too(run):
     verdicts = {each.model: each.verdict for each in cg.check(theirs, max_drop=0.1).verdicts}
     assert verdicts["background"] == "undecided"
     assert cg.check(run, max_drop=0.1, models="background").verdict == "fail"
-
-
-def test_effects_of_photos_as_they_are_is_refused(discs, tmp_path):
-    plain = cg.evaluate(discs, MODELS, out=tmp_path / "plain", label_space="benchmark", report=False)
-    with pytest.raises(UsageError, match="counterground swap"):
-        plain.effects()
 
 
 def test_what_cannot_be_read_later_is_listed_with_its_reason(tmp_path):

@@ -326,20 +326,12 @@ def test_drops_by_chance_have_a_range_and_are_inflated_only_where_pairs_were_cho
 
 def test_a_drop_that_narrowly_exceeds_chance_is_said_to_be_inflated_perhaps():
     found, _ = find_pairs(draw(3, effect=0.4), intervals=False)
-    said = {}
     for p in (0.001, 0.0019, 0.002, 0.03, 0.049, 0.05, 0.5):
         narrow = replace(found, held_out_by_chance=replace(found.held_out_by_chance, p=p))
         assert narrow.may_be_inflated == (p in (0.002, 0.03, 0.049))
-        for split in ("half", "cross", "none"):
-            of = replace(narrow, reported_drop=None) if split == "none" else narrow
-            said[split, p] = " ".join(_sentences(of, "m", "m drops", split))
-            assert ("it may be inflated, too" in said[split, p]) == (
-                narrow.may_be_inflated and split != "none"
-            )
-    assert "The held-out figure is shown because the pairs exceeded chance (p = 0.030)" in said["half", 0.03]
-    assert (
-        "The held-out figure is shown because the pairs exceeded chance (p = 0.049)" in said["cross", 0.049]
-    )
+        for split in ("half", "cross"):
+            said = " ".join(_sentences(narrow, "m", "m drops", split))
+            assert ("it may be inflated, too" in said) == narrow.may_be_inflated
 
 
 @pytest.mark.slow

@@ -35,41 +35,40 @@ def test_a_box_is_a_mask_where_it_is_known(benchmark, tmp_path):
     assert masks.table["box_iou"].to_list() == [1.0, None]
 
 
-def test_boxes_come_from_annotations_too(tmp_path):
+FIRST, SECOND, BEYOND = [15, 8, 10, 10], [30, 20, 12, 12], [-90, -90, 95, 95]  # 5 x 5 of it are inside
+
+
+@pytest.mark.parametrize(
+    ("boxes", "width", "several", "pixels_inside"),
+    [
+        ([FIRST, SECOND], SIZE[0], "union", 100 + 144),
+        ([FIRST, SECOND], 0, "union", 100 + 144),  # as if the size were not stated
+        ([FIRST, SECOND, BEYOND], SIZE[0], "largest", 144),
+        ([FIRST, SECOND], 2 * SIZE[0], "union", None),
+        ([FIRST, None], SIZE[0], "union", None),  # it would stay in the background
+        ([FIRST, None], SIZE[0], "largest", None),
+    ],
+)
+def test_boxes_come_from_annotations_too(tmp_path, boxes, width, several, pixels_inside):
     benchmark = make_benchmark(tmp_path / "photos", {"a.png": ellipse(), "b.png": ellipse()})
-    with pytest.raises(UsageError, match="The photos have no boxes: give --boxes"):
-        make_masks(benchmark, "boxes", tmp_path / "masks")
-    several = [[15, 8, 10, 10], [30, 20, 12, 12]]
     content = {
-        "images": [{"id": 1, "file_name": "a.png", "width": SIZE[0], "height": SIZE[1]}],
+        "images": [{"id": 1, "file_name": "a.png", "width": width, "height": SIZE[1]}],
         "annotations": [
-            {"id": 5 + n, "image_id": 1, "category_id": 1, "bbox": box} for n, box in enumerate(several)
+            {"id": n, "image_id": 1, "category_id": 1} | ({"bbox": box} if box else {})
+            for n, box in enumerate(boxes)
         ],
         "categories": [{"id": 1, "name": "ice bear"}],
     }
     file = tmp_path / "boxes.json"
     file.write_text(json.dumps(content))
-    masks = make_masks(benchmark, "boxes", tmp_path / "union", settings=MaskSettings(boxes=file))
-    assert masks.table["reason"].to_list() == [None, "no box"]
-    assert (pixels(tmp_path / "union/files/a.png.png") > 0).sum() == 100 + 144
-    other = tmp_path / "other.json"
-    resized = content["images"][0] | {"width": 2 * SIZE[0]}
-    other.write_text(json.dumps(content | {"images": [resized]}))
-    with pytest.raises(UsageError, match="The photos have no boxes"):
-        make_masks(benchmark, "boxes", tmp_path / "resized", settings=MaskSettings(boxes=other))
-    other.write_text(json.dumps(content | {"images": [resized | {"width": 0}]}))  # as if it were not stated
-    assert make_masks(benchmark, "boxes", tmp_path / "zero", settings=MaskSettings(boxes=other)).usable == 1
-    beyond = {"id": 9, "image_id": 1, "category_id": 1, "bbox": [-90, -90, 95, 95]}
-    content["annotations"].append(beyond)  # 5 x 5 of it are in the photo
-    file.write_text(json.dumps(content))
-    make_masks(benchmark, "boxes", tmp_path / "largest", settings=MaskSettings(boxes=file, several="largest"))
-    assert (pixels(tmp_path / "largest/files/a.png.png") > 0).sum() == 144
-    del content["annotations"][0]["bbox"]  # it would stay in the background
-    file.write_text(json.dumps(content))
-    for way in ("union", "largest"):
-        settings = MaskSettings(boxes=file, several=way)
+    settings = MaskSettings(boxes=file, several=several)
+    if pixels_inside is None:
         with pytest.raises(UsageError, match="The photos have no boxes"):
-            make_masks(benchmark, "boxes", tmp_path / f"one-unknown-{way}", settings=settings)
+            make_masks(benchmark, "boxes", tmp_path / "masks", settings=settings)
+        return
+    masks = make_masks(benchmark, "boxes", tmp_path / "masks", settings=settings)
+    assert masks.table["reason"].to_list() == [None, "no box"]
+    assert (pixels(tmp_path / "masks/files/a.png.png") > 0).sum() == pixels_inside
 
 
 def test_grabcut_finds_the_object_in_its_box(benchmark, tmp_path):

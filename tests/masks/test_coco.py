@@ -86,20 +86,6 @@ def test_every_kind_of_outline_is_as_pycocotools_draws_it(annotated, tmp_path):
         assert row["area"] == pytest.approx((expected > 0).mean(), abs=1e-5)
 
 
-def test_random_masks_survive_both_kinds_of_rle(annotated, tmp_path):
-    draw = np.random.default_rng(0)
-    drawn = [
-        Image.fromarray((draw.random((HEIGHT, WIDTH)) < share).astype(np.uint8) * 255)
-        for share in (0.02, 0.5, 0.9)
-    ]
-    shown = [
-        [{"segmentation": rle(mask, compressed=compressed)}] for mask in drawn for compressed in (True, False)
-    ]
-    _, rows = made(annotated(shown), tmp_path)
-    for row, mask in zip(rows, [mask for mask in drawn for _ in range(2)], strict=True):
-        assert (pixels(tmp_path / "masks" / row["mask"]) == np.asarray(mask)).all()
-
-
 @pytest.mark.parametrize(
     "polygon",
     [
@@ -140,28 +126,16 @@ def test_crowds_other_categories_and_what_is_missing_are_named(annotated, tmp_pa
         [{"segmentation": [POLYGON]}],
     ]
     masks, rows = made(annotated(shown, {10: {"width": 30, "height": 20}}), tmp_path)
-    found = {row["path"]: (row["reason"], row["detail"]) for row in rows}
-    assert found == {
-        "0.jpg": ("missing", "the image has no annotation"),
-        "1.jpg": ("other category", "annotated: rock"),
-        "2.jpg": ("crowd only", "1 crowd region"),
-        "3.jpg": (None, None),
-        "4.jpg": ("incomplete", "annotation 105 has no outline"),
-        "5.jpg": (
-            "unreadable",
-            "the outline of annotation 106: cannot reshape array of size 3 into shape (2)",
-        ),
-        "6.jpg": (
-            "unreadable",
-            "the outline of annotation 107: its runs are not of all pixels",
-        ),
-        "7.jpg": ("unreadable", "the outline of annotation 108: Invalid RLE mask representation"),
-        "8.jpg": (
-            "wrong size",
-            f"annotation 109 has the size {[WIDTH, HEIGHT]}, the photo {[HEIGHT, WIDTH]}",
-        ),
-        "9.jpg": ("empty", None),
-        "10.jpg": ("wrong size", "annotated at 30 x 20 pixels, the photo has 60 x 40"),
+    assert {row["path"]: row["reason"] for row in rows} == {
+        "0.jpg": "missing",
+        "1.jpg": "other category",
+        "2.jpg": "crowd only",
+        "3.jpg": None,
+        "4.jpg": "incomplete",
+        **dict.fromkeys(("5.jpg", "6.jpg", "7.jpg"), "unreadable"),
+        "8.jpg": "wrong size",
+        "9.jpg": "empty",
+        "10.jpg": "wrong size",
     }
     assert masks.usable == 1
 
@@ -239,23 +213,6 @@ def test_panoptic_segments_are_the_colours_of_a_png(tmp_path):
     folder.rename(moved)
     with pytest.raises(UsageError, match=r"a.png, into .*panoptic_val"):
         make_masks(benchmark, file, tmp_path / "again")
-
-
-@pytest.mark.parametrize("number", [[3, 3], [3] * WIDTH, {"a": 3}, None, "3"])
-@pytest.mark.parametrize("name", ["a.png", "a" * 300])
-def test_segments_without_a_number_or_a_file_are_named(tmp_path, number, name):
-    benchmark = make_benchmark(tmp_path / "photos", {"a.jpg": ellipse()})
-    (tmp_path / "panoptic").mkdir()
-    Image.new("RGB", SIZE, (3, 0, 0)).save(tmp_path / "panoptic/a.png")
-    listed = [{"image_id": 1, "file_name": name, "segments_info": [{"id": number, "category_id": 1}]}]
-    images = [{"id": 1, "file_name": "a.jpg"}]
-    file = tmp_path / "panoptic.json"
-    file.write_text(json.dumps({"images": images, "annotations": listed, "categories": CATEGORIES}))
-    if name != "a.png":
-        with pytest.raises(UsageError, match=r"into .*panoptic"):
-            make_masks(benchmark, file, tmp_path / "masks")
-        return
-    assert make_masks(benchmark, file, tmp_path / "masks").reasons() == {"incomplete": 1}
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,11 @@ import os
 import subprocess
 import sys
 
-import polars as pl
 import pytest
 from masked_photos import ellipse, make_benchmark
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.masks import MaskDecisions, make_masks, read_masks, with_masks
+from counterground.masks import make_masks, read_masks, with_masks
 
 # A description of an earlier version is written by hand.
 from counterground.photos import photo_geometry, read_benchmark, write_benchmark
@@ -95,13 +94,6 @@ def test_masks_are_given_to_a_part_of_the_photos_too(benchmark, tmp_path):
         with_masks(part, tmp_path / "masks", settings=MaskSettings(several="largest"))
 
 
-def test_a_photo_that_has_changed_gets_no_mask(benchmark, tmp_path):
-    make_masks(benchmark, "boxes", tmp_path / "masks")
-    changed = make_benchmark(tmp_path / "photos", {f"{name}.png": ellipse((0, 0, 20, 20)) for name in "abc"})
-    with pytest.raises(CounterGroundError, match=r"No photo of made has a usable mask with its path"):
-        with_masks(changed, tmp_path / "masks")
-
-
 def test_a_photo_that_is_not_the_one_of_the_manifest_gets_no_mask(benchmark, tmp_path):
     own = (tmp_path / "photos/b.png").read_bytes()
     (tmp_path / "photos/b.png").write_bytes((tmp_path / "photos/a.png").read_bytes())
@@ -161,34 +153,11 @@ def test_a_benchmark_with_masks_elsewhere_is_written_and_read(benchmark, tmp_pat
     assert not geometry.warnings
 
 
-def test_a_rejected_mask_is_given_to_nobody_and_a_changed_one_is_judged_again(benchmark, tmp_path):
-    from counterground.masks import mask_id
-
-    folder = tmp_path / "masks"
-    made = make_masks(benchmark, "boxes", folder)
-    decisions = MaskDecisions(folder)
-    judged = mask_id(folder, made.table["mask"][0])
-    decisions.decide("a.png", "rejected", annotator="Ada", token="t1", judged=judged)
-    assert read_masks(folder).table["reason"].to_list() == ["rejected", None, None]
-    assert with_masks(benchmark, folder).photos["mask"].null_count() == 1
-    make_masks(benchmark, "grabcut", folder, settings=AGAIN)
-    again = read_masks(folder)
-    assert again.table["reason"].to_list() == [None] * 3
-    assert any("left out" in note for note in again.notes)
-
-
 def test_a_damaged_table_is_one_line(benchmark, tmp_path):
     make_masks(benchmark, "boxes", tmp_path / "masks")
     (tmp_path / "masks/masks.csv").write_text("path,nonsense\nx,y\n")
     with pytest.raises(CounterGroundError, match=r"cannot be read .*: make them again"):
         read_masks(tmp_path / "masks")
-
-
-def test_the_table_has_a_row_for_each_photo(benchmark, tmp_path):
-    make_masks(benchmark, "boxes", tmp_path / "masks")
-    table = pl.read_csv(tmp_path / "masks/masks.csv")
-    assert table["path"].to_list() == ["a.png", "b.png", "c.png"]
-    assert {"photo_id", "mask", "origin", "area", "reason"} <= set(table.columns)
 
 
 def folder_of_masks(folder, benchmark, level):
@@ -207,12 +176,3 @@ def test_masks_of_another_folder_of_the_same_name_are_no_more_of_the_same(benchm
         make_masks(benchmark, second, tmp_path / "made")
     assert {file.name: file.read_bytes() for file in (tmp_path / "made/files").iterdir()} == before
     assert make_masks(benchmark, os.path.relpath(first), tmp_path / "made").table.equals(made.table)
-
-
-@pytest.mark.parametrize("settings", [[], 5, None])
-def test_masks_of_settings_that_are_none_are_other_masks(benchmark, tmp_path, settings):
-    (tmp_path / "made").mkdir()
-    (tmp_path / "made/masks.json").write_text(json.dumps({"settings": settings}))
-    with pytest.raises(UsageError, match="holds other masks"):
-        make_masks(benchmark, "boxes", tmp_path / "made")
-    assert make_masks(benchmark, "boxes", tmp_path / "made", settings=AGAIN).usable == 3

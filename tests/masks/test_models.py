@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import builtins
-
 import numpy as np
 import pytest
 import torch
 from masked_photos import SIZE, ellipse, make_benchmark, pixels
 from PIL import Image
 
-from counterground.errors import MissingExtraError, UsageError
+from counterground.errors import UsageError
 from counterground.masks import make_masks
 from counterground.settings import MaskSettings
 
@@ -146,24 +144,6 @@ def test_a_model_that_is_asked_by_boxes_gives_what_transformers_gives(sam, tmp_p
     assert masks.description["weights"]["licence"] == "tiny-1.0"
 
 
-def test_a_model_that_is_asked_by_boxes_needs_one(benchmark, sam, tmp_path):
-    with pytest.raises(UsageError, match="segments what is in a box, and the photos have none"):
-        make_masks(benchmark, f"hf:{sam}", tmp_path / "masks", settings=accepting("tiny-1.0"))
-
-
-def test_a_classifier_segments_nothing(benchmark, tmp_path):
-    import tiny_hf
-
-    folder = tiny_hf.build("vit", tmp_path / "vit")
-    with pytest.raises(UsageError, match="ViTForImageClassification does not segment photos"):
-        make_masks(
-            benchmark,
-            f"hf:{folder}",
-            tmp_path / "masks",
-            settings=accepting("unverified"),
-        )
-
-
 def test_licences_are_accepted_by_name_before_anything_is_made(benchmark, sam, tmp_path):
     for accepted in ((), ("mit",)):
         with pytest.raises(UsageError, match=r"licence 'tiny-1.0'.*add --accept-licence tiny-1.0"):
@@ -173,24 +153,6 @@ def test_licences_are_accepted_by_name_before_anything_is_made(benchmark, sam, t
     with pytest.raises(UsageError, match=r"'unverified'.*This was not verified.*--accept-licence unverified"):
         make_masks(benchmark, "rembg:silueta", tmp_path / "masks")
     assert not (tmp_path / "masks").exists()
-
-
-def test_an_accepted_licence_leads_to_the_package(benchmark, tmp_path, monkeypatch):
-    real = builtins.__import__
-
-    def without_rembg(name, *rest, **more):
-        if name == "rembg":
-            raise ModuleNotFoundError("No module named 'rembg'", name="rembg")
-        return real(name, *rest, **more)
-
-    monkeypatch.setattr(builtins, "__import__", without_rembg)
-    with pytest.raises(MissingExtraError, match=r"rembg is not installed: run .*\[rembg\]"):
-        make_masks(
-            benchmark,
-            "rembg:u2net",
-            tmp_path / "masks",
-            settings=accepting("Apache-2.0"),
-        )
 
 
 def test_unknown_models_of_rembg_are_named(benchmark, tmp_path):

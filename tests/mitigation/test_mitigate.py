@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from planted_photos import CLASSES, Planted, PlantedClassifier, planted_benchmark
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 import counterground as cg
 from counterground.catalogue import Finding
@@ -172,15 +171,6 @@ def test_the_record_is_read_back_and_the_table_holds_every_method(mitigated):
     assert json.loads(record.write("json"))["model"] == "Planted"
 
 
-@pytest.mark.parametrize("lacks", [{"parts": [{"clusters": 4}]}, {"methods": []}])
-def test_a_record_without_the_size_of_a_part_or_any_method_is_refused(mitigated, tmp_path, lacks):
-    file = shutil.copytree(mitigated.run.path, tmp_path / "run") / "mitigation.json"
-    content = json.loads(file.read_bytes())
-    file.write_text(json.dumps(content | lacks))
-    with pytest.raises(CounterGroundError, match="is damaged"):
-        read_mitigation(file.parent)
-
-
 def test_an_exported_head_is_read_by_numpy_alone(mitigated, planted):
     """The example of the room's README, on the features of the photos."""
     (code,) = re.findall(r"```python\n(.*?)```", (ROOM / "README.md").read_text(), re.DOTALL)
@@ -339,11 +329,7 @@ def test_parts_and_figures_follow_the_clusters_of_the_design(clusters, tmp_path)
     photos = replace(photos, photos=photos.photos.with_columns(site=site), design=design)
     found = cg.mitigate(photos, Planted(), "text-projection", out=tmp_path / "run")
     assert sum(part.clusters for part in found.record.parts) == photos.photos[clusters[0]].n_unique()
-    scores = found.run.estimates().filter(pl.col("class_index").is_null(), metric="drop")
     each = found.record.methods[0]
-    for model, drop in (("Planted", found.record.unmitigated.drop), (each.model, each.mitigated.drop)):
-        limits = scores.filter(model=model).select("value", "low", "high").row(0)
-        assert limits == (drop.value, drop.low, drop.high)
     compared = compare_models(found.run.predictions, design=design).filter(metric="drop")
     assert compared["p_corrected"].to_list() == [each.gain.p_corrected]
 
@@ -357,28 +343,6 @@ def test_another_run_in_the_folder_leaves_no_head_of_the_first(planted, tmp_path
     assert not list((out / "heads").iterdir())
     with pytest.raises(CounterGroundError, match=r"has no mitigation\.json"):
         read_mitigation(out)
-
-
-def test_a_model_that_changed_since_replaces_no_mitigation_unless_asked_to(
-    planted, tmp_path, own_modules, monkeypatch
-):
-    monkeypatch.chdir(own_modules)
-    code = (
-        "from planted_photos import Planted\n"
-        "def trained():\n"
-        "    model = Planted()\n"
-        "    model.fingerprint = 'epoch 1'\n"
-        "    return model\n"
-    )
-    asked = {"out": tmp_path / "run"}
-    file = own_modules / "epochs.py"
-    file.write_text(code)
-    first = cg.mitigate(planted, "epochs:trained", "sage-set", **asked)
-    file.write_text(code.replace("epoch 1", "epoch 10"))  # of another length: Python may keep compiled code
-    with pytest.raises(CounterGroundError, match="other weights, code or preprocessing of epochs:trained"):
-        cg.mitigate(planted, "epochs:trained", "sage-set", **asked)
-    assert read_mitigation(tmp_path / "run") == first.record
-    cg.mitigate(planted, "epochs:trained", "sage-set", overwrite=True, **asked)
 
 
 def test_a_run_that_was_killed_while_it_replaced_another_may_be_repeated(planted, tmp_path):
@@ -395,7 +359,8 @@ def test_a_damaged_file_is_named(planted, tmp_path, name):
     out = tmp_path / "run"
     cg.mitigate(planted, Planted(), "sage-set", out=out)
     file = out / name
-    for content in (b"", b"{}", file.read_bytes()[:-7]):
+    other = save({"feature_hook": np.ones(3, np.float32)}, {"normalise": "true"})
+    for content in (b"", b"{}", file.read_bytes()[:-7], other):
         file.write_bytes(content)
         with pytest.raises(CounterGroundError, match=file.name):
             read_mitigation(out) if name.endswith("json") else read_head(file)
@@ -407,10 +372,3 @@ def test_pairs_chosen_on_the_judged_photos_are_said_to_be(planted, tmp_path, spl
     found = cg.mitigate(replace(planted, discovery=discovery), Planted(), "sage-set", out=tmp_path / "run")
     said = Finding("chosen_here", "", {"noun": "drop"}).text
     assert (said in found.record.notes) == (split == "none")
-
-
-@pytest.mark.parametrize("arrays", [{}, {"feature_hook": np.ones(3, np.float32)}])
-def test_what_is_no_head_is_refused(arrays, tmp_path):
-    save_file(arrays, tmp_path / "head.safetensors", {"normalise": "true"})
-    with pytest.raises(CounterGroundError, match="is not a head that `counterground mitigate` wrote"):
-        read_head(tmp_path / "head.safetensors")

@@ -99,16 +99,6 @@ def test_classes_that_lack_backgrounds_do_not_shift_the_differences():
     assert np.linalg.matrix_rank(projection, tol=1e-4) == 24 - 3
 
 
-def test_boosting_doubles_what_differs_between_classes():
-    data, classes, _ = additive([(k, b) for k in range(8) for b in range(4)])
-    removed = fit("image-projection", data, boost=False).projection.astype(float)
-    boosted = fit("image-projection", data, boost=True).projection.astype(float)
-    difference = (classes[1] - classes[0]) @ removed
-    along = (classes[1:] - classes[0]).T
-    part = along @ np.linalg.lstsq(along, difference)[0]
-    np.testing.assert_allclose((classes[1] - classes[0]) @ boosted, difference + part, atol=1e-4)
-
-
 def test_photos_without_a_label_change_nothing():
     more = WORLD.photos(30, 0.5)
     unlabelled = replace(

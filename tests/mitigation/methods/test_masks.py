@@ -11,21 +11,18 @@ PHOTOS = WORLD.photos(40, 0.9)
 DATA = WORLD.data(PHOTOS)
 
 
-@pytest.mark.parametrize("alpha", [0.25, 1.0])
-def test_the_scores_of_the_background_alone_are_subtracted(alpha):
-    own, alone = PHOTOS.features @ DATA.head, PHOTOS.background_features @ DATA.head
-    found = logits(fit("background-subtraction", DATA, alpha=alpha), PHOTOS)
-    np.testing.assert_allclose(found, 100 * (own - alpha * alone), atol=1e-3)
-
-
-def test_half_of_the_object_is_the_mean_of_both_scores():
-    own, alone = PHOTOS.features @ DATA.head, PHOTOS.foreground_features @ DATA.head
-    np.testing.assert_allclose(
-        logits(fit("foreground", DATA, share=0.5), PHOTOS), 100 * (own + alone) / 2, atol=1e-3
-    )
-
-
-def test_the_object_alone_does_not_read_the_photo():
-    mitigated = fit("foreground", DATA, share=1.0)
-    found = mitigated.logits(mitigated.mix({"foreground": PHOTOS.foreground_features}))
-    np.testing.assert_allclose(found, 100 * PHOTOS.foreground_features @ DATA.head, atol=1e-3)
+@pytest.mark.parametrize(
+    ("name", "setting", "photo", "ground", "object_"),
+    [
+        ("background-subtraction", {"alpha": 0.25}, 1, -0.25, 0),
+        ("background-subtraction", {"alpha": 1.0}, 1, -1, 0),
+        ("foreground", {"share": 0.5}, 0.5, 0, 0.5),
+        ("foreground", {"share": 1.0}, 0, 0, 1),
+    ],
+)
+def test_scores_are_sums_of_those_of_the_parts(name, setting, photo, ground, object_):
+    parts = (PHOTOS.features, PHOTOS.background_features, PHOTOS.foreground_features)
+    expected = sum(100 * share * part for share, part in zip((photo, ground, object_), parts, strict=True))
+    head = fit(name, DATA, **setting)
+    np.testing.assert_allclose(logits(head, PHOTOS), expected @ DATA.head, atol=1e-3)
+    assert ("photo" in head.inputs) == bool(photo)
