@@ -21,7 +21,7 @@ from counterground.mitigation.methods._projections import (
     TEXT_PROJECTION,
     TEXT_SUBTRACTION,
 )
-from counterground.mitigation.methods._templates import SAGE, SAGE_SET, TEMPLATE_ENSEMBLE
+from counterground.mitigation.methods._texts import SAGE, SAGE_SET, TEMPLATE_ENSEMBLE
 from counterground.plugins import Registry
 
 __all__ = ["ALL", "METHODS", "find_mitigations", "list_mitigations"]

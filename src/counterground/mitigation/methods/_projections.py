@@ -9,11 +9,11 @@ import numpy as np
 
 from counterground.errors import UsageError
 from counterground.mitigation._method import FitData, Input, MitigatedHead, Mitigation, Need
-from counterground.mitigation.methods._shared import (
+from counterground.mitigation.methods._fitted import groups_of
+from counterground.mitigation.methods._texts import (
     CLASS_ON_BACKGROUND,
     encode_backgrounds,
     encode_classes_on_backgrounds,
-    groups_of,
     has_unit_rows,
     text_weight,
     unit,

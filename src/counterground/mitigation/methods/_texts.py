@@ -1,14 +1,57 @@
-"""Prompt templates: all of OpenAI's, or those that separate the classes most (SAGE)."""
+"""Heads made of texts: OpenAI's templates, or those that separate the classes most (SAGE)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
 from counterground.mitigation._method import FitData, MitigatedHead, Mitigation
-from counterground.mitigation.methods._shared import encode_classes, text_weight
 from counterground.photos import prompt_templates
+
+# Articles are left out, as in "A photo of {}."
+BACKGROUND_PROMPT = "A photo of {background}."
+CLASS_ON_BACKGROUND = "A photo of {class} on {background}."
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Divide by the length along the last axis."""
+    length = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return np.asarray(rows / np.maximum(length, np.finfo(rows.dtype).tiny))
+
+
+def has_unit_rows(features: np.ndarray) -> bool:
+    """Return whether features are embeddings of unit length, not the logits of a classifier."""
+    return bool(np.allclose(np.linalg.norm(features, axis=1), 1, atol=1e-3))
+
+
+def encode(data: FitData, texts: Sequence[str]) -> np.ndarray:
+    """Return embeddings ``[t, d]`` of texts in float64, of unit length."""
+    assert data.encode_texts is not None, "the method needs texts"
+    return unit(np.asarray(data.encode_texts(list(texts)), dtype=np.float64))
+
+
+def encode_classes(data: FitData, templates: Sequence[str]) -> np.ndarray:
+    """Return embeddings ``[t, k, d]`` of every class in every template."""
+    texts = [template.replace("{}", name) for template in templates for name in data.class_names]
+    return encode(data, texts).reshape(len(templates), len(data.class_names), -1)
+
+
+def encode_backgrounds(data: FitData) -> np.ndarray:
+    """Return embeddings ``[b, d]`` of the names of the backgrounds."""
+    return encode(data, [BACKGROUND_PROMPT.replace("{background}", name) for name in data.background_names])
+
+
+def encode_classes_on_backgrounds(data: FitData, prompt: str) -> np.ndarray:
+    """Return embeddings ``[b, k, d]`` of every class on every background."""
+    prompts = (prompt.replace("{background}", name) for name in data.background_names)
+    return encode_classes(data, [each.replace("{class}", "{}") for each in prompts])
+
+
+def text_weight(data: FitData, embeddings: np.ndarray) -> np.ndarray:
+    """Return the ``weight`` ``[d, k]`` of a `MitigatedHead` from one vector ``[k, d]`` for each class."""
+    return np.ascontiguousarray((data.scale * unit(embeddings)).T, dtype=np.float32)
 
 
 def template_ensemble(data: FitData) -> MitigatedHead:
