@@ -330,7 +330,7 @@ def test_a_drop_that_narrowly_exceeds_chance_is_said_to_be_inflated_perhaps():
         narrow = replace(found, held_out_by_chance=replace(found.held_out_by_chance, p=p))
         assert narrow.may_be_inflated == (p in (0.002, 0.03, 0.049))
         for split in ("half", "cross"):
-            said = " ".join(_sentences(narrow, "m", "m drops", split))
+            said = " ".join(_sentences(narrow, "m", split))
             assert ("it may be inflated, too" in said) == narrow.may_be_inflated
 
 

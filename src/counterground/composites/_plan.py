@@ -232,18 +232,15 @@ class _Deck:
     """
 
     def __init__(
-        self,
-        photos: Sequence[UsablePhoto],
-        rng: np.random.Generator,
-        kin: Callable[[UsablePhoto], Hashable],
+        self, photos: Sequence[UsablePhoto], rng: np.random.Generator, kin: Callable[[UsablePhoto], Hashable]
     ) -> None:
-        self.photos, self._rng, self._kin = photos, rng, kin
+        self._photos, self._rng, self._kin = photos, rng, kin
         self._related = Counter(map(kin, photos))
         self._waiting: deque[UsablePhoto] = deque()
 
     def available(self, owner: UsablePhoto) -> int:
         """Return how many photos may be drawn for a photo."""
-        return len(self.photos) - self._related[self._kin(owner)]
+        return len(self._photos) - self._related[self._kin(owner)]
 
     def draw(self, n: int, owner: UsablePhoto) -> list[UsablePhoto]:
         """Return ``n`` different photos that may be drawn for the owner; that many must be available."""
@@ -261,7 +258,7 @@ class _Deck:
         return taken
 
     def _shuffled(self) -> list[UsablePhoto]:
-        order = [self.photos[place] for place in self._rng.permutation(len(self.photos))]
+        order = [self._photos[place] for place in self._rng.permutation(len(self._photos))]
         return sorted(order, key=_turns(order, _kin).__getitem__)
 
 
@@ -377,12 +374,7 @@ class _Draw:
                 "Backgrounds of a class with photos of both groups are neither common nor counter: "
                 f"{and_more([f'{name} on {label}' for name, label in self._disputed], NAMED)}."
             )
-        if self.labels and not set(_OF_LABELS) <= set(self._settings.kinds):
-            self.notes.append(
-                "Without both kinds, same and other, each background has objects of its own: no effect of "
-                "backgrounds is shown."
-            )
-        elif not self._groups:
+        if self.labels and not self._groups:
             self.notes.append(
                 "No background is common or counter for a class: there is no background effect over classes, "
                 "only those of single backgrounds. `counterground discover` chooses pairs."

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from counterground.catalogue import Finding
 from counterground.comparison import selection_of
-from counterground.discovery._finding import ByChance, Pairs, Split, find_pairs
+from counterground.discovery._finding import Pairs, Split, find_pairs
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import check_only, read_json, read_parquet, write_parquet, write_text
 from counterground.inference import evaluate_models
@@ -142,17 +142,13 @@ def write_discovery(discovery: Discovery, out: Path, asked: dict[str, object]) -
             (out / name).unlink(missing_ok=True)
     write_parquet(out / "cells.parquet", discovery.cells)
     write_parquet(out / "pairs.parquet", discovery.pairs)
-    figures = {name: getattr(discovery, name) for name in _FIGURES if name not in asked}
     record = {
         **asked,
         "classes_kept": discovery.pairs["class_index"].n_unique(),
         "exceeds_chance": discovery.exceeds_chance,
-        **{
-            name: asdict(value) if isinstance(value, ByChance | Estimate) else value
-            for name, value in figures.items()
-        },
+        **{name: getattr(discovery, name) for name in _FIGURES if name not in asked},
     }
-    write_text(out / _RECORD, json.dumps(record, indent=2))
+    write_text(out / _RECORD, json.dumps(record, indent=2, default=asdict))
 
 
 def read_discovery(folder: Path) -> Discovery | None:
@@ -215,7 +211,8 @@ def discover_pairs(
     running = settings.running(referee=specs[0] if specs else None)
     overwrite = _check_free(out, asked, overwrite=settings.overwrite)
     run = evaluate_models(benchmark, model, running, out / "referee", overwrite=overwrite)
-    first, *crossed = benchmark.design.clusters
+    photos, design = benchmark.photos, benchmark.design
+    first, *crossed = design.clusters
     clusters = cluster_columns(run.predictions, Design(clusters=(first,)))["cluster"]
     answers = run.predictions.with_columns(cluster=pl.Series(clusters, dtype=pl.String, strict=False))
     split, min_drop = settings.split, settings.min_drop
@@ -236,18 +233,17 @@ def discover_pairs(
     # Where one half keeps no pair, nothing was swapped: its photos are held out of the other's choice.
     used = "half" if split == "cross" and finding.pairs["half"].n_unique() == 1 else split
     who = str(asked["referee"])
-    drops = f"{who} {'drop' if len(referees) > 1 else 'drops'}"
     nothing = "" if finding.exceeds_chance else _nothing(finding, who, benchmark.name, min_drop, split)
     is_written = not nothing or (settings.write_anyway and len(finding.pairs) > 0)
-    remarks = (
-        _sentences(finding, who, drops, used)
-        if is_written
-        else [*_left_out(run), "No benchmark was written."]
-    )
+    remarks = _sentences(finding, who, used) if is_written else [*_left_out(run), "No benchmark was written."]
     sentences = [
         nothing or f"More than chance ({p_equals(finding.decisive.p)}).",
         *remarks,
-        *(_crossed(first, other, used) for other in crossed),
+        *(
+            f"Clusters are those of the column {first} alone, not of {other}: what was found is less certain "
+            "than p and any interval say."
+            for other in crossed
+        ),
     ]
     if is_written and selection_of(run).on_these_photos:  # the halves share that choice
         sentences.append(Finding("chosen_here", "", {"noun": "drop"}).text)
@@ -255,7 +251,7 @@ def discover_pairs(
         replace(
             benchmark,
             name=f"{benchmark.name}, pairs of {asked['referee']}",
-            photos=_with_groups(benchmark.photos, groups),
+            photos=photos.drop("group").join(groups, on="path").select(photos.columns).sort("path"),
             # Runs on the pairs repeat the notes, where the verdict alone would not say what it is about.
             notes=(
                 *(f"Of the benchmark that was searched: {note}" for note in benchmark.notes),
@@ -264,7 +260,8 @@ def discover_pairs(
                 *_left_out(run),
             ),
             discovery=_provenance(benchmark, run, min_drop=min_drop, split=used),
-            design=_about_pairs(benchmark.design),
+            # Models are compared in the first contrast: that of the pairs.
+            design=replace(design, contrasts=tuple(dict.fromkeys([DROP, *design.contrasts]))),
         )
         if is_written
         else None
@@ -280,15 +277,6 @@ def discover_pairs(
     )
     write_discovery(discovery, out, asked)
     return discovery
-
-
-def _with_groups(photos: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
-    return photos.drop("group").join(groups, on="path").select(photos.columns).sort("path")
-
-
-def _about_pairs(design: Design) -> Design:
-    """Return a design whose first contrast, which models are compared in, is that of the pairs."""
-    return replace(design, contrasts=tuple(dict.fromkeys([DROP, *design.contrasts])))
 
 
 def _provenance(benchmark: Benchmark, run: Run, *, min_drop: float, split: str) -> Discovered:
@@ -383,18 +371,18 @@ def _nothing(finding: Pairs, referee: str, name: str, min_drop: float, split: Sp
     )
 
 
-def _sentences(finding: Pairs, referee: str, drops: str, split: Split) -> list[str]:
+def _sentences(finding: Pairs, referee: str, split: Split) -> list[str]:
     """Say which figure to report, and how choosing and measuring on the same photos biases it."""
     chosen = _points(finding.chosen_drop)
     if finding.reported_drop is None:
         figures = (
-            f"{drops} {chosen} on the photos that chose the pairs; only photos that did not choose give a "
-            "figure without a bias: --split half or cross."
+            f"{referee}: a drop of {chosen} on the photos that chose the pairs; only photos that did not "
+            "choose give a figure without a bias: --split half or cross."
         )
         return [figures, Finding("chose_here", referee, {"noun": "drop"}).text]
     figures = (
-        f"{drops} {chosen} where chosen, {_points(finding.reported_drop)} on held-out photos: report the "
-        "held-out figure; the first is inflated by selection."
+        f"{referee}: a drop of {chosen} where chosen, {_points(finding.reported_drop)} on held-out photos: "
+        "report the held-out figure; the first is inflated by selection."
     )
     if finding.may_be_inflated:  # though its photos did not choose
         figures += (
@@ -404,18 +392,9 @@ def _sentences(finding: Pairs, referee: str, drops: str, split: Split) -> list[s
     return [figures, *([Finding("chose_other_half", referee).text] if split == "cross" else [])]
 
 
-def _crossed(first: str, other: str, split: str) -> str:
-    """Say that a design has clusters in a second column, which halves and permutations leave out."""
-    halves = "" if split == "none" else f": photos of one {other} may be in both halves"
-    return (
-        f"Clusters are those of the column {first} alone, not of {other}{halves}. What was found is less "
-        "certain than p and any interval say."
-    )
-
-
 def _points(drop: Estimate) -> str:
     if drop.value is None:
-        return "by an unknown amount"
+        return "an unknown amount"
     return f"{drop.text} points {drop.interval}".rstrip()
 
 
