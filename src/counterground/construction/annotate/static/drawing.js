@@ -1,8 +1,6 @@
 // A mask that is drawn: strokes of a brush and polygons on top of what was there, in pixels of the photo.
 // Shapes are kept as shapes, so that any of them can be taken back.
 
-const ROWS = 256; // read at once: less memory
-
 export class Drawing {
   // `base` is a picture whose alpha is the mask, or null: an empty mask.
   constructor(width, height, base, shapes = []) {
@@ -83,24 +81,17 @@ export class Drawing {
   }
 
   // Returns {share, png}: the fraction of the photo that is object, and the mask as a PNG in base64, white is object.
-  async finish() {
-    const flat = document.createElement("canvas");
-    const { width, height } = Object.assign(flat, { width: this.canvas.width, height: this.canvas.height });
+  finish() {
+    const { width, height } = this.canvas;
+    const flat = Object.assign(document.createElement("canvas"), { width, height });
     const context = flat.getContext("2d", { alpha: false, willReadFrequently: true });
     context.fillRect(0, 0, width, height);
     context.drawImage(this.canvas, 0, 0);
+    const { data } = context.getImageData(0, 0, width, height);
     let inside = 0;
-    for (let top = 0; top < height; top += ROWS) {
-      const { data } = context.getImageData(0, top, width, Math.min(ROWS, height - top));
-      for (let place = 0; place < data.length; place += 4) inside += data[place] > 127;
-    }
-    const blob = await new Promise((done) => flat.toBlob(done, "image/png"));
-    if (!blob) throw new Error("The browser cannot draw a mask of this size.");
-    const address = await new Promise((done) => {
-      const reader = new FileReader();
-      reader.addEventListener("load", () => done(reader.result));
-      reader.readAsDataURL(blob);
-    });
-    return { share: inside / (width * height), png: address.slice(address.indexOf(",") + 1) };
+    for (let place = 0; place < data.length; place += 4) inside += data[place] > 127;
+    const [kind, png] = flat.toDataURL("image/png").split(",");
+    if (!kind.includes("png")) throw new Error("The browser cannot draw a mask of this size.");
+    return { share: inside / (width * height), png };
   }
 }

@@ -8,20 +8,14 @@ import { Session } from "./session.js";
 import { Tools } from "./tools.js";
 
 const VIEWS = { all: "tint", outline: "outline", none: "photo" };
-const TIPS = {
-  brush: "Drag to draw. Two fingers zoom.",
-  polygon: "Click corners; the first one closes it.",
-  move: "Drag to move, click to zoom.",
-};
 const buttons = [...document.querySelectorAll(".choice")];
 
 let skipped = []; // paths of photos that come last
 const started = new Map(); // what was drawn on those: path -> {judged, shapes}
-let saving = false;
 
 const session = new Session(leaseNext(page.task, () => ({ skipped })), {
   kind: "masks",
-  busy: () => tools.drawing?.changed || tools.open || saving,
+  busy: () => tools.drawing?.changed || tools.open,
   draw(photo, problem) {
     if (drawing()) tools.stop();
     if (photo) {
@@ -39,7 +33,7 @@ const session = new Session(leaseNext(page.task, () => ({ skipped })), {
 const overlay = new Overlay($("overlay"), session.zoom);
 const tools = new Tools(session.zoom, overlay, drawTools);
 const drawing = () => tools.drawing !== null;
-const ifReady = (act) => (saving ? undefined : session.ifReady(act));
+const ifReady = (act) => session.ifReady(act);
 
 function drawTools() {
   const on = drawing();
@@ -57,7 +51,6 @@ function drawTools() {
   press("erases", tools.erasing);
   $("size").disabled = tools.kind !== "brush";
   $("size").value = $("size-said").value = tools.size;
-  $("tip").textContent = tools.open ? "Enter or the first corner closes it." : TIPS[tools.kind];
   $("save").lastChild.textContent = tools.open ? " Close" : " Save";
 }
 
@@ -96,22 +89,17 @@ function redraw() {
   say("Drawing. Brush.");
 }
 
-async function save() {
+function save() {
   if (tools.open) return tools.close();
   tools.settle();
-  saving = true;
-  notice("Saving the drawing …", 150);
   try {
-    const { share, png } = await session.photo.drawing.finish();
+    const { share, png } = session.photo.drawing.finish();
     if (share === 0) return warn("The mask is empty: draw the object, or go back and reject the photo.");
     if (share === 1) return warn("The mask covers the whole photo: erase the background.");
-    notice("");
     tools.stop();
     decide("redrawn", png);
   } catch (failure) {
     warn(failure.message);
-  } finally {
-    saving = false;
   }
 }
 
@@ -137,7 +125,6 @@ function later() {
 }
 
 function undo() {
-  if (saving) return;
   if (!drawing()) return void session.history.undo();
   if (!tools.undo()) say("There is nothing to undo in this drawing.");
 }
@@ -164,7 +151,7 @@ const whileDrawing = {
   "[": () => tools.resize(tools.size / 1.2 - 0.5),
   "]": () => tools.resize(tools.size * 1.2 + 0.5),
   backspace: undo,
-  enter: () => ifReady(() => void save()),
+  enter: () => ifReady(save),
   escape: () => ifReady(back),
 };
 

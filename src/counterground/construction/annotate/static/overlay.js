@@ -77,31 +77,31 @@ export class Overlay {
   #drawPath(context) {
     const corners = this.path.map((point) => this.zoom.toFrame(point));
     if (!corners.length) return;
-    const all = this.pointer ? [...corners, this.pointer] : corners;
-    for (const [colour, width] of [[DARK, 4], [LIGHT, 2]]) {
-      context.beginPath();
-      for (const { x, y } of all) context.lineTo(x, y);
-      Object.assign(context, { strokeStyle: colour, lineWidth: width, lineJoin: "round" });
-      context.stroke();
-    }
+    context.beginPath();
+    for (const { x, y } of this.pointer ? [...corners, this.pointer] : corners) context.lineTo(x, y);
+    outline(context, 2);
     corners.forEach(({ x, y }, place) => {
       context.beginPath();
       context.arc(x, y, place ? 4 : 7, 0, 2 * Math.PI); // the first is where it closes
       context.fillStyle = place ? LIGHT : TINT;
       context.fill();
-      Object.assign(context, { strokeStyle: place ? DARK : LIGHT, lineWidth: place ? 1.5 : 2.5 });
-      context.stroke();
+      outline(context, 1);
     });
   }
 
   #drawBrush(context) {
     if (!this.pointer || !this.brush) return;
-    for (const [colour, width] of [[DARK, 3], [LIGHT, 1.5]]) {
-      context.beginPath();
-      context.arc(this.pointer.x, this.pointer.y, this.brush / 2, 0, 2 * Math.PI);
-      Object.assign(context, { strokeStyle: colour, lineWidth: width });
-      context.stroke();
-    }
+    context.beginPath();
+    context.arc(this.pointer.x, this.pointer.y, this.brush / 2, 0, 2 * Math.PI);
+    outline(context, 1.5);
+  }
+}
+
+// Strokes the path in light on dark: it is seen on any photo.
+function outline(context, width) {
+  for (const [strokeStyle, lineWidth] of [[DARK, width + 2], [LIGHT, width]]) {
+    Object.assign(context, { strokeStyle, lineWidth, lineJoin: "round" });
+    context.stroke();
   }
 }
 

@@ -127,7 +127,6 @@ export class Session {
       "zoom-in": shared.in,
       "zoom-out": shared.out,
       "zoom-fit": () => zoom.fit(),
-      "zoom-full": () => zoom.full(),
       "help-open": shared.help,
       "trouble-again": () => outbox.again(),
       "trouble-drop": () => outbox.drop(),

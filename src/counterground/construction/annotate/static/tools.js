@@ -2,8 +2,6 @@
 
 const CLOSE = 14; // pixels of the frame within which a click closes a polygon
 const TWICE = 4;
-export const SMALLEST = 2;
-export const LARGEST = 200;
 
 export class Tools {
   // `changed` is called when the drawing or a choice has changed.
@@ -51,7 +49,7 @@ export class Tools {
   }
 
   resize(size) {
-    this.size = Math.round(Math.min(LARGEST, Math.max(SMALLEST, size)));
+    this.size = Math.round(Math.min(200, Math.max(2, size)));
     this.#update();
   }
 

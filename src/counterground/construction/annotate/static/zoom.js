@@ -46,10 +46,6 @@ export class Zoom {
     this.#place();
   }
 
-  full() {
-    this.#to(1, null);
-  }
-
   toggle(point = null) {
     if (!this.fitted) this.fit();
     else this.#to(Math.max(1, 2 * this.fitScale), point);
