@@ -1,8 +1,7 @@
 """From a list of three animals to a benchmark and its scores, as the tutorial tells it, with real photos.
 
 The commands are those of docs/build-a-benchmark.md. iNaturalist is a server on loopback that fails as the
-real one does; the annotator is a real browser in which keys are pressed, and where there is none the rest
-goes on from decisions sent as its page would; processes are killed midway.
+real one does; the annotator sends decisions as the page does; processes are killed midway.
 """
 
 from __future__ import annotations
@@ -192,50 +191,6 @@ class Server:
                 self.link = match[0]
 
 
-class Annotator:
-    """Looks at the photo on screen, as a person would, and knows what it shows."""
-
-    def __init__(self, page, pool, truth) -> None:
-        self.page, self.truth = page, truth
-        with pool.connect(writes=False) as connection:
-            rows = connection.execute("SELECT rowid, path FROM photo").fetchall()
-        self.paths = dict(rows)
-
-    def source(self) -> str:
-        return self.page.evaluate("document.querySelector('.view img')?.getAttribute('src') ?? ''")
-
-    def decide(self, task: str) -> None:
-        self.page.wait_for_selector(".choice:enabled")
-        before = self.source()
-        shown = kind(self.truth, self.paths[int(re.search(r"/photo/(\d+)", before)[1])])
-        key = ("n" if shown == "alien" else "k") if task == "review" else KEYS[shown]
-        self.page.keyboard.press(key)
-        changed = "was => (document.querySelector('.view img')?.getAttribute('src') ?? '') !== was"
-        self.page.wait_for_function(changed, arg=before)
-
-
-def label(desk, chromium, truth, command: list[str], task: str, *, most: int | None) -> None:
-    """Decide until the queue is empty, or kill the server after ``most`` decisions."""
-    pool, server = open_pool(desk[0] / "my-pool"), Server(desk, command)
-    try:
-        page = chromium.new_page()
-        page.goto(server.link)
-        annotator, made = Annotator(page, pool, truth), 0
-        page.wait_for_selector(".view img")
-        while annotator.source() and made != most:
-            annotator.decide(task)
-            made += 1
-        page.wait_for_selector("#saved[data-state=saved]")
-        page.close()
-    except BaseException:
-        server.process.kill()
-        raise
-    server.process.send_signal(signal.SIGKILL if most else signal.SIGINT)
-    said, _ = server.process.communicate()
-    assert server.process.returncode == (-signal.SIGKILL if most else 0)
-    assert most or f"{made} decisions" in said
-
-
 def label_without_browser(desk, truth, command: list[str], task: str) -> None:
     """Decide on all that is left, with the requests that the page makes."""
     server = Server(desk, command)
@@ -295,14 +250,6 @@ def check_decisions(desk, truth, task: str) -> None:
 def labelling(commands) -> dict[str, list[str]]:
     """The command that labels, for each task."""
     return {command[-1]: command for command in commands if "label" in command}
-
-
-@pytest.mark.usefixtures("curated")
-def test_people_decide_in_a_browser_while_the_server_is_killed(desk, chromium, labelling, truth):
-    for task in ("review", "background"):  # backgrounds are asked of what was kept
-        for most in (20, None):
-            label(desk, chromium, truth, labelling[task], task, most=most)
-        check_decisions(desk, truth, task)
 
 
 @pytest.fixture(scope="module")

@@ -97,11 +97,6 @@ def test_backgrounds_and_licences_are_those_of_the_frozen_benchmark(pool):
     assert licences == {licence: [n, standing[licence]] for licence, n in everywhere.items()}
 
 
-def test_labels_of_a_list_that_was_edited_are_still_shown(pool):
-    pool.set_setting("background_labels", ["reef", "water"])
-    assert summarise_pool(pool).labels == ["reef", "water", "grass", "snow"]
-
-
 def test_pace_leaves_out_what_was_undone_or_postponed(pool):
     rows = {(row["annotator"], row["task"]): row for row in summarise_pool(pool).annotators.to_dicts()}
     ann = rows["ann", "review"]

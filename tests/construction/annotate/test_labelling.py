@@ -9,20 +9,6 @@ def standing(pool, task="background"):
     return [(row["path"], row["labels"]) for row in rows.iter_rows(named=True)]
 
 
-def test_a_key_decides_and_the_next_photo_comes(pool, serve, visit):
-    ann = visit(serve(pool).links["ann"])
-    first = ann.see()
-    assert ann.page.inner_text("h1") == "flamingo"  # classes come one after the other
-    for key in "wgs":
-        ann.press(key)
-    assert ann.shown() != first
-    assert ann.page.inner_text("#count").startswith("3 of 8")
-    ann.saved()
-    assert [labels for _, labels in standing(pool)] == [["water"], ["ground"], ["sand"]]
-    assert pool.decisions()["seconds"].min() >= 0
-    assert len({path for path, _ in standing(pool)}) == 3
-
-
 def test_undo_goes_back_and_shows_what_was_chosen(pool, serve, visit):
     ann = visit(serve(pool).links["ann"])
     first = ann.see()
@@ -49,28 +35,6 @@ def test_undo_goes_back_and_shows_what_was_chosen(pool, serve, visit):
     assert ann.shown() == second
     ann.saved()
     assert len(standing(pool)) == 1
-
-
-def test_postponed_photos_come_last_and_again(pool, serve, visit):
-    ann = visit(serve(pool).links["ann"])
-    first = ann.see()
-    ann.press("l")
-    second = ann.shown()
-    ann.press("Space")
-    for _ in range(6):
-        ann.press("w")
-    assert ann.shown() == first
-    ann.press("l")
-    assert ann.shown() == second
-    ann.press("l")
-    assert ann.shown() == first
-    ann.press("w")
-    ann.press("w")
-    ann.page.wait_for_selector("#end:not([hidden])")
-    ann.saved()
-    verdicts = pool.verdicts("background")
-    assert set(verdicts["status"]) == {"single"}
-    assert pool.decisions().filter(pl.col("labels") == ["later"]).height == 4
 
 
 def test_two_disagree_and_one_adjudicates(pool, serve, visit):

@@ -7,7 +7,7 @@ from counterground.construction.collection import WantedClass, read_classes
 # The built-in rows themselves, which the public lists give as names.
 from counterground.construction.collection._taxa import animals, find_animal, wanted_classes
 from counterground.errors import CounterGroundError, UsageError
-from counterground.photos import assign_classes, find_imagenet_index, imagenet_names
+from counterground.photos import find_imagenet_index, imagenet_names
 from counterground.published import load_table
 
 RANKS = {"subspecies", "species", "genus", "subfamily", "family", "epifamily", "superfamily", "suborder"}
@@ -64,14 +64,6 @@ def test_the_papers_classes_all_have_a_taxon():
     assert indices == set(load_table("classes")["imagenet_index"])
 
 
-def test_the_lists_make_a_label_space():
-    wanted = read_classes("imagenet-animals")
-    assert len(wanted) == 398
-    left_out = [one.name for one in wanted if one.left_out]
-    assert {"trilobite", "tabby cat", "Chihuahua", "rooster"} <= set(left_out)
-    assert len(assign_classes([one.name for one in wanted]).classes) == 398
-
-
 def test_a_file_names_classes_and_perhaps_their_taxa(tmp_path):
     file = tmp_path / "classes.txt"
     file.write_text("\ufeff# mine\nzebra\n\nred fox\tVulpes vulpes\nkettle\t123\n", encoding="utf-8")
@@ -85,12 +77,6 @@ def test_a_file_names_classes_and_perhaps_their_taxa(tmp_path):
 def test_a_missing_file_may_be_a_misspelt_list():
     with pytest.raises(UsageError, match="Did you mean 'counteranimal'"):
         read_classes("counteranimals")
-
-
-def test_a_binary_file_is_an_error(tmp_path):
-    (tmp_path / "classes.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UsageError, match="UTF-8"):
-        read_classes(tmp_path / "classes.txt")
 
 
 def test_two_names_of_one_class_are_refused():

@@ -1,17 +1,14 @@
 """Collecting: the newest photos, each once, with what is known of them; what fails is replaced."""
 
-import io
-
 import polars as pl
 import pytest
-from PIL import Image
 
 from counterground.construction.collection import collect, plan_collection
 from counterground.construction.pool import is_pool, open_pool
 from counterground.construction.settings import CollectOptions
 from counterground.errors import CounterGroundError
 from counterground.http import DAY, Limit
-from counterground.photos import load_photo, photo_id
+from counterground.photos import photo_id
 
 
 def numbers(frame):
@@ -49,16 +46,6 @@ def test_the_newest_photos_come_with_what_is_known_of_them(gather, pool, server,
     assert one.bytes == sum(photos["bytes"])
     assert "1 of 3 photos are all rights reserved" in report.notes[-1]
     assert (pool().root / "photos.parquet").is_file()
-
-
-def test_a_second_run_asks_for_nothing(gather, server, zebras):
-    zebras(5)
-    gather(per_class=4)
-    before = dict(server.asked)
-    zebras(3)  # newer ones change nothing: the query was answered
-    (one,) = gather(per_class=4).classes
-    assert (one.added, one.present, one.bytes) == (0, 4, 0)
-    assert dict(server.asked) == before
 
 
 def test_more_of_the_same_query_goes_on_where_it_stopped(gather, pool, server, zebras):
@@ -117,14 +104,6 @@ def test_a_photo_whose_host_stumbles_for_long_is_replaced_and_asked_for_again(ga
     assert (one.added, one.missing) == (1, 0)
 
 
-def test_a_dead_host_ends_the_run(gather, server, zebras):
-    zebras(40)
-    server.trouble("/photos", times=None, status=500)
-    with pytest.raises(CounterGroundError, match="photo host keeps failing or refuses"):
-        gather(per_class=30)
-    assert photo_gets(server) < 40
-
-
 def test_filters(gather, server, zebras, pool, tmp_path):
     zebras(1, quality="needs_id")
     zebras(1, observed_on="2023-01-05")
@@ -170,17 +149,6 @@ def test_licences(options, server, zebras, drawn, tmp_path):
         assert all(licence == licence.lower() for licence in photos["licence"])
 
 
-def test_sizes(gather, pool, server, zebras):
-    large = io.BytesIO()
-    Image.effect_noise((900, 600), 30).convert("RGB").save(large, "JPEG")
-    taxon = server.taxa[min(server.taxa)]
-    server.add_observation(taxon, [large.getvalue()])
-    gather(per_class=1, size="small")
-    photo = pool().photos().row(0, named=True)
-    assert (photo["width"], photo["height"]) == (240, 160)
-    assert load_photo(pool().root / photo["path"]).image.size == (240, 160)
-
-
 def test_another_query_is_refused_unless_added(gather, pool, server, zebras):
     zebras(6, licence="cc-by")
     zebras(2, licence="cc0")
@@ -212,17 +180,6 @@ def test_a_photo_belongs_to_one_class(gather, pool, server, zebras):
     first, second = report.classes
     assert (first.added, second.added, second.failed) == (2, 1, 0)
     assert set(server.gets_by_photo().values()) == {1}
-
-
-def test_a_file_without_its_row_is_written_again(gather, pool, server, zebras, drawn, tmp_path):
-    zebras(3)
-    opened = open_pool(tmp_path / "pool", create=True)
-    file = opened.files / "zebra" / "inaturalist-300003.jpg"
-    file.parent.mkdir()
-    file.write_bytes(drawn[2])
-    gather(per_class=3)
-    assert set(server.gets_by_photo().values()) == {1}
-    assert sorted(numbers(pool().photos())) == [300_001, 300_002, 300_003]
 
 
 def test_the_days_bytes_end_the_run_and_what_came_stays(gather, pool, server, zebras, draw, monkeypatch):

@@ -1,8 +1,5 @@
 """``counterground data collect`` as a user meets it."""
 
-import subprocess
-import sys
-
 import pytest
 
 from counterground.cli import main
@@ -108,13 +105,3 @@ def test_what_is_incomplete_exits_1(command, zebras, server):
     assert err == [
         "Error: Some photos are still missing, and more are available: run the same command again later."
     ]
-
-
-def test_its_help_and_its_options_load_nothing_heavy():
-    code = (
-        "import sys, counterground.cli, counterground.construction.collection\n"
-        "heavy = 'requests torch'.split()\n"
-        "print([name for name in heavy if name in sys.modules])"
-    )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout.strip() == "[]"

@@ -86,14 +86,6 @@ def test_choices_that_cannot_be_are_refused(gather, jays, taxa, said):
         gather("kettle", taxa=taxa)
 
 
-def test_a_taxon_that_was_replaced_is_an_error(gather, server):
-    old = server.add_taxon("Kettlea minor", active=False)
-    with pytest.raises(UsageError, match=r"no taxon .* in use"):
-        gather("kettle", taxa={"kettle": (old.id,)})
-    with pytest.raises(CounterGroundError, match="no taxon is called 'kettlea minor'"):
-        gather("kettlea minor")
-
-
 def test_built_in_names_decide_before_common_names(gather, server, drawn):
     server.add_taxon("Zebrasoma zebra", common_name="Zebra")
     zebra = server.add_taxon("Equus quagga")
@@ -111,18 +103,6 @@ def test_homonyms_of_plants_and_of_subgenera_are_told_apart(gather, server, draw
     found, _ = gather("cabbage butterfly")
     assert found == {"cabbage butterfly": "Pieris"}
     assert server.queries[-2][1]["taxon_id"] == str(whites.id)
-
-
-def test_two_animals_of_one_name_are_left_to_the_person(gather, server):
-    for _ in range(2):
-        server.add_taxon("Struthio camelus")
-    with pytest.raises(CounterGroundError, match="'ostrich' means 2 taxa"):
-        gather("ostrich")
-
-
-def test_where_no_built_in_name_is_found_the_common_name_may(gather, server, drawn):
-    server.add_observation(server.add_taxon("Struthio novus", common_name="Ostrich"), [drawn[0]])
-    assert gather("ostrich")[0] == {"ostrich": "Struthio novus"}
 
 
 def test_a_file_may_say_what_a_class_is(gather, jays):

@@ -81,24 +81,12 @@ def test_signals_are_whole_rows_of_the_pool(spoilt):
     }
 
 
-def test_nothing_is_discarded_or_decided(spoilt):
-    before = spoilt.photos()
-    curate(spoilt.root)
-    assert spoilt.photos().equals(before)
-    assert spoilt.decisions().is_empty()
-
-
 def test_a_photo_among_worse_ones_has_no_priority(make_pool, animals, spoil, rows_of):
     image = animals["lemur"]
     pool = make_pool({f"a/{radius}.png": spoil.blurred(image, radius) for radius in (0, 1, 2, 3, 4)})
     curate(pool.root)
     rows = rows_of(pool, "sharpness")
     assert [rows[f"{radius}.png"]["priority"] for radius in (0, 1, 2, 3, 4)] == [0, 0.25, 0.5, 0.75, 1]
-
-
-def test_a_pool_of_one_photo(make_pool, animals):
-    pool = make_pool({"a/1.jpg": animals["lemur"]})
-    assert curate(pool.root).flagged == 0
 
 
 def test_only_new_photos_are_decoded(spoilt, make_pool, animals, monkeypatch):
@@ -116,12 +104,6 @@ def test_only_new_photos_are_decoded(spoilt, make_pool, animals, monkeypatch):
     decoded.clear()
     curate(spoilt.root, CurateSettings(min_sharpness=2))
     assert decoded == []
-
-
-def test_other_limits_flag_others(spoilt, flagged_of):
-    curate(spoilt.root, CurateSettings(min_side=400, min_sharpness=0))
-    assert flagged_of(spoilt, "sharpness") == []
-    assert len(flagged_of(spoilt, "size")) == 8
 
 
 def test_a_damaged_file_of_the_store_is_measured_again(spoilt, cache):
@@ -181,13 +163,6 @@ def test_a_killed_run_goes_on(make_pool, cache):
     assert pool.signals().is_empty()
     assert curate(pool.root).measured == 140 - kept
     assert pool.signals()["path"].n_unique() == 140
-
-
-def test_how_the_signals_came_about_is_kept(spoilt):
-    curate(spoilt.root, CurateSettings(hash_radius=4))
-    kept = spoilt.setting("curate")
-    assert kept["limits"]["hash_radius"] == 4
-    assert kept["model"] is None
 
 
 def test_no_pool_and_no_photos(tmp_path):

@@ -115,13 +115,6 @@ def test_a_close_second_class_is_ambiguous_only_where_the_class_is_one_of_the_tw
     assert not row_of(painted, "second class", "red/clear.png")["flagged"]
 
 
-def test_two_improbable_names_are_no_two_classes(painted):
-    """Of three equal names no two have 70 %."""
-    curate(painted.root, CurateSettings(min_both=0.7), model="my_colours:colours")
-    assert not row_of(painted, "second class", "red/unclear.png")["flagged"]
-    assert row_of(painted, "second class", "red/close.png")["flagged"]
-
-
 def test_a_photo_is_unclear_where_neither_it_nor_a_crop_is_sure(painted):
     curate(painted.root, model="my_colours:colours")
     unclear = row_of(painted, "margin over crops", "red/unclear.png")
@@ -204,18 +197,6 @@ def test_models_that_cannot_judge_are_refused_before_any_photo_is_measured(paint
         curate(painted.root, model=model)
     assert painted.signals().is_empty()
     assert not (cache / "measures").exists()
-
-
-def test_one_name_cannot_be_ranked(make_pool, colours):
-    pool = make_pool({"red/1.png": plain(250, 20, 20)})
-    with pytest.raises(UsageError, match="at least two names"):
-        curate(pool.root, CurateSettings(label_space="benchmark"), model="my_colours:colours")
-
-
-def test_a_pool_of_unreadable_photos_is_still_curated(make_pool, colours):
-    pool = make_pool({"red/1.jpg": b"no photo", "blue/2.jpg": b"nor this"})
-    report = curate(pool.root, model="my_colours:colours")
-    assert report.flagged == 2
 
 
 def test_photos_that_can_no_longer_be_read_keep_no_signals_of_their_content(make_pool, colours, animals):

@@ -72,13 +72,3 @@ def test_features_equal_brute_force(seed, count):
     least = float(rng.integers(0, 12))
     best, _ = find_better(vectors, contents, least)
     assert best.tolist() == one_by_one((-(vectors @ vectors.T)).tolist(), contents, -least)
-
-
-def test_many_equal_hashes_give_one_neighbour_each():
-    best, _ = find_better(hash_vectors(np.zeros(200, np.uint64)), np.arange(200), 48)
-    assert best.tolist() == [-1] + [0] * 199
-
-
-def test_bits_are_those_of_the_number():
-    assert hash_vectors(np.array([1], dtype=np.uint64))[0].tolist() == [-1.0] * 63 + [1.0]
-    assert hash_vectors(np.array([2**63], dtype=np.uint64))[0].tolist() == [1.0] + [-1.0] * 63

@@ -60,17 +60,6 @@ def test_every_photo_has_its_line_of_credit(grouped, form, tmp_path):
     )
 
 
-def test_the_front_matter_is_yaml_and_says_the_licence(grouped, tmp_path):
-    export(grouped, tmp_path / "free", ["huggingface"], FACTS)
-    head = yaml.safe_load(card(tmp_path / "free").split("---\n")[1])
-    assert head["license_details"].startswith("Selection and labels: cc-by-4.0.")
-    assert (head["license"], head["pretty_name"]) == ("other", "Three animals")
-    export(grouped, tmp_path / "out", ["huggingface"])
-    head = yaml.safe_load(card(tmp_path / "out").split("---\n")[1])
-    assert (head["license"], head["license_link"]) == ("other", "ATTRIBUTION.csv")
-    assert head["license_details"].startswith("Selection and labels: not stated.")
-
-
 ANY = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(
     "-+*_`<>[](){}#!|&~^$@:/\\\"'=. 1a\n\t\r", max_size=40
 )

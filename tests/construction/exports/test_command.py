@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from counterground.construction.cli import export as command
 from counterground.construction.pool import open_pool
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import UsageError
 from counterground.photos import photo_id, read_benchmark, write_benchmark
 
 
@@ -39,18 +39,6 @@ def test_a_benchmark_is_exported_and_evaluated_from_there(run, grouped, tmp_path
     for form in ("webdataset", "huggingface"):
         assert read_benchmark(f"shared/{form}").version == grouped.version
         assert "Three animals" in (tmp_path / "shared" / form / "README.md").read_text()
-
-
-def test_photos_without_licence_are_left_out_and_the_way_is_shown(run, photos, tmp_path):
-    with pytest.raises(CounterGroundError, match=r"No photo of .*no licence is stated: 48.*--private"):
-        run(str(photos), "--format", "parquet", "--out", "shared")
-    result = run(str(photos), "--format", "parquet", "--out", "mine", "--private")
-    assert result.exit_code == 0
-    result = run(str(photos), "--format", "parquet", "--out", "shared", "--licence-for-unknown", "cc0")
-    assert "Note: Licence stated by the exporter (cc0): 48 photos." in result.output
-    assert set(read_benchmark("shared").photos["licence"]) == {"cc0"}
-    result = run(str(photos), "--format", "parquet", "--out", "all", "--all-licences")
-    assert "Note: Shared although the licence is not known to allow it" in result.output
 
 
 def test_a_pool_and_pairs_of_it_say_how_they_were_made(run, photos, tmp_path):

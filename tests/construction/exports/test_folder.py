@@ -66,13 +66,6 @@ def test_masks_of_a_folder_of_masks_are_exported(form, tmp_path):
         assert found.mask_path(mask).read_bytes() == (masks.folder / f"files/{path}.png").read_bytes()
 
 
-def test_masks_among_the_photos_are_exported_wherever_they_are_relative_to(masked, tmp_path):
-    paths = masked.photos.with_columns(pl.col("mask").str.strip_prefix("hen/"))
-    relative = replace(masked, photos=paths, masks_root=masked.root / "hen")
-    export(relative, tmp_path / "out", ["parquet"])
-    assert read_benchmark(tmp_path / "out").photos["mask"].count() == masked.photos["mask"].count()
-
-
 def test_another_export_is_replaced_on_request_whatever_its_format(grouped, flat, tmp_path):
     (tmp_path / "out").mkdir()
     for formats in (FORMATS, ["webdataset"], ["parquet"], ["huggingface", "counteranimal"], ["croissant"]):
@@ -81,14 +74,6 @@ def test_another_export_is_replaced_on_request_whatever_its_format(grouped, flat
     assert read_benchmark(tmp_path / "out").version == flat.version
     assert not (tmp_path / "out" / "croissant.json").exists()
     assert beside(tmp_path / "out") == []
-
-
-def test_an_export_is_replaced_only_on_request(grouped, tmp_path, tree):
-    export(grouped, tmp_path / "out", ["parquet"])
-    before = tree(tmp_path / "out")
-    with pytest.raises(UsageError, match="--overwrite"):
-        export(grouped, tmp_path / "out", ["parquet"])
-    assert tree(tmp_path / "out") == before
 
 
 def test_what_is_no_export_is_never_replaced(grouped, tmp_path, tree):
@@ -194,9 +179,3 @@ def test_a_file_that_may_not_grow_is_one_line(grouped, form, tmp_path):
     assert "\n" not in str(caught.value)
     assert beside(tmp_path / "out") == []
     assert not (tmp_path / "out").exists()
-
-
-def test_a_folder_that_cannot_be_made_is_one_line(grouped, tmp_path):
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(CounterGroundError, match=r"Cannot write .*(File exists|Not a directory)"):
-        export(grouped, tmp_path / "file" / "out", ["parquet"])

@@ -66,14 +66,6 @@ def test_no_two_paths_collide_on_any_system(parts):
     assert "a" not in files
 
 
-def test_many_equal_names_stay_in_their_folder():
-    placed = apart(["hen/grass/1.jpg"] * 5000)  # in seconds: no name is tried twice
-    assert placed[0] == "hen/grass/1.jpg"
-    assert len(set(placed)) == 5000
-    assert {path.rpartition("/")[0] for path in placed} == {"hen/grass"}
-    assert all(path.endswith(".jpg") for path in placed)
-
-
 @pytest.fixture(scope="module")
 def one_photo(tmp_path_factory):
     path = tmp_path_factory.mktemp("one") / "1.jpg"

@@ -81,13 +81,6 @@ def test_names_the_layout_would_not_match_give_way_to_imagenets(grouped, tmp_pat
     assert read_benchmark(tmp_path / "out").classes == space
 
 
-def test_a_layout_without_groups_has_backgrounds_and_safe_names(flat, tmp_path):
-    export(flat, tmp_path / "out", ["counteranimal"])
-    folders = {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*") if p.is_dir()}
-    assert {"a_b/grass", "a_b/_.hidden", "a_b/unlabelled", "con/grass", "Ünïcode 鳥/grass"} <= folders
-    assert (tmp_path / "out" / "class_names.txt").read_text(encoding="utf-8").startswith("0\ta/b\n")
-
-
 def test_photos_with_and_without_group_are_refused_by_the_layout_alone(grouped, tmp_path):
     mixed = grouped.photos.with_columns(
         group=pl.when(pl.col("background") == "snow").then(None).otherwise(pl.col("group"))
@@ -112,12 +105,6 @@ def test_masks_survive_in_folders_of_their_own(masked, form, tmp_path, tree):
         if new is not None:
             assert new == f"masks/{old}"
             assert back.photo_path(new).read_bytes() == masked.photo_path(old).read_bytes()
-
-
-def test_masks_are_left_behind_by_the_layout_and_that_is_said(masked, tmp_path):
-    report = export(masked, tmp_path / "out", ["counteranimal"])
-    assert report.notes == ("Left out 5 masks: this layout cannot hold them.",)
-    assert read_benchmark(tmp_path / "out").photos["mask"].null_count() == 6
 
 
 def test_several_formats_get_a_folder_each(grouped, tmp_path):

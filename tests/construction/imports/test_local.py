@@ -17,7 +17,6 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from counterground.cli import main
 from counterground.construction.imports import import_photos
 from counterground.construction.pool import BACKGROUND_LABELS, open_pool
 from counterground.construction.settings import ImportOptions
@@ -108,15 +107,6 @@ def test_the_pool_stands_alone(tmp_path, labelled):
         assert hashlib.sha256(again.photo_path(row["path"]).read_bytes()).hexdigest() == row["photo_id"]
 
 
-def test_what_changed_in_the_source_is_added_beside_what_was_there(tmp_path, labelled):
-    import_photos(tmp_path / "pool", labelled)
-    noise(labelled / "zebra/grass/0.jpg", 99)
-    noise(labelled / "zebra/grass/9.jpg", 98)
-    report = import_photos(tmp_path / "pool", labelled)
-    assert (report.added, report.present) == (2, 8)
-    assert len(everything(tmp_path / "pool")[0]) == 11
-
-
 def test_a_background_that_was_changed_is_recorded_as_a_later_decision(tmp_path, labelled):
     import_photos(tmp_path / "pool", labelled)
     photos = read_benchmark(labelled).photos.with_columns(background=pl.lit("snow"))
@@ -149,17 +139,6 @@ def test_equal_files_of_a_class_are_one_photo(tmp_path, labelled):
     assert len([file for file in (tmp_path / "pool/files").rglob("*") if file.is_file()]) == 10
     again = import_photos(tmp_path / "pool", labelled)
     assert (again.added, again.present, again.backgrounds) == (0, 11, 0)
-
-
-def test_a_renamed_source_adds_nothing_and_brings_no_discarded_photo_back(tmp_path, labelled):
-    import_photos(tmp_path / "pool", labelled)
-    with open_pool(tmp_path / "pool") as pool:
-        gone = pool.photos()["path"][0]
-        pool.decide(gone, annotator="ann", task="review", labels=["clarity"])
-    renamed = labelled.rename(tmp_path / "beasts")
-    report = import_photos(tmp_path / "pool", renamed)
-    assert (report.added, report.present, report.backgrounds) == (0, 9, 0)
-    assert len(open_pool(tmp_path / "pool").freeze()) == 8
 
 
 CREDITS = ("licence", "attribution", "source", "cluster")
@@ -360,13 +339,6 @@ def test_a_background_that_the_pool_spells_otherwise_is_the_pools(tmp_path):
     assert open_pool(tmp_path / "pool").background_labels() == [*BACKGROUND_LABELS, "Reef"]
 
 
-def test_renaming_a_class_that_is_missing_is_an_error(tmp_path, labelled):
-    with pytest.raises(
-        UsageError, match=r"'zebras', which is not a class of the source. Did you mean 'zebra'\?"
-    ):
-        import_photos(tmp_path / "pool", labelled, ImportOptions(rename={"zebras": "okapi"}))
-
-
 def test_a_pool_gives_what_stands_in_it(tmp_path, labelled):
     import_photos(tmp_path / "first", labelled)
     first = open_pool(tmp_path / "first")
@@ -414,26 +386,3 @@ def test_kill_at_any_moment_loses_nothing(tmp_path):
     assert len(photos) == len(decisions) == 300
     assert verdicts["label"].value_counts().sort("label").rows() == [("grass", 150), ("road", 150)]
     assert len([file for file in files.iterdir() if not file.name.startswith(".")]) == 300
-
-
-def test_names_do_not_speak_to_the_terminal(tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("COUNTERGROUND_CACHE", str(tmp_path / "cache"))
-    title = "\x1b]0;mine\x07"
-    noise(tmp_path / "made" / f"yeti{title}" / f"snow{title}" / f"{title}1.jpg", 60)
-    (tmp_path / "made" / f"yeti{title}" / f"snow{title}" / f"{title}2.jpg").write_text("no photo")
-    noise(tmp_path / "made" / "zebra" / "grass" / "1.jpg", 61)
-    pool = str(tmp_path / "pool")
-    source = str(tmp_path / "made")
-    for words in (
-        ["data", "import", source, "-o", pool],
-        ["data", "curate", pool],
-        ["data", "pool", pool],
-        ["data", "export", pool, "--format", "parquet", "--private", "--out", str(tmp_path / "out")],
-        ["data", "import", source, "-o", pool, "--rename", f"yeti{title}=yéti", "-X", "annotator=ann"],
-        ["data", "import", source, "-o", pool, "--rename", f"{title}=x"],
-    ):
-        main(words)
-        printed = capsys.readouterr()
-        said = printed.out + printed.err
-        assert said
-        assert not {"\x1b", "\x07"} & set(said), words

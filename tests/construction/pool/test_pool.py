@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from counterground.benchmarks import open_benchmark
-from counterground.construction.pool import BACKGROUND_LABELS, open_pool
+from counterground.construction.pool import open_pool
 from counterground.errors import CounterGroundError, UsageError
 
 CLASSES = ("ice bear", "flamingo")
@@ -23,13 +23,6 @@ def decide(pool, path, label, by="ann", task="background", **more):
 
 def verdict(pool, path, task="background"):
     return pool.verdicts(task).row(by_predicate=pl.col("path") == path, named=True)
-
-
-def test_a_photo_is_taken_in_once(pool):
-    rows = pool.photos().to_dicts()
-    assert pool.add_photos(rows) == 0
-    assert len(pool.photos()) == 8
-    assert pool.photos()["added_at"].null_count() == 0
 
 
 @pytest.mark.parametrize(
@@ -69,15 +62,6 @@ def test_class_folders_differ_and_are_plain(pool):
     assert len({folder.lower() for folder in folders}) == len(names)
     assert folders[0] == "ice_bear"
     assert all(folder.isascii() and "/" not in folder and not folder.startswith(".") for folder in folders)
-
-
-def test_the_last_decision_of_an_annotator_counts(pool):
-    path = paths(pool)[0]
-    decide(pool, path, "snow")
-    decide(pool, path, "grass")
-    assert verdict(pool, path)["label"] == "grass"
-    assert verdict(pool, path)["status"] == "single"
-    assert len(pool.decisions()) == 2
 
 
 def test_undo_brings_back_what_stood_before_and_keeps_everything(pool):
@@ -142,13 +126,6 @@ def test_two_who_discard_agree_whatever_their_reasons(pool):
     assert verdict(pool, path, "review")["status"] == "disagreed"
 
 
-def test_later_is_no_verdict(pool):
-    path = paths(pool)[0]
-    decide(pool, path, "snow")
-    decide(pool, path, "later")
-    assert verdict(pool, path)["status"] == "none"
-
-
 @pytest.mark.parametrize(
     ("task", "labels", "message"),
     [
@@ -188,13 +165,6 @@ def test_the_database_itself_refuses_to_forget(pool):
         for statement in ("DELETE FROM decision", "UPDATE decision SET labels = '[\"sky\"]'"):
             with pytest.raises(sqlite3.IntegrityError, match="never changed"):
                 raw.execute(statement)
-
-
-def test_labels_of_ones_own(pool):
-    pool.set_setting("background_labels", [*BACKGROUND_LABELS, "studio"])
-    decide(pool, paths(pool)[0], "studio")
-    pool.set_setting("background_labels", ["grass"])
-    assert verdict(pool, paths(pool)[0])["label"] == "studio"
 
 
 def test_freezing_says_what_is_left_out(pool):
@@ -237,19 +207,6 @@ def test_photos_without_a_cluster_count_as_independent_and_are_noted_among_other
     said = [sentence for sentence in frozen.notes if "cluster" in sentence]
     assert len(said) == bool(note)
     assert note in "".join(said)
-
-
-def test_a_pool_of_which_nothing_stands_has_no_benchmark(pool):
-    for path in paths(pool):
-        decide(pool, path, "clarity", task="review")
-    with pytest.raises(CounterGroundError, match="no photo to keep"):
-        pool.freeze()
-
-
-def test_the_snapshot_shows_the_verdicts(pool):
-    decide(pool, paths(pool)[0], "snow")
-    frame = pl.read_parquet(pool.snapshot())
-    assert frame["background"].to_list() == ["snow", *[None] * 7]
 
 
 def test_candidates_are_listed_once_and_marked(pool):

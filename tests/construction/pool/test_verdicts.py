@@ -49,18 +49,6 @@ def test_later_reopens_what_anyone_has_adjudicated(pool, path, last):
     assert verdict(pool, path) == ("adjudicated", "keep", True)
 
 
-def test_votes_are_what_each_annotator_decided_last(pool, path):
-    decide(pool, path, "duplicate", by="ann")
-    decide(pool, path, "keep", by="cyd", adjudicates=True)
-    decide(pool, path, "later", by="dan")
-    decide(pool, path, "keep", by="eve")
-    pool.undo("eve", "review")
-    assert pool.votes().rows() == [
-        (path, "review", "ben", ["clarity"]),
-        (path, "review", "ann", ["duplicate"]),
-    ]
-
-
 steps = st.tuples(
     st.sampled_from(("decide", "decide", "adjudicate", "adjudicate", "undo last", "undo any")),
     st.integers(0, 1),

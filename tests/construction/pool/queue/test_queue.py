@@ -85,13 +85,6 @@ def test_the_share_for_two_is_exact_and_spread_over_the_classes(tmp_path, make_p
         assert abs(count - share * photos) < 1 + 1e-9, name
 
 
-def test_backgrounds_take_their_share_of_what_stands(tmp_path, make_pool):
-    with make_pool(tmp_path / "pool", {"flamingo": 20}) as pool:
-        for path in pool.photos()["path"][:10]:
-            pool.decide(path, annotator="ann", task="review", labels=["clarity"])
-        assert len(shared(pool, 0.2)) == 2
-
-
 def test_one_annotator_alone_awaits_nobody(pool):
     queue = Queue(pool, second=1, annotators=["ann"])
     work_off(queue, "ann")
@@ -108,13 +101,6 @@ def test_what_is_on_a_screen_is_not_given_to_another(pool):
     assert set(mine) & set(theirs) == set()
     assert len(mine) + len(theirs) == 8
     assert names(one.lease("ann", "review", count=4)) == mine  # a page that is loaded again gets its own back
-
-
-def test_a_photo_for_two_is_on_two_screens_and_not_on_three(pool):
-    queue = Queue(pool, second=1, annotators=["ann", "ben"])
-    assert len(names(queue.lease("ann", "review", count=8))) == 8
-    assert len(names(queue.lease("ben", "review", count=8))) == 8
-    assert names(queue.lease("cyd", "review", count=8)) == []
 
 
 def test_a_lease_ends(pool, monkeypatch):
@@ -159,17 +145,6 @@ def test_undo_names_its_decision_once(pool):
     with pytest.raises(UsageError, match="that 'ben' can undo"):
         queue.undo("ben", "review", of=other, token=str(uuid.uuid4()))
     assert queue.undo("ben", "review", of=None, token=str(uuid.uuid4())) is None
-
-
-def test_what_was_sent_twice_is_accepted_though_its_label_is_gone(pool):
-    queue = Queue(pool)
-    path, token = pool.photos()["path"][0], str(uuid.uuid4())
-    decide(queue, path, "snow", token=token)
-    pool.set_setting("background_labels", ["moss"])
-    decide(queue, path, "snow", token=token)
-    assert len(pool.decisions()) == 1
-    with pytest.raises(UsageError, match="'snow' is not a label of background"):
-        decide(queue, path, "snow")
 
 
 def test_postponed_photos_come_last_the_longest_waiting_first(pool):

@@ -30,22 +30,6 @@ def queue(rows, paths):
     return review_queue(pl.DataFrame(whole, schema=SIGNAL_SCHEMA), photos)
 
 
-def test_two_weak_reasons_rank_above_one_strong_one():
-    found = queue(
-        [
-            ("one", "sharpness", "feature noise", True, 1.0),
-            ("one", "size", "feature noise", True, 1.0),
-            ("two", "sharpness", "feature noise", True, 0.0),
-            ("two", "second class", "ambiguity", True, 0.0),
-            ("none", "sharpness", "feature noise", False, 1.0),
-        ],
-        ["none", "one", "two"],
-    )
-    assert found["path"].to_list() == ["two", "one", "none"]
-    assert found["score"].to_list() == [2.0, 1.999, 0.0]
-    assert found.columns == ["path", "class_name", "score", "reasons", "explanations"]
-
-
 def test_reasons_and_explanations_stand_with_the_strongest_first():
     found = queue(
         [
@@ -58,13 +42,6 @@ def test_reasons_and_explanations_stand_with_the_strongest_first():
     )
     assert found["reasons"].to_list() == [["feature noise", "label noise"]]
     assert found["explanations"].to_list() == [["size of a.", "sharpness of a.", "class rank of a."]]
-
-
-def test_photos_without_signals_and_signals_without_photos():
-    found = queue([("gone", "size", "feature noise", True, 1.0)], ["b", "a"])
-    assert found["path"].to_list() == ["b", "a"]
-    assert found["reasons"].to_list() == [[], []]
-    assert queue([], []).is_empty()
 
 
 @settings(max_examples=60, deadline=None)
