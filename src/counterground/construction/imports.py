@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from counterground.benchmarks import open_benchmark
-from counterground.construction.download import file_stem, keep_photo
 from counterground.construction.pool import (
     PHOTO_DETAILS,
     check_annotators,
     check_class_names,
+    file_stem,
+    keep_photo,
     open_pool,
     spelling_of,
 )

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from counterground.cli import main
 
 # Tested where they are: through a server and a page each case takes seconds.
-from counterground.construction.annotate._pool import (
+from counterground.construction.annotate._pages import (
     ANSWER_KEYS,
     COMMAND_KEYS,
     label_keys,

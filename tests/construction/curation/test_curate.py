@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from counterground.construction.curation import (
-    _measures,  # to count the photos that are decoded
+    _curate,  # to count the photos that are decoded
     curate,
 )
 from counterground.construction.pool import REVIEW_LABELS, SIGNAL_SCHEMA, open_pool
@@ -97,8 +97,8 @@ def test_only_new_photos_are_decoded(spoilt, make_pool, animals, monkeypatch):
     assert spoilt.signals().equals(signals)
     make_pool({"lion/new.jpg": animals["jaguar"], "lion/twin.jpg": animals["swans"]})
     decoded = []
-    plain = _measures.measure
-    monkeypatch.setattr(_measures, "measure", lambda image: decoded.append(image) or plain(image))
+    plain = _curate.measure
+    monkeypatch.setattr(_curate, "measure", lambda image: decoded.append(image) or plain(image))
     curate(spoilt.root)
     assert len(decoded) == 1  # the twin's content is known
     decoded.clear()
@@ -137,12 +137,12 @@ def test_missing_changed_and_linked_files_are_named(spoilt, rows_of, tmp_path):
 SCRIPT = """
 import sys, time
 from counterground.construction.curation import curate
-from counterground.construction.curation import _measures
-plain = _measures.measure
+from counterground.construction.curation import _curate
+plain = _curate.measure
 def slow(image):
     time.sleep(0.02)
     return plain(image)
-_measures.measure = slow
+_curate.measure = slow
 curate(sys.argv[1])
 """
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 # Properties of each figure over many made-up photos; a pool of each would take long.
-from counterground.construction.curation._measures import measure, perceptual_hash, sharpness
+from counterground.construction.curation._curate import measure, perceptual_hash, sharpness
 from counterground.construction.settings import CurateSettings
 
 LIMITS = CurateSettings()

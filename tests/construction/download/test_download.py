@@ -8,7 +8,8 @@ import re
 import pytest
 from photo_server import photo_bytes
 
-from counterground.construction.download import download_photos, file_stem
+from counterground.construction.collection._collect import download_photos
+from counterground.construction.pool import file_stem
 from counterground.http import DownloadSettings
 
 QUICK = DownloadSettings(first_pause=0.01, longest_pause=2.0, timeout=2.0, longest=5.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -21,17 +21,156 @@ from counterground.construction.collection._taxa import (
     resolve_classes,
     wanted_classes,
 )
-from counterground.construction.download import download_photos
-from counterground.construction.pool import check_class_names, is_from, is_pool, open_pool
+from counterground.construction.pool import (
+    CANDIDATE_SCHEMA,
+    PHOTO_SCHEMA,
+    KeptPhoto,
+    check_class_names,
+    file_stem,
+    is_from,
+    is_pool,
+    keep_photo,
+    open_pool,
+)
 from counterground.construction.settings import ALL_RIGHTS_RESERVED, INATURALIST, CollectOptions
 from counterground.errors import CounterGroundError, needs_extra
 from counterground.files import cache_dir, file_lock
-from counterground.http import Budget, DownloadSettings, Waiting, refuse_long_wait
+from counterground.http import (
+    Budget,
+    DownloadSettings,
+    FetchError,
+    FetchLoop,
+    Pacer,
+    Task,
+    Waiting,
+    refuse_long_wait,
+)
+from counterground.photos import UnreadablePhoto
 from counterground.progress import ProgressBar, progress_bar
 from counterground.text import and_more
 
 if TYPE_CHECKING:
     from counterground.construction.pool import Pool
+
+
+_SHARED = tuple(name for name in CANDIDATE_SCHEMA if name in PHOTO_SCHEMA)
+
+
+def cluster_of(photo: Mapping[str, Any]) -> str | None:
+    """Return the cluster of a photo of an observer, or of an observation; None: neither is known.
+
+    Photos of one observer are alike in place, camera and habit.
+    """
+    if photo.get("observer"):
+        return f"observer:{photo['observer']}"
+    return f"observation:{photo['observation']}" if photo.get("observation") else None
+
+
+@dataclass(frozen=True)
+class DownloadReport:
+    """The outcome of each candidate, counted once.
+
+    Attributes:
+        fetched: photos that were fetched.
+        failed: key -> reason of candidates that a retry would not help; marked "failed".
+        postponed: key -> reason of those whose host was busy or down; still "wanted": the next run retries.
+        received: bytes received.
+    """
+
+    fetched: int
+    failed: dict[str, str]
+    postponed: dict[str, str]
+    received: int
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The result of a worker: a file in the pool, and the bytes received."""
+
+    photo: KeptPhoto
+    received: int | None
+
+
+Candidate = dict[str, Any]
+"""A row of ``CANDIDATE_SCHEMA``."""
+
+
+def download_photos(
+    pool: Pool,
+    candidates: pl.DataFrame,
+    settings: DownloadSettings | None = None,
+    *,
+    pacer: Pacer | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> DownloadReport:
+    """Fetch the wanted ones among a pool's candidates and add them as photos.
+
+    A photo is decoded before it is kept; its row follows at once. Hosts take turns, each with at most
+    ``per_host`` requests at a time; 429, and 503 with Retry-After, pause the whole host, other 5xx and broken
+    connections only the photo.
+
+    Args:
+        pool: the candidates' pool.
+        candidates: rows of ``CANDIDATE_SCHEMA``; those that are not "wanted" are left alone.
+        settings: see ``DownloadSettings``.
+        pacer: a rate or budget of the caller.
+        progress: function called with the number of candidates done.
+
+    Raises:
+        CounterGroundError: the pool cannot be written, or the pacer ends the run; what was fetched is kept.
+    """
+    run = _Run(pool, candidates.filter(pl.col("status") == "wanted").to_dicts(), settings, pacer, progress)
+    run.run()
+    return DownloadReport(run.fetched, run.failed, run.postponed, run.received)
+
+
+class _Run(FetchLoop[Candidate, _Kept]):
+    """One call of ``download_photos``."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        wanted: list[Candidate],
+        settings: DownloadSettings | None,
+        pacer: Pacer | None,
+        progress: Callable[[int], None] | None,
+    ) -> None:
+        tasks = [Task(row["url"] or "", row) for row in wanted]
+        super().__init__(tasks, settings or DownloadSettings(), pacer)
+        self.pool, self.progress = pool, progress
+        self.failed: dict[str, str] = {}
+        self.postponed: dict[str, str] = {}
+        self.fetched = 0
+
+    def work(self, task: Task[Candidate]) -> _Kept:
+        """Fetch a photo and keep its file; in a thread."""
+        data, row = self.fetch(task), task.payload
+        folder = self.pool.class_folder(row["class_name"])
+        try:
+            photo = keep_photo(self.pool.root, folder, file_stem(row["key"]), data)
+        except UnreadablePhoto as error:
+            # The transfer may have done the damage, and a page in place of a photo may be a temporary error.
+            raise FetchError(error.reason, again=task.tries == 0, received=len(data)) from error
+        return _Kept(photo, len(data))
+
+    def record(self, task: Task[Candidate], result: _Kept) -> None:
+        """Add the row of a photo."""
+        row = {name: task.payload[name] for name in _SHARED} | vars(result.photo)
+        self.pool.add_photos([row | {"cluster": cluster_of(row)}])
+        self.fetched += 1
+        self._report()
+
+    def give_up(self, task: Task[Candidate], reason: str, *, again: bool) -> None:
+        """Note the failure, for the report and for the next run."""
+        key, name = task.payload["key"], task.payload["class_name"]
+        (self.postponed if again else self.failed)[key] = reason
+        self.pool.mark_candidates([(key, name, "wanted" if again else "failed", reason)])
+        self._report()
+
+    def _report(self) -> None:
+        if self.progress:
+            self.progress(self.fetched + len(self.failed) + len(self.postponed))
+
 
 _LOCK_FILE = ".collect.lock"
 # Bytes reserved for a photo before its fetch; larger than most.

@@ -5,13 +5,22 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.photos import assign_classes, name_key, quoted_ways
+from counterground.files import atomic_path
+from counterground.photos import (
+    UnreadablePhoto,
+    assign_classes,
+    image_type,
+    load_photo,
+    name_key,
+    quoted_ways,
+)
 
 if TYPE_CHECKING:
     from counterground.construction.pool._store import Pool
@@ -239,3 +248,57 @@ def check_annotators(pool: Pool, names: Iterable[str]) -> None:
                 f"The pool has decisions by {same!r}: use that name, since {name!r} would count as a second "
                 "person."
             )
+
+
+_PLAIN_KEY = re.compile(r"[a-z]{1,20}:[a-z0-9]{1,40}")
+
+
+@dataclass(frozen=True)
+class KeptPhoto:
+    """A photo in the pool that can be decoded; the fields are columns of ``PHOTO_SCHEMA``."""
+
+    path: str
+    photo_id: str
+    width: int
+    height: int
+    bytes: int
+
+
+def file_stem(key: str, name: str = "") -> str:
+    """Return the file name, without suffix, that a photo of this key has in every pool.
+
+    ``inaturalist:123`` is ``inaturalist-123``; other keys are hashed, after the readable part of ``name``.
+    """
+    if _PLAIN_KEY.fullmatch(key):
+        return key.replace(":", "-")
+    readable = re.sub(r"[^a-z0-9]+", "-", name.lower())[:40].strip("-") or "photo"
+    return f"{readable}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
+def keep_photo(root: Path, folder: str, stem: str, data: bytes, origin: Path | None = None) -> KeptPhoto:
+    """Write a photo's bytes to ``files/<folder>/<stem>.<suffix of its content>`` of the pool, atomically.
+
+    Args:
+        root: the pool's folder.
+        folder: the class folder.
+        stem: see ``file_stem``.
+        data: the file as received; it is kept byte for byte.
+        origin: the photo's name in errors; None: the file in the pool.
+
+    Raises:
+        UnreadablePhoto: the bytes cannot be decoded as a photo; nothing is written.
+        CounterGroundError: the pool cannot be written, or a link in it leads elsewhere.
+    """
+    kind = image_type(data)  # by content: addresses and headers are often wrong
+    target = root / "files" / folder / f"{stem}{kind.suffix if kind else '.jpg'}"
+    if leads_out(root, target.parent):
+        raise CounterGroundError(f"{target.parent} is a link out of the pool: replace it with a folder.")
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(data)
+        try:
+            image = load_photo(temporary, rgb=False).image
+        except UnreadablePhoto as error:
+            raise UnreadablePhoto(origin or target, error.reason) from error
+    return KeptPhoto(
+        target.relative_to(root).as_posix(), hashlib.sha256(data).hexdigest(), *image.size, len(data)
+    )
