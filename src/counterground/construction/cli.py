@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -23,11 +22,6 @@ from counterground.construction.settings import (
 from counterground.errors import CounterGroundError
 from counterground.settings import MaskSettings
 from counterground.text import counted, one_line
-
-if TYPE_CHECKING:
-    from counterground.construction.curation import CurateReport
-    from counterground.construction.imports import ImportReport
-    from counterground.masks import Masks
 
 
 @click.command(
@@ -120,20 +114,17 @@ def import_(source: str, out: Path, settings: ImportOptions) -> None:
     """
     from counterground.construction.imports import import_photos
 
-    _show_imported(import_photos(out, source, settings), out)
-
-
-def _show_imported(report: ImportReport, pool: Path) -> None:
+    report = import_photos(out, source, settings)
     for name, number in report.by_class.items():
         click.echo(f"{number:7,}  {one_line(name)}")
     print_notes(report.notes)
-    for one in [*report.rejected, *report.masks_rejected][:5]:
+    for one in report.rejected[:5]:
         click.echo(f"Rejected: {one_line(one.item)}: {one_line(one.reason)}.")
     more = ("background", report.backgrounds), ("mask", report.masks)
     extra = "".join(f", {counted(number, what)}" for what, number in more if number)
     click.echo(
         f"{counted(report.added, 'photo')} added, {report.present:,} already present, "
-        f"{len(report.rejected):,} rejected{extra}. Pool: {pool}"
+        f"{len(report.rejected):,} rejected{extra}. Pool: {out}"
     )
     if report.list_file is not None:
         click.echo(f"Rejected photos and the reasons: {report.list_file}")
@@ -226,37 +217,31 @@ def curate(pool: Path, model: str | None, top: int, settings: CurateSettings) ->
     close perceptual hash) need no model. Without --label-space, a CLIP given as --model ranks each class
     among ImageNet's names and the pool's own, a classifier among its outputs.
     """
+    import polars as pl
+
     from counterground.construction.curation import curate as run_curation
 
     if model is None:
         refuse_given("label_space", "device", because="is for a model: add --model, or leave it out")
     report = run_curation(pool, settings, model=model)
-    _show_counts(report)
-    if report.flagged and top:
-        _show_queue(report, top)
+    counts = [
+        (reason, signal, f"{flagged:,}", f"{photos:,}")
+        for reason, signal, photos, flagged in report.counts.iter_rows()
+    ]
+    columns = ("reason", "signal", "flagged", "of")
+    print_table(columns, counts, numeric=columns[2:], title="Why photos are flagged", grouped=True)
+    doubtful = report.queue.filter(pl.col("score") > 0).head(top)
+    if len(doubtful):
+        rows = [
+            (one_line(path), "\n".join(map(one_line, reasons)))
+            for path, reasons in doubtful.select("path", "explanations").iter_rows()
+        ]
+        print_table(("photo", "why"), rows, title="The most doubtful photos", grouped=True)
     print_notes(report.notes)
     earlier = report.photos - report.measured
     measured = f"; {report.measured:,} measured now, {earlier:,} earlier" if earlier else ""
     click.echo(f"{report.flagged:,} of {counted(report.photos, 'photo')} flagged for review{measured}.")
     click.echo(f"Next: counterground data label {pool} --task review --order ranked --annotator YOUR-NAME")
-
-
-def _show_counts(report: CurateReport) -> None:
-    rows = [
-        (reason, signal, f"{flagged:,}", f"{photos:,}")
-        for reason, signal, photos, flagged in report.counts.iter_rows()
-    ]
-    columns = ("reason", "signal", "flagged", "of")
-    print_table(columns, rows, numeric=columns[2:], title="Why photos are flagged", grouped=True)
-
-
-def _show_queue(report: CurateReport, top: int) -> None:
-    rows = [
-        (one_line(row["path"]), "\n".join(map(one_line, row["explanations"])))
-        for row in report.queue.head(min(top, len(report.queue))).iter_rows(named=True)
-        if row["score"] > 0
-    ]
-    print_table(("photo", "why"), rows, title="The most doubtful photos", grouped=True)
 
 
 @click.command(
@@ -328,15 +313,10 @@ def masks(data: str, source: str, out: Path, settings: MaskSettings) -> None:
     another size or beyond a limit are named and counted. Repeat an interrupted command to continue it.
     """
     from counterground.benchmarks import open_apart
-    from counterground.masks import make_masks
+    from counterground.masks import REASONS, make_masks
 
     opened = open_apart(data, out, show_progress=settings.show_progress)
-    _show_masks(make_masks(opened, source, out, settings=settings))
-
-
-def _show_masks(made: Masks) -> None:
-    from counterground.masks import REASONS
-
+    made = make_masks(opened, source, out, settings=settings)
     total = len(made.table)
     rows = [("usable", made.usable, "")]
     rows += [(reason, count, REASONS.get(reason, "")) for reason, count in made.reasons().items()]

@@ -76,11 +76,10 @@ class ImportReport:
     Attributes:
         added: photos added to the pool.
         present: photos that were in the pool already, also from another place, and repeated files.
-        rejected: photos that cannot be read, each with its reason.
+        rejected: photos that cannot be read, each with its reason, and masks, whose photos are counted.
         by_class: added photos by class.
         backgrounds: labels recorded: of added photos, and of those whose label in the source changed.
         masks: masks added.
-        masks_rejected: masks that were not added, though their photos were.
         notes: sentences that a reader must know.
         list_file: CSV of what was rejected; None: nothing was.
     """
@@ -91,7 +90,6 @@ class ImportReport:
     by_class: Mapping[str, int]
     backgrounds: int = 0
     masks: int = 0
-    masks_rejected: tuple[RejectedItem, ...] = ()
     notes: tuple[str, ...] = ()
     list_file: Path | None = None
 
@@ -127,20 +125,18 @@ def import_photos(
         updated = _update(pool, photos, stored)
         backgrounds, new = _label(pool, photos, chosen.annotator)
         pool.snapshot()
-        rejected = tuple(one for one in added.rejected if one.item in set(photos["path"]))
-        masks_rejected = tuple(one for one in added.rejected if one not in rejected)
+        unread = sum(one.item in set(photos["path"]) for one in added.rejected)
         if updated:
             notes += (f"Updated {counted(updated, 'photo')} of the pool from the source.",)
         if new:
             notes += (f"New background labels in the pool: {and_more(new, 8)}.",)
         return ImportReport(
             added.photos.total(),
-            len(photos) - added.photos.total() - len(rejected),
-            rejected,
+            len(photos) - added.photos.total() - unread,
+            tuple(added.rejected),
             dict(sorted(added.photos.items())),
             backgrounds,
             added.masks,
-            masks_rejected,
             notes,
             _write_rejected(pool.root, str(source), added.rejected),
         )

@@ -6,8 +6,6 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from counterground.cli import main
-
 # Tested where they are: through a server and a page each case takes seconds.
 from counterground.construction.annotate._pages import (
     ANSWER_KEYS,
@@ -85,12 +83,6 @@ def test_a_usual_port_that_is_taken_gives_way_to_another(pool, serve):
     first.stop()
     second.stop()
     assert serve(pool).port == first.port
-
-
-def test_wrong_usage_ends_with_two(pool, capsys):
-    for options in ([], ["--annotator", "ann", "--second", "1.5"], ["--annotator", "ann", "--task", "other"]):
-        assert main(["data", "label", str(pool.root), *options]) == 2
-        assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
 def test_labels_of_a_file_take_the_place_of_the_pools(pool, serve, tmp_path):

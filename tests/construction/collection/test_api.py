@@ -5,8 +5,6 @@ from types import SimpleNamespace
 import pytest
 import tenacity
 
-from counterground import __version__
-
 # Collections go through this client; alone, its requests can be counted one by one.
 from counterground.construction.collection._api import (
     INaturalist,
@@ -65,16 +63,6 @@ def test_only_what_leaves_the_machine_is_counted(server, sleeps, cache):
     with pytest.raises(CounterGroundError, match="daily budget of requests is spent"):
         api.search("donkey")
     assert server.asked_below("/v1/taxa") == 3
-
-
-def test_we_say_who_we_are(server, monkeypatch):
-    client(server, contact="ann@example.org").search("zebra")
-    monkeypatch.setenv("COUNTERGROUND_CONTACT", "bob@example.org")
-    client(server).search("horse")
-    agents = sorted(server.agents)
-    assert [agent.split()[0] for agent in agents] == [f"counterground/{__version__}"] * 2
-    assert "(+ann@example.org)" in agents[0]
-    assert "(+bob@example.org)" in agents[1]
 
 
 def test_an_id_that_is_none_has_no_taxon(server):

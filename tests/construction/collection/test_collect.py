@@ -92,18 +92,6 @@ def test_a_photo_that_is_none_is_replaced_by_the_next_newest(
     assert server.gets_by_photo()[broken.id] == tries
 
 
-def test_a_photo_whose_host_stumbles_for_long_is_replaced_and_asked_for_again(gather, pool, server, zebras):
-    photo = zebras(4)[-1].photos[0]
-    server.trouble(f"/photos/{photo.id}/", times=4, status=500)
-    report = gather(per_class=3)
-    (one,) = report.classes
-    assert (one.added, one.missing, one.postponed) == (3, 0, 1)
-    assert report.complete
-    assert set(pool().candidates("zebra")["status"]) == {"wanted", "got"}
-    (one,) = gather(per_class=4).classes
-    assert (one.added, one.missing) == (1, 0)
-
-
 def test_filters(gather, server, zebras, pool, tmp_path):
     zebras(1, quality="needs_id")
     zebras(1, observed_on="2023-01-05")
@@ -166,14 +154,6 @@ def test_another_query_is_refused_unless_added(gather, pool, server, zebras):
     assert (one.added, one.missing) == (0, 4)
 
 
-def test_candidates_that_another_query_left_are_taken_where_the_new_one_finds_them(gather, pool, zebras):
-    zebras(3, licence="cc0")
-    zebras(3, licence="cc-by")
-    gather(per_class=2)
-    gather(per_class=4, licences=("cc0",), add=True)
-    assert sorted(numbers(pool().photos())) == [300_002, 300_003, 300_005, 300_006]
-
-
 def test_a_photo_belongs_to_one_class(gather, pool, server, zebras):
     quagga = zebras(3)[0].taxon
     report = gather("zebra", "striped horse", per_class=2, taxa={"striped horse": (quagga.id,)})
@@ -210,19 +190,6 @@ def test_a_dry_run_counts_and_leaves_no_trace(options, server, zebras, tmp_path)
     assert photo_gets(server) == 0
     assert not is_pool(tmp_path / "pool")
     assert not (tmp_path / "pool").exists()
-
-
-def test_a_dry_run_of_a_pool_counts_what_is_there(options, gather, pool, zebras, tmp_path):
-    zebras(7)
-    gather(per_class=2)
-    database = pool().root / "decisions.sqlite"
-    before = database.read_bytes()
-    (zebra,) = plan_collection(tmp_path / "pool", ["zebra"], options(per_class=6)).classes
-    assert (zebra.available, zebra.present, zebra.added) == (7, 2, 4)
-    assert database.read_bytes() == before
-    assert len(pool().photos()) == 2
-    with pytest.raises(CounterGroundError, match="another query"):
-        plan_collection(tmp_path / "pool", ["zebra"], options(size="large"))
 
 
 @pytest.mark.parametrize("what", [{"status": 403}, page_in_place_of_a_photo()])

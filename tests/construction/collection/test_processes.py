@@ -92,22 +92,3 @@ def test_two_at_once_share_the_work(server, zebras, tmp_path):
     assert server.gets_by_photo().total() == 30
     assert sum("30 photos added, " in out for out, _ in outcomes) == 1
     assert sum("\n0 photos added, 0.0 MB" in out for out, _ in outcomes) == 1
-
-
-@pytest.mark.slow
-def test_interrupted_it_stops_at_once_and_says_what_to_do(server, zebras, tmp_path):
-    zebras(60)
-    server.delay = 0.02
-    process = start(server, tmp_path / "pool", 60)
-    while process.poll() is None and server.asked_below("/photos") < 10:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate()
-    assert process.returncode == 130, err
-    assert len(err.strip().splitlines()) == 1
-    assert "same command continues" in err
-    done = start(server, tmp_path / "pool", 60)
-    out, err = done.communicate()
-    assert done.returncode == 0, out + err
-    check(tmp_path / "pool", 60)
-    assert server.gets_by_photo().total() <= 60 + JOBS

@@ -16,7 +16,7 @@ from counterground.construction.curation import (
     _curate,  # to count the photos that are decoded
     curate,
 )
-from counterground.construction.pool import REVIEW_LABELS, SIGNAL_SCHEMA, open_pool
+from counterground.construction.pool import open_pool
 from counterground.construction.settings import CurateSettings
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import DamagedCacheWarning
@@ -62,23 +62,6 @@ def test_each_kind_of_noise_is_flagged_and_explained(spoilt, flagged_of, rows_of
     assert size.endswith(" pixels (limit 128).")
     assert report.flagged == 7
     assert report.queue["score"].to_list()[7:] == [0.0] * 3
-
-
-def test_signals_are_whole_rows_of_the_pool(spoilt):
-    report = curate(spoilt.root)
-    signals = spoilt.signals()
-    assert dict(signals.schema) == SIGNAL_SCHEMA
-    assert set(signals["reason"]) <= set(REVIEW_LABELS[1:])
-    assert signals["priority"].is_between(0, 1).all()
-    assert signals["explanation"].str.ends_with(".").all()
-    assert not signals.select(pl.struct("path", "signal").is_duplicated().any()).item()
-    readable = dict.fromkeys(FIGURES, 8)
-    counts = dict(report.counts.select("signal", "photos").rows())
-    assert counts == readable | {
-        "unreadable": 10,
-        "same content": 8,
-        "perceptual hash": 8,
-    }
 
 
 def test_a_photo_among_worse_ones_has_no_priority(make_pool, animals, spoil, rows_of):

@@ -70,13 +70,3 @@ def test_the_same_file_twice(make_pool, fox, rows_of, flagged_of):
     assert rows["a.jpg"]["related"] == "files/red_panda/b.jpg"
     assert rows["b.jpg"]["explanation"] == "Identical later files: 2."
     assert flagged_of(pool, "perceptual hash") == []
-
-
-def test_a_better_photo_that_comes_later_takes_over(make_pool, fox, spoil, flagged_of):
-    pool = make_pool({"red_panda/small.jpg": spoil.encoded(fox, 80, longest=200)})
-    curate(pool.root)
-    assert flagged_of(pool, "perceptual hash") == []
-    make_pool({"red_panda/large.jpg": fox})
-    report = curate(pool.root)
-    assert report.measured == 1
-    assert flagged_of(pool, "perceptual hash") == ["small.jpg"]

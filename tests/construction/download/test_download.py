@@ -8,9 +8,17 @@ import re
 import pytest
 from photo_server import photo_bytes
 
-from counterground.construction.collection._collect import download_photos
+from counterground.construction.collection._collect import Download
 from counterground.construction.pool import file_stem
 from counterground.http import DownloadSettings
+
+
+def download_photos(pool, candidates, settings):
+    """Fetch candidates; what became of them."""
+    run = Download(pool, candidates, settings)
+    run.run()
+    return run
+
 
 QUICK = DownloadSettings(first_pause=0.01, longest_pause=2.0, timeout=2.0, longest=5.0)
 

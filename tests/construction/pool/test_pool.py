@@ -2,12 +2,10 @@
 
 import sqlite3
 
-import made_pools
 import polars as pl
 import pytest
 
 from counterground.benchmarks import open_benchmark
-from counterground.construction.pool import open_pool
 from counterground.errors import CounterGroundError, UsageError
 
 CLASSES = ("ice bear", "flamingo")
@@ -64,20 +62,6 @@ def test_class_folders_differ_and_are_plain(pool):
     assert all(folder.isascii() and "/" not in folder and not folder.startswith(".") for folder in folders)
 
 
-def test_undo_brings_back_what_stood_before_and_keeps_everything(pool):
-    first, second = paths(pool)[:2]
-    decide(pool, first, "snow")
-    decide(pool, first, "grass")
-    decide(pool, second, "sky")
-    assert pool.undo("ann", "background")["path"] == second
-    assert pool.undo("ann", "background")["labels"] == ["grass"]
-    assert verdict(pool, first)["label"] == "snow"
-    assert verdict(pool, second)["status"] == "none"
-    assert pool.undo("ben", "background") is None
-    assert pool.undo("ann", "review") is None
-    assert len(pool.decisions()) == 5
-
-
 def test_sending_twice_decides_once(pool):
     path = paths(pool)[0]
     assert decide(pool, path, "snow", token="t") == decide(pool, path, "snow", token="t")
@@ -88,42 +72,6 @@ def test_sending_twice_decides_once(pool):
     assert len(pool.decisions()) == 3
     with pytest.raises(UsageError, match="belongs to"):
         decide(pool, paths(pool)[1], "snow", token="t")
-
-
-def test_disagreement_stands_until_it_is_adjudicated(pool):
-    path = paths(pool)[0]
-    decide(pool, path, "snow")
-    decide(pool, path, "snow", by="ben")
-    assert verdict(pool, path)["status"] == "agreed"
-    decide(pool, path, "grass", by="ben")
-    assert verdict(pool, path) | {"labels": None} == {
-        "path": path,
-        "class_name": "flamingo",
-        "label": None,
-        "labels": None,
-        "status": "disagreed",
-        "annotators": 2,
-        "stands": True,
-    }
-    decide(pool, path, "sky", by="eve", adjudicates=True)
-    assert (verdict(pool, path)["label"], verdict(pool, path)["status"]) == ("sky", "adjudicated")
-    assert pool.undo("eve", "background") is None  # no vote of theirs
-    pool.undo("eve", "background", adjudicates=True)
-    assert verdict(pool, path)["status"] == "disagreed"
-
-
-def test_two_who_discard_agree_whatever_their_reasons(pool):
-    path = paths(pool)[0]
-    decide(pool, path, "clarity", task="review")
-    decide(pool, path, "ambiguity", by="ben", task="review")
-    found = verdict(pool, path, "review")
-    assert (found["status"], found["label"], found["labels"]) == (
-        "agreed",
-        "clarity",
-        ["clarity", "ambiguity"],
-    )
-    decide(pool, path, "keep", by="ben", task="review")
-    assert verdict(pool, path, "review")["status"] == "disagreed"
 
 
 @pytest.mark.parametrize(
@@ -187,52 +135,3 @@ def test_freezing_says_what_is_left_out(pool):
         "2 of 6 photos have no background label yet.",
         f"1 of 6 photos have no background, since annotators disagree on it: {settle}",
     )
-
-
-@pytest.mark.parametrize(
-    ("columns", "note"),
-    [
-        ({}, ""),
-        ({"cluster": lambda number: "herd"}, ""),
-        (
-            {"cluster": lambda number: "herd" if number < 2 else None},
-            "4 of 8 photos have no cluster",
-        ),
-    ],
-)
-def test_photos_without_a_cluster_count_as_independent_and_are_noted_among_others(tmp_path, columns, note):
-    with made_pools.fill_pool(tmp_path / "pool", dict.fromkeys(CLASSES, 4), **columns) as pool:
-        frozen, photos = pool.freeze(), pool.photos()
-    assert frozen.photos["cluster"].equals(photos["cluster"])
-    said = [sentence for sentence in frozen.notes if "cluster" in sentence]
-    assert len(said) == bool(note)
-    assert note in "".join(said)
-
-
-def test_candidates_are_listed_once_and_marked(pool):
-    rows = [{"key": f"k{n}", "class_name": "flamingo", "position": n, "url": f"u{n}"} for n in range(3)]
-    assert pool.add_candidates(rows) == 3
-    assert pool.add_candidates(rows) == 0
-    pool.mark_candidates([("k1", "flamingo", "failed", "404"), ("k2", "flamingo", "got", None)])
-    found = pool.candidates("flamingo")
-    assert found["status"].to_list() == ["wanted", "failed", "got"]
-    assert found["tries"].to_list() == [0, 1, 1]
-
-
-def test_what_a_source_says_about_a_photo_can_be_corrected(pool):
-    first, second, *_ = paths(pool)
-    pool.update_photos({first: {"licence": "cc-by", "taxon_id": 41}, second: {"cluster": "ann"}})
-    with open_pool(pool.root) as again:
-        photos = again.photos()
-    assert photos.select("licence", "taxon_id", "cluster").rows()[:2] == [
-        ("cc-by", 41, None),
-        ("cc0", None, "ann"),
-    ]
-
-
-def test_signals_are_replaced_by_name(pool):
-    row = {"path": paths(pool)[0], "reason": "clarity", "flagged": True, "priority": 0.5, "explanation": "x"}
-    empty = {"value": None, "related": None}
-    pool.write_signals(pl.DataFrame([row | empty | {"signal": name} for name in ("blur", "tiny")]))
-    pool.write_signals(pl.DataFrame([row | empty | {"signal": "blur", "priority": 0.9}]))
-    assert dict(pool.signals().select("signal", "priority").iter_rows()) == {"blur": 0.9, "tiny": 0.5}

@@ -67,23 +67,6 @@ def cluster_of(photo: Mapping[str, Any]) -> str | None:
 
 
 @dataclass(frozen=True)
-class DownloadReport:
-    """The outcome of each candidate, counted once.
-
-    Attributes:
-        fetched: photos that were fetched.
-        failed: key -> reason of candidates that a retry would not help; marked "failed".
-        postponed: key -> reason of those whose host was busy or down; still "wanted": the next run retries.
-        received: bytes received.
-    """
-
-    fetched: int
-    failed: dict[str, str]
-    postponed: dict[str, str]
-    received: int
-
-
-@dataclass(frozen=True)
 class _Kept:
     """The result of a worker: a file in the pool, and the bytes received."""
 
@@ -95,19 +78,11 @@ Candidate = dict[str, Any]
 """A row of ``CANDIDATE_SCHEMA``."""
 
 
-def download_photos(
-    pool: Pool,
-    candidates: pl.DataFrame,
-    settings: DownloadSettings | None = None,
-    *,
-    pacer: Pacer | None = None,
-    progress: Callable[[int], None] | None = None,
-) -> DownloadReport:
-    """Fetch the wanted ones among a pool's candidates and add them as photos.
+class Download(FetchLoop[Candidate, _Kept]):
+    """Fetches the wanted ones among a pool's candidates, and adds each as a photo once it is decoded.
 
-    A photo is decoded before it is kept; its row follows at once. Hosts take turns, each with at most
-    ``per_host`` requests at a time; 429, and 503 with Retry-After, pause the whole host, other 5xx and broken
-    connections only the photo.
+    404, pages in place of photos and photos that arrive damaged twice are *failed*. A fault of the host (429,
+    5xx, broken or slow connections, after four tries) leaves the candidate *wanted*: the next run tries it.
 
     Args:
         pool: the candidates' pool.
@@ -116,27 +91,23 @@ def download_photos(
         pacer: a rate or budget of the caller.
         progress: function called with the number of candidates done.
 
-    Raises:
-        CounterGroundError: the pool cannot be written, or the pacer ends the run; what was fetched is kept.
+    Attributes:
+        fetched: photos that were fetched.
+        failed: key -> reason of candidates that a retry would not help; marked "failed".
+        postponed: key -> reason of those whose host was busy or down; still "wanted".
+        received: bytes received.
     """
-    run = _Run(pool, candidates.filter(pl.col("status") == "wanted").to_dicts(), settings, pacer, progress)
-    run.run()
-    return DownloadReport(run.fetched, run.failed, run.postponed, run.received)
-
-
-class _Run(FetchLoop[Candidate, _Kept]):
-    """One call of ``download_photos``."""
 
     def __init__(
         self,
         pool: Pool,
-        wanted: list[Candidate],
-        settings: DownloadSettings | None,
-        pacer: Pacer | None,
-        progress: Callable[[int], None] | None,
+        candidates: pl.DataFrame,
+        settings: DownloadSettings,
+        pacer: Pacer | None = None,
+        progress: Callable[[int], object] = lambda _: None,
     ) -> None:
-        tasks = [Task(row["url"] or "", row) for row in wanted]
-        super().__init__(tasks, settings or DownloadSettings(), pacer)
+        wanted = candidates.filter(pl.col("status") == "wanted").to_dicts()
+        super().__init__([Task(row["url"] or "", row) for row in wanted], settings, pacer)
         self.pool, self.progress = pool, progress
         self.failed: dict[str, str] = {}
         self.postponed: dict[str, str] = {}
@@ -168,8 +139,7 @@ class _Run(FetchLoop[Candidate, _Kept]):
         self._report()
 
     def _report(self) -> None:
-        if self.progress:
-            self.progress(self.fetched + len(self.failed) + len(self.postponed))
+        self.progress(self.fetched + len(self.failed) + len(self.postponed))
 
 
 _LOCK_FILE = ".collect.lock"
@@ -409,13 +379,14 @@ class ClassCollection:
             user_agent=options.user_agent,
         )
         name = self.choice.class_name
-        report = download_photos(
+        report = Download(
             self.pool,
             batch,
             settings,
-            pacer=pacer,
-            progress=lambda done: bar.update(before + done, options.per_class, name),
+            pacer,
+            lambda done: bar.update(before + done, options.per_class, name),
         )
+        report.run()
         self._postponed |= report.postponed.keys()
         troubles = report.failed | report.postponed
         if not report.fetched and len(troubles) >= _MOST_FAILURES:

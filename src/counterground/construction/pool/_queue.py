@@ -153,11 +153,11 @@ _BELOW_ONE = 0.999
 
 
 def review_queue(signals: pl.DataFrame, photos: pl.DataFrame) -> pl.DataFrame:
-    """Return ``path, class_name, score, reasons, explanations`` of all photos, the most doubtful first.
+    """Return ``path, class_name, score, explanations`` of all photos, the most doubtful first.
 
     The score is the number of different reasons for which a photo is flagged plus its highest priority (times
     0.999): two reasons always rank above one, however many signals give that one. A photo without any has 0.
-    Photos of equal score keep the order of ``photos``. Reasons and explanations are listed strongest first.
+    Photos of equal score keep the order of ``photos``. Explanations are listed strongest first.
 
     Args:
         signals: signals as ``SIGNAL_SCHEMA``; those of photos not in ``photos`` are left out.
@@ -174,7 +174,6 @@ def review_queue(signals: pl.DataFrame, photos: pl.DataFrame) -> pl.DataFrame:
         .group_by("path", maintain_order=True)
         .agg(
             score=pl.col("reason").n_unique() + _BELOW_ONE * pl.col("priority").max(),
-            reasons=pl.col("reason").unique(maintain_order=True),
             explanations=pl.col("explanation"),
         )
     )
@@ -184,7 +183,6 @@ def review_queue(signals: pl.DataFrame, photos: pl.DataFrame) -> pl.DataFrame:
         .join(found, on="path", how="left", maintain_order="left")
         .with_columns(
             pl.col("score").fill_null(0.0),
-            pl.col("reasons").fill_null(none),
             pl.col("explanations").fill_null(none),
         )
         .sort("score", descending=True, maintain_order=True)
