@@ -46,7 +46,7 @@ def test_two_disagree_and_one_adjudicates(pool, serve, visit):
     ann.page.goto(ann.page.url.replace("label", "disagreements"))
     ann.see()
     answers = [" ".join(text.split()) for text in ann.page.locator(".vote").all_inner_texts()]
-    assert [answer[:8] for answer in answers] == ["1 First:", "2 Second"]
+    assert [answer[:10] for answer in answers] == ["1 Answer 1", "2 Answer 2"]
     assert sorted(answer.split(": ")[1] for answer in answers) == ["grass, tree", "water"]
     assert "ann" not in ann.page.inner_text("main")
     assert "ben" not in ann.page.inner_text("main")

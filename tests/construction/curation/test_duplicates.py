@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from PIL import ImageOps
+from PIL import ImageDraw, ImageOps
 
 from counterground.construction.curation import curate
+from counterground.construction.settings import CurateSettings
 
 
 @pytest.fixture
@@ -70,3 +71,17 @@ def test_the_same_file_twice(make_pool, fox, rows_of, flagged_of):
     assert rows["a.jpg"]["related"] == "files/red_panda/b.jpg"
     assert rows["b.jpg"]["explanation"] == "Identical later files: 2."
     assert flagged_of(pool, "perceptual hash") == []
+
+
+def test_hashes_need_not_be_equal(make_pool, animals, rows_of):
+    """The trap: a near duplicate taken for a photo with an *equal* perceptual hash."""
+    photo = animals["kitten"]
+    stamped = photo.copy()
+    ImageDraw.Draw(stamped).rectangle((0, 0, 60, 20), fill="white")
+    pool = make_pool({"cat/photo.png": photo, "cat/stamped.jpg": stamped})
+    curate(pool.root)
+    row = rows_of(pool, "perceptual hash")["stamped.jpg"]
+    assert row["flagged"]
+    assert 0 < row["value"] <= 8
+    curate(pool.root, CurateSettings(hash_radius=int(row["value"]) - 1))
+    assert not rows_of(pool, "perceptual hash")["stamped.jpg"]["flagged"]

@@ -139,7 +139,7 @@ class Decide(Sent):
     task: Literal["review", "background"]
     path: str
     labels: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=60)]
-    seconds: Annotated[float | None, Field(ge=0, le=1e6)]
+    seconds: Annotated[float | None, Field(ge=0, allow_inf_nan=False)]
     adjudicates: bool = False
 
 

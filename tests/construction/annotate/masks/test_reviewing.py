@@ -79,6 +79,7 @@ def test_the_file_is_what_was_drawn_with_brush_and_polygon(folder, serve, visit)
     assert not found[60:].any()
     # The next photo has a mask: a polygon, closed by its first corner, adds to that.
     start_drawing(ann)
+    ann.page.keyboard.press("e")  # adds again
     ann.page.keyboard.press("p")
     for x, y in ((85, 10), (110, 10), (110, 40), (100, 60)):
         mouse.click(*frame(ann, x, y))

@@ -5,15 +5,9 @@ export const page = document.body.dataset;
 
 export class Refused extends Error {}
 
-export class Unreachable extends Error {
-  constructor(why, message) {
-    super(message);
-    this.why = why; // "server", "link" or "other"
-  }
-}
+export class Unreachable extends Error {}
 
-// Another program at this port answers 404 or 405.
-const WHY = { 401: "link", 403: "server", 404: "server", 405: "server", 409: "other" };
+const AWAY = [401, 403, 404, 405, 409]; // another program at this port answers 404 or 405
 
 export const photoAddress = (row) => `/photo/${row}?pool=${encodeURIComponent(page.pool)}`;
 
@@ -26,13 +20,11 @@ export async function post(name, body) {
       body: JSON.stringify({ annotator: page.annotator, pool: page.pool, ...body }),
     });
   } catch {
-    throw new Unreachable("server", "The server cannot be reached.");
+    throw new Unreachable("The server cannot be reached.");
   }
   const content = await answer.json().catch(() => ({}));
   if (answer.ok) return content;
-  if (answer.status in WHY || answer.status >= 500) {
-    throw new Unreachable(WHY[answer.status] ?? "server", content.error ?? "The server failed.");
-  }
+  if (AWAY.includes(answer.status) || answer.status >= 500) throw new Unreachable(content.error ?? "The server failed.");
   throw new Refused(content.error ?? `The server answered ${answer.status}.`);
 }
 

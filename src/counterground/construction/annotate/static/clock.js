@@ -1,7 +1,5 @@
 // Seconds a photo is on screen; stands still while the page is hidden.
 
-const MOST = 1e6; // more, after days, the server would refuse
-
 export class Clock {
   constructor() {
     this.total = 0;
@@ -20,7 +18,7 @@ export class Clock {
   stop() {
     this.#turn(false);
     this.running = false;
-    return Math.min(MOST, Math.round(this.total / 10) / 100);
+    return Math.round(this.total / 10) / 100;
   }
 
   #turn(on) {

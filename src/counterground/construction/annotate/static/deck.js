@@ -82,7 +82,7 @@ export class Deck {
         // A photo that was just postponed may come again: only an answer given after that decision ends the queue.
         if (!this.upcoming.length && !unsent) return turn === this.turn ? null : undefined;
         if (!this.upcoming.length) {
-          if (++rounds === 10) waiting(new Unreachable("server", "Waiting until the last decision is saved …"));
+          if (++rounds === 10) waiting(new Unreachable("Waiting until the last decision is saved …"));
           await pause(50);
         }
       } catch (failure) {

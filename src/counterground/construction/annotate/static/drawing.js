@@ -3,9 +3,9 @@
 
 export class Drawing {
   // `base` is a picture whose alpha is the mask, or null: an empty mask.
-  constructor(width, height, base, shapes = []) {
+  constructor(width, height, base) {
     this.base = base;
-    this.shapes = shapes; // {kind: "stroke" | "polygon" | "clear", erases, size, points}
+    this.shapes = []; // {kind: "stroke" | "polygon" | "clear", erases, size, points}
     this.canvas = document.createElement("canvas");
     this.canvas.width = width;
     this.canvas.height = height;

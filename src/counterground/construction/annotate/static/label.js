@@ -8,7 +8,6 @@ import { Session } from "./session.js";
 const { task } = page;
 const adjudicating = document.body.classList.contains("disagreements");
 const buttons = [...document.querySelectorAll(".choice")];
-const NTH = ["First", "Second", "Third", "Fourth"];
 
 let marked = []; // labels chosen and not confirmed, the main one first
 let several = false;
@@ -72,7 +71,7 @@ function drawVotes(votes) {
         accept.append(element("kbd", { "aria-hidden": "true" }, key));
         accept.setAttribute("aria-keyshortcuts", key);
       }
-      const nth = element("span", { class: "soft" }, `${NTH[place] ?? `Answer ${place + 1}`}:`);
+      const nth = element("span", { class: "soft" }, `Answer ${place + 1}:`);
       accept.append(element("span", {}, nth, " ", element("b", {}, labels.join(", "))));
       accept.addEventListener("click", () => ifReady(() => decide(labels)));
       return element("li", {}, accept);

@@ -11,7 +11,6 @@ const VIEWS = { all: "tint", outline: "outline", none: "photo" };
 const buttons = [...document.querySelectorAll(".choice")];
 
 let skipped = []; // paths of photos that come last
-const started = new Map(); // what was drawn on those: path -> {judged, shapes}
 
 const session = new Session(leaseNext(page.task, () => ({ skipped })), {
   kind: "masks",
@@ -73,17 +72,14 @@ function choose(verdict) {
 }
 
 function decide(verdict, mask) {
-  const { path, judged } = session.photo;
-  started.delete(path);
+  const { judged } = session.photo;
   session.decide([verdict], { verdict, mask, judged });
 }
 
 function redraw() {
   const { photo } = session;
   const { width, height } = session.zoom.size;
-  const before = started.get(photo.path);
-  const shapes = before?.judged === photo.judged ? before.shapes : []; // else the mask has been made again
-  photo.drawing ??= new Drawing(width, height, photo.hasMask ? photo.maskImage : null, shapes);
+  photo.drawing ??= new Drawing(width, height, photo.hasMask ? photo.maskImage : null);
   if (overlay.shown === "none") overlay.shown = "all";
   tools.start(photo.drawing);
   say("Drawing. Brush.");
@@ -118,8 +114,7 @@ function back() {
 }
 
 function later() {
-  const { path, judged, drawing } = session.photo;
-  if (drawing?.changed) started.set(path, { judged, shapes: drawing.shapes });
+  const { path } = session.photo;
   skipped = [...skipped.filter((other) => other !== path), path].slice(-2000);
   void session.advance("Later. Next: ");
 }
@@ -159,7 +154,7 @@ for (const button of buttons) button.addEventListener("click", () => ifReady(() 
 $("size").addEventListener("input", () => tools.resize($("size").valueAsNumber));
 $("size").addEventListener("pointerup", () => $("size").blur()); // keys are the page's again
 addEventListener("beforeunload", (leaving) => {
-  if (session.photo?.drawing?.changed || tools.open || started.size) leaving.preventDefault();
+  if (session.photo?.drawing?.changed || tools.open) leaving.preventDefault();
 });
 
 await session.start((name) => (drawing() ? whileDrawing : reviewing)[name], {

@@ -16,7 +16,7 @@ function together(events) {
 }
 
 export class Outbox {
-  // `notify` is called with {waiting, refused, why, message} whenever that changes.
+  // `notify` is called with {waiting, refused, trouble, stored} whenever that changes.
   constructor(notify) {
     this.events = new Map(); // token -> event, in order
     this.results = new Map(); // token -> {resolve, reject}
@@ -180,8 +180,7 @@ export class Outbox {
     this.notify({
       waiting: this.waiting.length,
       refused: this.refused,
-      why: this.trouble?.why ?? null,
-      message: this.trouble?.message ?? "",
+      trouble: this.trouble?.message ?? "",
       stored: this.stored,
     });
   }

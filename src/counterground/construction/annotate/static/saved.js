@@ -4,8 +4,8 @@ import { $, element, text } from "./dom.js";
 
 let troubled = false;
 
-export function showSaved({ waiting, refused, why, message, stored }) {
-  const state = refused.length ? "refused" : !waiting ? "saved" : why === null ? "sending" : "away";
+export function showSaved({ waiting, refused, trouble, stored }) {
+  const state = refused.length ? "refused" : !waiting ? "saved" : trouble ? "away" : "sending";
   const pill = $("saved");
   const words = {
     refused: `${refused.length} not accepted`,
@@ -15,7 +15,7 @@ export function showSaved({ waiting, refused, why, message, stored }) {
   }[state];
   const many = `${waiting} decision${waiting === 1 ? "" : "s"}`;
   const kept = stored ? `${many} kept in this browser will be sent as soon as possible.` : "Leave this page open.";
-  const more = state === "away" ? `${message} ${kept}` : "";
+  const more = state === "away" ? `${trouble} ${kept}` : "";
   if (!pill.hidden && pill.dataset.words === words + more) return;
   Object.assign(pill.dataset, { state, words: words + more });
   pill.hidden = false;

@@ -100,13 +100,8 @@ export class Tools {
     this.overlay.draw();
   }
 
-  #shared = {
-    leave: () => this.#hover(null),
-    wheel: (way) => this.resize(this.size * Math.exp(-way * 0.002)),
-  };
-
   #brush = {
-    ...this.#shared,
+    leave: () => this.#hover(null),
     down: (point, erases) => {
       this.#hover(point);
       this.drawing.begin(this.zoom.toPhoto(point), this.size / this.zoom.scale, erases || this.erasing);
@@ -126,7 +121,7 @@ export class Tools {
   };
 
   #polygon = {
-    ...this.#shared,
+    leave: () => this.#hover(null),
     down: (point) => this.#hover(point),
     move: (point) => this.#hover(point),
     up: (point) => {

@@ -1,8 +1,8 @@
 // One photo in a frame: fitted, or larger, and then moved about.
 //
-// `tool` draws on it: {down(point, erases), move(point), up(point), leave(), cancel(), wheel(way)}, points in pixels of the frame.
-// One finger, the left button or a pen are then the tool's; two fingers, the middle button and the wheel are not,
-// except for the wheel with Shift. `placed` is called whenever the photo has moved.
+// `tool` draws on it: {down(point, erases), move(point), up(point), leave(), cancel()}, points in pixels of the frame.
+// One finger, the left button or a pen are then the tool's; two fingers, the middle button and the wheel are not.
+// `placed` is called whenever the photo has moved.
 
 const MOST = 12;
 const MOST_FIT = 4; // small photos are enlarged to be seen, but not to a blur
@@ -153,9 +153,7 @@ export class Zoom {
 
   #wheel(event) {
     event.preventDefault();
-    const length = event.deltaY || event.deltaX; // with Shift some systems scroll across
-    const pixels = event.deltaMode === 1 ? length * 16 : length;
-    if (this.tool && event.shiftKey && !event.ctrlKey) return this.tool.wheel(pixels);
+    const pixels = event.deltaMode === 1 ? event.deltaY * 16 : event.deltaY;
     this.by(Math.exp(-pixels * 0.0015), this.#point(event));
   }
 }
