@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import urlencode
 
@@ -141,19 +140,14 @@ class INaturalist:
         except FetchError as error:
             if missing and error.status in (404, 422):
                 return Results(results=[])
-            raise CounterGroundError(self._explain(error)) from error
+            what = "What was fetched is kept: run the same command again later."
+            if not error.again:
+                what = "Is that the address of the API (it ends in /v1)?"
+            raise CounterGroundError(f"{self._address}: {error.reason}. {what}") from error
         except ValidationError as error:
             raise CounterGroundError(
                 f"{self._address} does not answer like the iNaturalist API ({first_problem(error)})."
             ) from error
-
-    def _explain(self, error: FetchError) -> str:
-        failure = f"{self._address}: {error.reason}"
-        with suppress(ValueError, KeyError, TypeError, RecursionError):
-            failure += f" ({str(json.loads(error.excerpt)['error'])[:100]})"
-        if error.again:
-            return f"{failure}. What was fetched is kept: run the same command again later."
-        return f"{failure}. Is that the address of the API (it ends in /v1)?"
 
 
 def _read_json(answer: Answer) -> Any:

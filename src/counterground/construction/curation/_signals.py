@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ import polars as pl
 from counterground.construction.pool import SIGNAL_SCHEMA, Pool
 from counterground.construction.settings import CurateSettings
 from counterground.errors import CounterGroundError
-from counterground.photos import ObjectPlace, UnreadablePhoto, mask_place
+from counterground.photos import UnreadablePhoto, mask_place
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -162,41 +162,32 @@ class MaskedPhotos(NamedTuple):
 
 def object_signals(pool: Pool, photos: pl.DataFrame, settings: CurateSettings) -> MaskedPhotos:
     """Return the signals of all photos that have a mask."""
-    places: dict[str, ObjectPlace] = {}
-    failures = []
-    for path, found in _places(pool, photos):
-        if isinstance(found, str):
-            failures.append(found)
-        else:
-            places[path] = found
-    paths = list(places)
-    area = np.array([place.area for place in places.values()], dtype=np.float64)
-    offset = np.array([place.offset for place in places.values()], dtype=np.float64)
+    paths, areas, offsets, failures = [], [], [], []
+    for path, mask in photos.drop_nulls("mask").select("path", "mask").iter_rows():
+        try:
+            place = mask_place(pool.photo_file(mask))
+        except (UnreadablePhoto, CounterGroundError) as error:
+            reason = error.reason if isinstance(error, UnreadablePhoto) else str(error).rstrip(".")
+            failures.append(f"{mask} ({reason})")
+            continue
+        paths.append(path)
+        areas.append(place.area)
+        offsets.append(place.offset)
     least, most = settings.min_area, settings.max_offset
     covers = [
-        f"The object covers {100 * part:.2g} % of the photo (limit {100 * least:g} %)."
-        for part in area.tolist()
+        f"The object covers {100 * area:.2g} % of the photo (limit {100 * least:g} %)." for area in areas
     ]
     lies = [
-        f"The object's centre lies {100 * way:.0f} % of the way from the photo's centre to its edge "
+        f"The object's centre lies {100 * offset:.0f} % of the way from the photo's centre to its edge "
         f"(limit {100 * most:.0f} %)."
-        for way in offset.tolist()
+        for offset in offsets
     ]
+    area, offset = np.array(areas, dtype=np.float64), np.array(offsets, dtype=np.float64)
     signals = [
         judged(OBJECT_SIGNALS[0], "clarity", paths, area, covers, limit=least, low_is_bad=True),
         judged(OBJECT_SIGNALS[1], "clarity", paths, offset, lies, limit=most, low_is_bad=False),
     ]
     return MaskedPhotos(pl.concat(signals), paths, failures)
-
-
-def _places(pool: Pool, photos: pl.DataFrame) -> Iterator[tuple[str, ObjectPlace | str]]:
-    for path, mask in photos.filter(pl.col("mask").is_not_null()).select("path", "mask").iter_rows():
-        try:
-            yield path, mask_place(pool.photo_file(mask))
-        except UnreadablePhoto as error:
-            yield path, f"{mask} ({error.reason})"
-        except CounterGroundError as error:
-            yield path, f"{mask} ({str(error).rstrip('.')})"
 
 
 DUPLICATE_SIGNALS = ("same content", "perceptual hash")
