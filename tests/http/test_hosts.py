@@ -2,7 +2,7 @@
 
 import pytest
 
-from counterground.http import FetchError, HostQueue, Task
+from counterground.http import DownloadSettings, FetchError, HostQueue, Task
 
 
 def tasks(*urls):
@@ -10,7 +10,9 @@ def tasks(*urls):
 
 
 def test_hosts_take_turns_and_rest_alone():
-    hosts = HostQueue(tasks("http://a/1", "http://a/2", "http://a/3", "http://b/1"), per_host=1)
+    hosts = HostQueue(
+        tasks("http://a/1", "http://a/2", "http://a/3", "http://b/1"), DownloadSettings(per_host=1)
+    )
     first, second = hosts.take(1.0), hosts.take(1.0)
     assert (first.url, second.url) == ("http://a/1", "http://b/1")
     assert hosts.take(1.0) is None
@@ -23,7 +25,9 @@ def test_hosts_take_turns_and_rest_alone():
 
 
 def test_refusals_of_one_round_count_once_and_photos_are_given_up_before_hosts():
-    hosts = HostQueue(tasks(*(f"http://a/{n}" for n in range(9))), per_host=3, tries=2, first_pause=1.0)
+    hosts = HostQueue(
+        tasks(*(f"http://a/{n}" for n in range(9))), DownloadSettings(per_host=3, tries=2, first_pause=1.0)
+    )
     busy = FetchError("busy", again=True, busy=True)
 
     def round_at(now):
@@ -39,7 +43,7 @@ def test_refusals_of_one_round_count_once_and_photos_are_given_up_before_hosts()
 
 
 def test_one_photo_a_host_has_no_time_for_does_not_hold_up_the_others():
-    hosts = HostQueue(tasks(*(f"http://a/{n}" for n in range(40))), per_host=1)
+    hosts = HostQueue(tasks(*(f"http://a/{n}" for n in range(40))), DownloadSettings(per_host=1))
     now, left = 0.0, []
     while (task := hosts.take(now)) is not None or hosts.ready_at() is not None:
         if task is None:

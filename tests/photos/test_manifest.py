@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError
 from counterground.metrics import DROP, Contrast, Design
 from counterground.photos import (
     MANIFEST_SCHEMA,
@@ -108,20 +108,6 @@ def test_copies_of_a_photo_share_a_cluster(copies, clusters, expected):
     found = validate_manifest(photos, SPACE)
     assert found["cluster"].to_list() == expected
     assert validate_manifest(found, SPACE).equals(found)
-
-
-def test_an_empty_mask_is_none(tmp_path):
-    photos = validate_manifest(manifest(mask=["m.png", "", None]), SPACE)
-    assert photos["mask"].drop_nulls().to_list() == ["m.png"]
-    for name in ("a.png", "m.png"):
-        Image.new("L", (8, 8)).save(tmp_path / name)
-    (tmp_path / "sub").mkdir()
-    Image.new("L", (8, 8)).save(tmp_path / "sub/b.png")
-    paths = [str(tmp_path / "a.png"), str(tmp_path / "sub/b.png")]
-    frame = pl.DataFrame({"path": paths, "class_name": ["ox", "ox"], "mask": [str(tmp_path / "m.png"), ""]})
-    frame.write_parquet(tmp_path / "photos.parquet")
-    for found in (read_benchmark(tmp_path / "photos.parquet"), Benchmark.from_frame(frame)):
-        assert found.photos["mask"].to_list() == ["m.png", None]
 
 
 def test_an_empty_manifest_is_refused():
@@ -222,19 +208,6 @@ def test_the_design_is_written_and_read_back_where_it_is_not_the_default(benchma
     (tmp_path / "b" / "benchmark.json").write_text(json.dumps(content))
     with pytest.raises(CounterGroundError, match=r"cannot be read .*is not one"):
         read_benchmark(tmp_path / "b")
-
-
-def test_a_design_of_columns_that_the_photos_lack_is_refused(benchmark):
-    for design, message in (
-        (Design(("class_name", "plaace")), "no column 'plaace' for the cells; .* Did you mean 'place'"),
-        (
-            Design(contrasts=(Contrast("x", "weather=fog", "all"),)),
-            "no column 'weather' for the contrast 'x'",
-        ),
-        (Design(contrasts=(Contrast("x", "place<1", "all"),)), "has texts, which < does not compare"),
-    ):
-        with pytest.raises(UsageError, match=message):
-            Benchmark("x", None, benchmark.photos.with_columns(place=pl.lit("sea")), SPACE, design=design)
 
 
 @pytest.fixture

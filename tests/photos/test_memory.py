@@ -129,16 +129,6 @@ def test_masks_are_found_below_the_root(in_memory, absolute, columns, photos):
     assert benchmark.photos["mask"].to_list() == [f"masks/{row:02}.png" for row in range(ROWS)]
 
 
-def test_photos_of_other_content_are_another_benchmark(columns, photos):
-    columns["file"] = images(photos, columns)
-    before = Benchmark.from_frame(columns, **USED)
-    columns["file"][0] = columns["file"][0].rotate(90)
-    after = Benchmark.from_frame(columns, **USED)
-    assert after.version != before.version
-    changed = before.photos["photo_id"] != after.photos["photo_id"]
-    assert changed.to_list() == [True] + [False] * (ROWS - 1)
-
-
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "I;16", "I"])
 def test_every_mode_is_kept_as_its_file_would_be(mode, tmp_path):
     grey = Image.linear_gradient("L").resize((20, 16))

@@ -21,7 +21,6 @@ from PIL import Image
 
 from counterground.errors import CounterGroundError
 from counterground.photos import photo_id, read_benchmark
-from counterground.photos._samples import parquet_samples
 
 
 def jpeg(shade: int) -> bytes:
@@ -304,22 +303,6 @@ def test_of_a_photo_in_many_rows_one_copy_is_in_memory(tmp_path):
         assert tracemalloc.get_traced_memory()[1] < 8 * len(photo)
     finally:
         tracemalloc.stop()
-
-
-@pytest.mark.parametrize(("size", "least", "most"), [(1_000_000, 32, 32), (1000, 512, 1024)])
-def test_photos_are_read_by_their_size_in_memory(tmp_path, monkeypatch, size, least, most):
-    photos = [number.to_bytes(2) + bytes(size) for number in range(3200 if size == 1000 else 200)]
-    frame = pl.DataFrame({"image": photos, "class_name": ["hen"] * len(photos)})
-    frame.write_parquet(tmp_path / "x.parquet")  # compressed a thousand times
-    read, whole = [], pl.LazyFrame.slice
-
-    def slice_of(lazy, start, length):
-        read.append(length)
-        return whole(lazy, start, length)
-
-    monkeypatch.setattr(pl.LazyFrame, "slice", slice_of)
-    assert [sample.photo for sample in parquet_samples(tmp_path / "x.parquet")[0]] == photos
-    assert least <= max(read) <= most
 
 
 def test_large_numbers_are_codes_that_stay_apart(tmp_path):

@@ -369,13 +369,10 @@ class LayoutBenchmark:
 
 
 def _classes_of(classes: Mapping[str, tuple[int, ...]]) -> LabelSpace:
-    sizes = {len(members) for members in classes.values()}
-    none = (None,) * len(classes)
-    if sizes <= {0, 1}:
-        known = tuple(members[0] if members else None for members in classes.values())
-        return LabelSpace("benchmark", tuple(classes), known)
-    members = tuple(classes.values())
-    return LabelSpace("benchmark", tuple(classes), none, members=members)
+    names, members = tuple(classes), tuple(classes.values())
+    if all(len(indices) <= 1 for indices in members):
+        return LabelSpace("benchmark", names, tuple(next(iter(indices), None) for indices in members))
+    return LabelSpace("benchmark", names, (None,) * len(names), members=members)
 
 
 def with_options(make: Callable[..., LayoutBenchmark], **options: tuple[str, ...]) -> BuiltInBenchmark:

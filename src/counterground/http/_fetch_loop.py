@@ -20,6 +20,33 @@ T = TypeVar("T")
 _DEAD_AFTER = 16  # failed requests in a row
 
 
+@dataclass(frozen=True)
+class DownloadSettings:
+    """Settings for fetching many addresses.
+
+    Attributes:
+        jobs: addresses fetched at the same time, from all hosts.
+        per_host: addresses fetched at the same time from one host.
+        tries: requests for one address before it is given up.
+        first_pause: seconds before the second try, doubled before each further one.
+        longest_pause: seconds; a host that asks for more is skipped.
+        timeout: seconds without a byte.
+        longest: seconds one address may take.
+        most_bytes: size of the largest body.
+        user_agent: the User-Agent that is sent.
+    """
+
+    jobs: int = 4
+    per_host: int = 2
+    tries: int = 4
+    first_pause: float = 2.0
+    longest_pause: float = 300.0
+    timeout: float = 30.0
+    longest: float = 300.0
+    most_bytes: int = 64 * 1024**2
+    user_agent: str = user_agent()
+
+
 @dataclass(eq=False)
 class Task(Generic[T]):
     """An address to fetch, and what for."""
@@ -55,23 +82,11 @@ class HostQueue(Generic[T]):
 
     Args:
         tasks: all tasks that there will be.
-        per_host: requests to one host at the same time.
-        tries: most requests for one address.
-        first_pause: seconds before the second try, doubled before each further one.
-        longest_pause: seconds; a host that asks for more is given up.
+        settings: how many requests to one host at a time, how often, and how long to pause.
     """
 
-    def __init__(
-        self,
-        tasks: Iterable[Task[T]],
-        *,
-        per_host: int = 2,
-        tries: int = 4,
-        first_pause: float = 2.0,
-        longest_pause: float = 300.0,
-    ) -> None:
-        self._per_host, self._tries = per_host, tries
-        self._first_pause, self._longest_pause = first_pause, longest_pause
+    def __init__(self, tasks: Iterable[Task[T]], settings: DownloadSettings) -> None:
+        self._settings = settings
         self._hosts: dict[str, _Host[T]] = {}
         self._count = 0
         for self._count, task in enumerate(tasks):
@@ -86,7 +101,7 @@ class HostQueue(Generic[T]):
             host = self._hosts[name]
             if not host.waiting:
                 self._turns.pop()
-            elif host.running < self._per_host and now >= max(host.paused_until, host.waiting[0][0]):
+            elif host.running < self._settings.per_host and now >= max(host.paused_until, host.waiting[0][0]):
                 task = heapq.heappop(host.waiting)[2]
                 host.running += 1
                 task.started = now
@@ -98,7 +113,7 @@ class HostQueue(Generic[T]):
         times = [
             max(host.paused_until, host.waiting[0][0])
             for host in (self._hosts[name] for name in self._turns)
-            if host.waiting and host.running < self._per_host
+            if host.waiting and host.running < self._settings.per_host
         ]
         return min(times, default=None)
 
@@ -137,18 +152,18 @@ class HostQueue(Generic[T]):
         pause = self._pause(host.busy) if error.wait is None else error.wait
         host.paused_at, host.paused_until = now, max(host.paused_until, now + pause)
         given_up = self._again(task, error, -1.0)  # before all others, once the host has rested
-        if pause > self._longest_pause:
+        if pause > self._settings.longest_pause:
             given_up += self._drop(host, f"the server asks for a pause of {pause:,.0f} s")
-        elif host.busy > self._tries:
+        elif host.busy > self._settings.tries:
             given_up += self._drop(host, f"{error.reason} again and again")
         return given_up
 
     def _pause(self, failures: int) -> float:
-        return backoff(failures, self._first_pause, self._longest_pause)
+        return backoff(failures, self._settings.first_pause, self._settings.longest_pause)
 
     def _again(self, task: Task[T], error: FetchError, at: float) -> list[tuple[Task[T], str]]:
         """Queue the task for another try, or return it with the reason if no tries are left."""
-        if task.tries >= self._tries:
+        if task.tries >= self._settings.tries:
             return [(task, f"{error.reason} ({'1 try' if task.tries == 1 else f'{task.tries} tries'})")]
         self._count += 1
         heapq.heappush(self._hosts[task.host].waiting, (at, self._count, task))
@@ -163,33 +178,6 @@ class HostQueue(Generic[T]):
 
 
 _SECONDS_BETWEEN_PAUSES = 2.0
-
-
-@dataclass(frozen=True)
-class DownloadSettings:
-    """Settings for fetching many addresses.
-
-    Attributes:
-        jobs: addresses fetched at the same time, from all hosts.
-        per_host: addresses fetched at the same time from one host.
-        tries: requests for one address before it is given up.
-        first_pause: seconds before the second try, doubled before each further one.
-        longest_pause: seconds; a host that asks for more is skipped.
-        timeout: seconds without a byte.
-        longest: seconds one address may take.
-        most_bytes: size of the largest body.
-        user_agent: the User-Agent that is sent.
-    """
-
-    jobs: int = 4
-    per_host: int = 2
-    tries: int = 4
-    first_pause: float = 2.0
-    longest_pause: float = 300.0
-    timeout: float = 30.0
-    longest: float = 300.0
-    most_bytes: int = 64 * 1024**2
-    user_agent: str = user_agent()
 
 
 class Pacer(Protocol):
@@ -236,13 +224,7 @@ class FetchLoop(ABC, Generic[T, R]):
         self.stop = threading.Event()
         self.requests = self.received = 0
         self._pacer = pacer
-        self._hosts = HostQueue(
-            tasks,
-            per_host=settings.per_host,
-            tries=settings.tries,
-            first_pause=settings.first_pause,
-            longest_pause=settings.longest_pause,
-        )
+        self._hosts = HostQueue(tasks, settings)
         self._running: dict[Future[R], Task[T]] = {}
         self._workers = ThreadPoolExecutor(settings.jobs, thread_name_prefix="download")
 

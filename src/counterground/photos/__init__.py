@@ -8,11 +8,10 @@ from counterground.photos._benchmark import (
     sample_photos,
     without_shared_clusters,
 )
-from counterground.photos._classified import TABLE_SUFFIXES, read_table
+from counterground.photos._classified import read_table
 from counterground.photos._coco import CocoFile, coco_box, is_pixels, read_coco_file
 from counterground.photos._geometry import (
     BOX,
-    Geometry,
     ObjectPlace,
     box_inside,
     mask_place,
@@ -20,13 +19,12 @@ from counterground.photos._geometry import (
     photo_geometry,
     read_mask,
 )
-from counterground.photos._manifest import MANIFEST_SCHEMA, MAX_OPTIONS, QUESTION_SCHEMA, validate_manifest
+from counterground.photos._manifest import MANIFEST_SCHEMA, validate_manifest
 from counterground.photos._native import LABEL_SPACE_FILE, write_benchmark, write_description
 from counterground.photos._photo import (
     IMAGE_SUFFIXES,
     MOST_PHOTO_BYTES,
     AnyPhoto,
-    ImageType,
     LoadedPhoto,
     MadePhoto,
     UnreadablePhoto,
@@ -40,7 +38,6 @@ from counterground.photos._reading import read_benchmark
 from counterground.photos._shards import EXPORT_FILE
 from counterground.photos._source import names_source
 from counterground.photos.labels import (
-    ClassAssignment,
     LabelSpace,
     assign_classes,
     find_imagenet_index,
@@ -52,7 +49,6 @@ from counterground.photos.labels import (
     prompt_templates,
     quoted_ways,
     read_class_names,
-    respelled,
     similar_imagenet_name,
 )
 
@@ -62,17 +58,11 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "LABEL_SPACE_FILE",
     "MANIFEST_SCHEMA",
-    "MAX_OPTIONS",
     "MOST_PHOTO_BYTES",
-    "QUESTION_SCHEMA",
-    "TABLE_SUFFIXES",
     "AnyPhoto",
     "Benchmark",
-    "ClassAssignment",
     "CocoFile",
     "Discovered",
-    "Geometry",
-    "ImageType",
     "LabelSpace",
     "LoadedPhoto",
     "MadePhoto",
@@ -106,7 +96,6 @@ __all__ = [
     "read_coco_file",
     "read_mask",
     "read_table",
-    "respelled",
     "sample_photos",
     "similar_imagenet_name",
     "validate_manifest",

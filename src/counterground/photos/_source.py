@@ -219,7 +219,6 @@ def _fetched(frame: pl.DataFrame, *, show_progress: bool) -> tuple[pl.DataFrame,
 
 
 _AGAIN = "; the next time it is asked for again"
-_LONGEST_HOST = 253  # characters
 _SHORT = 1024  # bytes: longer than any file of `photo_missing`
 
 
@@ -279,8 +278,6 @@ def problem_of_url(url: str) -> str:
         _ = parts.port
     except ValueError:
         return "cannot be read as a URL"
-    if len(parts.hostname or "") > _LONGEST_HOST:
-        return "has a host name that is too long"
     return "" if parts.scheme.lower() in ("http", "https") and parts.hostname else "is neither http nor https"
 
 
@@ -330,7 +327,7 @@ def _path_of(url: str) -> str:
     last = PurePosixPath(unquote(parts.path))
     readable = re.sub(r"[^A-Za-z0-9]+", "-", last.stem)[:40].strip("-") or "photo"
     suffix = last.suffix.lower() if last.suffix.lower() in IMAGE_SUFFIXES else ".jpg"
-    host = re.sub(r"[^a-z0-9.]+", "-", parts.netloc.rpartition("@")[2].lower()).strip(".") or "host"
+    host = re.sub(r"[^a-z0-9.]+", "-", parts.netloc.rpartition("@")[2].lower()).strip(".")[:200] or "host"
     return f"{host}/{readable}-{hashlib.sha256(url.encode()).hexdigest()[:16]}{suffix}"
 
 
