@@ -200,12 +200,6 @@ def test_composites_are_not_swapped_again(run, discs, tmp_path):
         cg.swap(again, MODELS, out=tmp_path / "run", **QUICK)
 
 
-def test_an_occupied_folder_is_refused_before_masks_are_read(discs, tmp_path):
-    (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(UsageError, match=r"notes\.txt"):
-        cg.swap(discs, MODELS, out=tmp_path, **QUICK)
-
-
 def test_masks_come_from_a_folder_beside_the_photos(discs, tmp_path):
     bare = cg.Benchmark(discs.name, discs.root, discs.photos.drop("mask"), discs.classes)
     with pytest.raises(CounterGroundError, match="--masks"):

@@ -260,7 +260,6 @@ def _broken(data):
             {"cluster": ["one"] * 108},
             "too few .* photos of crab, .*: add photos",
         ),
-        (Planted, "all", {"cluster": ["one", "two"] * 54}, "too few .* photos of crab, .*: add photos"),
         (Planted, Mitigation("grey", "", "", _grey), {}, r"grey returned logits \(\d+, 2\) for"),
         (
             Planted,
