@@ -188,12 +188,6 @@ def test_a_second_archive_takes_the_place_of_the_first(tmp_path, own_cache, suff
     assert get_benchmark("counteranimal", archive=first).version == old.version
 
 
-def test_photos_unpacked_before_can_be_given_as_a_folder(tmp_path, own_cache):
-    root = get_benchmark("counteranimal", archive=_archive_of_one_class(tmp_path / "a.zip", 3)).root
-    assert len(get_benchmark("counteranimal", archive=root.parent)) == 4
-    assert root.is_dir()
-
-
 class TestCommand:
     def test_the_folder_it_names_is_the_benchmark(self, tmp_path, own_cache, capsys):
         archive = _release(tmp_path / "a.zip", _paper())

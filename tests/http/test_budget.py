@@ -135,12 +135,6 @@ def test_a_failure_in_the_middle_leaves_the_budget_as_it_was(clock, tmp_path):
     assert budget.take("bytes", 60) == 0  # and it goes on
 
 
-def test_a_file_that_cannot_be_opened_is_named(tmp_path):
-    (tmp_path / "budget.sqlite").mkdir()
-    with pytest.raises(CounterGroundError, match=r"budget\.sqlite: unable to open.*delete it"):
-        Budget("here", {"bytes": (Limit(HOUR, 100),)}, tmp_path / "budget.sqlite")
-
-
 @pytest.mark.parametrize("statement", ["BEGIN", "SELECT", "INSERT", "COMMIT"])
 def test_interrupted_after_any_statement_it_goes_on(clock, tmp_path, monkeypatch, statement):
     interrupted = []

@@ -113,13 +113,6 @@ def test_junk_is_ignored_and_other_files_are_noted(tmp_path):
     assert "and 1 more" in others
 
 
-def test_unreadable_photos_stay_in_the_manifest(tmp_path):
-    root = fill(tmp_path / "x", *groups("tench"))
-    (root / "tench/common-water/empty.JPG").write_bytes(b"")
-    (root / "tench/common-water/page.jpeg").write_text("<html>")
-    assert read_benchmark(root).photos.height == 6
-
-
 @pytest.mark.parametrize(
     ("name", "message"),
     [

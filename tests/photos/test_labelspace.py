@@ -75,11 +75,6 @@ def test_files_that_are_no_label_space(tmp_path, text):
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_is_wrong_usage(tmp_path):
-    with pytest.raises(UsageError, match="No such file"):
-        LabelSpace.load(tmp_path / "none.json")
-
-
 def test_classes_wider_than_those_of_imagenet():
     space = LabelSpace("two", ("dog", "fish"), (None, None), members=((151, 152), (0,)))
     assert LabelSpace.from_json(space.to_json()) == space

@@ -46,11 +46,6 @@ def test_files_that_are_no_templates(tmp_path, text, message):
         prompt_templates(path)
 
 
-def test_no_such_templates():
-    with pytest.raises(UsageError, match="'simple', 'openai' or a file"):
-        prompt_templates("openia")
-
-
 def test_names_one_per_line(tmp_path):
     path = tmp_path / "names.txt"
     path.write_text("crème\n747 jet\n  tench, Tinca tinca \n")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from counterground.errors import CounterGroundError
-from counterground.photos import Benchmark, read_benchmark, sample_photos, write_benchmark
+from counterground.photos import read_benchmark, sample_photos, write_benchmark
 
 OPTIONS = ["sand", "snow", "a green meadow"]
 
@@ -78,12 +78,6 @@ def test_questions_are_written_kept_and_part_of_the_version(table, tmp_path):
     without = read_benchmark(tmp_path / "m.parquet")
     assert not without.has_questions
     assert without.version not in (found.version, "")
-
-
-def test_a_frame_in_memory_may_have_questions(table, tmp_path):
-    for given in (table, table.to_pandas(), table.to_dict(as_series=False)):
-        found = Benchmark.from_frame(given, root=tmp_path)
-        assert found.photos["options"].to_list() == [OPTIONS, OPTIONS, ["yes", "no"]]
 
 
 @pytest.mark.parametrize(

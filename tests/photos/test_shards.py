@@ -281,17 +281,6 @@ def test_odd_parquet_is_refused_in_one_line(change, message, tmp_path, cache):
     assert unpacked(cache) == []
 
 
-@pytest.mark.parametrize(
-    "features", ["[1]", "null", '{"label": {"_type": "ClassLabel", "names": 5}}', "[" * 100_000]
-)
-def test_class_names_that_cannot_be_read_are_no_class_names(tmp_path, features):
-    path = write_rows(tmp_path / "hf" / "x.parquet", [{"label": 0}])
-    about = {"huggingface": f'{{"info": {{"features": {features}}}}}'}
-    pl.read_parquet(path).write_parquet(path, metadata=about)
-    with pytest.raises(CounterGroundError, match="class is a number, such as 0,"):
-        read_benchmark(tmp_path / "hf")
-
-
 def test_of_a_photo_in_many_rows_one_copy_is_in_memory(tmp_path):
     photo = jpeg(1) + bytes(2_000_000)
     frame = pl.DataFrame({"image": [photo], "class_name": ["hen"]})

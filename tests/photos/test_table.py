@@ -240,15 +240,6 @@ def test_a_file_that_is_no_parquet(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_columns_may_stand_for_each_other(write):
-    """Which leaves none of them out."""
-    file = write(path=["hen", "tench", "hen"], class_name=["2.png", "0.png", "1.png"])
-    benchmark = read_benchmark(f"{file}?image=class_name&label=path")
-    assert benchmark.photos["path"].to_list() == ["0.png", "1.png", "2.png"]
-    assert benchmark.photos["class_name"].to_list() == ["tench", "hen", "hen"]
-    assert benchmark.notes == ()
-
-
 @pytest.mark.parametrize(("whole", "kind"), [(1_714_000_000_000_000, pl.Float64), (2**53 + 1, pl.String)])
 def test_whole_numbers_are_numbers_as_long_as_they_stay_apart(tmp_path, whole, kind):
     (tmp_path / "photos.csv").write_text(f"path,time\na.png,{whole}\nb.png,1\n")
