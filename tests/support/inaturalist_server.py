@@ -76,11 +76,10 @@ class Trouble:
 
 @dataclass
 class INaturalistServer:
-    """Taxa, places and observations in memory; a context manager, or call ``start`` and ``stop``."""
+    """Taxa and observations in memory; a context manager, or call ``start`` and ``stop``."""
 
     port: int = 0
     taxa: dict[int, Taxon] = field(default_factory=dict)
-    places: dict[int, str] = field(default_factory=dict)
     observations: dict[int, Observation] = field(default_factory=dict)
     photos: dict[int, Photo] = field(default_factory=dict)
     troubles: list[Trouble] = field(default_factory=list)
@@ -265,8 +264,6 @@ class _Handler(BaseHTTPRequestHandler):
             status, answer = 200, self.taxa(query)
         elif match := re.fullmatch(r"/v1/taxa/([^/]+)", path):
             status, answer = self.taxon(match[1])
-        elif path == "/v1/places/autocomplete":
-            status, answer = 200, self.places(query)
         elif path == "/v1/observations":
             status, answer = 200, self.found(query)
         return status, "application/json; charset=utf-8", json.dumps(answer).encode()
@@ -308,15 +305,6 @@ class _Handler(BaseHTTPRequestHandler):
             "iconic_taxon_name": "Animalia",
             "observations_count": len(mine),
         } | ({"preferred_common_name": taxon.common_name} if taxon.common_name else {})
-
-    def places(self, query: dict[str, str]) -> dict:
-        wanted = query.get("q", "").casefold()
-        rows = [
-            {"id": number, "name": name.split(",")[0], "display_name": name, "slug": str(number)}
-            for number, name in self.site.places.items()
-            if name.casefold().startswith(wanted)
-        ]
-        return page_of(rows, query, 30)
 
     def found(self, query: dict[str, str]) -> dict:
         with self.site.lock:

@@ -61,8 +61,7 @@ class CollectOptions(Record):
         ),
     ] = ()
     place: Annotated[
-        str | None,
-        Help("Only photos from this place, by its name or id on iNaturalist.", metavar="NAME|ID"),
+        int | None, Help("Only photos from this place, by its id on iNaturalist.", metavar="ID", least=0)
     ] = None
     since: Annotated[str | None, Help("First day of observation, such as 2024-05-31.", metavar="DATE")] = None
     until: Annotated[str | None, Help("Last day of observation.", metavar="DATE")] = None

@@ -69,27 +69,6 @@ def test_an_id_that_is_none_has_no_taxon(server):
     assert client(server).taxon(5) is None
 
 
-def test_a_place_is_an_id_or_one_name(server):
-    server.places |= {
-        7: "Georgia, US",
-        8: "Georgia",
-        9: "Kruger National Park, ZA",
-        10: "Paris, TX",
-        11: "Paris, FR",
-    }
-    api = client(server)
-    assert api.place("12") == 12
-    for number in ("\N{SUPERSCRIPT TWO}", "9" * 5000):
-        with pytest.raises(CounterGroundError, match="found: none"):
-            api.place(number)
-    assert api.place("kruger national park, za") == 9
-    assert api.place("Kruger National Park") == 9
-    with pytest.raises(CounterGroundError, match=r"found: 10 Paris, TX; 11 Paris, FR"):
-        api.place("Paris")
-    with pytest.raises(CounterGroundError, match="found: none"):
-        api.place("Atlantis")
-
-
 @pytest.mark.parametrize(
     ("address", "expected"),
     [

@@ -96,15 +96,13 @@ def test_filters(gather, server, zebras, pool, tmp_path):
     zebras(1, quality="needs_id")
     zebras(1, observed_on="2023-01-05")
     zebras(1, observed_on="2024-01-05", places=(9,))
-    server.places[9] = "Kruger National Park, ZA"
     for number, (given, expected) in enumerate(
         [
             ({"quality": "needs_id"}, [300_001]),
             ({"quality": "any"}, [300_003, 300_002, 300_001]),
             ({"since": "2024-01-01"}, [300_003]),
             ({"until": "2023-01-05"}, [300_002]),
-            ({"place": "kruger national park"}, [300_003]),
-            ({"place": "9"}, [300_003]),
+            ({"place": 9}, [300_003]),
         ]
     ):
         folder = tmp_path / f"pool{number}"

@@ -51,14 +51,6 @@ class ObservationAnswer(BaseModel):
     photos: list[PhotoAnswer] | None = None
 
 
-class PlaceAnswer(BaseModel):
-    """What is used of a place."""
-
-    id: _Number
-    name: _Text | None = None
-    display_name: _Text | None = None
-
-
 class Results(BaseModel, Generic[T]):
     """An answer: a page of results, and how many the query has in all."""
 
@@ -67,7 +59,7 @@ class Results(BaseModel, Generic[T]):
 
 
 class INaturalist:
-    """Taxa, places and observations at one address; to be closed.
+    """Taxa and observations at one address; to be closed.
 
     Every method raises ``CounterGroundError`` if the server cannot be reached, refuses, or is not this API.
     """
@@ -88,30 +80,6 @@ class INaturalist:
         """Return active taxa that match a name, best first, in iNaturalist's order."""
         asked = {"q": name, "is_active": "true", "per_page": _PER_NAME}
         return self._get("taxa", asked, Taxon).results
-
-    def place(self, wanted: str) -> int:
-        """Return the id of a place given by id or by name.
-
-        Raises:
-            CounterGroundError: no place has that name, or several have.
-        """
-        if re.fullmatch(r"[0-9]{1,18}", wanted):
-            return int(wanted)
-        asked = {"q": wanted, "per_page": _PER_NAME}
-        places = self._get("places/autocomplete", asked, PlaceAnswer).results
-        name = wanted.casefold()
-        exact = [
-            place.id
-            for place in places
-            if name in ((place.display_name or "").casefold(), (place.name or "").casefold())
-        ]
-        if len(exact) == 1:
-            return exact[0]
-        listed = "; ".join(f"{place.id} {place.display_name or place.name}" for place in places[:6])
-        raise CounterGroundError(
-            f"No place, or more than one, is called {wanted!r} (found: {listed or 'none'}): "
-            "give its id, --place ID."
-        )
 
     def observations(
         self, query: Query, below: int | None, per_page: int = PER_PAGE
@@ -168,12 +136,12 @@ _SIZE = re.compile(r"/(square|thumb|small|medium|large|original)(?=\.[A-Za-z]{2,
 _UNKNOWN_TO_API = frozenset({ALL_RIGHTS_RESERVED, "pd"})
 
 
-def make_query(choice: Choice, options: CollectOptions, place: int | None) -> Query:
-    """Return the query of a class; ``place`` is an id."""
-    kept = ("quality", "since", "until", "per_observation", "size")
+def make_query(choice: Choice, options: CollectOptions) -> Query:
+    """Return the query of a class."""
+    kept = ("quality", "place", "since", "until", "per_observation", "size")
     licences = sorted(set(options.licences))
     query = {name: getattr(options, name) for name in kept}
-    return {"taxa": sorted(choice.ids), "licences": licences, "place": place} | query
+    return {"taxa": sorted(choice.ids), "licences": licences} | query
 
 
 def candidate_rows(observation: ObservationAnswer, query: Query, class_name: str) -> list[Row]:

@@ -250,9 +250,8 @@ class Session:
         Raises:
             CounterGroundError: the pool lists a class under another query, and ``add`` was not asked for.
         """
-        place = None if self.options.place is None else self.api.place(self.options.place)
         stored: dict[str, Query] = pool.setting("queries", {}) if pool else {}
-        queries = {choice.class_name: make_query(choice, self.options, place) for choice in choices}
+        queries = {choice.class_name: make_query(choice, self.options) for choice in choices}
         for name, query in queries.items():
             before = stored.get(name, query)
             changed = [each for each in query if before.get(each) != query[each]]
