@@ -90,25 +90,6 @@ def test_a_family_of_another_package_is_evaluated_listed_and_cited(site, photos,
     assert "No entry for the architecture" not in cited
 
 
-def test_its_mistakes_are_told_as_those_of_our_own_families(site):
-    install_family(site, "tiny_models", "tiny", "tiny_models:FAMILY", TINY)
-    with pytest.raises(UsageError, match=r"^tiny:colors: there is tiny:colours only"):
-        check_specs(["tiny:colors"])
-    with pytest.raises(UsageError, match=r"Did you mean tiny:my-colours\?"):
-        check_specs(["tiiny:my-colours"])
-    with pytest.raises(UsageError, match="Unknown model 'paper'"):
-        check_specs(["paper"])
-    with pytest.raises(UsageError, match="Unknown model 'tiny'"):
-        check_specs(["tiny"])
-    with pytest.raises(UsageError, match=r"Unknown model 'colours'\. Did you mean tiny:colours\?"):
-        check_specs(["colours"])
-    with pytest.raises(
-        UsageError, match=r"Unknown model 'what\?'\. Use efficientnet-lite0, .*, tiny:colours, "
-    ) as caught:
-        check_specs(["what?"])
-    assert "object:" not in str(caught.value), "a specification cannot name an object"
-
-
 TALKING = """
 from counterground.models import Classifier, Family, Generative
 

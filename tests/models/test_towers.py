@@ -11,7 +11,7 @@ from noise_photos import save_noise
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.models import HeadSpec, check_specs, expected_kind, list_models, load_model, split_head
+from counterground.models import HeadSpec, check_specs, list_models, load_model, split_head
 
 
 @pytest.fixture
@@ -265,12 +265,6 @@ def test_masked_autoencoders_and_texts_of_transformers_are_refused(tmp_path):
         (folder / "config.json").write_text(str(config).replace("'", '"'))
         with pytest.raises(UsageError, match=said):
             check_specs([f"hf:{folder}?head=knn"])
-
-
-def test_heads_are_fitted_by_evaluations_only():
-    with pytest.raises(UsageError, match="a head is fitted by evaluate, swap and discover only"):
-        load_model("counterground:stamps-biased?head=knn", device="cpu")
-    assert expected_kind("counterground:stamps-biased?head=knn") == "image_encoder"
 
 
 def test_a_specification_keeps_its_other_options():

@@ -294,7 +294,7 @@ def test_no_file_no_sidecar_no_json_no_package(tmp_path, monkeypatch):
         check_specs([f"onnx:{path}"])
     (tmp_path / "names.txt").write_text("ice bear\n")
     describe(path)
-    with pytest.raises(CounterGroundError, match="is not an ONNX file"):
+    with pytest.raises(CounterGroundError, match="cannot open it"):
         load(path)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(CounterGroundError, match=r"pip install 'counterground\[onnx\]'"):
@@ -317,13 +317,13 @@ def graph(path, *inputs, kind=onnx.TensorProto.FLOAT, shape=("n", 3, 24, 24)):
 
 
 def test_graphs_that_are_no_classifiers_of_photos(tmp_path):
-    with pytest.raises(UsageError, match=r"takes 2 inputs \(pixels, tokens\)"):
+    with pytest.raises(UsageError, match=r"takes pixels .*, tokens"):
         load(graph(tmp_path / "two.onnx", "pixels", "tokens"))
     with pytest.raises(UsageError, match=r"tensor\(uint8\)"):
         load(graph(tmp_path / "bytes.onnx", "pixels", kind=onnx.TensorProto.UINT8))
     with pytest.raises(UsageError, match="not the 3 of RGB"):
         load(graph(tmp_path / "grey.onnx", "pixels", shape=("n", 1, 24, 24)))
-    with pytest.raises(UsageError, match=r"not float \[n, 3, h, w\]"):
+    with pytest.raises(UsageError, match=r"takes pixels .*\[.n., 3\]"):
         load(graph(tmp_path / "flat.onnx", "pixels", shape=("n", 3)))
     with pytest.raises(CounterGroundError, match=r"'y' is \(1, 3, 24, 24\) of float32 for 1 photo"):
         load(graph(tmp_path / "same.onnx", "pixels"))

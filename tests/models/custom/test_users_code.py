@@ -11,7 +11,7 @@ import torchvision.transforms as T
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.models import LoadOptions, check_specs, load_model, named_models, wrap_model
+from counterground.models import check_specs, load_model, named_models
 
 MODULE = """
 import functools
@@ -279,13 +279,6 @@ def test_a_ready_model_that_is_not_as_asked_says_so(folder):
     assert model.dtype == "fp32"
     text = " ".join(model.description["warnings"])
     assert "precision is fp32, not bf16" in text
-
-
-@pytest.mark.parametrize(("asked", "differs"), [("cuda", True), ("cpu", False)])
-def test_a_ready_model_on_another_device_says_so(asked, differs, folder):
-    ready = load_afresh("ready")  # load_model refuses a device that this machine lacks
-    model = wrap_model("my_models:ready", ready, LoadOptions(asked))
-    assert any("device is cpu, not cuda" in line for line in model.description["warnings"]) == differs
 
 
 def test_a_file_is_loaded_as_a_module_is(folder, tmp_path, monkeypatch):

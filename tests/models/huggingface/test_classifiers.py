@@ -92,13 +92,6 @@ def test_keys_are_numbers_not_text():
         names_of("hf:x", {"a": 0, "b": 1})
 
 
-def test_two_names_of_one_class_are_matched_by_none():
-    labels = match_labels("hf:x", ["ice bear", "Ursus maritimus", "black swan", "no animal"])
-    assert labels.columns == (None, None, 100, None)
-    assert "share an ImageNet class" in labels.warnings[0]
-    assert "3 of 4" in labels.warnings[1]
-
-
 @pytest.mark.parametrize(
     "names", [[f"LABEL_{n}" for n in range(3)], ["0", "1", "2"], ["class 0", "class 1", ""]]
 )

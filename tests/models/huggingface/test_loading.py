@@ -74,14 +74,6 @@ def test_a_tower_alone_cannot_be_scored(architecture, folder):
         check_specs([f"hf:{folder}"])
 
 
-def test_an_option_that_means_nothing_is_refused(clip, folder):
-    with pytest.raises(UsageError, match=r"labels=\.\.\. does not apply"):
-        check_specs([f"hf:{clip}?labels=imagenet"])
-    edit_json(folder / "config.json", architectures=["LlavaForConditionalGeneration"], model_type="llava")
-    with pytest.raises(UsageError, match=r"backend=\.\.\. does not apply"):
-        check_specs([f"hf:{folder}?backend=pil"])
-
-
 def test_without_transformers_the_extra_is_named(clip, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     assert "pip install 'counterground[hf]'" in refused(f"hf:{clip}")

@@ -165,13 +165,6 @@ def test_as_published_leaves_all_other_weights_alone():
     assert "unknown" in resolve_activation("ViT-B-16", "dfn2b", as_published=True).warnings[0]
 
 
-def test_a_contradicting_name_is_reported():
-    assert resolve_activation("ViT-B-32", "openai").warnings
-    assert not resolve_activation("ViT-B-32-quickgelu", "openai").warnings
-    assert not resolve_activation("ViT-B-32", "laion2b_s34b_b79k").warnings
-    assert "GELU" in resolve_activation("ViT-B-32-quickgelu", "laion2b_s34b_b79k").warnings[0]
-
-
 @pytest.fixture
 def thin(monkeypatch):
     """OpenCLIP's networks of these names with few layers: their activation does not depend on how many."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,7 +15,7 @@ from counterground.errors import CounterGroundError, UsageError, error_message
 from counterground.files import file_sha256, given_path, is_file
 from counterground.models._base import Classifier, Family, LoadOptions, read_options, require
 from counterground.models._fingerprint import combine, library_versions, plain_repr
-from counterground.models._labels import Labels, match_labels, read_labels
+from counterground.models._labels import match_labels, read_labels, unnamed
 from counterground.models._weights import read_json
 from counterground.text import counted
 
@@ -115,41 +117,60 @@ class OnnxClassifier(Classifier):
 
     Args:
         source: the file and what its sidecar says.
-        labels: names and ImageNet-1K indices of the logits.
-        graph: the opened file.
         options: load options; anything but fp32 on the CPU adds a warning.
+
+    Raises:
+        UsageError: a sidecar that does not fit the graph.
+        CounterGroundError: the graph cannot be read or run.
     """
 
     runtime = "onnx"
 
-    def __init__(self, source: OnnxSource, labels: Labels, graph: _Graph, options: LoadOptions) -> None:
+    def __init__(self, source: OnnxSource, options: LoadOptions) -> None:
+        from torchvision import transforms
+
         self.spec, self.device, self.dtype = source.spec, "cpu", "fp32"
+        self._source = source
+        self._session = _open(source)
+        self._input, size = self._checked_input()
+        self._output = self._checked_output()
+        squash = source.resize == "squash"
+        filters = transforms.InterpolationMode(source.interpolation)
+        self._transform = transforms.Compose(
+            [
+                transforms.Resize(size if squash else source.resize, interpolation=filters),
+                *([] if squash else [transforms.CenterCrop(size)]),
+                transforms.ToTensor(),
+                transforms.Normalize(source.mean, source.std),
+            ]
+        )
+        self.dim = self._checked_classes(size)
+        labels = match_labels(self.spec, unnamed(self.dim), source.labels)
         self.class_names, self.imagenet_columns = labels.names, labels.columns
-        self.dim = len(labels.names)
-        self._graph = graph
-        self._probabilities = source.output == "probabilities"
-        self._sidecar = source.sidecar
-        self._transform = _transform(source, graph.size)
+        parameters, external = _weights(source)
         preprocessing = plain_repr(self._transform)
         versions = library_versions("onnxruntime", "torchvision")
         self.fingerprint = combine(
-            weights=[file_sha256(file) for file in (source.file, *graph.external)],
+            weights=[file_sha256(file) for file in (source.file, *external)],
             preprocessing=preprocessing,
             classes=labels.names,
-            output=[graph.output, source.output],
+            output=[self._output, source.output],
             libraries=versions,
         )
+        requested = (options.precision, options.device)
+        differs = requested != ("fp32", "cpu")
+        warning = f"An ONNX file runs on the CPU in its own precision, not in {' on '.join(requested)}."
         self.description = {
             "architecture": "ONNX",
             "weights": source.file.name,
             "training_data": None,
-            "parameters": graph.parameters,
+            "parameters": parameters,
             "classes": self.dim,
             "preprocessing": preprocessing,
             "final_layer": f"as exported; {source.output}",
             "provider": "CPUExecutionProvider",
             "libraries": versions,
-            "warnings": [*labels.warnings, *_warnings(options)],
+            "warnings": [*labels.warnings, *([warning] if differs else [])],
         }
 
     def preprocess(self, image: Image.Image) -> torch.Tensor:
@@ -159,78 +180,92 @@ class OnnxClassifier(Classifier):
     def encode(self, batch: torch.Tensor) -> torch.Tensor:
         import torch
 
-        scores = self._graph.run(batch.numpy())
-        if self._probabilities:
+        scores = self._run(batch.numpy())
+        if self._source.output == "probabilities":
             if ((scores < 0) | (scores > 1 + _ROUNDING)).any():
                 raise CounterGroundError(
                     f"{self.display_name}: the graph gives numbers below 0 or above 1, not probabilities; "
-                    f'write "output": "logits" into {self._sidecar}.'
+                    f'write "output": "logits" into {self._source.sidecar}.'
                 )
             scores = np.log(np.maximum(scores, np.finfo(np.float32).tiny))
         return torch.from_numpy(scores)
 
-
-class _Graph:
-    """An opened ONNX file with one image input.
-
-    Attributes:
-        size: height and width that photos must have.
-        output: name of the output that is read.
-        classes: how many numbers this output has for a photo.
-        parameters: how many numbers the graph's initializers hold.
-        external: files beside the graph in which it keeps weights, in the order of their names.
-    """
-
-    def __init__(self, source: OnnxSource) -> None:
-        self._spec = source.spec
-        self.parameters, self.external = _initializers(source)
-        self._session = _open(source)
-        self._input, self._dtype, self._channels_last, self._batch, fixed = _image_input(
-            source, self._session
-        )
-        self.size = _agreed_size(source, fixed)
-        self.output = _output(source, self._session)
-        probe = self.run(np.zeros((1, 3, *self.size), np.float32))
-        self.classes = probe.shape[1]
-        if not self.classes:
-            raise UsageError(f"{source.spec}: output {self.output!r} is empty: the graph knows no class.")
-        looks_normalised = (
-            bool(probe.min() >= 0) and abs(float(probe.sum()) - 1) < _ROUNDING and self.classes > 1
-        )
-        if looks_normalised and source.output == "logits":
-            raise UsageError(
-                f"{source.spec}: the graph gives probabilities (they add up to 1), not logits; "
-                f'write "output": "probabilities" into {source.sidecar}.'
-            )
-
-    def run(self, pixels: np.ndarray) -> np.ndarray:
+    def _run(self, pixels: np.ndarray) -> np.ndarray:
         """Return ``[n, classes]`` float32 for ``[n, 3, h, w]``."""
-        step = self._batch or len(pixels)
+        dtype, shape = _FLOATS[self._input.type], self._input.shape
+        step = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else len(pixels)
         parts = []
         for start in range(0, len(pixels), step):
             part = pixels[start : start + step]
             blank = np.zeros((step - len(part), *part.shape[1:]), part.dtype)
-            given = np.concatenate([part, blank]) if len(blank) else part
-            if self._channels_last:
-                given = given.transpose(0, 2, 3, 1)
-            given = np.ascontiguousarray(given, dtype=self._dtype)
-            made = self._forward(given)
+            given = np.concatenate([part, blank])
+            given = given.transpose(0, 2, 3, 1) if _channels_last(shape) else given
+            given = np.ascontiguousarray(given, dtype=dtype)
+            with _explained(self.spec, "run"):
+                made = np.asarray(self._session.run([self._output], {self._input.name: given})[0])
             if made.ndim != 2 or len(made) != step or made.dtype.kind not in "biuf":
                 raise CounterGroundError(
-                    f"{self._spec}: output {self.output!r} is {made.shape} of {made.dtype} for "
+                    f"{self.spec}: output {self._output!r} is {made.shape} of {made.dtype} for "
                     f"{counted(step, 'photo')}, not a number for each class of each photo."
                 )
             parts.append(made[: len(part)].astype(np.float32))
         return np.concatenate(parts)
 
-    def _forward(self, given: np.ndarray) -> np.ndarray:
-        try:
-            (made,) = self._session.run([self.output], {self._input: given})
-        except Exception as error:
-            raise CounterGroundError(
-                f"{self._spec}: onnxruntime cannot run it ({error_message(error)})."
-            ) from error
-        return np.asarray(made)
+    def _checked_input(self) -> tuple[Any, tuple[int, int]]:
+        """Return the only input, and height and width that photos must have."""
+        source, inputs = self._source, self._session.get_inputs()
+        given = inputs[0]
+        shape, sidecar = given.shape, source.sidecar
+        sides = shape[1:3] if _channels_last(shape) else shape[2:]
+        if len(inputs) != 1 or given.type not in _FLOATS or len(shape) != 4:
+            names = ", ".join(f"{each.name} ({each.type} {each.shape})" for each in inputs)
+            raise UsageError(
+                f"{self.spec}: the graph takes {names}; only classifiers with one input, float [n, 3, h, w], "
+                "can be scored. Wrap others in a function of your own: module:function."
+            )
+        if not _channels_last(shape) and isinstance(shape[1], int) and shape[1] != 3:
+            raise UsageError(
+                f"{self.spec}: input {given.name!r} is {shape}: its channels are not the 3 of RGB."
+            )
+        wanted = (source.size, source.size) if isinstance(source.size, int) else source.size or (None, None)
+        fixed = [side if isinstance(side, int) and side > 0 else None for side in sides]
+        height, width = (one or other for one, other in zip(fixed, wanted, strict=True))
+        if not height or not width or wanted not in ((None, None), (height, width)):
+            raise UsageError(
+                f'{self.spec}: the graph takes {sides}; write a "size" that fits into {sidecar}.'
+            )
+        if max(height, width) > _LARGEST_SIDE or (
+            source.resize != "squash" and source.resize < max(height, width)
+        ):
+            raise UsageError(
+                f"{self.spec}: {sidecar} resizes the shorter side to {source.resize}, from which {height} x "
+                f"{width} pixels cannot be cropped."
+            )
+        return given, (height, width)
+
+    def _checked_output(self) -> str:
+        names = [each.name for each in self._session.get_outputs()]
+        wanted = self._source.output_name or (names[0] if len(names) == 1 else None)
+        if wanted not in names:
+            raise UsageError(
+                f"{self.spec}: the graph gives {', '.join(names)}; write the one with the logits as "
+                f'"output_name" into {self._source.sidecar}.'
+            )
+        return str(wanted)
+
+    def _checked_classes(self, size: tuple[int, int]) -> int:
+        """Return how many numbers a photo gets; those that look like probabilities are no logits."""
+        probe = self._run(np.zeros((1, 3, *size), np.float32))
+        classes = probe.shape[1]
+        if not classes:
+            raise UsageError(f"{self.spec}: output {self._output!r} is empty: the graph knows no class.")
+        normalised = classes > 1 and probe.min() >= 0 and abs(float(probe.sum()) - 1) < _ROUNDING
+        if normalised and self._source.output == "logits":
+            raise UsageError(
+                f"{self.spec}: the graph gives probabilities (they add up to 1), not logits; "
+                f'write "output": "probabilities" into {self._source.sidecar}.'
+            )
+        return int(classes)
 
 
 def load_onnx(spec: str, options: LoadOptions) -> OnnxClassifier:
@@ -240,10 +275,16 @@ def load_onnx(spec: str, options: LoadOptions) -> OnnxClassifier:
         UsageError: no such file or sidecar, or a sidecar that does not fit the graph.
         CounterGroundError: the graph cannot be read or run.
     """
-    source = find_onnx(spec)
-    graph = _Graph(source)
-    labels = match_labels(spec, [f"class {index}" for index in range(graph.classes)], source.labels)
-    return OnnxClassifier(source, labels, graph, options)
+    return OnnxClassifier(find_onnx(spec), options)
+
+
+@contextmanager
+def _explained(spec: str, what: str) -> Iterator[None]:
+    """Turn whatever ONNX raises into one line."""
+    try:
+        yield
+    except Exception as error:
+        raise CounterGroundError(f"{spec}: onnxruntime cannot {what} it ({error_message(error)}).") from error
 
 
 def _open(source: OnnxSource) -> Any:
@@ -253,123 +294,28 @@ def _open(source: OnnxSource) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 4  # a failure is raised as well, and reported once
-    try:
+    with _explained(source.spec, "open"):
         session = onnxruntime.InferenceSession(
             str(source.file), options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
         for each in (*session.get_inputs(), *session.get_outputs()):
             _ = each.name, each.shape  # bytes that are not UTF-8 raise here
-    except Exception as error:
-        raise CounterGroundError(
-            f"{source.spec}: onnxruntime cannot open it ({error_message(error)})."
-        ) from error
     return session
 
 
-def _image_input(source: OnnxSource, session: Any) -> tuple[str, Any, bool, int | None, list[int | None]]:
-    """Return name, NumPy type, whether channels come last, fixed batch size and fixed height and width."""
-    inputs = session.get_inputs()
-    if len(inputs) != 1:
-        names = ", ".join(each.name for each in inputs)
-        raise UsageError(
-            f"{source.spec}: the graph takes {len(inputs)} inputs ({names}); only classifiers with one "
-            "image input can be scored. Wrap others in a function of your own: module:function."
-        )
-    given = inputs[0]
-    if given.type not in _FLOATS or len(given.shape) != 4:
-        raise UsageError(
-            f"{source.spec}: input {given.name!r} is {given.type} {given.shape}, not float [n, 3, h, w]."
-        )
-    fixed = [side if isinstance(side, int) and side > 0 else None for side in given.shape]
-    channels_last = fixed[3] == 3 and fixed[1] != 3
-    channels, sides = (fixed[3], fixed[1:3]) if channels_last else (fixed[1], fixed[2:])
-    if channels not in (3, None):
-        raise UsageError(
-            f"{source.spec}: input {given.name!r} is {given.shape}: its channels are not the 3 of RGB."
-        )
-    return given.name, _FLOATS[given.type], channels_last, fixed[0], sides
+def _channels_last(shape: list[Any]) -> bool:
+    return len(shape) == 4 and shape[3] == 3 and shape[1] != 3
 
 
-def _agreed_size(source: OnnxSource, fixed: list[int | None]) -> tuple[int, int]:
-    size = source.size
-    given = (size, size) if isinstance(size, int) else size or (None, None)
-    sides = []
-    for name, wanted, graph in zip(("height", "width"), given, fixed, strict=True):
-        if wanted is None and graph is None:
-            raise UsageError(
-                f'{source.spec}: the graph takes any {name}; write "size" into {source.sidecar}.'
-            )
-        if wanted is not None and graph not in (None, wanted):
-            raise UsageError(
-                f"{source.spec}: the graph takes {name} {graph}, but {source.sidecar} says {wanted}."
-            )
-        sides.append(wanted or graph or 0)
-    if max(sides) > _LARGEST_SIDE:
-        raise UsageError(f"{source.spec}: the graph takes photos of {sides[0]} x {sides[1]} pixels.")
-    if source.resize != "squash" and source.resize < max(sides):
-        raise UsageError(
-            f"{source.spec}: {source.sidecar} resizes the shorter side to {source.resize}, less than the "
-            f"{max(sides)} pixels that are cropped from it."
-        )
-    return sides[0], sides[1]
-
-
-def _output(source: OnnxSource, session: Any) -> str:
-    names = [each.name for each in session.get_outputs()]
-    wanted = source.output_name or (names[0] if len(names) == 1 else None)
-    if wanted not in names:
-        raise UsageError(
-            f"{source.spec}: the graph gives {', '.join(names)}; write the one with the logits as "
-            f'"output_name" into {source.sidecar}.'
-        )
-    return str(wanted)
-
-
-def _initializers(source: OnnxSource) -> tuple[int, list[Path]]:
-    """Return how many numbers the graph's initializers hold, and the external files that keep tensors."""
+def _weights(source: OnnxSource) -> tuple[int, list[Path]]:
+    """Return how many numbers the graph's initializers hold, and the files beside it with some of them."""
     import onnx
 
-    try:
-        model = onnx.load(str(source.file), load_external_data=False)
-    except Exception as error:
-        raise CounterGroundError(
-            f"{source.spec}: {source.file} is not an ONNX file ({error_message(error)})."
-        ) from error
-    held = model.graph.initializer
-    files = {
-        entry.value
-        for tensor in held
-        if tensor.data_location == onnx.TensorProto.EXTERNAL
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    return sum(math.prod(tensor.dims) for tensor in held), [
-        source.file.parent / name for name in sorted(files)
-    ]
-
-
-def _transform(source: OnnxSource, size: tuple[int, int]) -> Any:
-    """Return the preprocessing: Pillow's resize, centre crop, mean and deviation."""
-    from torchvision import transforms
-
-    filters = transforms.InterpolationMode(source.interpolation)
-    squash = source.resize == "squash"
-    resize = [transforms.Resize(size if squash else source.resize, interpolation=filters)]
-    crop = [] if squash else [transforms.CenterCrop(size)]
-    return transforms.Compose(
-        [*resize, *crop, transforms.ToTensor(), transforms.Normalize(source.mean, source.std)]
-    )
-
-
-def _warnings(options: LoadOptions) -> list[str]:
-    warnings: list[str] = []
-    if options.precision != "fp32":
-        warnings.append(
-            f"An ONNX file runs in the precision it was written in, not in {options.precision} as requested."
-        )
-    if options.device != "cpu":
-        warnings.append(f"An ONNX file runs on the CPU here, not on {options.device}.")
-    return warnings
+    with _explained(source.spec, "open"):
+        held = onnx.load(str(source.file), load_external_data=False).graph.initializer
+    places = {entry.value for tensor in held for entry in tensor.external_data if entry.key == "location"}
+    files = [source.file.parent / name for name in sorted(places)]
+    return sum(math.prod(tensor.dims) for tensor in held), files
 
 
 ONNX = Family(
