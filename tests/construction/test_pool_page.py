@@ -3,7 +3,6 @@
 import re
 from collections import Counter
 
-import numpy as np
 import polars as pl
 import pytest
 from click.testing import CliRunner
@@ -95,17 +94,6 @@ def test_backgrounds_and_licences_are_those_of_the_frozen_benchmark(pool):
     licences = {licence: counts for licence, *counts in summary.licences.iter_rows()}
     everywhere, standing = Counter(pool.photos()["licence"]), Counter(frozen.photos["licence"])
     assert licences == {licence: [n, standing[licence]] for licence, n in everywhere.items()}
-
-
-def test_pace_leaves_out_what_was_undone_or_postponed(pool):
-    rows = {(row["annotator"], row["task"]): row for row in summarise_pool(pool).annotators.to_dicts()}
-    ann = rows["ann", "review"]
-    assert (ann["decisions"], ann["photos"], ann["postponed"], ann["undone"]) == (9, 9, 1, 0)
-    assert ann["seconds"] == np.median([2, 2, 2, 2, 4, 3])
-    assert rows["ann", "background"]["undone"] == 1
-    assert rows["ann", "background"]["decisions"] == 7
-    assert (rows["bob", "review"]["seconds"], rows["bob", "background"]["seconds"]) == (9.0, None)
-    assert rows["cyd", "review"]["decisions"] == 1
 
 
 def test_agreement_is_that_of_votes_and_its_thinness_is_told(pool):

@@ -56,15 +56,6 @@ def test_choices_are_remembered_also_where_others_are_open(gather, jays, server,
     assert server.asked_below("/v1/taxa") == before
 
 
-def test_a_class_may_have_several_taxa(gather, jays, server):
-    ids = (jays[0].id, jays[1].id)
-    assert gather("jay bird", taxa={"jay bird": ids})[0] == {
-        "jay bird": "Garrulus glandarius + Cyanocitta cristata"
-    }
-    asked = [query for path, query in server.queries if path == "/v1/observations"]
-    assert asked[0]["taxon_id"] == f"{ids[0]},{ids[1]}"
-
-
 def test_another_choice_than_the_remembered_one_is_another_query(gather, jays):
     gather("blue jay")
     with pytest.raises(CounterGroundError, match=r"'blue jay' from another query \(other taxa"):
@@ -110,10 +101,3 @@ def test_a_file_may_say_what_a_class_is(gather, jays):
     assert found == {"a": "Kettlea", "b": "Cyanocitta cristata"}
     with pytest.raises(CounterGroundError, match="no taxon is called 'Nothing'"):
         gather(WantedClass("c", "Nothing"))
-
-
-def test_a_file_that_changed_is_another_query(gather, jays):
-    gather(WantedClass("a", "Kettlea"))
-    with pytest.raises(CounterGroundError, match=r"'a' from another query \(other taxa"):
-        gather(WantedClass("a", "Garrulus glandarius"))
-    assert gather("a")[0] == gather(WantedClass("a", "Kettlea"))[0] == {"a": "Kettlea"}

@@ -64,14 +64,6 @@ def test_each_kind_of_noise_is_flagged_and_explained(spoilt, flagged_of, rows_of
     assert report.queue["score"].to_list()[7:] == [0.0] * 3
 
 
-def test_a_photo_among_worse_ones_has_no_priority(make_pool, animals, spoil, rows_of):
-    image = animals["lemur"]
-    pool = make_pool({f"a/{radius}.png": spoil.blurred(image, radius) for radius in (0, 1, 2, 3, 4)})
-    curate(pool.root)
-    rows = rows_of(pool, "sharpness")
-    assert [rows[f"{radius}.png"]["priority"] for radius in (0, 1, 2, 3, 4)] == [0, 0.25, 0.5, 0.75, 1]
-
-
 def test_only_new_photos_are_decoded(spoilt, make_pool, animals, monkeypatch):
     assert curate(spoilt.root).measured == 10
     signals = spoilt.signals()

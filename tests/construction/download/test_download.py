@@ -98,20 +98,6 @@ def test_a_postponed_photo_comes_with_the_next_call(pool, photo_server):
     assert (second.fetched, photo_server.asked["/0.jpg"], photo_server.asked["/1.jpg"]) == (3, 2, 1)
 
 
-@pytest.mark.parametrize(
-    ("url", "reason"),
-    [
-        ("file:///etc/passwd", "the address cannot be used (InvalidSchema)"),
-        ("nonsense", "the address cannot be used (MissingSchema)"),
-        ("", "the address cannot be used (MissingSchema)"),
-        ("http://[bad/1.jpg", "the address cannot be used (InvalidURL)"),
-    ],
-)
-def test_addresses_that_cannot_be_used_are_named(pool, url, reason):
-    pool.add_candidates([{"key": f"url:{url}", "class_name": "zebra", "position": 0, "url": url}])
-    assert download_photos(pool, pool.candidates(), QUICK).failed == {f"url:{url}": reason}
-
-
 def test_a_host_that_is_down_is_skipped(pool):
     rows = [
         {"key": f"test:{n}", "class_name": "zebra", "position": n, "url": f"http://127.0.0.1:9/{n}.jpg"}

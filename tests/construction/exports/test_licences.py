@@ -13,7 +13,7 @@ from counterground.construction.exports import FORMATS, export
 # Hundreds of ways to write a licence: a pure function, exported by nothing but the card.
 from counterground.construction.exports._card import read_licence
 from counterground.construction.settings import ExportSettings
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import UsageError
 from counterground.photos import read_benchmark
 
 CC = "https://creativecommons.org/licenses/"
@@ -211,12 +211,3 @@ def test_a_credit_line_goes_with_a_stated_licence(mixed, tmp_path):
             formats=["parquet"],
             settings=ExportSettings(attribution_for_unknown="© Ada"),
         )
-
-
-def test_where_nothing_may_be_passed_on_the_way_out_is_said(mixed, tmp_path):
-    flamingos = replace(mixed, photos=mixed.photos.filter(pl.col("class_name") == "flamingo"))
-    with pytest.raises(
-        CounterGroundError, match=r"No photo of .* \(.*: 16.*--licence-for-unknown.*--private"
-    ):
-        export(flamingos, tmp_path / "out", ["parquet"])
-    assert list(tmp_path.glob("*out*")) == []

@@ -315,18 +315,6 @@ def test_a_pool_gives_what_stands_in_it(tmp_path, labelled):
     assert import_photos(tmp_path / "third", snapshot).added == 8
 
 
-def test_sources_that_are_none_make_no_pool(tmp_path):
-    for source, message in (
-        (tmp_path / "nowhere", "no such path exists"),
-        (Path(__file__), "neither a folder"),
-    ):
-        with pytest.raises(UsageError, match=message):
-            import_photos(tmp_path / "pool", source)
-    with pytest.raises(UsageError, match="no folder with photos"):
-        import_photos(tmp_path / "pool", Path(__file__), ImportOptions(class_name="zebra"))
-    assert not (tmp_path / "pool").exists()
-
-
 IMPORT = (
     "import sys; from counterground.construction.imports import import_photos; import_photos(*sys.argv[1:])"
 )

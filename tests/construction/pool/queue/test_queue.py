@@ -34,15 +34,6 @@ def work_off(queue, annotator, task="background", label="water"):
     return seen
 
 
-def test_classes_come_one_after_the_other_each_in_an_order_of_its_annotator(pool):
-    queue = Queue(pool, second=1)
-    ann, ben = work_off(queue, "ann"), work_off(queue, "ben")
-    classes = [path.split("/")[1] for path in ann]
-    assert classes == ["flamingo"] * 4 + ["ice_bear"] * 4
-    assert ann != ben
-    assert sorted(ann) == sorted(ben) == pool.photos()["path"].to_list()
-
-
 FIRST = """
 import sys
 from counterground.construction.pool import Queue, open_pool
