@@ -282,17 +282,8 @@ def doubled():
 def thousand():
     return Net(1000), small
 
-def nameless():
-    return Net(3), small
-
 def clip():
     return Clip(), small, tokenizer
-
-def wrong():
-    return 42
-
-def broken():
-    raise KeyError("no such key")
 
 number = 3
 """

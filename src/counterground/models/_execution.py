@@ -64,14 +64,13 @@ def check_precision(precision: str) -> Precision:
     Raises:
         UsageError: not fp32, bf16 or fp16.
     """
-    for known in get_args(Precision):
-        if precision == known:
-            return known  # type: ignore[no-any-return]
-    known_names = get_args(Precision)
-    raise UsageError(
-        f"Unknown precision {precision!r}; use one of {', '.join(known_names)}."
-        f"{did_you_mean(str(precision), known_names)}"
-    )
+    known: tuple[Precision, ...] = get_args(Precision)
+    if precision not in known:
+        raise UsageError(
+            f"Unknown precision {precision!r}; use one of {', '.join(known)}."
+            f"{did_you_mean(str(precision), known)}"
+        )
+    return known[known.index(precision)]
 
 
 def autocast(device: str, precision: str) -> AbstractContextManager[object]:
@@ -164,11 +163,6 @@ def own_arithmetic(device: str) -> Iterator[None]:
             yield
     finally:
         _FLOAT32.restore()
-
-
-def for_inference(network: torch.nn.Module, device: str) -> torch.nn.Module:
-    """Return the network, which may be TorchScript, in evaluation mode, on a device."""
-    return network.eval().to(device)
 
 
 class _Memory:
@@ -305,7 +299,8 @@ def _export(network: torch.nn.Module, batch: torch.Tensor) -> onnx.ModelProto:
     import torch
     from torch.jit._trace import TracerWarning
 
-    _require_pixels(batch)
+    if batch.ndim != 4:
+        raise CounterGroundError("photos come as patches, whose grid decides what is computed")
     own = own_layers(network)
     for layer in own.modules():
         if "fused_attn" in vars(layer):  # timm's name for it
@@ -357,11 +352,6 @@ def _without_weights(graph: onnx.ModelProto, network: torch.nn.Module) -> dict[s
         weights[given.name] = array
         graph.graph.input.remove(given)
     return weights
-
-
-def _require_pixels(batch: torch.Tensor) -> None:
-    if batch.ndim != 4:
-        raise CounterGroundError("photos come as patches, whose grid decides what is computed")
 
 
 @contextmanager

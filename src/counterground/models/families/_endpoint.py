@@ -84,24 +84,17 @@ class Caller:
     """Posts chat requests to one address; safe to use from several threads.
 
     Args:
-        spec: name of the model in messages.
-        url: the address of chat completions.
+        source: the address, and for how long and how often it is asked.
         key: API key, sent as a bearer token; never part of a message, nor of an answer that repeats it.
-        variable: the environment variable that the key is read from.
-        timeout: seconds for one whole call, however slowly its headers or its body arrive.
-        retries: how often a call is retried after a transient failure.
     """
 
-    def __init__(
-        self, spec: str, url: str, *, key: str | None, variable: str, timeout: float, retries: int
-    ) -> None:
-        self._spec, self._url, self._timeout, self._retries = spec, url, timeout, retries
-        self._variable = variable
+    def __init__(self, source: EndpointSource, key: str | None) -> None:
+        self._source = source
         self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
             keep_secret(key)
-        self._client = Client(user_agent(), RequestLimits(timeout, timeout, _LARGEST_ANSWER))
+        self._client = Client(user_agent(), RequestLimits(source.timeout, source.timeout, _LARGEST_ANSWER))
         self._stopped = threading.Event()
 
     def call(self, body: dict[str, Any]) -> str:
@@ -118,7 +111,7 @@ class Caller:
         )
 
         retrying = Retrying(
-            stop=stop_after_attempt(self._retries + 1),
+            stop=stop_after_attempt(self._source.retries + 1),
             retry=retry_if_exception_type(_TransientError),
             wait=_pause,
             sleep=sleep_using_event(self._stopped),
@@ -129,11 +122,11 @@ class Caller:
         except _FilteredError:
             return ""
         except _UnfinishedError as error:
-            raise CounterGroundError(f"{self._spec}: {error}. {_KEPT}.") from error
+            raise CounterGroundError(f"{self._source.spec}: {error}. {_KEPT}.") from error
         except _TransientError as error:
-            repeated = f", {self._retries + 1} times in a row" if self._retries else ""
+            repeated = f", {self._source.retries + 1} times in a row" if self._source.retries else ""
             raise CounterGroundError(
-                f"{self._spec}: {error}{repeated}. {_KEPT}, or raise retries=."
+                f"{self._source.spec}: {error}{repeated}. {_KEPT}, or raise retries=."
             ) from error
 
     def stop(self) -> None:
@@ -142,10 +135,10 @@ class Caller:
 
     def _once(self, data: bytes) -> str:
         if self._stopped.is_set():
-            raise CounterGroundError(f"{self._spec}: stopped. {_KEPT}.")
+            raise CounterGroundError(f"{self._source.spec}: stopped. {_KEPT}.")
         try:  # a redirected call would carry its key to another host
             answer = self._client.fetch(
-                self._url, method="POST", follow=False, data=data, headers=self._headers
+                self._source.url, method="POST", follow=False, data=data, headers=self._headers
             )
         except FetchError as error:
             if error.status in (400, 403) and _is_filtered(error.excerpt):
@@ -158,13 +151,13 @@ class Caller:
 
     def _rejected(self, error: FetchError, excerpt: str) -> str:
         remedy = {
-            401: f" Set {self._variable}.",
-            403: f" Check {self._variable} and what it may use.",
+            401: f" Set {self._source.key}.",
+            403: f" Check {self._source.key} and what it may use.",
             404: " Check the address and the model's name.",
         }.get(error.status or 0, "")
         if 300 <= (error.status or 0) < 400:
             remedy = " Give that address if you trust it."
-        return f"{self._spec}: {masked(error.reason)}{excerpt}.{remedy} {_KEPT}."
+        return f"{self._source.spec}: {masked(error.reason)}{excerpt}.{remedy} {_KEPT}."
 
 
 def _pause(state: RetryCallState) -> float:
@@ -302,14 +295,7 @@ class Endpoint(Generative):
         self.spec, self.device, self.dtype = source.spec, "remote", options.precision
         self.concurrency, self.price = source.jobs, source.price
         key = _key(source.key)
-        self._caller = Caller(
-            source.spec,
-            source.url,
-            key=key,
-            variable=source.key,
-            timeout=source.timeout,
-            retries=source.retries,
-        )
+        self._caller = Caller(source, key)
         self._request = {"model": source.model, "temperature": 0}
         # Libraries, jobs and price are left out: answers that were paid for stay valid after an update.
         self.fingerprint = combine(url=source.url, request=self._request, sent=_SENT)
