@@ -36,7 +36,7 @@ MISTAKES = [
     (f"{SWAP} --kinds origina", 2, "no kind 'origina' of composite", "Did you mean 'original'?"),
     (f"{SWAP} --kinds mixed_same,grey", 2, "mixed_same and mixed_rand", "name both or neither"),
     (f"{SWAP} --masks nowhere", 2, "'nowhere' is not a source of masks", "name manifest, alpha"),
-    ("swap photos -m resnet50 -o out", 2, "'resnet50'", "Did you mean torchvision:resnet50, "),
+    ("swap photos -m resnet50 -o out", 2, "'resnet50'", "Did you mean torchvision:resnet50"),
     ("swap photos -m MODEL -o notes.txt", 2, "notes.txt is a file", "choose a folder"),
     # what is evaluated on
     ("evaluate photoz -m MODEL -o out", 2, "'photoz'", "Did you mean 'photos'"),
@@ -49,7 +49,7 @@ MISTAKES = [
     ("evaluate photos/flamingo -m MODEL -o out", 2, "photos/flamingo is the folder of one class", "above it"),
     ("evaluate damaged-pairs -m MODEL -o out", 1, "damaged-pairs cannot be read", "Write it again"),
     # the model
-    ("evaluate photos -m resnet50 -o out", 2, "'resnet50'", "Did you mean torchvision:resnet50, "),
+    ("evaluate photos -m resnet50 -o out", 2, "'resnet50'", "Did you mean torchvision:resnet50"),
     (
         "evaluate photos -m efficientnet-lite9 -o out",
         2,

@@ -255,12 +255,12 @@ def test_a_protocol_that_was_left_out_is_not_asked(own, photos, tmp_path):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("NoSuchProtocol", "protocols is .*answerloss.*must be a set of answer-loss, describe"),
-        ("Claims", r"has no losses\(\), which answer-loss, describe, multiple-choice-loss need"),
+        ("NoSuchProtocol", "protocols must be a set of"),
+        ("Claims", r"all others need losses\(\)"),
         ("Unwritable", "cannot be written as JSON"),
         (
             "Bare",
-            "a Classifier without fingerprint, dtype, dim, class_names, imagenet_columns; its class must",
+            "a Classifier must set fingerprint, dtype, dim, class_names, imagenet_columns",
         ),
     ],
 )
