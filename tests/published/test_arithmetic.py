@@ -142,9 +142,3 @@ def test_backgrounds_of_table_1_are_those_of_table_2_unless_noted():
     )
     assert sorted(wrong["class_id"]) == [25, 40]
     assert wrong["note"].null_count() == 0
-
-
-def test_classes_have_different_rising_imagenet_indices():
-    indices = load_table("classes")["imagenet_index"]
-    assert indices.n_unique() == 45
-    assert indices.is_sorted()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal
 
@@ -439,13 +439,10 @@ class Claims(TableView):
     def record(self) -> dict[str, Any]:
         """Everything, for JSON."""
         answers = scaling(self.comparison.points, self.comparison.robustness)
-        # Named tuples would become bare lists.
-        records = [
-            asdict(each)
+        records = [  # named tuples would become bare lists
+            {name: value._asdict() if isinstance(value, Coefficient) else value for name, value in of.items()}
             | {"question": each.question, "verdict": each.verdict}
-            | {name: getattr(each, name)._asdict() for name in ("effect", "alone")}
-            | {"by_data_set": each.by_data_set and each.by_data_set._asdict()}
-            for each in answers
+            for each, of in zip(answers, map(vars, answers), strict=True)
         ]
         claims = {"scaling": {"answers": records}, "by_setting": self.rows.to_dicts()}
         return self.comparison.record | claims

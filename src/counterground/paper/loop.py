@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import active_children, get_context, parent_process
@@ -131,7 +131,7 @@ def train(
 
     Args:
         model: model to train; parameters that require no gradient stay unchanged.
-        batch_at: 0-based step -> batch; runs ahead in a thread, with its own generator seeded by the step.
+        batch_at: 0-based step -> batch, with its own generator seeded by the step.
         loss: model and batch -> scalar.
         schedule: optimiser and learning rates.
         seed: seed of the randomness inside the model (dropout).
@@ -150,8 +150,8 @@ def train(
     losses = [] if checkpoint is None else load_checkpoint(checkpoint, model, optimizer, identity)
     model.train()
     with progress_bar(progress or "", "steps", shown=progress is not None, keep=True) as bar:
-        for batch in _ahead(batch_at, len(losses), schedule.steps):
-            losses.append(_step(model, batch, loss, optimizer, schedule, step=len(losses), seed=seed))
+        for step in range(len(losses), schedule.steps):
+            losses.append(_step(model, batch_at(step), loss, optimizer, schedule, step=step, seed=seed))
             due = len(losses) % checkpoint_every == 0 or len(losses) == schedule.steps
             if checkpoint is not None and due:
                 save_checkpoint(checkpoint, model, optimizer, losses, identity)
@@ -202,17 +202,6 @@ def _step(
         raise DivergedError(f"The gradient is {norm} at step {step}; lower the learning rate.")
     optimizer.step()
     return number
-
-
-def _ahead(batch_at: Callable[[int], Batch], start: int, stop: int) -> Iterator[Batch]:
-    """Yield the batches of ``start`` to ``stop``, making the next one while the last one is used."""
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        upcoming = pool.submit(batch_at, start) if start < stop else None
-        for step in range(start, stop):
-            assert upcoming is not None
-            batch = upcoming.result()
-            upcoming = pool.submit(batch_at, step + 1) if step + 1 < stop else None
-            yield batch
 
 
 def run_grid(

@@ -6,7 +6,7 @@ import pytest
 # The drawings themselves, before they are files.
 from counterground.findings import Words
 from counterground.metrics import ScoreKey
-from counterground.paper.figures import draw_figures, write_figures
+from counterground.paper.figures import draw_figures
 from counterground.paper.figures._material import Material
 from counterground.paper.style import print_style
 from counterground.results import (
@@ -50,10 +50,3 @@ def test_bars_are_those_of_the_contrast(drawn, four_cells):
     assert sizes == [12, 12, 24, 36]
     for name in ("figure-3-own", "figure-5-own"):
         assert [text.get_text() for text in drawn[name].figure.legends[0].get_texts()] == list(SIDES)
-
-
-def test_the_own_contrast_is_drawn(four_cells, tmp_path):
-    run, _ = four_cells
-    write_figures([run], out=tmp_path, only=["2a"], formats=["svg"])
-    caption = (tmp_path / "captions.md").read_text("utf-8")
-    assert "Accuracy on place=water against accuracy on place=land" in caption

@@ -37,16 +37,9 @@ def run(drawn, make_run):
     for photo in drawn.photos.iter_rows(named=True):
         name = drawn.classes.names[photo["class_index"]]
         correct = (name, photo["group"]) != ("ice bear", "counter")
-        row = dict.fromkeys(PREDICTIONS_SCHEMA) | {
-            key: photo[key] for key in PREDICTIONS_SCHEMA if key in photo
-        }
+        row = {key: photo.get(key) for key in PREDICTIONS_SCHEMA}
         row |= {"class_name": name, "cluster": photo["path"], "model": "efficientnet-lite0"}
-        row |= {
-            "names": "openai",
-            "prompts": "simple",
-            "protocol": "classification",
-            "label_space": "imagenet",
-        }
+        row |= {"names": "openai", "prompts": "simple", "protocol": "classification"}
         row |= {"predicted_name": name if correct else "$wolf$", "correct": correct}
         rows.append(row | {"label_space": "imagenet", "true_index": 0, "predicted_index": 0, "true_rank": 0})
     predictions = pl.DataFrame(rows, schema=PREDICTIONS_SCHEMA)

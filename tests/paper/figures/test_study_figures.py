@@ -12,8 +12,6 @@ from counterground.errors import CounterGroundError
 from counterground.paper.figures import write_figures
 from counterground.paper.settings import TheorySettings
 from counterground.paper.study.coloredcoco import choose, compare_objectives, summarise
-from counterground.paper.study.mnist import compare_methods
-from counterground.paper.study.mnist import summarise as summarise_digits
 from counterground.paper.study.theory import Definition, printed_bounds, simulate_grid
 from counterground.published import load_table
 
@@ -23,33 +21,6 @@ def theory(tmp_path_factory):
     out = tmp_path_factory.mktemp("theory")
     settings = TheorySettings(n=500, seeds=2, mu_spu=(1.0, 1.5, 2.0), p_spu=(0.6, 0.9))
     return _write("theory", {"grid": simulate_grid(settings)}, out)
-
-
-def digit_cells():
-    rng = np.random.default_rng(0)
-    return pl.DataFrame(
-        {
-            "k": k,
-            "p_inv": 0.75,
-            "p_spu": p_spu,
-            "method": method,
-            "seed": seed,
-            "rand": 0.6 + 0.05 * rng.random(),
-            "rev": 0.2 + 0.05 * rng.random(),
-            "rest": 0.7 if k > 2 else float("nan"),
-        }
-        for k in (2, 3, 10)
-        for p_spu in (0.75, 0.9)
-        for method in ("contrastive", "supervised")
-        for seed in range(3)
-    )
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory):
-    out, cells = tmp_path_factory.mktemp("digits"), digit_cells()
-    results = {"trainings": cells, "table8": summarise_digits(cells), "differences": compare_methods(cells)}
-    return _write("multicoloredmnist", results, out)
 
 
 def object_trainings():
@@ -100,25 +71,6 @@ def test_theory_is_drawn_from_its_grid(theory, draw):
     dashed = next(line for line in right.get_lines() if line.get_label() == "printed lower bound")
     bound = [100 * printed_bounds(Definition(mu, 0.9))[1] for mu in dashed.get_xdata()]
     np.testing.assert_allclose(dashed.get_ydata(), bound)
-
-
-def test_digits_stand_beside_the_printed_ones(digits, draw):
-    drawings, _ = draw(["multicoloredmnist"], studies=[digits])
-    panels = drawings["multicoloredmnist-own"].figure.axes
-    assert len(panels) == 2
-    table = pl.read_parquet(digits / "table8.parquet").filter(p_spu=0.9)
-    printed = load_table("multicoloredmnist_results").filter(p_inv=0.75, p_spu=0.9)
-    for place, (method, test) in enumerate(
-        (m, t) for m in ("contrastive", "supervised") for t in ("rand", "rev")
-    ):
-        container = panels[1].containers[place]
-        ours = table.filter(method=method).sort("k")
-        np.testing.assert_allclose(container.lines[0].get_ydata(), 100 * ours[f"{test}_mean"].to_numpy())
-        spans = [np.ptp(segment[:, 1]) / 2 for segment in container.lines[2][0].get_segments()]
-        np.testing.assert_allclose(spans, 100 * ours[f"{test}_std"].to_numpy())
-        hollow = [line for line in panels[1].get_lines() if line.get_fillstyle() == "none"][place]
-        theirs = printed.filter(pl.col("n_classes").is_in([2, 3, 10]), method=method.capitalize())
-        np.testing.assert_allclose(hollow.get_ydata(), theirs.sort("n_classes")[f"{test}_mean"].to_numpy())
 
 
 def test_printed_digits_are_table_8(paper):

@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-from made_runs import write_run
 from PIL import Image
 
 from counterground.cli import main
@@ -96,14 +95,3 @@ def test_what_is_no_run_and_what_is_no_format(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CounterGroundError, match="Cannot write"):
         write_figures(out=tmp_path / "file", only=["8"])
-
-
-def test_runs_are_opened_by_folder(own_run, tmp_path):
-    folder = write_run(own_run, tmp_path / "run")
-    assert (
-        main(
-            ["paper", "figures", str(folder), "--only", "5", "--format", "svg", "--out", str(tmp_path / "f")]
-        )
-        == 0
-    )
-    assert (tmp_path / "f" / "figure-5-own.svg").is_file()

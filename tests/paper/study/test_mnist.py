@@ -85,15 +85,6 @@ def test_the_data_have_the_correlations_they_are_said_to_have(k, p_inv, p_spu):
     assert followed == pytest.approx(p_spu, abs=0.03)  # the colour follows the label, not the digit
 
 
-def test_colours_are_what_is_painted():
-    images = np.full((20, 28, 28), 255, np.uint8)
-    data = color_digits(images, np.arange(20, dtype=np.uint8) % 10, Setting(10, 1.0, 1.0), "train", 0)
-    from counterground.paper.study.mnist import PALETTE
-
-    np.testing.assert_allclose(data.images[:, :, 5, 5], PALETTE[data.color] / 255, atol=1e-6)
-    assert len(set(map(tuple, PALETTE))) == 10
-
-
 @pytest.mark.slow
 def test_a_model_that_learns_colour_fails_where_it_misleads(digits):
     found = train_cell(digits, Cell(2, 0.75, 0.95, "contrastive", 0), Path(), epochs=20)

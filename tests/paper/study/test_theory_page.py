@@ -2,14 +2,12 @@
 
 import json
 
-import numpy as np
 import polars as pl
 import pytest
 
 from counterground.cli import main
 from counterground.paper.settings import TheorySettings
 from counterground.paper.study import theory  # its number of simulated pairs, for which fewer stand in
-from counterground.paper.study.theory import MEAN_OF_CLASS, Definition, draw_theory, exact_accuracy
 
 pytestmark = pytest.mark.slow
 
@@ -38,20 +36,6 @@ def test_simulation_agrees_with_the_exact_formula_everywhere(out):
     for simulated, exact in (("error_misleads", "exact_error_misleads"), ("accuracy_fits", "exact_fits")):
         assert (rows[simulated] - rows[exact]).abs().max() < 0.03
     assert rows["exact_error_misleads"].is_between(0, 1).all()
-
-
-def test_the_figure_shows_the_numbers(out):
-    grid = pl.read_parquet(out / "grid.parquet")
-    left, right = draw_theory(grid).axes
-    shown = {
-        tuple(np.round(np.asarray(line.get_ydata(), float), 6))
-        for axes in (left, right)
-        for line in axes.get_lines()
-    }
-    seen = grid.filter(mu_spu=1.5, prompt=MEAN_OF_CLASS)
-    assert tuple(np.round(100 * seen["accuracy_fits"].to_numpy(), 6)) in shown
-    exact = [exact_accuracy(Definition(1.5, p), MEAN_OF_CLASS)[1] for p in np.linspace(0.5, 1, 101)]
-    assert tuple(np.round(100 * np.array(exact), 6)) in shown
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path, capsys):

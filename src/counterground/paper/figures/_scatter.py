@@ -262,8 +262,6 @@ def name_points(axes: Axes, places: np.ndarray, texts: Sequence[str], areas: Seq
         text_scatter_sizes=reach[: len(texts)],
         textsize=TINY + 0.3,
         textcolor=INK,
-        margin=0.004,
-        min_distance=0.006,
         max_distance=0.25,
         nbr_candidates=600,
         draw_all=False,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -126,7 +124,6 @@ def write_study(study: Study, out: Path, trainings: pl.DataFrame | None = None) 
         "settings": study.settings,
         "counterground_version": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "platform": f"Python {platform.python_version()}, {platform.platform()}, {os.cpu_count()} cores",
         "libraries": {name: version(name) for name in ("matplotlib", "numpy", "polars", "scipy", "torch")},
         "seconds": seconds,
     }
