@@ -10,7 +10,6 @@ import pytest
 from made_runs import write_run
 from paper_sized import OPEN_CLIP_REFEREE, make_paper_run, printed_accuracies
 
-import counterground as cg
 from counterground.cli import main
 
 L14 = "open_clip:ViT-L-14/openai"
@@ -114,13 +113,6 @@ def test_runs_alone_are_tested_ranked_and_fitted(folders):
     assert pairs == {"efficientnet-lite0"}
 
 
-def test_baseline_and_scale_choose_the_line(folders):
-    said = " ".join(ran("--published", "-X", "baseline=clip", "-X", "scale=logit").split())
-    assert "logit(counter)" in said
-    none = " ".join(ran(folders / "small", "-X", "baseline=lvlm").split())
-    assert "Warning: There is no line on stamps" in none
-
-
 def test_runs_on_different_photos_are_kept_apart_and_told(folders):
     said = " ".join(ran(folders / "small", folders / "mine").split())
     assert "Warning: These runs are on different photos" in said
@@ -138,12 +130,3 @@ def test_names_of_models_are_only_text(tmp_path):
     assert '"mine:Wölfe"' in ran(folder, "--format", "json")
     assert r"a\|b\_\<b\>" in ran(folder, "--format", "markdown")
     assert r"a\textbar{}b\_\textless{}b\textgreater{}" in ran(folder, "--format", "latex")
-
-
-def test_python_mirrors_the_command(folders):
-    both = cg.compare([folders / "mine", str(folders / "small")], published=True)
-    assert both.points.height == 43 + 30 + 2 + 4
-    assert both.models.height == both.points.height
-    alone = cg.compare(folders / "small")
-    assert set(alone.tests["benchmark"]) == {"stamps"}
-    assert cg.compare().points.height == 43 + 30

@@ -87,29 +87,10 @@ def test_the_referee_among_the_models_is_reported(make_run, split, code):
     assert codes({"mine": other}) == ({("chosen_here", "")} if split == "none" else set())
 
 
-def test_an_earlier_referee_is_reported_too(make_run):
-    earlier = Discovered("torchvision:b", "half", 5.0, "mine@0", "stamps", earlier_referees=(CLIP,))
-    run = make_run({CLIP: (0.8, 0.6)}, sizes=SIZES, name="stamps", discovery=earlier)
-    assert codes({"mine": run}) == {("chose_pairs", CLIP)}
-
-
 def test_the_papers_referee_chose_pairs_that_are_chosen_among_its_own_again(make_run):
     again = Discovered("torchvision:b", "half", 5.0, "counteranimal@0", "counteranimal")
     run = make_run({OPEN_CLIP_REFEREE: (0.8, 0.6)}, sizes=SIZES, name="pairs of b", discovery=again)
     assert codes({"mine": run}) == {("chose_here", OPEN_CLIP_REFEREE), ("chosen_here", "")}
-
-
-@pytest.mark.parametrize("discovery", [None, discovered("none"), discovered("half")])
-def test_neither_the_name_nor_the_notes_of_a_benchmark_decide(make_run, discovery):
-    note = f"The pairs were chosen by {CLIP} on these same photos, where it drops 20.0 points: ..."
-    told = []
-    for name, notes in (("stamps", []), (f"stamps, pairs of {CLIP}", [note]), ("a, b@c", [f"{CLIP}@{CLIP}"])):
-        run = make_run(
-            {CLIP: (0.8, 0.6)}, sizes=SIZES, name=name, notes=notes, version="9" * 64, discovery=discovery
-        )
-        told.append(codes({"mine": run}) - {("selection_unknown", "")})
-    assert told[0] == told[1] == told[2]
-    assert bool(told[0]) == (discovery is not None)
 
 
 def test_who_chose_the_groups_is_asked_only_where_nothing_declares_it(make_run):

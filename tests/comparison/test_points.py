@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from paper_sized import OPEN_CLIP_REFEREE, classifier_record, clip_record, paper_sizes, printed_accuracies
+from paper_sized import OPEN_CLIP_REFEREE, classifier_record, clip_record, paper_sizes
 
 from counterground.comparison import POINTS_SCHEMA, full_comparison, model_points
 from counterground.errors import UsageError
@@ -167,15 +167,6 @@ def test_models_without_groups_are_left_out(small_run):
     assert model_points([replace(small_run, predictions=bare)], published=False).is_empty()
 
 
-def test_runs_of_one_folder_name_are_told_apart(make_run):
-    sizes = np.full((3, 2), 10)
-    runs = [
-        make_run({"efficientnet-lite0": (level, 0.6)}, sizes=sizes, path=path)
-        for level, path in ((0.8, "a/run"), (0.7, "b/run"))
-    ]
-    assert model_points(runs, published=False)["source"].to_list() == ["a/run", "b/run"]
-
-
 def test_names_of_runs_hold_no_path(make_run, tmp_path):
     sizes = np.full((3, 2), 10)
     runs = [
@@ -196,14 +187,3 @@ def test_a_folder_called_like_a_published_source_is_still_a_run(name, small_run)
     for figures in ("residual", "residual_low", "rank_high"):
         assert found.models[figures].equals(own.models[figures])
     assert [line.models for line in found.robustness.lines] == [line.models for line in own.robustness.lines]
-
-
-def test_the_classwise_tables_give_the_rows_of_table_3(make_run):
-    model = "CLIP-LAION2B-ViT/B/32"
-    run = make_run({"open_clip:ViT-B-32/laion2b_s34b_b79k": printed_accuracies(model)})
-    row = model_points([run], published=False).row(0, named=True)
-    assert (row["paper_model"], row["common"], row["counter"]) == (
-        model,
-        pytest.approx(0.7294, abs=2e-4),
-        pytest.approx(0.4874, abs=2e-4),
-    )

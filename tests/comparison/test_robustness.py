@@ -14,7 +14,7 @@ from counterground.comparison import effective_robustness, model_points
 
 # A distance from a line without error, which no fit gives.
 from counterground.comparison._robustness import deviation
-from counterground.metrics import fit_line, fit_line_with_errors
+from counterground.metrics import fit_line
 from counterground.published import load_table
 
 DENSITY = {"probit": norm.pdf, "logit": logistic.pdf}
@@ -138,21 +138,6 @@ def test_the_interval_of_a_run_is_mover_of_both_accuracies_and_the_line(scale, s
     assert found.p_value == pytest.approx(2 * t.sf(abs(height - middle) / at.se_obs[0], 3))
 
 
-def test_an_accuracy_without_error_moves_no_distance():
-    line = fit_line([0.5, 0.6, 0.7, 0.8], [0.4, 0.52, 0.58, 0.73])
-    point = {"source": "run", "n_common": 300, "n_counter": 200}
-    for name, figures in (
-        ("common", (0.72,) * 3),
-        ("counter", (0.55, 0.47, 0.62)),
-        ("drop", (0.17, 0.1, 0.25)),
-    ):
-        point |= dict(zip((name, f"{name}_low", f"{name}_high"), figures, strict=True))
-    found = deviation(point, line)
-    middle, half = line.at(ndtri(0.72)), line.critical * line.standard_error(ndtri(0.72))
-    down, up = (np.hypot(half, ndtri(end) - ndtri(0.55)) for end in (0.47, 0.62))
-    assert (found.low, found.high) == pytest.approx((0.55 - ndtr(middle + down), 0.55 - ndtr(middle - up)))
-
-
 def test_runs_elsewhere_have_a_line_of_their_own(small_run):
     points = model_points([small_run])
     found = effective_robustness(points)
@@ -177,15 +162,6 @@ def test_under_three_models_of_the_baseline_there_is_no_line_and_a_sentence(make
     assert found.fit is None
     assert found.residuals["residual"].null_count() == 2
     assert [(each.code, each.subject) for each in found.findings] == [("no_line", "stamps")]
-
-
-def test_accuracies_of_0_and_1_are_guarded_and_told(make_run):
-    levels = {"torchvision:a": (1.0, 0.9), "torchvision:b": (0.5, 0.0), "torchvision:c": (0.7, 0.4)}
-    levels["torchvision:d"] = (0.8, 0.5)
-    run = make_run(levels, sizes=np.full((4, 2), 20), name="stamps")
-    found = effective_robustness(model_points([run], published=False))
-    assert found.fit.clipped == 2
-    assert np.isfinite(found.residuals["residual"].to_numpy()).all()
 
 
 def test_at_the_edge_residual_and_interval_stand_at_one_height(make_run):
@@ -249,40 +225,3 @@ def test_models_far_from_those_of_the_line_are_named(make_run):
     found = effective_robustness(model_points([run], published=False))
     about = {"models": ("far/x",), "lowest": pytest.approx(0.7), "highest": pytest.approx(0.8)}
     assert [each.numbers for each in found.findings if each.code == "line_far"] == [about]
-
-
-def test_the_second_slope_takes_the_errors_that_a_runs_intervals_imply(make_run):
-    levels = {f"torchvision:{k}": (0.6 + 0.05 * k, 0.4 + 0.06 * k) for k in range(6)}
-    run = make_run(levels, sizes=np.full((5, 2), 200), name="stamps")
-    points = model_points([run], published=False)
-    width = {
-        name: (points[f"{name}_high"] - points[f"{name}_low"]).to_numpy()
-        for name in ("common", "counter", "drop")
-    }
-    errors = [
-        width[group] / (2 * 1.959964) / norm.pdf(ndtri(points[group].to_numpy()))
-        for group in ("common", "counter")
-    ]
-    both = 2 * width["common"] * width["counter"]
-    correlation = (width["common"] ** 2 + width["counter"] ** 2 - width["drop"] ** 2) / both
-    places = (ndtri(points[group].to_numpy()) for group in ("common", "counter"))
-    expected = fit_line_with_errors(*places, *errors, correlation)
-    found = effective_robustness(points).lines[0].with_errors
-    assert (found.slope, found.slope_low, found.slope_high) == pytest.approx(
-        (expected.slope, expected.slope_low, expected.slope_high), rel=1e-6
-    )
-    bare = points.with_columns(common_low=pl.lit(None, pl.Float64))
-    assert effective_robustness(bare).lines[0].with_errors is None
-
-
-def test_the_papers_second_slope_has_independent_binomial_errors():
-    points = model_points().filter(family="imagenet")
-    places = [ndtri(points[group].to_numpy()) for group in ("common", "counter")]
-    errors = [
-        [binomial_error(level, group) / norm.pdf(ndtri(level)) for level in points[group]]
-        for group in ("common", "counter")
-    ]
-    expected = fit_line_with_errors(*places, *errors)
-    found = effective_robustness(model_points()).lines[0].with_errors
-    assert (found.slope, found.scatter) == pytest.approx((expected.slope, expected.scatter), rel=1e-6)
-    assert 0.98 < found.slope / effective_robustness(points).fit.slope < 1.02

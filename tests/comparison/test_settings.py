@@ -3,10 +3,8 @@
 import pytest
 
 import counterground as cg
-from counterground.cli import main
 from counterground.comparison import full_comparison
 from counterground.errors import UsageError
-from counterground.published import SETTINGS
 
 
 def test_the_line_is_that_of_the_setting():
@@ -43,9 +41,3 @@ def test_80_prompts_are_not_sent_to_a_table_of_other_names(make_run):
         run = make_run({spec: (0.8, 0.6)}, prompts="openai", label_space=space)
         told = [each.numbers.get("remedy") for each in full_comparison(run).findings]
         assert advice in told
-
-
-def test_the_command_offers_the_papers_settings(capsys):
-    assert main(["compare", "--help"]) == 0
-    printed = "".join(capsys.readouterr().out.split())
-    assert f"--setting{'|'.join(SETTINGS)}" in printed

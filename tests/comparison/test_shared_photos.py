@@ -140,26 +140,6 @@ def test_nothing_changes_where_photos_are_not_shared(alike):
     assert effective_robustness(points, answers=mixed).residuals.equals(plain)
 
 
-def test_rows_of_the_paper_are_as_they_were(alike):
-    points = model_points([alike(0.7)])
-    answers = [None] * points.height
-    assert effective_robustness(points, answers=answers).residuals.equals(
-        effective_robustness(points).residuals
-    )
-
-
-def test_other_sides_and_the_logit_scale_leave_out_shared_errors_too(alike):
-    run = alike(0.7)
-    points = model_points([run], published=False)
-    answers = answers_of(run, points)
-    for scale in ("probit", "logit"):
-        rows = [
-            effective_robustness(points, scale=scale, answers=given).residuals.row(-1, named=True)
-            for given in (None, answers)
-        ]
-        assert rows[1]["high"] - rows[1]["low"] < 0.95 * (rows[0]["high"] - rows[0]["low"])
-
-
 @pytest.mark.slow
 def test_such_intervals_hold_the_true_distance():
     folder = str(Path(__file__).parents[2] / "bench" / "experiments")

@@ -14,8 +14,7 @@ from counterground.comparison import (
     full_comparison,
     model_points,
 )
-from counterground.metrics import compare_models, holm
-from counterground.results import select_models
+from counterground.metrics import compare_models
 
 SIZES = np.full((6, 2), 40)
 B32, L14 = "open_clip:ViT-B-32/openai", "open_clip:ViT-L-14/openai"
@@ -99,35 +98,6 @@ def test_a_run_of_the_papers_weights_is_measured_without_the_papers_row(make_run
     assert effective_robustness(model_points([stranger])).residuals["predicted"][-1] == pytest.approx(
         effective_robustness(points).fit.predict(model_points([stranger])["common"][-1])
     )
-
-
-def test_a_model_asked_in_two_ways_is_not_measured_against_itself(stamps):
-    levels = {"open_clip:A/x": (0.6, 0.4), "open_clip:B/x": (0.7, 0.5), "open_clip:C/x": (0.8, 0.66)}
-    levels["open_clip:D/x"] = (0.9, 0.7)
-    again = stamps("b", {"open_clip:A/x": (0.65, 0.42)}, names="openai")
-    found = effective_robustness(
-        model_points([stamps("a", levels), again], published=False), baseline="clip"
-    ).residuals
-    three = {spec: level for spec, level in levels.items() if spec != "open_clip:A/x"}
-    line = effective_robustness(model_points([stamps("a", three)], published=False), baseline="clip").fit
-    assert found["predicted"][-1] == pytest.approx(line.predict(found["common"][-1]))
-
-
-def test_files_of_one_name_in_several_folders_are_several_models(stamps):
-    """``/seed1/model.onnx`` and ``/seed2/model.onnx`` are both ``onnx:model.onnx`` in their runs."""
-    levels = [(0.6, 0.4), (0.7, 0.5), (0.8, 0.66), (0.9, 0.7)]
-    other = classifier_record("onnx:model.onnx")
-    runs = [
-        stamps(
-            f"seed{n}", {other.spec: level}, records=[other.model_copy(update={"fingerprint": f"{n}" * 64})]
-        )
-        for n, level in enumerate(levels)
-    ]
-    same = effective_robustness(model_points(runs, published=False))
-    named = [stamps(f"seed{n}", {f"onnx:{n}.onnx": level}) for n, level in enumerate(levels)]
-    known = effective_robustness(model_points(named, published=False))
-    assert same.fit == known.fit
-    assert same.residuals["predicted"].to_list() == pytest.approx(known.residuals["predicted"].to_list())
 
 
 @pytest.mark.parametrize(
@@ -249,20 +219,6 @@ def test_a_contrast_has_one_corrected_p_value(small_run):
 
 def drops(tests):
     return tests.filter(metric="drop").select("model", "versus", "p_corrected")
-
-
-def test_more_pairs_correct_more(small_run):
-    """The family is the pairs of all models, on one quantity: three of four models have fewer."""
-    chosen = select_models({small_run.path: small_run}, [m.spec for m in small_run.info.models][:3])
-    few = full_comparison(list(chosen.values()), published=False).tests
-    many = full_comparison([small_run], published=False).tests
-    pairs = few.select("model", "versus", "metric", "level", few="p_corrected").join(
-        many, on=["model", "versus", "metric", "level"], nulls_equal=True
-    )
-    assert pairs.height == few.height == 12
-    assert (pairs["few"] <= pairs["p_corrected"]).all()
-    assert (pairs["few"] < pairs["p_corrected"]).any()
-    assert many["p_corrected"].to_list() == holm(many["p_value"])
 
 
 def test_two_results_of_one_model_are_compared(make_run):

@@ -108,22 +108,6 @@ def test_progress_counts_the_photos_that_the_run_counts(photos, tiny_clip, tmp_p
     assert "51/51" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("lost", ["missing", "changed"])
-def test_a_photo_is_read_from_the_copy_that_is_left(lost, photos, tiny_clip, tmp_path):
-    first, other = (photos / f"flamingo/{place}" for place in ("common-water/1.jpg", "counter-sky/copy.jpg"))
-    shutil.copy(first, other)
-    benchmark = read_benchmark(photos)
-    first.unlink() if lost == "missing" else first.write_bytes(b"another photo")
-    run = evaluate_models(
-        benchmark, [f"open_clip:{tiny_clip}"], Settings(label_space="benchmark"), tmp_path / "run"
-    )
-    assert run.info.counts.unreadable == 0
-    assert len(run.predictions) == 49
-    copies = run.predictions.filter(pl.col("photo_id").is_duplicated())
-    assert len(copies) == 2
-    assert copies["confidence"].n_unique() == 1
-
-
 def test_another_prompt_set_names_or_grouping_decodes_no_photo_again(photos, tiny_clip, tmp_path):
     benchmark = read_benchmark(photos)
     model = [f"open_clip:{tiny_clip}"]

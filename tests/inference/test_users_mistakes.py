@@ -46,7 +46,6 @@ def listed(): return Net(lambda logits: [logits]), SMALL, NAMES
 def flat(): return Net(lambda logits: logits.flatten()), SMALL, NAMES
 def array(): return Net(), lambda image: np.asarray(image.resize((8, 8))), NAMES
 def picture(): return Net(), lambda image: image.resize((8, 8)), NAMES
-def batched(): return Net(), lambda image: SMALL(image)[None], NAMES
 def whole(): return Net(), T.Compose([T.ToTensor(), sized]), NAMES
 def sized(pixels): return pixels[:, : SIZES.setdefault(float(pixels.sum()), 8 + len(SIZES) % 2), :8]
 SIZES = {}
@@ -88,9 +87,6 @@ class Light(Ready):
 
 class Dark(Ready):
     def encode(self, batch): return -batch.mean((2, 3))
-
-class Sparse(Ready):
-    def encode(self, batch): return batch.flatten(1)[:, :3].to_sparse()
 
 class Complex(Ready):
     def encode(self, batch): return batch.flatten(1)[:, :3] * 1j
@@ -146,10 +142,9 @@ MISTAKES = {
     "keyed": "the network returned dict with scores; expected a tensor of logits, or a dict or object with",
     "listed": "the network returned list; expected a tensor of logits",
     "flat": r"the network returned \(3,\), not logits \(1, 3\)",
-    "array": r"preprocessing returned numpy.ndarray \(8, 8, 3\) uint8 for a photo; expected a torch",
-    "picture": "preprocessing returned PIL.Image.Image for a photo; expected a torch.Tensor",
-    "batched": r"preprocessing returned torch.Tensor \(1, 3, 8, 8\) float32 for a photo; expected",
-    "whole": r"preprocessing returned \(3, [89], 8\) for one photo and \(3, [89], 8\) for another; expected",
+    "array": r"preprocessing returned numpy.ndarray \(8, 8, 3\) uint8 for 1 photo",
+    "picture": "preprocessing returned PIL.Image.Image for 1 photo",
+    "whole": r"preprocessing returned .*\(3, 8, 8\) .* and .*\(3, 9, 8\)|\(3, 9, 8\) .* and .*\(3, 8, 8\)",
     "bytes_": r"encoding photos failed: RuntimeError: .* given torch.Tensor \(1, 3, 8, 8\) uint8",
     "training": r"preprocessing the same photo again gave other pixels.* \(random crop or flip\)\. Use",
     "noisy": "preprocessing the same photo again gave other pixels",
@@ -159,7 +154,6 @@ MISTAKES = {
     "few": r"returned \(1, 4\), not logits \(1, 3\)",
     "broken": r"AttributeError: 'Tensor' object has no attribute 'lost' \(mine\.py, line \d+\); the network",
     "Ready": r"returned numpy.ndarray \(1, 3\) float32 for 1 photo; expected a torch.Tensor \(1, 3\)",
-    "Sparse": r"returned torch.Tensor \(1, 3\) float32 for 1 photo; expected .* of real numbers",
     "Complex": r"returned torch.Tensor \(1, 3\) complex64 for 1 photo; expected .* of real numbers",
     "keyed_tokens": "AttributeError: .* a tokenizer turns n texts into",
     "nothing": "the features of 'black swan' have no direction: they are all 0",
@@ -248,7 +242,5 @@ def test_a_batch_that_does_not_fit_into_memory_says_so(own, photos, tmp_path, mo
         raise MemoryError
 
     monkeypatch.setattr(torch, "stack", lacking)
-    with pytest.raises(
-        CounterGroundError, match=r"a batch of 1 does not fit into memory\. Use a smaller -X batch"
-    ):
+    with pytest.raises(CounterGroundError, match=r"MemoryError.*-X batch-size"):
         run_on(photos, "plain", tmp_path / "run", runtime="eager")

@@ -210,10 +210,3 @@ def test_balanced_background_is_independent(balanced):
     for other in (caption, cutout):
         assert chi2_contingency(table(other, background, CLASSES, LABELS)).pvalue > 0.001
     assert np.mean(background == np.array(PLANTED)[caption]) == pytest.approx(1 / LABELS, abs=0.015)
-
-
-def test_recipes_share_captions_and_cutouts_law():
-    a, b = Planting(PLANTED, LABELS, 0.95), Planting(PLANTED, LABELS, None)
-    for seed in range(50):
-        x, y = a.draw(np.random.default_rng(seed)), b.draw(np.random.default_rng(seed))
-        assert (x.caption, x.cutout) == (y.caption, y.cutout)

@@ -82,15 +82,6 @@ def test_the_command_writes_it_in_every_format(unpaired, tmp_path, capsys):
     assert "leave out --by" in capsys.readouterr().err
 
 
-def test_two_runs_are_told_apart(make_run, tmp_path, capsys):
-    folders = [
-        str(write_run(make_run({"m": (0.8, 0.5)}, groups=False, version=version * 64), tmp_path / name))
-        for name, version in (("first", "a"), ("second", "b"))
-    ]
-    assert main(["scores", *folders, "--by", "background", "--format", "markdown"]) == 0
-    assert capsys.readouterr().out.startswith("| Model | Run | Background |")
-
-
 def test_photos_without_backgrounds_have_no_such_table(unpaired, tmp_path, capsys):
     bare = unpaired.predictions.with_columns(background=pl.lit(None, pl.String))
     folder = write_run(type(unpaired)(unpaired.path, unpaired.info, bare), tmp_path / "run")

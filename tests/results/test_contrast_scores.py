@@ -9,16 +9,13 @@ import numpy as np
 import polars as pl
 import pytest
 from made_runs import write_run
-from PIL import Image
 
 import counterground as cg
 from counterground.cli import main
 from counterground.errors import UsageError
-from counterground.metrics import DROP, Contrast, Design, score_by
-from counterground.photos import Benchmark, read_benchmark, write_benchmark
+from counterground.metrics import Contrast, Design, score_by
 from counterground.results import (
     regroup,
-    scores_of,
 )
 
 DESIGN = Design(
@@ -159,15 +156,6 @@ def test_what_cannot_be_shown_is_said_in_one_line(shown, words, message):
     assert len(said.strip().splitlines()) == 1
 
 
-def test_runs_of_different_contrasts_are_compared_in_none_of_them(designed):
-    other = Design(("class_name",), (Contrast("small", "size<0.5", "size>=0.5"),))
-    record = designed.info.benchmark.model_copy(update={"design": other.to_json()})
-    info = designed.info.model_copy(update={"benchmark": record})
-    second = replace(designed, path=designed.path / "other", info=info)
-    left_out = [each.subject for each in cg.compare([designed, second]).findings if each.code == "left_out"]
-    assert left_out == ["run, other"]
-
-
 def test_models_are_compared_in_the_benchmarks_own_contrast(designed, shown):
     found = cg.compare(designed)
     assert found.contrast == DESIGN.contrasts[0]
@@ -189,54 +177,6 @@ def test_models_are_compared_in_the_benchmarks_own_contrast(designed, shown):
     assert "The paper has the drop only" in shown(
         "--contrast", "fog", "--published", command="compare", status=2
     )
-
-
-def test_a_table_with_attributes_is_evaluated_and_scored_by_its_design(tmp_path, capsys):
-    """From a CSV of photos to a run: a model family of ours without weights, colours as classes."""
-    rng = np.random.default_rng(0)
-    lines = ["path,class_name,place,light,size"]
-    for number in range(24):
-        name, place = ("hen", "tench")[number % 2], ("sea", "wood")[number // 2 % 2]
-        Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(tmp_path / f"{number}.png")
-        lines.append(f"{number}.png,{name},{place},{('day', 'night')[number % 3 > 0]},{number / 24}")
-    (tmp_path / "photos.csv").write_text("\n".join(lines))
-    read = read_benchmark(tmp_path / "photos.csv")
-    assert read.photos.schema["size"] == pl.Float64
-    design = Design(("class_name", "place"), (Contrast("gap", "place=sea", "place=wood"), DROP))
-    benchmark = Benchmark("mine", read.root, read.photos, read.classes, design=design)
-    folder = write_benchmark(benchmark, tmp_path / "written")
-    (tmp_path / "random_model.py").write_text(
-        "import torch\n"
-        "from torchvision.transforms.functional import pil_to_tensor\n"
-        "def load():\n"
-        "    torch.manual_seed(0)\n"
-        "    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 1000))\n"
-        "    return net, lambda image: pil_to_tensor(image).float() / 255\n"
-    )
-    import sys
-
-    sys.path.insert(0, str(tmp_path))
-    try:
-        run = cg.evaluate(folder, "random_model:load", out=tmp_path / "run", report=False)
-    finally:
-        sys.path.remove(str(tmp_path))
-    assert run.predictions.columns[-4:] == ["light", "place", "size", "photo_pixels"]
-    assert (tmp_path / "run" / "run.json").read_text().count('"gap: place=sea - place=wood"') == 1
-    back = cg.open_run(tmp_path / "run")
-    assert back.estimates().equals(run.estimates())
-    assert (
-        main(["scores", str(tmp_path / "run"), "--contrast", "light=day - light=night within class_name"])
-        == 0
-    )
-    assert "light=day" in capsys.readouterr().out
-
-
-def test_runs_with_other_contrasts_of_one_name_are_told_apart(designed):
-    other = Design(contrasts=(Contrast("fog", "weather=fog", "all"),))
-    record = designed.info.benchmark.model_copy(update={"design": other.to_json()})
-    second = replace(designed, info=designed.info.model_copy(update={"benchmark": record}))
-    with pytest.raises(UsageError, match="several contrasts called 'fog'"):
-        scores_of([designed, second], contrast="fog")
 
 
 def test_a_side_with_several_values_is_one_column_of_markdown(designed):

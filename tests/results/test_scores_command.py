@@ -82,18 +82,6 @@ def test_csv_and_json_of_several_runs_begin_with_the_folder_as_given(two_benchma
     assert {record["class_name"] for record in records if record["class_index"] == 2} == {"flamingo"}
 
 
-def test_other_models_on_the_same_benchmark_need_no_run_to_be_told_apart(make_run, write, shown):
-    folders = write(make_run(LEVELS, path="one")), write(make_run({"k": (0.7, 0.6)}, path="two"))
-    assert shown(*folders, "--format", "markdown").startswith("| Model | Common |")
-    assert next(iter(rows(shown(*folders, "--format", "csv"))[0])) == "run"
-
-
-def test_the_same_model_evaluated_twice_is_shown_twice(make_run, write, shown):
-    folders = write(make_run(LEVELS, path="one")), write(make_run(LEVELS, path="two"))
-    lines = shown(*folders, "--format", "latex").splitlines()
-    assert [line.split(" & ")[1] for line in lines if line.strip().startswith("m & ")] == ["one", "two"]
-
-
 def test_a_folder_given_twice_is_refused(make_run, write, capsys):
     run = write(make_run(LEVELS))
     assert main(["scores", run, run, "--format", "csv"]) == 2

@@ -126,13 +126,6 @@ def test_the_same_row_of_two_runs_stands_twice_under_the_name_of_each(make_run):
     assert sum(line.split()[:1] == ["m"] for line in by_class.splitlines()) == 2
 
 
-def test_folders_of_one_name_are_told_apart_by_their_paths(make_run):
-    run = make_run({"m": (0.8, 0.5)})
-    joined = pl.concat([with_run(run, folder) for folder in ("a/run", "b/run")])
-    lines = format_scores(joined, "markdown").splitlines()
-    assert [line.split("|")[2].strip() for line in lines[2:4]] == ["a/run", "b/run"]
-
-
 def test_a_figure_that_stands_twice_is_refused_not_overwritten(make_run):
     scores = make_run({"m": (0.8, 0.5)}).estimates()
     with pytest.raises(UsageError, match=r"the accuracy of 'm' twice in the same setting.*column 'run'"):
@@ -194,14 +187,6 @@ def test_latex_takes_no_name_for_an_argument(make_run):
     assert "\n  {}* & " in by_class
     assert by_class.count(r"\multicolumn{5}") == 2
     assert by_class.count(r" \\") >= 18
-
-
-def test_latex_sets_what_is_longer_than_a_page_as_a_longtable(make_run):
-    many = make_run({f"m{n}": (0.8, 0.5) for n in range(20)}, classes=["ice bear", "hen"])
-    latex = format_scores(many.estimates(), "latex")
-    assert latex.startswith(r"% In the preamble: \usepackage{booktabs,longtable}")
-    assert latex.count("\n  m1") == 11
-    assert r"\begin{table}" not in latex
 
 
 def lines_of_names(table, width):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,7 +22,6 @@ from counterground.progress import progress_bar
 from counterground.text import counted
 
 if TYPE_CHECKING:
-    import torch
     from PIL import Image
 
     from counterground.models import Encoder
@@ -169,8 +168,13 @@ def feature_store(model: Encoder, root: Path, batch_size: int) -> FeatureStore:
 
 def plan_encoding(model: Encoder, benchmark: Benchmark, store: FeatureStore, batch_size: int) -> EncodingJob:
     """Look up which photos are stored."""
+    photos = benchmark.photos
+    sources = PhotoSources(benchmark, photos)
+    unique = list(sources)
+    blocks = [unique[start : start + batch_size] for start in range(0, len(unique), batch_size)]
+    stored = [None if block is None else block.status for block in map(store.get, blocks)]
     function = encode_fn(model, batch_size)
-    return EncodingJob.plan(function, benchmark, benchmark.photos, store, batch_size)
+    return EncodingJob(function, store, photos["photo_id"].to_list(), sources, blocks, stored)
 
 
 def encode_fn(model: Encoder, batch_size: int) -> EncodeFn:
@@ -229,10 +233,10 @@ def encode_missing(jobs: Sequence[EncodingJob], advance: Callable[[int], None]) 
     blocks = (([job.function for job in wanting], photos) for _, photos, wanting in same)
     shared = any(job.function.on_processor for job in jobs)
     prepared = prepare_blocks(blocks, ahead=0 if shared else _BLOCKS_AHEAD)
-    for (number, block, wanting), photos in zip(missing, prepared, strict=True):
+    for (number, files, wanting), photos in zip(missing, prepared, strict=True):
         for job, of_job in zip(wanting, photos, strict=True):
             job.encode(number, of_job)
-        advance(len(block))
+        advance(len(files))
 
 
 EncodeMissing = Callable[[Sequence["EncodingJob"], Callable[[int], None]], None]
@@ -255,34 +259,13 @@ class EncodingJob:
     stored: list[ReadStatus | None]
     kept: dict[int, Block] = field(default_factory=dict)
 
-    @classmethod
-    def plan(
-        cls,
-        function: EncodeFn,
-        benchmark: Benchmark,
-        photos: pl.DataFrame,
-        store: FeatureStore,
-        batch_size: int,
-    ) -> EncodingJob:
-        """Look up what the store holds of ``photos``, rows of the benchmark's manifest."""
-        sources = PhotoSources(benchmark, photos)
-        unique = list(sources)
-        blocks = [unique[start : start + batch_size] for start in range(0, len(unique), batch_size)]
-        found = (store.get(block) for block in blocks)
-        stored = [block.status if block is not None else None for block in found]
-        return cls(function, store, photos["photo_id"].to_list(), sources, blocks, stored)
-
     @property
     def missing(self) -> list[int]:
         """The numbers of the blocks that are to be encoded."""
         return [number for number, block in enumerate(self.stored) if block is None]
 
     def encode(self, number: int, photos: Sequence[Decoded]) -> Block:
-        """Encode a block and keep it.
-
-        Raises:
-            CounterGroundError: see `encode_block`.
-        """
+        """Encode a block and keep it; see `encode_block`."""
         block = encode_block(self.function, photos)
         self.keep(number, block, permanent=all(photo.permanent for photo in photos))
         return block
@@ -297,19 +280,34 @@ class EncodingJob:
 
     def features(self) -> Features:
         """Return the features of every photo, in their order; no block may be missing."""
-        return _in_order(self)
+        stored = [status for status in self.stored if status is not None]
+        assert len(stored) == len(self.blocks), "every block is either stored or encoded"
+        place = {photo: place for place, photo in enumerate(self.sources)}
+        places = np.array([place[photo] for photo in self.photo_ids], dtype=np.int64)
+        converted = np.concatenate([status.converted for status in stored])
+        assert len(converted) == len(place), "every photo arrives exactly once"
+        size = len(self.blocks[0])
+        reasons = {
+            number * size + row: why
+            for number, status in enumerate(stored)
+            for row, why in status.reasons.items()
+        }
+        return Features(
+            converted=converted[places],
+            reasons={row: reasons[at] for row, at in enumerate(places.tolist()) if at in reasons},
+            dim=self.function.dim,
+            block_size=size,
+            read_block=self._read_block,
+            places=places,
+        )
 
-    def read_block(self, number: int) -> np.ndarray:
-        """Return the features of a block that was stored; one that was lost since is encoded again.
-
-        Raises:
-            CounterGroundError: it was lost, and its photos cannot be read as before.
-        """
+    def _read_block(self, number: int) -> np.ndarray:
+        """Return the features of a block; one that was lost since is encoded again."""
         photos, before = self.blocks[number], self.stored[number]
         block = self.kept.get(number) or self.store.get(photos)
         if block is None:
-            named = [(photo, self.sources[photo]) for photo in photos]
-            ((decoded,),) = prepare_blocks([([self.function], named)])
+            files = [(photo, self.sources[photo]) for photo in photos]
+            ((decoded,),) = prepare_blocks([([self.function], files)])
             block = self.encode(number, decoded)
         if before is None or before.reasons != block.status.reasons:
             raise CounterGroundError(
@@ -319,33 +317,21 @@ class EncodingJob:
         return block.features
 
 
-class PhotoSources(Mapping[str, AnyPhoto]):
+class PhotoSources:
     """What photos are read from, by content, made on request: paths take five times the memory of strings.
 
-    Of several copies it is the first that is still there and unchanged. ``photos`` are rows of the
-    benchmark's manifest.
+    ``photos`` are rows of the benchmark's manifest; of several copies it is the first.
     """
 
     def __init__(self, benchmark: Benchmark, photos: pl.DataFrame) -> None:
-        self._benchmark = benchmark
-        self._paths: dict[str, str] = {}
-        self._copies: dict[str, list[str]] = {}
-        for photo, path in zip(photos["photo_id"], photos["path"], strict=True):
-            if self._paths.setdefault(photo, path) != path:
-                self._copies.setdefault(photo, []).append(path)
+        first = photos.unique("photo_id", keep="first", maintain_order=True)
+        self._benchmark, self._paths = benchmark, dict(zip(first["photo_id"], first["path"], strict=True))
 
     def __getitem__(self, photo: str) -> AnyPhoto:
-        first = self._benchmark.photo_source(self._paths[photo])
-        others = map(self._benchmark.photo_source, self._copies.get(photo, ()))
-        if photo not in self._copies or is_intact(first, photo):
-            return first
-        return next((each for each in others if is_intact(each, photo)), first)
+        return self._benchmark.photo_source(self._paths[photo])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._paths)
-
-    def __len__(self) -> int:
-        return len(self._paths)
 
 
 def require_readable(read: ReadStatus) -> None:
@@ -373,7 +359,11 @@ def encode_block(function: EncodeFn, photos: Sequence[Decoded]) -> Block:
     if readable.any():
         encoded = function.encode([photo.prepared for photo in photos])
         rows[readable] = encoded[readable]
-        _refuse_nan(function.model, rows)
+    if not np.isfinite(rows).all():
+        raise CounterGroundError(
+            f"{function.model} returned features that are not finite. Use --precision fp32, or check its "
+            "weights."
+        )
     converted = np.array([photo.converted for photo in photos], dtype=bool)
     return Block(rows, converted, reasons)
 
@@ -382,11 +372,18 @@ def _forward(model: Encoder, batch_size: int, block: Sequence[Any]) -> np.ndarra
     """Encode a block; blanks stand in for unreadable photos and fill it up to a full one."""
     import torch
 
-    _check_inputs(model.display_name, [pixels for pixels in block if pixels is not None])
-    blank = torch.zeros_like(next(pixels for pixels in block if pixels is not None))
-    slots = [pixels if pixels is not None else blank for pixels in block]
-    slots += [blank] * (batch_size - len(slots))
-    batch = _stacked(model.display_name, slots)
+    given = [pixels for pixels in block if pixels is not None]
+    try:
+        blank = torch.zeros_like(given[0])
+        slots = [pixels if pixels is not None else blank for pixels in block]
+        batch = torch.stack(slots + [blank] * (batch_size - len(slots)))
+    except Exception as error:
+        kinds = " and ".join(dict.fromkeys(map(_described, given)))
+        raise CounterGroundError(
+            f"{model.display_name}: preprocessing returned {kinds} for {counted(len(given), 'photo')}, which "
+            f"make no batch ({error_summary(error)}); expected tensors (3, height, width) of one shape "
+            "that fit into memory (-X batch-size)."
+        ) from error
     try:
         with own_arithmetic(model.device):
             encoded = model.encode(batch)
@@ -399,55 +396,13 @@ def _forward(model: Encoder, batch_size: int, block: Sequence[Any]) -> np.ndarra
             f"{model.display_name}: encoding photos failed: {error_summary(error, own)}; the network was "
             f"given {_described(batch)}.{hint}"
         ) from error
-    shape = tuple(getattr(encoded, "shape", ()))
-    if not isinstance(encoded, torch.Tensor) or shape != (len(slots), model.dim) or not _has_numbers(encoded):
+    expected = (len(batch), model.dim)
+    if not isinstance(encoded, torch.Tensor) or encoded.shape != expected or encoded.is_complex():
         raise CounterGroundError(
-            f"{model.display_name} returned {_described(encoded)} for {counted(len(slots), 'photo')}; "
-            f"expected a torch.Tensor ({len(slots)}, {model.dim}) of real numbers."
+            f"{model.display_name} returned {_described(encoded)} for {counted(len(batch), 'photo')}; "
+            f"expected a torch.Tensor {expected} of real numbers."
         )
     return np.asarray(encoded.detach().cpu().float().numpy())[: len(block)]
-
-
-def _has_numbers(tensor: torch.Tensor) -> bool:
-    """Whether a tensor holds a real number for each place."""
-    import torch
-
-    return tensor.layout is torch.strided and not tensor.is_meta and not tensor.is_complex()
-
-
-def _stacked(name: str, photos: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return photos of one shape as the network's input."""
-    import torch
-
-    try:
-        return torch.stack(list(photos))
-    except Exception as error:
-        if out_of_memory(error):
-            raise CounterGroundError(
-                f"{name}: a batch of {len(photos):,} does not fit into memory. Use a smaller -X batch-size."
-            ) from error
-        raise CounterGroundError(
-            f"{name}: {counted(len(photos), 'photo')} of {_described(photos[0])} make no batch "
-            f"({error_summary(error)})."
-        ) from error
-
-
-def _check_inputs(model: str, given: Sequence[Any]) -> None:
-    """Check what preprocessing returned for the readable photos of a block."""
-    import torch
-
-    for pixels in given:
-        if not isinstance(pixels, torch.Tensor) or pixels.ndim not in (2, 3):
-            raise CounterGroundError(
-                f"{model}: preprocessing returned {_described(pixels)} for a photo; expected a torch.Tensor "
-                "(3, height, width) of float32."
-            )
-    shapes = list(dict.fromkeys(tuple(pixels.shape) for pixels in given))
-    if len(shapes) > 1:
-        raise CounterGroundError(
-            f"{model}: preprocessing returned {shapes[0]} for one photo and {shapes[1]} for another; "
-            "expected one shape for all photos: resize and crop them."
-        )
 
 
 def _described(value: Any) -> str:
@@ -457,33 +412,3 @@ def _described(value: Any) -> str:
     shape = f" {tuple(value.shape)}" if hasattr(value, "shape") else ""
     dtype = f" {str(value.dtype).removeprefix('torch.')}" if hasattr(value, "dtype") else ""
     return f"{name}{shape}{dtype}"
-
-
-def _refuse_nan(model: str, rows: np.ndarray) -> None:
-    if not np.isfinite(rows).all():
-        raise CounterGroundError(
-            f"{model} returned features that are not finite. Use --precision fp32, or check its weights."
-        )
-
-
-def _in_order(job: EncodingJob) -> Features:
-    stored = [status for status in job.stored if status is not None]
-    assert len(stored) == len(job.blocks), "every block is either stored or encoded"
-    place = {photo: place for place, photo in enumerate(photo for block in job.blocks for photo in block)}
-    places = np.array([place[photo] for photo in job.photo_ids], dtype=np.int64)
-    converted = np.concatenate([status.converted for status in stored])
-    assert len(converted) == len(place), "every photo arrives exactly once"
-    size = len(job.blocks[0])
-    reasons = {
-        number * size + row: why
-        for number, status in enumerate(stored)
-        for row, why in status.reasons.items()
-    }
-    return Features(
-        converted=converted[places],
-        reasons={row: reasons[at] for row, at in enumerate(places.tolist()) if at in reasons},
-        dim=job.function.dim,
-        block_size=size,
-        read_block=job.read_block,
-        places=places,
-    )

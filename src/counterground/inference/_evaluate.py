@@ -31,7 +31,7 @@ from counterground.inference._predict import (
     candidate_masks,
     class_mean_scores,
     make_ready,
-    predict_scored,
+    predict,
 )
 from counterground.inference._ray import check_ray, encode_on_ray
 from counterground.inference._record import (
@@ -380,7 +380,7 @@ class EncoderRun:
             score: rows of the manifest ``[m]`` -> logits ``[m, k]`` float32.
         """
         request, rows = self.ready.request, np.flatnonzero(self.features.readable)
-        return predict_scored(self.benchmark, rows, score, request.candidates, request.labels(name))
+        return predict(self.benchmark, [(rows, score, 1.0)], request.candidates, request.labels(name))
 
     @cached_property
     def true(self) -> np.ndarray:

@@ -7,14 +7,13 @@ its number.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from counterground.errors import UsageError
 from counterground.inference._candidates import listed_classes, match_classes
@@ -146,24 +145,22 @@ class FittedHeads:
 
     Attributes:
         heads: one, or one for each part.
-        parts: the part of each photo by its path; None if one head predicts all.
+        parts: the part of each photo of the benchmark; None if one head predicts all.
         account: JSON-ready, for ``run.json``: what was fitted on what.
         warnings: sentences.
     """
 
     heads: tuple[FittedHead, ...]
-    parts: Mapping[str, int] | None
+    parts: np.ndarray | None
     account: dict[str, Any]
     warnings: tuple[str, ...]
 
-    def assigned(self, photos: pl.DataFrame) -> Iterator[tuple[np.ndarray, FittedHead]]:
-        """Yield rows of ``photos`` and the head that predicts them."""
+    def assigned(self, rows: np.ndarray) -> list[tuple[np.ndarray, FittedHead]]:
+        """Return which of these rows of the benchmark's manifest each head predicts."""
         if self.parts is None:
-            yield np.arange(len(photos)), self.heads[0]
-            return
-        parts = np.array([self.parts[path] for path in photos["path"]])
-        for number in np.unique(parts).tolist():
-            yield np.flatnonzero(parts == number), self.heads[number]
+            return [(rows, self.heads[0])]
+        parts = self.parts[rows]
+        return [(rows[parts == number], self.heads[number]) for number in np.unique(parts).tolist()]
 
 
 @dataclass(frozen=True)
@@ -281,12 +278,12 @@ class Fitting:
                 matrix = features.rows(read.rows[training])
                 heads.append(fit_head(self.head, matrix, read.labels[training], len(self.space), splits))
                 bar.advance(1)
-        paths = self.source.photos["path"]
-        parts = None if self.parts is None else dict(zip(paths, self.parts.tolist(), strict=True))
         warned = list(read.warnings(heads))
-        if parts is None and (lost := len(self.rows) - len(read.rows)):  # unreadable.csv has those evaluated
+        if self.parts is None and (
+            lost := len(self.rows) - len(read.rows)
+        ):  # unreadable.csv has those evaluated
             warned.append(f"{counted(lost, 'training photo')} could not be read.")
-        return FittedHeads(tuple(heads), parts, read.account(heads), tuple(warned))
+        return FittedHeads(tuple(heads), self.parts, read.account(heads), tuple(warned))
 
     def _check_read(self, labels: np.ndarray) -> None:
         """Refuse to go on with the ``labels`` of photos that could be read, if a class is lost without them.

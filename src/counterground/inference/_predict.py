@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,81 +31,58 @@ _ROWS = 256
 def class_mean_scores(benchmark: Benchmark, features: Features, head: Head) -> np.ndarray:
     """Return names' mean scores over the readable photos of a class: ``[classes, k]``, NaN without photos."""
     rows = np.flatnonzero(features.readable)
-    classes = benchmark.photos["class_index"].to_numpy()[rows]
+    classes = benchmark.photos["class_index"].to_numpy()
     sums = np.zeros((len(benchmark.classes), len(head)))
-    for part, scores in _scores(features, rows, head):
-        np.add.at(sums, classes[part], scores)
-    photos = np.bincount(classes, minlength=len(sums))[:, None]
+    for part in _parts(rows):
+        np.add.at(sums, classes[part], _scores(features, part, head))
+    photos = np.bincount(classes[rows], minlength=len(sums))[:, None]
     return np.divide(sums, photos, out=np.full_like(sums, np.nan), where=photos > 0)
 
 
 def predict(
     benchmark: Benchmark,
-    features: Features,
-    head: Head | FittedHeads,
+    assigned: Iterable[tuple[np.ndarray, Callable[[np.ndarray], np.ndarray], float]],
     candidates: CandidateLabels,
     labels: dict[str, Any],
 ) -> pl.DataFrame:
-    """Return one row per readable photo, in manifest order, with the columns of ``predictions.parquet``.
+    """Return one row per photo, in manifest order, with the columns of ``predictions.parquet``.
 
     ``true_rank`` is 0 if the prediction is right and null if the true name is not a candidate;
     equal scores are ordered by index. ``top2_gap`` is in units of the score (cosine, or logit).
-    """
-    rows = np.flatnonzero(features.readable)
-    photos = benchmark.photos[rows.tolist()]
-    classes = photos["class_index"].to_numpy()
-    allowed, true = candidate_masks(candidates, np.unique(classes), len(benchmark.classes))
-    parts, places = [], []
-    assigned = head.assigned(photos) if isinstance(head, FittedHeads) else [(np.arange(len(rows)), head)]
-    for those, one in assigned:
-        for part, scores in _scores(features, rows[those], one):
-            place = those[part]
-            scores[~allowed[classes[place]]] = -np.inf
-            parts.append(result_columns(scores, true[classes[place]], one.scale))
-            places.append(place)
-    results = pl.concat(parts)[np.argsort(np.concatenate(places)).tolist()]
-    return prediction_table(photos, results, candidates, labels)
-
-
-def predict_scored(
-    benchmark: Benchmark,
-    rows: np.ndarray,
-    score: Callable[[np.ndarray], np.ndarray],
-    candidates: CandidateLabels,
-    labels: dict[str, Any],
-) -> pl.DataFrame:
-    """Return what `predict` returns, for scores that come from elsewhere.
 
     Args:
         benchmark: the photos.
-        rows: ``[m]``, the rows of its manifest to predict.
-        score: some of these rows ``[i]`` -> logits ``[i, k]`` float32.
+        assigned: rows of its manifest ``[m]``; what gives their scores: rows ``[i]`` -> ``[i, k]`` float32;
+            and what makes these logits, a factor.
         candidates: the names that compete.
         labels: columns that identify the predictions.
     """
-    photos = benchmark.photos[rows.tolist()]
-    classes = photos["class_index"].to_numpy()
-    allowed, true = candidate_masks(candidates, np.unique(classes), len(benchmark.classes))
-    parts = []
-    for start in range(0, len(rows), _ROWS):
-        part = slice(start, start + _ROWS)
-        scores = np.where(allowed[classes[part]], score(rows[part]), np.float32(-np.inf))
-        parts.append(result_columns(scores, true[classes[part]], 1.0))
-    return prediction_table(photos, pl.concat(parts), candidates, labels)
+    classes = benchmark.photos["class_index"].to_numpy()
+    parts, places = [], []
+    for rows, score, scale in assigned:
+        allowed, true = candidate_masks(candidates, np.unique(classes[rows]), len(benchmark.classes))
+        for part in _parts(rows):
+            scores = np.where(allowed[classes[part]], score(part), np.float32(-np.inf))
+            parts.append(result_columns(scores, true[classes[part]], scale))
+            places.append(part)
+    at = np.concatenate(places)
+    order = np.argsort(at)
+    photos = benchmark.photos[at[order].tolist()]
+    return prediction_table(photos, pl.concat(parts)[order.tolist()], candidates, labels)
 
 
-def _scores(
-    features: Features, rows: np.ndarray, head: Head | FittedHead
-) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield ``[m, k]`` scores of consecutive parts of ``rows``.
+def _parts(rows: np.ndarray) -> Iterator[np.ndarray]:
+    return (rows[start : start + _ROWS] for start in range(0, len(rows), _ROWS))
+
+
+def _scores(features: Features, rows: np.ndarray, head: Head | FittedHead) -> np.ndarray:
+    """Return scores ``[m, k]`` of at most ``_ROWS`` rows.
 
     The last bit can change with the size of a matrix product, so all products have one size.
     """
-    for start in range(0, len(rows), _ROWS):
-        part = slice(start, start + _ROWS)
-        matrix = features.rows(rows[part])
-        padding = np.zeros((_ROWS - len(matrix), features.dim), dtype=np.float32)
-        yield part, head.scores(np.concatenate([matrix, padding]))[: len(matrix)]
+    matrix = features.rows(rows)
+    padding = np.zeros((_ROWS - len(matrix), features.dim), dtype=np.float32)
+    return head.scores(np.concatenate([matrix, padding]))[: len(matrix)]
 
 
 def prediction_table(
@@ -241,10 +219,14 @@ class ReadyEncoder:
 
     def predictions(self, features: Features) -> pl.DataFrame:
         """Return the predictions for the readable photos."""
-        request = self.request
+        request, rows = self.request, np.flatnonzero(features.readable)
         assert not isinstance(self.head, Fitting)
         labels = request.labels(self.model.display_name, self.model.head)
-        return predict(request.benchmark, features, self.head, request.candidates, labels)
+        heads: Sequence[tuple[np.ndarray, Head | FittedHead]] = (
+            [(rows, self.head)] if isinstance(self.head, Head) else self.head.assigned(rows)
+        )
+        assigned = ((those, partial(_scores, features, head=head), head.scale) for those, head in heads)
+        return predict(request.benchmark, assigned, request.candidates, labels)
 
 
 def make_ready(request: Request, model: Encoder) -> ReadyEncoder:

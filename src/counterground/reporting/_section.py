@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -186,9 +187,8 @@ def make_section(
     notes = unique(note for run in runs for note in run.info.benchmark.notes)
     warnings = _warnings(runs)
     tests = comparison.every_test.filter(pl.col("benchmark_version") == benchmark.version)
-    marks = _marks_by_weights(rows)
-    effects = [Effects.of(run, _on_composites(run, marks, len(rows))) for run in swapped]
-    mitigations = [_mitigation(run, marks, benchmark.version) for run in mitigated]
+    effects = [Effects.of(run, _on_composites(run, rows)) for run in swapped]
+    mitigations = [_mitigation(run, rows, benchmark.version) for run in mitigated]
     judged = facts_of([(row.model, row.run) for row in rows], words)
     judged = replace(
         judged,
@@ -301,31 +301,24 @@ def _class_line(index: int, facts: ClassFacts, rows: Sequence[Row], words: Words
     return Line(facts.name, estimates, "photos on one side only" if missing else where, class_index=index)
 
 
-def _marks_by_weights(rows: Sequence[Row]) -> dict[str, tuple[str, Mark]]:
-    """Return label and mark of the section's models by fingerprint, unless several of them share it."""
-    of_weights: dict[str, list[tuple[str, Mark]]] = {}
-    for row in rows:
-        weights = _fingerprint(row.run, row.model.setting.model)
-        of_weights.setdefault(weights, []).append((row.model.label, row.mark))
-    return {weights: of[0] for weights, of in of_weights.items() if len(of) == 1}
-
-
-def _fingerprint(run: Run, name: str) -> str:
-    return next((record.fingerprint for record in run.info.models if record.name == name), name)
-
-
-def _on_composites(
-    run: Run, marks: Mapping[str, tuple[str, Mark]], others: int
-) -> list[tuple[ModelScores, Mark]]:
+def _on_composites(run: Run, rows: Sequence[Row]) -> list[tuple[ModelScores, Mark]]:
     """Return the models of a run on composites, named and drawn as in the section's table, others last."""
+    known = _by_weights(rows)
     records = {record.name: record for record in run.info.models}
     models = []
-    for place, model in enumerate(regroup(run.estimates()), start=others):
-        own = model.setting.model
-        family = identity_of(records[own])["family"]
-        label, drawn = marks.get(_fingerprint(run, own), (model.label, mark(place, family)))
-        models.append((replace(model, label=label), drawn))
+    for place, model in enumerate(regroup(run.estimates()), start=len(rows)):
+        record = records[model.setting.model]
+        if row := known.get(record.fingerprint):
+            models.append((replace(model, label=row.model.label), row.mark))
+        else:
+            models.append((model, mark(place, identity_of(record)["family"])))
     return sorted(models, key=lambda each: each[1].number)
+
+
+def _by_weights(rows: Sequence[Row]) -> dict[str, Row]:
+    """Return the rows by the fingerprint of their model, unless several share it."""
+    times = Counter(row.identity["fingerprint"] for row in rows)
+    return {weights: row for row in rows if times[weights := row.identity["fingerprint"]] == 1}
 
 
 def _composites(effects: Sequence[Effects]) -> list[Composites]:
@@ -345,11 +338,12 @@ def _composites(effects: Sequence[Effects]) -> list[Composites]:
     ]
 
 
-def _mitigation(run: Run, marks: Mapping[str, tuple[str, Mark]], version: str) -> Mitigation:
-    record = read_mitigation(run.path)
-    label, _ = marks.get(_fingerprint(run, record.model), (record.model, None))
-    named = record.model_copy(update={"model": label})
-    return Mitigation(named, selection_of(run).on_these_photos, run.info.benchmark.version != version)
+def _mitigation(run: Run, rows: Sequence[Row], version: str) -> Mitigation:
+    record, known = read_mitigation(run.path), _by_weights(rows)
+    for model in run.info.models:
+        if model.name == record.model and model.fingerprint in known:
+            record = record.model_copy(update={"model": known[model.fingerprint].model.label})
+    return Mitigation(record, selection_of(run).on_these_photos, run.info.benchmark.version != version)
 
 
 def _largest_drop_first(row: Row, words: Words) -> tuple[bool, float, float]:

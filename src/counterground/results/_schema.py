@@ -311,11 +311,6 @@ class RunInfo(_Record):
         return (*names, "prompts") if kinds - {"generative"} else names
 
     @property
-    def mixes_groups(self) -> bool:
-        """Whether common and counter rows are composites of several kinds, which have no drop together."""
-        return self.intervention is not None
-
-    @property
     def all_warnings(self) -> list[str]:
         """The warnings as readers see them: those about a model after its name, then those of the run."""
         named = [f"{name}: {text}" for name, texts in self.model_warnings.items() for text in texts]

@@ -275,16 +275,12 @@ def _shown(models: Sequence[ModelScores], by: str | None) -> list[Measure]:
         return chosen
     known = {key for model in models for of in model.classes.values() for key in of}
     registered = {metric.name: metric for metric in registered_metrics()}
-    contrasts = [each for each in chosen if each.key.metric not in registered and each.key in known]
-    contrasts += [each for each in chosen if each.key.column == "side" and each.key in known]
-    chosen = [each for each in chosen if each not in contrasts and each.key.metric in registered]
-    chosen = [each for each in chosen if registered[each.key.metric].by_class]
+    rest = [each for each in chosen if each.key.metric in registered and each.key.column != "side"]
+    contrasts = [each for each in chosen if each not in rest and each.key in known]
+    rest = [each for each in rest if registered[each.key.metric].by_class]
     if models and not any(model.has_groups for model in models):
-        order = {measure: place for place, measure in enumerate(measures(models))}
-        return sorted(contrasts, key=order.__getitem__) or [
-            measure._replace(title="Accuracy") for measure in chosen
-        ]
-    pairs = [each for each in chosen if each.key.level or registered[each.key.metric].needs_groups]
+        return contrasts or [each._replace(title="Accuracy") for each in rest]
+    pairs = [each for each in rest if each.key.level or registered[each.key.metric].needs_groups]
     return [*pairs, *contrasts]
 
 

@@ -282,12 +282,6 @@ def test_the_grid_is_table_7s():
     assert None in CocoSettings(quick=True).all_strengths
 
 
-def test_what_is_asked_for_twice_is_trained_and_counted_once():
-    settings = CocoSettings(strengths=(0.8,), objectives=("obj",), seeds=2)
-    twice = CocoSettings(strengths=(0.8, 0.8), objectives=("obj", "obj"), seeds=2, models=("small",) * 2)
-    assert trials(twice) == trials(settings)
-
-
 def test_other_weights_under_the_same_path_are_trained_anew(tmp_path):
     source = Source(None, 64, None, tmp_path / "small")
     folder = tmp_path / "clip"

@@ -11,11 +11,8 @@ from made_cells import MODELS
 from made_runs import write_run
 
 from counterground.cli import main
-from counterground.comparison import full_comparison
-from counterground.decision import plan_photos
-from counterground.metrics import Contrast, Design
+from counterground.metrics import Design
 from counterground.reporting import write_report
-from counterground.settings import PlanSettings
 from counterground.text import bounds, percent
 
 SIDES = ("place=water & co_object=boat", "place=land & co_object=nothing")
@@ -54,28 +51,6 @@ def section(page, start, end):
     """The words of the page from one heading to another."""
     text = page.text.split(f" {start} ")[-1]
     return text.split(f" {end} ")[0]
-
-
-@pytest.mark.parametrize(("place", "within"), [(0, ["class_name"]), (1, ["class_name", "co_object"])])
-def test_how_many_photos_a_contrast_needs_is_planned_by_its_strata(section_of, four_cells, place, within):
-    run = four_cells[0]
-    rows = run.predictions.with_columns(
-        class_index=pl.concat_str(within, separator=" ").rank("dense").cast(pl.Int32),
-        group=pl.col("place").replace_strict({"land": "common", "water": "counter"}),
-    )
-    benchmark = run.info.benchmark.model_copy(update={"design": None})
-    info = run.info.model_copy(update={"benchmark": benchmark})
-    plans = plan_photos(replace(run, info=info, predictions=rows), PlanSettings(drop=0.05)).rows
-    lead = "open_clip:ViT-B-32/laion2b_s34b_b79k"
-    plan = plans.row(by_predicate=pl.col("model") == lead, named=True)
-    contrast = run.design.contrasts[place]
-    compared = full_comparison([run], published=False, contrast=contrast)
-    told = enough(section_of(run, comparison=compared))
-    assert (told["smallest"], told["power_now"], told["needed"]) == (
-        pytest.approx(plan["smallest_drop_now"], abs=1e-4),
-        pytest.approx(plan["power_now"]),
-        plan["photos"],
-    )
 
 
 def test_the_benchmarks_own_contrast_is_what_the_page_is_about(own, four_cells):
@@ -119,26 +94,6 @@ def test_every_cell_and_the_worst_of_each_model(own, four_cells):
             assert written(row) in listed
 
 
-def test_the_lowest_cell_of_each_model_is_among_those_shown(make_run, section_of):
-    """Of 52 cells 48 have room. In one, a model is always wrong and the other always right."""
-    run = make_run({"good": (0.5, 0.5), "bad": (0.5, 0.5)}, classes=[f"class {k}" for k in range(26)])
-    design = Design(("class_name", "place"), (Contrast("place_gap", "place=land", "place=water"),))
-    place = pl.when(pl.col("group") == "common").then(pl.lit("land")).otherwise(pl.lit("water"))
-    rows = run.predictions.with_columns(place=place)
-    odd = pl.col("class_index").eq(7) & (pl.col("place") == "land")
-    third = pl.col("photo_id").str.split("-").list.last().cast(pl.Int32) % 3 == 0
-    rows = rows.with_columns(correct=pl.when(odd).then(pl.col("model") == "good").otherwise(third))
-    record = run.info.benchmark.model_copy(update={"design": design.to_json()})
-    info = run.info.model_copy(update={"benchmark": record})
-    found = section_of(replace(run, info=info, predictions=rows))
-    table = found.block("cells").table
-    assert sum(row[-1].value != "–" for row in table.rows) == 48
-    for number, row in enumerate(found.rows, start=1):
-        lowest = {cells[number].value for cells in table.rows if cells[number].interval.endswith("worst")}
-        assert lowest == {row.model.get("worst_group_accuracy").text}
-    assert {row.model.get("worst_group_accuracy").value for row in found.rows} == {0.0, 0.35}
-
-
 def test_the_command_takes_a_name_and_an_expression(four_cells, tmp_path, capsys):
     folder, out = str(write_run(four_cells[0], tmp_path / "run")), tmp_path / "report.html"
     command = ["report", folder, "--out", str(out), "--no-photos", "--contrast"]
@@ -157,19 +112,6 @@ def of_design(make_run, name, design, tmp_path, **columns):
     record = made.info.benchmark.model_copy(update={"design": design.to_json()})
     info = made.info.model_copy(update={"benchmark": record})
     return replace(made, info=info, predictions=rows)
-
-
-def enough(section):
-    """The numbers of the finding on how many photos are enough."""
-    (found,) = (each for each in section.findings if each.code in ("photos_enough", "photos_needed"))
-    return found.numbers
-
-
-def test_a_contrast_within_groups_has_a_plan(make_run, section_of, tmp_path):
-    wet = Contrast("wet", "weather=sun", "weather=rain", ("class_name", "group"))
-    run = of_design(make_run, "m", Design(contrasts=(wet,)), tmp_path)
-    told = enough(section_of(run, comparison=full_comparison([run], published=False)))
-    assert told["drop"] == 0.05
 
 
 def test_runs_of_several_designs_on_the_same_photos_share_no_table(make_run, tmp_path):

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -17,7 +16,6 @@ import counterground as cg
 from counterground.photos import load_photo
 from counterground.reporting import write_report
 from counterground.results import read_mitigation, select_models
-from counterground.text import percent
 
 MODELS = {"background": background_only, "foreground": foreground_only, "coin": coin}
 COSTS = ("pasted_cost", "refilled_cost", "same_label_cost")
@@ -135,19 +133,6 @@ def test_the_answer_is_no_stronger_than_the_interval(made, tmp_path, model):
     assert len({"caused", "not_caused"} & set(found)) == 1
 
 
-def test_report_and_plan_agree_about_composites(made, tmp_path):
-    run = made["discs swapped"]
-    (coin,) = select_models({run.path: run}, ["coin"]).values()
-    # It guesses, of which nothing is said: right on the common side, half of the time on the other.
-    rows = coin.predictions.with_columns(correct=pl.col("correct") | pl.col("group").eq_missing("common"))
-    coin = replace(coin, predictions=rows)
-    plan = cg.plan(coin, drop=0.05).rows.row(0, named=True)
-    found = told(write_report([coin], tmp_path / "report.html", photos=False))
-    needed = f"about {plan['photos']:,} are needed"
-    assert needed in found["photos_needed"]
-    assert f"with power {percent(plan['power_now'])} %" in found["photos_needed"]
-
-
 def test_mitigations_that_help_are_named_with_gain_and_cost(made, written):
     record = read_mitigation(made["planted mitigated"].path)
     vain, good = record.methods
@@ -156,11 +141,6 @@ def test_mitigations_that_help_are_named_with_gain_and_cost(made, written):
     found = told(written("planted", "planted mitigated"))["mended"]
     assert found.startswith("text-projection ")
     assert f"{good.gain.text} points {good.gain.interval}, at a cost of {good.cost.text} points" in found
-
-
-def test_of_several_runs_the_one_that_helps_is_the_answer(written):
-    assert told(written("planted", "planted in vain", "planted mitigated"))["mended"].startswith("text-proj")
-    assert "not_mended" in told(written("planted", "planted in vain"))
 
 
 @pytest.mark.parametrize("kind", ["smaller by loss", "reversed"])

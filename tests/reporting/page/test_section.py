@@ -5,8 +5,6 @@ import polars as pl
 import pytest
 
 from counterground.comparison import full_comparison
-from counterground.reporting._chart import mark
-from counterground.reporting.shell import FAMILY_COLOURS
 
 # Positions in pictures, which pages hold as numbers in attributes.
 from counterground.reporting.shown_photos import ClassFacts, class_facts
@@ -63,9 +61,3 @@ def test_residuals_are_those_of_the_comparison(four_models, section_of):
 
 def test_class_facts_name_the_backgrounds(four_models):
     assert class_facts(four_models.predictions)[0] == ClassFacts("ice bear", "snow", "grass")
-
-
-def test_marks_tell_eight_models_of_a_family_apart_and_families_by_colour():
-    assert len({mark(place, "clip").path for place in range(8)}) == 8
-    assert len({mark(0, family).css for family in FAMILY_COLOURS}) == 4
-    assert mark(0, "unheard of").css == mark(0, "other").css

@@ -46,13 +46,6 @@ def test_the_sentence_has_the_interval_of_the_corrected_test(make_run, section_o
     assert claim.numbers["low"] < models_of(run)[0].get("drop").low
 
 
-def test_drops_that_cannot_be_told_apart_are_no_ranking(make_run, found):
-    told = found(make_run({"a": (0.8, 0.5), "b": (0.8, 0.5), "c": (0.8, 0.52)}))
-    assert set(told["tied"].numbers["others"]) == {"b", "c"}
-    assert "larger" not in told
-    assert "do_other_grounds" in told
-
-
 def chosen(run, referee, split):
     """The run on a benchmark whose pairs ``referee`` chose."""
     how = Discovered(referee, split, 5.0, "stamps@0", "stamps")
@@ -79,12 +72,6 @@ def test_a_drop_on_the_photos_that_chose_the_pairs_is_not_shown(
     choice = {"chose_here", "chosen_here", "chose_pairs", "chose_other_half", "selection_unknown"}
     assert set(told) & (choice | {"biased_ranking", "ranking_uncertain"}) == warned
     assert ("do_measure_elsewhere" in told) == (claim == "not_established")
-
-
-def test_that_nobody_recorded_who_chose_is_said(make_run, found):
-    assert "selection_unknown" in found(make_run({"a": (0.9, 0.2)}, name="mine"))
-    assert "selection_unknown" not in found(make_run({"a": (0.9, 0.2)}, name="stamps"))
-    assert "selection_unknown" not in found(make_run({"a": (0.9, 0.2)}, name="mine", groups=False))
 
 
 def test_no_drop_shown_is_said(make_run, found):
@@ -129,46 +116,11 @@ def test_the_drop_over_other_classes_is_said_with_what_intervals_are_about(make_
     assert told.numbers["interval"] == models_of(run)[0].get("drop").classes_interval
 
 
-def test_a_gain_is_no_loss(make_run, found):
-    told = found(make_run({"a": (0.3, 0.9), "b": (0.3, 0.95)}, per_group=40))
-    assert next(iter(told)) == "reversed"
-    assert not {"larger", "tied", "do_swap"} & set(told)
-    assert "do_check_sides" in told
-
-
-def test_without_groups_the_accuracy_is_said_and_how_to_measure_a_drop(make_run, found):
-    run = make_run({"a": (0.2, 0.3), "b": (0.8, 0.7)}, groups=False)
-    told = found(run)
-    assert told["no_sides"].subject == "b"
-    assert told["no_sides"].numbers["value"] == models_of(run)[1].get("plain_accuracy").value
-    assert "do_choose_pairs" in told
-
-
 def test_where_each_class_has_one_group_the_other_is_missing(make_run, section_of):
     one_sided = {0: "common", 1: "counter"}
     section = section_of(make_run({"a": (0.9, 0.3), "b": (0.8, 0.4)}, classes=["x", "y"], lacking=one_sided))
     assert section.lead is None
     assert section.claim.code == "no_sides"
-
-
-def test_classes_on_one_side_are_said(make_run, found):
-    assert "one_sided" in found(make_run({"a": (0.8, 0.4)}, lacking={2: "counter"}))
-    assert "one_sided" not in found(make_run({"a": (0.8, 0.4)}))
-
-
-def test_a_model_near_chance_is_not_said_to_drop_least(make_run, found):
-    """At 2 % of 1000 names nothing can be lost, so the smallest drop would be praised."""
-    run = make_run({"a": (0.9, 0.5), "b": (0.9, 0.6), "guess": (0.0, 0.0)}, per_group=40)
-    told = found(run)
-    assert told["near_chance"].numbers["models"] == ("guess",)
-    assert told["corrected"].numbers["tests"] == 2
-    assert "near_chance" not in found(make_run({"a": (0.9, 0.5)}))
-
-
-def test_where_all_models_guess_no_drop_is_judged(make_run, found):
-    told = found(make_run({"guess": (0.0, 0.0)}, per_group=40))
-    assert next(iter(told)) == "all_near_chance"
-    assert {"near_chance", "do_check_models"} <= set(told)
 
 
 @pytest.mark.parametrize("right", [(1.0, 0.97), (0.99, 0.94), (0.8, 0.6), (0.6, 0.6)])
@@ -218,28 +170,6 @@ def test_of_many_models_the_page_shows_the_pairs_of_the_lead_corrected_for_all_p
         pair = f"{row['model']} minus {lead}"
         bare = [signed(row["value"]), bounds(row["corrected_low"], row["corrected_high"])]
         assert shown[pair]["drop"] == [*bare, p_value(row["p_corrected"])]
-
-
-def test_models_of_other_names_are_no_tests_that_p_is_corrected_for(make_run, section_of):
-    """Three models among 1,000 names have 12 tests, the two others among 20 names 4."""
-    many = make_run({"a": (0.9, 0.85), "b": (0.9, 0.8), "c": (0.9, 0.8)}, path="many")
-    few = make_run({"d": (0.9, 0.4), "e": (0.9, 0.75)}, path="few", label_space="few")
-    space = few.info.candidates.model_copy(update={"name": "few", "size": 20})
-    few = replace(few, info=few.info.model_copy(update={"candidates": space}))
-    found = section_of(many, few)
-    told = {each.code: each for each in found.findings}
-    assert told["larger"].numbers["others"] == ("e",)  # one of four others
-    assert told["larger"].numbers["tests"] == 4
-    assert set(told["untested"].numbers["others"]) == {"a", "b", "c"}
-
-
-def test_other_photos_are_no_test(make_run, found):
-    whole = make_run({"a": (0.9, 0.2)}, path="one")
-    part = make_run({"b": (0.8, 0.5)}, path="two", lacking={0: "counter"})
-    told = found(whole, part)
-    assert told["untested"].numbers["others"] == ("b",)
-    assert not {"larger", "tied"} & set(told)
-    assert "do_other_grounds" in told
 
 
 def test_classifiers_are_tested_though_runs_with_other_names_repeat_one(make_run, section_of):
