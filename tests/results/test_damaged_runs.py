@@ -1,9 +1,6 @@
 """Runs and discoveries that are damaged or contradict themselves, and what killed processes left."""
 
 import json
-import signal
-import subprocess
-import sys
 
 import polars as pl
 import pytest
@@ -98,36 +95,3 @@ def test_a_damaged_file_of_the_cache_is_one_line_of_warning(run, cache, capsys):
     assert said == [f"Warning: {shard} is damaged: it is rebuilt."]
     before, again = (read_discovery(run.parent / name).cells for name in ("before", "again"))
     assert again.equals(before)
-
-
-PROGRAM = """
-import sys, time
-from pathlib import Path
-from counterground.files import atomic_path
-with atomic_path(Path(sys.argv[1])) as draft:
-    draft.write_bytes(b"half")
-    print("writing", flush=True)
-    time.sleep(600)
-"""
-
-
-def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
-    from counterground.files import check_writable
-
-    writers = [
-        subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path / name)], stdout=subprocess.PIPE)
-        for name in ("killed.parquet", "writing.parquet")
-    ]
-    try:
-        for writer in writers:
-            assert writer.stdout.readline() == b"writing\n"
-        writers[0].send_signal(signal.SIGKILL)
-        writers[0].wait()
-        assert len(list(tmp_path.iterdir())) == 2
-        check_writable(tmp_path)
-        (left,) = tmp_path.iterdir()
-        assert left.name.startswith(".writing.parquet.")
-    finally:
-        for writer in writers:
-            writer.kill()
-            writer.wait()

@@ -490,9 +490,19 @@ def open_runs(runs: AnyRuns, *, least: int = 0) -> list[Run]:
         UsageError: something that is not a run or a folder, a run given twice, or fewer runs.
         CounterGroundError: see `open_run`.
     """
-    if hasattr(runs, "columns"):
-        raise UsageError(f"A table ({type(runs).__name__}) is not a run: give runs or their folders.")
-    listed = [runs] if isinstance(runs, Run | Path | str) else list(runs)
+    if isinstance(runs, Run | Path | str):
+        listed: list[Run | Path | str] = [runs]
+    elif hasattr(runs, "columns"):
+        raise UsageError(
+            f"A table ({type(runs).__name__}) is not a run: give runs or their folders. format_scores also "
+            "takes scores as a Polars DataFrame."
+        )
+    elif isinstance(runs, Iterable) and not isinstance(runs, bytes):
+        listed = list(runs)
+    else:
+        raise UsageError(f"Runs are given as runs or their folders, not as {type(runs).__name__}.")
+    if strange := [run for run in listed if not isinstance(run, Run | Path | str)]:
+        raise UsageError(f"A run is given as a Run or its folder, not as {type(strange[0]).__name__}.")
     if len(listed) < least:
         raise UsageError("There is no run: give at least one.")
     opened = [run if isinstance(run, Run) else open_run(run) for run in listed]
