@@ -27,7 +27,7 @@ def my_photos(tmp_path, shared_cache, monkeypatch) -> Path:
     with monkeypatch.context() as patch:
         patch.setenv("COUNTERGROUND_CACHE", str(shared_cache))
         animals = {cutout.class_name: cutout.image for cutout in load_cutouts()}
-        grounds = {ground.label: ground.image for ground in load_backgrounds()}
+        grounds = {ground.label: ground.image for ground in reversed(load_backgrounds())}
     for animal, places in {"zebra": ("grass", "rock"), "pelican": ("water", "sky")}.items():
         for place, scale in zip(places, (0.8, 0.06), strict=True):
             folder = tmp_path / "my-photos" / animal / place
