@@ -195,7 +195,7 @@ def test_workers_get_a_gpu_even_if_the_first_model_runs_on_the_processor(cluster
 def test_what_cannot_be_sent_is_refused(cluster, photos, tmp_path):
     network, preprocess, names = brightness()
     network.lock = threading.Lock()
-    with pytest.raises(UsageError, match=r"cannot be copied .*lock"):
+    with pytest.raises(UsageError, match=r"cannot be used .*lock"):
         evaluate_models(read_benchmark(photos), {"mine": (network, preprocess, names)}, RAY, tmp_path / "run")
 
 
