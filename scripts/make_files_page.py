@@ -22,7 +22,7 @@ from counterground.construction.pool import CANDIDATE_SCHEMA, DECISION_SCHEMA, P
 from counterground.files import write_text
 from counterground.masks import MASKS_SCHEMA
 from counterground.metrics import SCORES_SCHEMA, registered_metrics
-from counterground.photos import MANIFEST_SCHEMA, QUESTION_SCHEMA, Discovered, LabelSpace
+from counterground.photos import MANIFEST_SCHEMA, Discovered, LabelSpace
 from counterground.results import (
     PREDICTIONS_SCHEMA,
     Accuracies,
@@ -146,11 +146,6 @@ OF_TABLE = {
         "explanation": "the finding, as a sentence",
         "related": "path of the other photo, or name of the other class",
     },
-    "question": {
-        "question": "what is asked about the photo",
-        "options": "2 to 26 texts to choose from",
-        "answer": "text of the correct option",
-    },
     "masks": {
         "path": "path of the photo, as in the benchmark",
         "mask": "path of the mask, relative to the folder; empty: there is none",
@@ -237,7 +232,7 @@ RECORDS = {
     "converted_to_rgb": "number of photos that were not RGB",
     "ties": "by model: number of photos whose two highest scores are equal",
     "unmatched": "by generative model: number of answers that name no candidate",
-    "options": "options per multiple-choice question; of the run: as requested, null if photos have theirs",
+    "options": "options per multiple-choice question; of the run: as requested",
     "asked": "number of photos with that many options",
     "positions": "for multiple choice by letter: the effect of the order of the options, by model, below",
     "chosen": "share of all rotations of the options in which each position was chosen; without a bias, 1 "
@@ -386,7 +381,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "unreadable": partial(_names, _UNREADABLE, "unreadable"),
     "answers": partial(_names, _ANSWERS),
     "manifest": partial(_table, MANIFEST_SCHEMA),
-    "questions": partial(_table, QUESTION_SCHEMA, "question"),
     "benchmark": _benchmark,
     "pairs": partial(_names, _PAIRS),
     "cells": partial(_names, _CELLS),

@@ -329,7 +329,7 @@ def swap(
 
     Raises:
         MissingExtraError: OpenCV is not installed.
-        UsageError: an unknown kind, label or source of masks, a benchmark with questions of its own or of
+        UsageError: an unknown kind, label or source of masks, a benchmark of
             composites, or see ``evaluate``.
         CounterGroundError: no photo has a usable mask, too few backgrounds, or see ``evaluate``.
     """

@@ -52,13 +52,6 @@ def read_shown(head: str, root: Path) -> Benchmark:
     return read_benchmark(root / "my-photos.csv")
 
 
-def test_the_manifest_with_questions_that_is_shown_is_one(tmp_path):
-    found = read_shown("path,class_name,question", tmp_path)
-    assert found.notes == ()
-    assert found.photos["options"].to_list() == [["water", "sky", "sand"], ["grass", "a road"]]
-    assert found.photos["answer"].to_list() == ["sky", "a road"]
-
-
 def test_the_manifest_that_is_shown_is_one(tmp_path):
     found = read_shown("path,class_name,background", tmp_path)
     assert found.notes == ()

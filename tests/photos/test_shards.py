@@ -39,9 +39,6 @@ def write_tar(path: Path, members: list[tuple[str, bytes]]) -> Path:
     return path
 
 
-QUESTION = {"question": "Which?", "options": ["a", "b"], "answer": "a"}
-
-
 def sample(key: str, shade: int, **fields) -> list[tuple[str, bytes]]:
     return [(f"{key}.jpg", jpeg(shade)), (f"{key}.json", json.dumps(fields).encode())]
 

@@ -293,6 +293,5 @@ def test_names_name_the_numbers_of_class_index_if_there_is_no_other_class(write,
         ("1.png", "hen"),
         ("2.png", "hen"),
     ]
-    asked = {"question": ["What?"] * 3, "options": [["a", "b"]] * 3, "answer": ["a"] * 3}
-    with pytest.raises(CounterGroundError, match=r"names.txt could name: say which column"):
-        read_benchmark(f"{write(class_name=None, **asked)}?names={tmp_path}/names.txt")
+    with pytest.raises(CounterGroundError, match=r"no column 'class_name'"):
+        read_benchmark(f"{write(class_name=None)}?names={tmp_path}/names.txt")

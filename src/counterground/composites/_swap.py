@@ -36,18 +36,13 @@ def swap_backgrounds(
 
     Raises:
         MissingExtraError: OpenCV is not installed.
-        UsageError: see `plan_swap` and `evaluate_models`; or the benchmark has questions of its own, or
-            already holds composites.
+        UsageError: see `plan_swap` and `evaluate_models`; or the benchmark already holds
+            composites.
         CounterGroundError: see `plan_swap` and `evaluate_models`.
     """
     opencv = check_installed()
     check_only(out, RUN_FILES, "a run")
     check_specs([each.spec for each in named_models(models) if each.made is None])
-    if benchmark.has_questions:
-        raise UsageError(
-            f"The photos of {benchmark.name} have questions that composites would make invalid: choose a "
-            "benchmark without questions."
-        )
     if benchmark.made or "swap" in benchmark.photos.columns:
         raise UsageError(
             f"{benchmark.name} has composites already (column 'swap'): give the benchmark that they were "

@@ -28,8 +28,6 @@ from counterground.text import and_more
 CONFUSABLE = 20
 BUILT_IN_NAMES = ("openai", "wordnet")
 BUILT_IN_PROMPTS = ("simple", "openai")
-OWN_OPTIONS = "options"
-"""Name of the label space of a benchmark with questions of its own."""
 _BUILT_IN = ("benchmark", "imagenet", "confusable")
 
 
@@ -160,7 +158,7 @@ def other_names(benchmark: Benchmark, label_space: str) -> str:
         label_space: name of the label space that competes.
     """
     chose = benchmark.discovery.referee_candidates if benchmark.discovery else ""
-    if chose in ("", label_space) or OWN_OPTIONS in (chose, label_space):
+    if chose in ("", label_space):
         return ""
     known = chose in _BUILT_IN and chose != "confusable"
     option = chose if known else f"FILE (the {LABEL_SPACE_FILE} in the folder referee/ that discover wrote)"
@@ -169,13 +167,6 @@ def other_names(benchmark: Benchmark, label_space: str) -> str:
         f"run uses {label_space!r}, so these accuracies are not comparable with those that chose the pairs. "
         f"To repeat the label space of discover: --label-space {option}."
     )
-
-
-def own_options(benchmark: Benchmark) -> CandidateLabels:
-    """Return all options of a benchmark's questions as labels; which of them compete differs by photo."""
-    texts = tuple(benchmark.photos["options"].explode().unique().sort())
-    space = LabelSpace(OWN_OPTIONS, texts, (None,) * len(texts))
-    return CandidateLabels(space, texts, {}, "the options of the benchmark's own questions")
 
 
 def check_candidates(benchmark: Benchmark, labels: CandidateLabels) -> None:

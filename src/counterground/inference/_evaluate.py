@@ -19,7 +19,6 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.files import cache_dir, given_path
 from counterground.inference._candidates import (
     CandidateLabels,
-    own_options,
     read_aliases,
     requested_labels,
     with_confusable,
@@ -43,7 +42,7 @@ from counterground.inference._record import (
     unreadable_photos,
     write_run,
 )
-from counterground.inference._request import Request, Training, chooses_options, load_requested
+from counterground.inference._request import MULTIPLE_CHOICE, Request, Training, load_requested
 from counterground.inference._store import Features
 from counterground.inference._try_model import encode_photos
 from counterground.inference.generative import check_generative, evaluate_generative, refuse_encoder
@@ -164,26 +163,11 @@ def finish_run(
 
 def make_request(benchmark: Benchmark, models: tuple[NamedModel, ...], settings: Settings) -> Request:
     """Read the files that the settings name, and check that they fit the benchmark."""
-    if chooses_options(benchmark, settings):
-        _check_choice_settings(benchmark, settings)
-        if benchmark.has_questions:
-            return Request(
-                benchmark, models, settings, own_options(benchmark), prompt_templates(settings.prompts)
-            )
+    if settings.aliases and settings.protocol in MULTIPLE_CHOICE:
+        raise UsageError("Options are written as they are: leave out -X aliases.")
     candidates = requested_labels(benchmark, settings)
     aliases = read_aliases(given_path(settings.aliases), candidates.space.names) if settings.aliases else {}
     return Request(benchmark, models, settings, candidates, prompt_templates(settings.prompts), aliases)
-
-
-def _check_choice_settings(benchmark: Benchmark, settings: Settings) -> None:
-    """Refuse settings that would have no effect if models choose among options."""
-    if settings.aliases:
-        raise UsageError("Options are written as they are: leave out -X aliases.")
-    if benchmark.has_questions and settings.own_names:
-        raise UsageError(
-            f"The photos of {benchmark.name} have questions with their own options: leave out --label-space "
-            "and --names."
-        )
 
 
 def _evaluate_all(request: Request) -> list[ModelOutcome]:

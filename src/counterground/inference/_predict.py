@@ -90,22 +90,21 @@ def prediction_table(
 ) -> pl.DataFrame:
     """Return rows of ``predictions.parquet``: photos with their result columns; absent columns are null.
 
-    ``true_index`` is that of the class, unless ``results`` have it. Attributes and covariates of the photos
+    Attributes and covariates of the photos
     follow the fixed columns.
     """
     names = dict(enumerate(candidates.space.names))
     further = attributes(photos.schema)
     absent = [column for column in ("loss_sum", "loss_mean") if column not in results.columns]
     predicted = [names.get(index) for index in results["predicted_index"].to_list()]
-    if "true_index" not in results.columns:
-        true = [candidates.true_index[index] for index in photos["class_index"]]
-        results = results.with_columns(true_index=pl.Series(true, dtype=pl.Int32))
+    true = [candidates.true_index[index] for index in photos["class_index"]]
     return (
         photos.select(*PHOTO_COLUMNS, *further)
         .hstack(results)
         .with_columns(
             **{column: pl.lit(value) for column, value in labels.items()},
             **dict.fromkeys(absent, pl.lit(None)),
+            true_index=pl.Series(true, dtype=pl.Int32),
             predicted_name=pl.Series(predicted, dtype=pl.String),
         )
         .select([pl.col(column).cast(kind) for column, kind in {**PREDICTIONS_SCHEMA, **further}.items()])

@@ -164,11 +164,6 @@ def load_requested(model: str | NamedModel, settings: Settings) -> Model:
     return loaded
 
 
-def chooses_options(benchmark: Benchmark, settings: Settings) -> bool:
-    """Whether models choose among options: as requested, or because the benchmark has its own questions."""
-    return settings.protocol in MULTIPLE_CHOICE or (settings.protocol is None and benchmark.has_questions)
-
-
 @dataclass(frozen=True)
 class Request:
     """All that decides the predictions of an evaluation, files by their content.
@@ -190,12 +185,12 @@ class Request:
     @property
     def multiple_choice(self) -> bool:
         """Whether models choose among a few options for each photo, all of which are in ``candidates``."""
-        return chooses_options(self.benchmark, self.settings)
+        return self.settings.protocol in MULTIPLE_CHOICE
 
     def hash(self) -> str:
         """Return a hash of the request; two requests with the same hash give the same run."""
         chosen = {**self.settings.given(), "aliases": self._aliases_hash()}
-        if not self.multiple_choice or self.benchmark.has_questions:
+        if not self.multiple_choice:
             chosen.pop("options", None)
         if self.benchmark.design != DESIGN:
             chosen["design"] = self.benchmark.design.to_json()
@@ -233,13 +228,13 @@ class Request:
         labels = self.labels(name)
         if self.settings.aliases and self.aliases:
             labels["names"] += f" + {Path(self.settings.aliases).name}@{self._aliases_hash()}"
-        if self.multiple_choice and not self.benchmark.has_questions:
+        if self.multiple_choice:
             labels[COMPETING] += f", {self._drawn_options()} options"
         score = self.settings.loss if scored else None
         return {**labels, "prompts": prompts, "protocol": protocol, "answer_score": score}
 
     def _drawn_options(self) -> int:
-        """Return how many options a question gets that has none: fewer than chosen if fewer names compete."""
+        """Return how many options a question gets: fewer than chosen if fewer names compete."""
         labels, known = self.candidates, self.candidates.space.candidates
         sets: list[Iterable[int]] = [range(len(labels.space))]
         if known is not None:

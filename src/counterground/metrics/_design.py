@@ -20,7 +20,13 @@ RESERVED = frozenset(
         *PHOTO_COLUMNS,
         *KEYS,
         *RESULT_SCHEMA,
-        *("mask", "licence", "attribution", "source", "imagenet_index", "question", "options", "answer"),
+        *(
+            "mask",
+            "licence",
+            "attribution",
+            "source",
+            "imagenet_index",
+        ),
         *("run", "class", "cell", "side", "k", "all", "average", "within"),
     }
 )

@@ -19,7 +19,7 @@ from counterground.photos._geometry import (
     photo_geometry,
     read_mask,
 )
-from counterground.photos._manifest import MANIFEST_SCHEMA, QUESTION_SCHEMA, validate_manifest
+from counterground.photos._manifest import MANIFEST_SCHEMA, validate_manifest
 from counterground.photos._native import LABEL_SPACE_FILE, write_benchmark, write_description
 from counterground.photos._photo import (
     IMAGE_SUFFIXES,
@@ -59,7 +59,6 @@ __all__ = [
     "LABEL_SPACE_FILE",
     "MANIFEST_SCHEMA",
     "MOST_PHOTO_BYTES",
-    "QUESTION_SCHEMA",
     "AnyPhoto",
     "Benchmark",
     "CocoFile",

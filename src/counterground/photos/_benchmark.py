@@ -17,7 +17,7 @@ from counterground.errors import UsageError
 from counterground.metrics import DESIGN, GROUPS, Design
 from counterground.metrics import attributes as attributes_of
 from counterground.photos._classified import classified
-from counterground.photos._manifest import QUESTION_SCHEMA, validate_manifest
+from counterground.photos._manifest import validate_manifest
 from counterground.photos._photo import AnyPhoto, MadePhoto
 from counterground.photos._rows import manifest_of_table, with_class_names
 from counterground.photos.labels import LabelSpace
@@ -178,9 +178,8 @@ class Benchmark:
     ) -> Benchmark:
         """Return the benchmark of a table in memory: a Polars or pandas frame, or a dict of columns.
 
-        Columns of the manifest are used under their own names (also ``licence``, ``attribution``, ``source``,
-        ``question``, ``options`` and ``answer``), unless another is named or None says
-        that there is none. All other columns are ignored.
+        Columns of the manifest are used under their own names (also ``licence``, ``attribution`` and
+        ``source``), unless another is named or None says that there is none. All others are ignored.
 
         Args:
             frame: one row per photo.
@@ -223,14 +222,9 @@ class Benchmark:
         found = benchmark_of_frame(manifest, folder, name, masks_root=None if folder == start else start)
         return found.described(notes=(*notes, *found.notes))
 
-    @property
-    def has_questions(self) -> bool:
-        """Whether its photos have questions with options of their own (``QUESTION_SCHEMA``)."""
-        return "options" in self.photos.columns
-
     @cached_property
     def version(self) -> str:
-        """SHA-256 over what scores depend on: manifest up to ``cluster``, attributes, questions, label space.
+        """SHA-256 over what scores depend on: manifest up to ``cluster``, attributes, label space.
 
         The name, the notes, the discovery, the design, the root and the order of the rows do not change it.
         """
@@ -303,8 +297,7 @@ def _version(photos: pl.DataFrame, classes: LabelSpace) -> str:
     further = sorted(attributes_of(photos.schema))
     if further:
         digest.update(json.dumps(further).encode() + b"\n")
-    questions = QUESTION_SCHEMA if "options" in photos.columns else ()
-    for row in photos.select(*_VERSIONED, *questions, *further).iter_rows():
+    for row in photos.select(*_VERSIONED, *further).iter_rows():
         digest.update(json.dumps(row).encode() + b"\n")
     return digest.hexdigest()
 
@@ -336,7 +329,7 @@ def describe_gaps(benchmark: Benchmark) -> tuple[str, ...]:
         repeat = "repeats" if more == 1 else "repeat"
         notes.append(f"{counted(more, 'photo')} {repeat} another {_COPIES}")
     several = contents.filter(pl.col("classes") > 1).height
-    if several and not benchmark.has_questions:
+    if several:
         notes.append(f"{counted(several, 'photo')} in several classes, byte for byte: at most one is right.")
     groups = {group: set(photos.filter(pl.col("group") == group)["class_index"]) for group in GROUPS}
     if any(groups.values()):

@@ -16,10 +16,8 @@ from counterground.files import open_regular, read_parquet, read_text
 from counterground.photos._manifest import (
     EXACT,
     MANIFEST_SCHEMA,
-    QUESTION_SCHEMA,
     attribute_problem,
     cast_column,
-    read_options,
     stripped,
     with_plain_paths,
 )
@@ -101,7 +99,6 @@ def _read_text(source: Path) -> pl.DataFrame:
 
 
 _ABSOLUTE = r"^(/|\\|[A-Za-z]:)"
-_ONE_CLASS = "all questions"
 _CREDITS = ("licence", "attribution", "source")
 _WHOLE = r"^-?\d{1,9}(\.0)?$"  # pandas writes whole numbers as 8.0 where some are missing
 
@@ -122,8 +119,7 @@ def classified(
     """Fill in the classes and photo ids of a manifest.
 
     The table needs ``path`` and ``class_name``, or ``path`` and ``class_index``, which is then the
-    ImageNet-1K index. A missing ``photo_id`` is computed. With questions (``QUESTION_SCHEMA``), classes may
-    be missing: all photos are then of one class.
+    ImageNet-1K index. A missing ``photo_id`` is computed.
 
     Args:
         frame: the rows, one per photo; columns outside ``MANIFEST_SCHEMA`` become attributes and covariates
@@ -140,14 +136,7 @@ def classified(
     refuse_patterns(frame)
     if "path" not in frame.columns:
         raise CounterGroundError(f"The manifest has no column 'path'; it has {', '.join(frame.columns)}.")
-    notes: tuple[str, ...] = ()
-    unnamed = not {"class_name", "class_index"} & set(frame.columns)
-    if "options" in frame.columns:
-        frame = read_options(frame)
-        if unnamed:
-            frame, unnamed = frame.with_columns(class_name=pl.lit(_ONE_CLASS)), False
-            notes = (f"The manifest names no classes: all photos are of one, {_ONE_CLASS!r}.",)
-    if unnamed:
+    if not {"class_name", "class_index"} & set(frame.columns):
         raise CounterGroundError(
             "The manifest has neither a column 'class_name' nor 'class_index'; it has "
             f"{', '.join(frame.columns)}."
@@ -164,7 +153,7 @@ def classified(
     classes, frame, found = _classify(frame, classes)
     if "photo_id" not in frame.columns:
         frame = frame.with_columns(pl.Series("photo_id", _hashed(frame["path"], root), pl.String))
-    return Classified(frame, root, masks_root, classes, (*moved, *notes, *found, *notes_on_columns))
+    return Classified(frame, root, masks_root, classes, (*moved, *found, *notes_on_columns))
 
 
 def as_attributes(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -173,12 +162,12 @@ def as_attributes(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
     Raises:
         CounterGroundError: a column name is one slip from a known one.
     """
-    known = _known(frame)
     lacking = [name for name in MANIFEST_SCHEMA if name not in {*frame.columns, *_CREDITS}]
     problems = {
         column: problem
         for column in frame.columns
-        if column not in known and (problem := attribute_problem(column, frame.schema[column], lacking))
+        if column not in MANIFEST_SCHEMA
+        and (problem := attribute_problem(column, frame.schema[column], lacking))
     }
     for column, problem in problems.items():
         if problem.startswith("did you mean"):
@@ -195,24 +184,17 @@ def _with_tidy_texts(frame: pl.DataFrame) -> pl.DataFrame:
     accent of an attribute or a cluster may be a character of its own in one row and not in another (NFD and
     NFC).
     """
-    known = _known(frame)
     texts = [name for name in frame.columns if frame.schema[name] in (pl.String, pl.Categorical, pl.Enum)]
-    attributes = [pl.col(name).cast(pl.String) for name in texts if name not in known]
+    attributes = [pl.col(name).cast(pl.String) for name in texts if name not in MANIFEST_SCHEMA]
     clusters = [pl.col("cluster").cast(pl.String)] if "cluster" in texts else []
     classes = [stripped(pl.col("class_name").cast(pl.String))] if "class_name" in texts else []
     alike = [text.str.normalize("NFC") for text in (*map(stripped, attributes), *clusters)]
     return frame.with_columns(*alike, *classes)
 
 
-def _known(frame: pl.DataFrame) -> set[str]:
-    """Return a table's columns that are not attributes."""
-    return {*MANIFEST_SCHEMA, *(QUESTION_SCHEMA if "options" in frame.columns else ())}
-
-
 def with_covariates(frame: pl.DataFrame) -> pl.DataFrame:
     """Return a CSV table in which further columns are numbers, or true and false, if all their texts are."""
-    known = _known(frame)
-    return frame.with_columns(_typed(frame[name]) for name in frame.columns if name not in known)
+    return frame.with_columns(_typed(frame[name]) for name in frame.columns if name not in MANIFEST_SCHEMA)
 
 
 def _typed(column: pl.Series) -> pl.Series:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import polars as pl
 
 from counterground.errors import CounterGroundError
-from counterground.files import parse_json
 from counterground.metrics import GROUPS, name_problem
 from counterground.photos.labels import LabelSpace, quoted_ways, respelled
 
@@ -25,13 +23,6 @@ MANIFEST_SCHEMA: dict[str, pl.DataType] = {
     "attribution": pl.String(),  # credit line to be shown with the photo
     "source": pl.String(),
 }
-QUESTION_SCHEMA: dict[str, pl.DataType] = {
-    "question": pl.String(),
-    "options": pl.List(pl.String()),  # 2 to 26 texts
-    "answer": pl.String(),  # the text of the right option
-}
-"""Columns of a manifest whose photos have questions; all three are present, or none."""
-MAX_OPTIONS = 26  # as many as there are letters
 OPTIONAL_TEXTS = ("background", "group", "cluster", "licence", "attribution", "source")
 EXACT = 2**53  # beyond it, floats lack whole numbers
 _TEXTS = (pl.String, pl.Boolean, pl.Categorical, pl.Enum, pl.Null)
@@ -52,9 +43,8 @@ def validate_manifest(photos: pl.DataFrame, classes: LabelSpace) -> pl.DataFrame
 
     Spaces around the texts of ``OPTIONAL_TEXTS`` are removed, and empty ones become null, whichever format
     they come from. Further columns follow, sorted by name: attributes (texts; true and false become yes and
-    no) and covariates (numbers, float64; NaN becomes null). The columns of ``QUESTION_SCHEMA`` stay if all
-    photos have questions (`check_questions`). Photos that are equal byte for byte share a cluster, so that no
-    half or fold is judged by a copy of what the other saw.
+    no) and covariates (numbers, float64; NaN becomes null). Photos that are equal byte
+    for byte share a cluster, so that no half or fold is judged by a copy of what the other saw.
 
     Raises:
         CounterGroundError: the first thing that is wrong, naming the column or the photo: a missing or
@@ -87,8 +77,6 @@ def validate_manifest(photos: pl.DataFrame, classes: LabelSpace) -> pl.DataFrame
         photos, [(wrong, "its class_name is not the label space's name for its class_index", "class_name")]
     )
     _refuse_respelled(photos)
-    if "options" in photos.columns:
-        check_questions(photos)
     return _with_copies_together(photos.sort("path"))
 
 
@@ -137,17 +125,18 @@ def in_schema(photos: pl.DataFrame) -> pl.DataFrame:
     for column in _REQUIRED:
         if column not in photos.columns:
             raise CounterGroundError(f"The manifest has no column {column!r}.")
-    schema = MANIFEST_SCHEMA | (QUESTION_SCHEMA if "options" in photos.columns else {})
-    further = sorted(set(photos.columns) - set(schema))
+    further = sorted(set(photos.columns) - set(MANIFEST_SCHEMA))
     for column in further:
         if problem := attribute_problem(column, photos.schema[column]):
             raise CounterGroundError(f"The manifest has a column {column!r}: {problem}.")
-    absent = [pl.lit(None, kind).alias(name) for name, kind in schema.items() if name not in photos.columns]
+    absent = [
+        pl.lit(None, kind).alias(name) for name, kind in MANIFEST_SCHEMA.items() if name not in photos.columns
+    ]
     photos = photos.with_columns(absent)
     return with_plain_paths(
         pl.DataFrame(
             [
-                *(cast_column(photos[name], kind) for name, kind in schema.items()),
+                *(cast_column(photos[name], kind) for name, kind in MANIFEST_SCHEMA.items()),
                 *(_as_attribute(photos[name]) for name in further),
             ]
         )
@@ -226,60 +215,3 @@ def _refuse(photos: pl.DataFrame, checks: Sequence[_Check]) -> None:
     value = f", not {first[column]!r}" if column else ""
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     raise CounterGroundError(f"Photo {first['path']!r}{more}: {what}{value}.")
-
-
-def check_questions(photos: pl.DataFrame) -> None:
-    """Check the columns of ``QUESTION_SCHEMA``, which must be present.
-
-    Raises:
-        CounterGroundError: the first photo with an empty question, with fewer than 2 or more than 26 options,
-            an empty or repeated option, or an answer that is not one of them.
-    """
-    for row in photos.select("path", *QUESTION_SCHEMA).iter_rows(named=True):
-        if problem := question_problem(row["question"], row["options"], row["answer"]):
-            raise CounterGroundError(f"Photo {row['path']!r}: {problem}.")
-
-
-def question_problem(question: str | None, options: list[str | None] | None, answer: str | None) -> str:
-    """Return what is wrong with a question, empty if nothing is."""
-    if not (question or "").strip():
-        return "its question is empty"
-    count = len(options or ())
-    if not options or not 2 <= count <= MAX_OPTIONS:
-        return f"its question has {count} option{'s' * (count != 1)}; there must be 2 to {MAX_OPTIONS}"
-    texts = [(option or "").strip() for option in options]
-    if not all(texts):
-        return f"option {texts.index('') + 1} of its question is empty"
-    if twice := next((text for text in texts if texts.count(text) > 1), None):
-        return f"its question has the option {twice!r} twice"
-    if answer not in options:
-        listed = ", ".join(map(repr, options))
-        return f"its answer {answer!r} is not one of its options ({listed}); write the text of the right one"
-    return ""
-
-
-def read_options(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return a table with its column ``options`` as lists; texts, as CSV has them, are read as JSON.
-
-    Raises:
-        CounterGroundError: a column of ``QUESTION_SCHEMA`` is missing, or a cell is not a list of texts.
-    """
-    if missing := [name for name in QUESTION_SCHEMA if name not in frame.columns]:
-        raise CounterGroundError(f"The manifest has a column 'options', but no column {missing[0]!r}.")
-    if frame.schema["options"] != pl.String:
-        return frame
-    lists = [_list_of(cell, row) for row, cell in enumerate(frame["options"], 1)]
-    return frame.with_columns(options=pl.Series(lists, dtype=pl.List(pl.String)))
-
-
-def _list_of(cell: str | None, row: int) -> list[str]:
-    try:
-        found: Any = parse_json(cell or "")
-    except ValueError:
-        found = None
-    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
-        raise CounterGroundError(
-            f'Row {row} of the manifest: options must be a list of texts in JSON, as in ["sand", "snow"], '
-            f"not {cell!r}."
-        )
-    return found

@@ -16,7 +16,7 @@ from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_message
 from counterground.files import cache_dir, draft_folder, place_once
-from counterground.photos._manifest import MANIFEST_SCHEMA, QUESTION_SCHEMA
+from counterground.photos._manifest import MANIFEST_SCHEMA
 from counterground.photos._photo import image_type
 from counterground.text import and_more
 
@@ -124,9 +124,7 @@ def manifest_of_table(
         )
     known = list(table) if isinstance(table, Mapping) else list(table.columns)
     optional = {*MANIFEST_SCHEMA} - {"path", "class_name", "photo_id", "class_index"}
-    wanted = {name: name for name in (*sorted(optional), *QUESTION_SCHEMA, *attributes)}
-    if "options" not in known:
-        optional |= {*QUESTION_SCHEMA}
+    wanted = {name: name for name in (*sorted(optional), *attributes)}
     wanted |= {ours: theirs or "" for ours, theirs in columns.items()}
     found = {
         ours: _values(theirs, table[find_column(theirs, known, "The frame")])

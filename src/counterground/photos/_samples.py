@@ -190,7 +190,6 @@ def _kinds(shard: Path, schema: Mapping[str, pl.DataType]) -> dict[str, Kind]:
     if not set(images) - {"mask"}:
         images += [name for name in _BINARY_NAMES if schema.get(name) == pl.Binary][:1]
     plain = [name for name, kind in schema.items() if not kind.is_nested() and kind != pl.Binary]
-    plain += [name for name, kind in schema.items() if kind == pl.List(pl.String)]  # options of a question
     labels = _class_labels(shard)
     return {
         name: "image" if name in images else labels.get(name)

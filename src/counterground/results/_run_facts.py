@@ -87,7 +87,7 @@ def _settings(run: Run) -> list[str]:
     # What a referee or a file chose is kept in the run and can be passed as it is. A file that another run
     # saved has the name of that run's label space.
     space = info.candidates
-    if space.name not in (*_LABEL_SPACES, "options") or space.source.endswith(".json"):
+    if space.name not in _LABEL_SPACES or space.source.endswith(".json"):
         given["label_space"] = f"{run.path.name or '.'}/{LABEL_SPACE_FILE}"
     words = []
     for name, value in given.items():

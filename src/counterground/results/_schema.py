@@ -307,7 +307,7 @@ class RunInfo(_Record):
     def read_texts(self) -> tuple[str, ...]:
         """Which of ``names`` and ``prompts`` its models read: classifiers none, generative ones names."""
         kinds = {model.kind for model in self.models if model.reads_names}
-        names = ("names",) if kinds and self.candidates.name != "options" else ()
+        names = ("names",) if kinds else ()
         return (*names, "prompts") if kinds - {"generative"} else names
 
     @property

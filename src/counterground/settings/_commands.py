@@ -101,16 +101,16 @@ class GenerativeSettings(Record):
         Protocol | None,
         Help(
             "How generative models answer. answer-loss (the default), describe, yes-no: the answer with the "
-            "lowest loss wins. free-form: generated text is matched to the classes. multiple-choice (the "
-            "default if photos have questions): one of a few options is chosen by letter, in all rotations "
-            "of them. multiple-choice-loss: the option whose text has the lowest loss wins."
+            "lowest loss wins. free-form: generated text is matched to the classes. multiple-choice: one of "
+            "a few options is chosen by letter, in all rotations of them. multiple-choice-loss: the option "
+            "whose text has the lowest loss wins."
         ),
     ] = None
     options: Annotated[
         int,
         Help(
-            "Options per multiple-choice question, if photos have no questions of their own: the true class "
-            "and either those closest to it (label space confusable) or others drawn for each photo.",
+            "Options per multiple-choice question: the true class and either those closest to it (label space "
+            "confusable) or others drawn for each photo.",
             least=2,
             most=26,
         ),

@@ -1,4 +1,4 @@
-"""Multiple choice: options of the photos' own or drawn ones, by letter in all rotations, or by loss."""
+"""Multiple choice: options by letter in all rotations, or by the loss of their texts."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from PIL import Image
 import counterground as cg
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import evaluate_models
+from counterground.inference._request import MAIN_OBJECT
 from counterground.models import Generative, load_model
 from counterground.photos import read_benchmark
 from counterground.results import repeat_command
@@ -23,35 +24,13 @@ from counterground.settings import EvaluateSettings, Settings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-ASKED = (
-    ("What is behind the animal?", ["sand", "snow", "a green meadow"], "snow"),
-    ("Is it day?", ["yes", "no"], "no"),
-    ("How does the animal look, with its long neck?", ["big", "small", "very tall"], "big"),
-    ("What covers it?", ["fur", "feathers", "scales", "nothing at all"], "feathers"),
-)
 INSTRUCTION = "Answer with the option's letter from the given choices directly."
-
-
-@pytest.fixture
-def asked(few) -> Path:
-    """A manifest of the same photos with questions of their own, with two, three or four options."""
-    paths = sorted(path.relative_to(few).as_posix() for path in few.glob("*/*/*.jpg"))
-    questions = [ASKED[row % len(ASKED)] for row in range(len(paths))]
-    pl.DataFrame(
-        {
-            "path": paths,
-            "class_name": [f"type {row % 2}" for row in range(len(paths))],
-            "question": [question for question, _, _ in questions],
-            "options": [options for _, options, _ in questions],
-            "answer": [answer for _, _, answer in questions],
-        }
-    ).write_parquet(few / "manifest.parquet")
-    return few / "manifest.parquet"
 
 
 def run_on(source, model, out, **settings):
     models = [model] if isinstance(model, str | Generative) else model
-    return evaluate_models(read_benchmark(source), models, Settings(**settings), out)
+    given = {"protocol": "multiple-choice", "label_space": "benchmark", **settings}
+    return evaluate_models(read_benchmark(source), models, Settings(**given), out)
 
 
 def library(folder: Path):
@@ -72,7 +51,7 @@ def library_loss(network, processor, image, question, answer) -> tuple[float, in
     return -float(logits.gather(1, targets[:, None]).sum()), count
 
 
-def written(question: str, options: list[str]) -> str:
+def written(options: list[str], question: str = MAIN_OBJECT) -> str:
     lines = [f"{letter}. {option}" for letter, option in zip("ABCDEFGH", options, strict=False)]
     return "\n".join([question, *lines, INSTRUCTION])
 
@@ -82,44 +61,37 @@ def softmax_of_winner(losses: dict[str, float]) -> float:
     return float(np.exp(values.max()) / np.exp(values).sum())
 
 
-def test_letters_are_scored_in_all_rotations_as_by_the_library(asked, llava, tmp_path):
-    run = run_on(asked, f"hf:{llava}", tmp_path / "run")
+def test_letters_are_scored_in_all_rotations_as_by_the_library(few, llava, tmp_path):
+    run = run_on(few, f"hf:{llava}", tmp_path / "run")
     network, processor = library(llava)
-    manifest = pl.read_parquet(asked)
-    seen = Counter()
-    for row, known in zip(run.predictions.to_dicts(), manifest.sort("path").to_dicts(), strict=True):
-        image, options = Image.open(asked.parent / row["path"]).convert("RGB"), known["options"]
+    options = list(run.info.texts)
+    seen: Counter[int] = Counter()
+    for row in run.predictions.to_dicts():
+        image = Image.open(few / row["path"]).convert("RGB")
         totals = dict.fromkeys(options, 0.0)
-        order = run_order(run, options, row)
-        for turn in range(len(options)):
+        order = run_order(options, row)
+        for turn in range(3):
             shown = order[turn:] + order[:turn]
-            losses = [
-                library_loss(network, processor, image, written(known["question"], shown), letter)[0]
-                for letter in "ABCD"[: len(options)]
-            ]
-            seen[len(options), int(np.argmin(losses))] += 1
+            losses = [library_loss(network, processor, image, written(shown), letter)[0] for letter in "ABC"]
+            seen[int(np.argmin(losses))] += 1
             for option, loss in zip(shown, losses, strict=True):
-                totals[option] += loss / len(options)
-        best = min(totals, key=totals.__getitem__)
-        assert row["predicted_name"] == best
-        assert row["correct"] == (best == known["answer"])
+                totals[option] += loss / 3
+        best, right = min(totals, key=totals.__getitem__), options[row["true_index"]]
+        assert options[row["predicted_index"]] == best
+        assert row["correct"] == (best == right)
         assert row["loss_sum"] == pytest.approx(totals[best], abs=1e-4)
         assert row["confidence"] == pytest.approx(softmax_of_winner(totals), abs=1e-4)
-        assert row["true_rank"] == sum(loss < totals[known["answer"]] for loss in totals.values())
-        assert run.info.texts[row["true_index"]] == known["answer"]
+        assert row["true_rank"] == sum(loss < totals[right] for loss in totals.values())
     assert set(run.predictions["protocol"]) == {"multiple-choice"}
-    assert set(run.predictions["label_space"]) == {run.info.candidates.name} == {"options"}
-    assert run.info.candidates.fewest == 2
-    (found,) = run.info.positions.values()
-    assert [each.options for each in found] == [2, 3, 4]
-    for each in found:
-        answers = each.options * each.asked
-        assert each.chosen == [seen[each.options, place] / answers for place in range(each.options)]
-    assert max(max(each.chosen) for each in found) > 0.5, "a model without a bias would test nothing"
-    assert "--label-space" not in repeat_command(run)
+    assert set(run.predictions["label_space"]) == {"benchmark, 3 options"}
+    assert run.info.candidates.fewest == 3
+    ((found,),) = run.info.positions.values()
+    assert found.chosen == [seen[place] / (3 * len(run.predictions)) for place in range(3)]
+    assert max(found.chosen) > 0.4, "a model without a bias would test nothing"
+    assert run.info.models[0].description["asked"][0]["options"] == [3]
 
 
-def run_order(run, options, row) -> list[str]:
+def run_order(options, row) -> list[str]:
     """The order that is rotated: drawn from the photo, whatever the manifest says."""
     import hashlib
 
@@ -129,18 +101,15 @@ def run_order(run, options, row) -> list[str]:
     return sorted(options, key=number)
 
 
-def test_losses_of_texts_are_those_of_the_library(asked, llava, tmp_path):
-    run = run_on(asked, f"hf:{llava}", tmp_path / "run", protocol="multiple-choice-loss")
+def test_losses_of_texts_are_those_of_the_library(few, llava, tmp_path):
+    run = run_on(few, f"hf:{llava}", tmp_path / "run", protocol="multiple-choice-loss")
     network, processor = library(llava)
-    manifest = pl.read_parquet(asked).sort("path")
-    for row, known in zip(run.predictions.to_dicts(), manifest.to_dicts(), strict=True):
-        image = Image.open(asked.parent / row["path"]).convert("RGB")
-        losses = [
-            library_loss(network, processor, image, known["question"], option) for option in known["options"]
-        ]
+    for row in run.predictions.to_dicts():
+        image = Image.open(few / row["path"]).convert("RGB")
+        losses = [library_loss(network, processor, image, MAIN_OBJECT, text) for text in run.info.texts]
         means = [loss / tokens for loss, tokens in losses]
         best = int(np.argmin(means))
-        assert row["predicted_name"] == known["options"][best]
+        assert row["predicted_index"] == best
         assert row["loss_sum"] == pytest.approx(losses[best][0], abs=1e-4)
         assert row["loss_mean"] == pytest.approx(means[best], abs=1e-4)
     assert run.info.positions == {}
@@ -157,7 +126,7 @@ def test_several_photos_get_the_losses_they_get_alone(tmp_path, family):
     questions, answers = [], []
     for number in range(len(images)):
         orders = [["snow", "sand", "fur"][turn:] + ["snow", "sand", "fur"][:turn] for turn in range(3)]
-        prompts = [written("What is it? " * (number + 1), order) for order in orders]
+        prompts = [written(order, "What is it? " * (number + 1)) for order in orders]
         questions.append([prompt for prompt in prompts for _ in "ABC"])
         answers.append(list("ABC") * 3)
     together = model.batch_losses(images, questions, answers)
@@ -189,11 +158,11 @@ def test_a_batch_that_mixes_photos_up_is_found_by_the_probe(llava, monkeypatch):
 
 
 @pytest.mark.parametrize("protocol", ["multiple-choice", "multiple-choice-loss"])
-def test_one_by_one_and_together_give_the_same_predictions(asked, llava, tmp_path, monkeypatch, protocol):
+def test_one_by_one_and_together_give_the_same_predictions(few, llava, tmp_path, monkeypatch, protocol):
     tables = []
     for size in (1, 5):
         monkeypatch.setenv("COUNTERGROUND_CACHE", str(tmp_path / f"cache{size}"))
-        run = run_on(asked, f"hf:{llava}", tmp_path / f"run{size}", batch_size=size, protocol=protocol)
+        run = run_on(few, f"hf:{llava}", tmp_path / f"run{size}", batch_size=size, protocol=protocol)
         tables.append(run.predictions)
     numbers = ("loss_sum", "loss_mean", "confidence", "top2_gap")
     assert tables[0].drop(numbers).equals(tables[1].drop(numbers))
@@ -202,99 +171,84 @@ def test_one_by_one_and_together_give_the_same_predictions(asked, llava, tmp_pat
 
 
 class Biased(Generative):
-    """Knows the answers, but likes a position better than any answer; ``generate`` always says A."""
+    """Would choose one option everywhere, but likes a position better; ``generate`` always says A."""
 
-    def __init__(self, answers: dict[str, str], bias: dict[str, float], fingerprint: str) -> None:
+    def __init__(self, liked: str, bias: dict[str, float], fingerprint: str) -> None:
         self.spec, self.fingerprint = "biased", fingerprint
-        self._answers, self._bias = answers, bias
+        self._liked, self._bias = liked, bias
 
     def losses(self, image, questions, answers):
         sums = []
         for prompt, letter in zip(questions, answers, strict=True):
             lines = dict(line.split(". ", 1) for line in prompt.splitlines()[1:-1])
-            right = lines[letter] == self._answers[prompt.splitlines()[0]]
-            sums.append(5.0 - right + self._bias[letter])
+            sums.append(5.0 - (lines[letter] == self._liked) + self._bias[letter])
         return np.array(sums), np.ones(len(sums), int)
 
     def generate(self, image, question, *, max_new_tokens):
         return "A"
 
 
-def test_a_bias_for_a_position_is_averaged_out_and_recorded(asked, tmp_path):
-    right = {question: answer for question, _, answer in ASKED}
-    model = Biased(right, {"A": 0.0, "B": -3.0, "C": 0.4, "D": 0.0}, "biased 1")
-    run = run_on(asked, {"biased": model}, tmp_path / "run")
-    assert run.predictions["correct"].all()
-    (found,) = run.info.positions.values()
-    for each in found:
-        assert each.chosen == [float(place == 1) for place in range(each.options)]
-        assert each.same_option == 0
-    (warnings,) = run.info.model_warnings.values()
-    assert any("position B was chosen in 100 % of the orders (33 % without" in text for text in warnings)
-    fair = Biased(right, dict.fromkeys("ABCD", 0.0), "biased 2")
-    unbiased = run_on(asked, {"fair": fair}, tmp_path / "fair")
-    assert unbiased.predictions["correct"].all()
-    for each in unbiased.info.positions["fair"]:
-        assert each.chosen == pytest.approx([1 / each.options] * each.options)
-        assert each.same_option == 1
-    assert unbiased.info.model_warnings.get("fair", []) == []
+def test_a_bias_for_a_position_is_averaged_out_and_recorded(few, tmp_path):
+    liked = read_benchmark(few).classes.names[0]
+    model = Biased(liked, {"A": 0.0, "B": -3.0, "C": 0.4}, "biased 1")
+    run = run_on(few, {"biased": model}, tmp_path / "run")
+    assert set(run.predictions["predicted_index"]) == {0}
+    ((found,),) = run.info.positions.values()
+    assert found.chosen == [0, 1, 0]
+    assert found.same_option == 0
+    assert any("position B" in text for text in run.info.model_warnings["biased"])
+    unbiased = run_on(few, {"fair": Biased(liked, dict.fromkeys("ABC", 0.0), "biased 2")}, tmp_path / "fair")
+    ((fair,),) = unbiased.info.positions.values()
+    assert fair.chosen == pytest.approx([1 / 3] * 3)
+    assert fair.same_option == 1
+    assert not any("position" in text for text in unbiased.info.all_warnings)
 
 
 def test_a_model_that_always_says_a_gains_nothing_from_where_the_answer_stands(photos, serve_chat, tmp_path):
-    paths = sorted(path.relative_to(photos).as_posix() for path in photos.glob("*/*/*.jpg"))
-    table = {"path": paths, "question": "Which?", "options": [["right", "w1", "w2", "w3"]] * len(paths)}
-    pl.DataFrame({**table, "answer": "right"}).write_parquet(photos / "m.parquet")
     server = serve_chat(lambda _call: "A")
-    run = run_on(photos / "m.parquet", server.spec, tmp_path / "run")
-    assert sum(server.answered.values()) == 4 * len(paths)
-    assert 0.05 < run.predictions["correct"].mean() < 0.5
+    run = run_on(photos, server.spec, tmp_path / "run")
+    count = len(run.predictions)
+    assert sum(server.answered.values()) == 3 * count
+    assert 0.05 < run.predictions["correct"].mean() < 0.6
     (each,) = run.info.positions[server.spec]
-    assert each.chosen == [1, 0, 0, 0]
-    assert run.info.counts.ties == {server.spec: len(paths)}
+    assert each.chosen == [1, 0, 0]
+    assert run.info.counts.ties == {server.spec: count}
     assert not any("does not distinguish" in text for text in run.info.all_warnings)
 
 
-def test_generated_letters_are_read_strictly(asked, serve_chat, tmp_path):
-    right = {question: answer for question, _, answer in ASKED}
+def test_generated_letters_are_read_strictly(few, serve_chat, tmp_path):
+    liked = read_benchmark(few).classes.names[0]
 
     def reply(call):
-        question, *lines = call.question.splitlines()
-        letter = next(line[0] for line in lines if line[3:] == right[question])
+        _, *lines = call.question.splitlines()
+        letter = next(line[0] for line in lines if line[3:] == liked)
         forms = (
             f"{letter}",
             f"({letter})",
-            f"{letter}. {right[question].upper()}.",
+            f"{letter}. {liked.upper()}.",
             f" {letter.lower()}) ",
             f"<think>\nA, B or C?</think>{letter}",
         )
-        if question == "Is it day?":
-            return f"I think it is {letter}"
-        if question == "What covers it?" and letter == "A":
-            return "Z"
-        return forms[call.number % len(forms)]
+        return {"A": "Z", "B": f"I think it is {letter}"}.get(letter, forms[call.number % len(forms)])
 
     server = serve_chat(reply)
-    run = run_on(asked, server.spec, tmp_path / "run")
-    known = pl.read_parquet(asked).sort("path")
-    lost = known["question"] == "Is it day?"
-    assert run.predictions["correct"].to_list() == (~lost).to_list()
-    assert run.predictions["predicted_index"].is_null().to_list() == lost.to_list()
-    assert run.predictions["confidence"].null_count() == len(lost)
-    assert run.info.counts.unmatched == {server.spec: int(lost.sum())}
-    found = {each.options: each for each in run.info.positions[server.spec]}
-    assert found[2].unparsable == 2 * int(lost.sum())
-    assert found[4].unparsable == int((known["question"] == "What covers it?").sum())
-    assert found[3].unparsable == 0
-    assert found[3].same_option == 1
+    run = run_on(few, server.spec, tmp_path / "run")
+    assert set(run.predictions["predicted_index"]) == {0}
+    assert run.predictions["confidence"].null_count() == len(run.predictions)
+    (found,) = run.info.positions[server.spec]
+    assert found.unparsable == 2 * len(run.predictions)
     answers = pl.read_parquet(tmp_path / "run" / "answers.parquet")
-    assert answers.height == known["options"].list.len().sum()
-    assert answers.filter(pl.col("named").is_null())["answer"].str.contains("^(Z|I think)").all()
+    assert answers.height == 3 * len(run.predictions)
+    assert answers["named"].drop_nulls().unique().to_list() == [liked]
     asked_how = run.info.models[0].description["asked"][0]
     assert "cyclic rotations" in asked_how["orders"]
-    assert "unparsable" in asked_how["rule"]
     calls = sum(server.answered.values())
-    run_on(asked, server.spec, tmp_path / "again")
+    run_on(few, server.spec, tmp_path / "again")
     assert sum(server.answered.values()) == calls
+    lost = serve_chat(lambda _call: "I think it is A")
+    unmatched = run_on(few, lost.spec, tmp_path / "lost")
+    assert unmatched.predictions["predicted_index"].null_count() == len(unmatched.predictions)
+    assert unmatched.info.counts.unmatched == {lost.spec: len(unmatched.predictions)}
 
 
 def test_options_are_drawn_from_the_label_space_by_photo(few, llava, tmp_path):
@@ -345,53 +299,27 @@ def test_the_nearest_names_are_options_where_a_referee_chose_them(few, tiny_clip
     assert set(run.predictions["label_space"]) == {"confusable, 3 options"}
 
 
-def test_a_label_space_smaller_than_the_options_is_used_whole(few, llava, tmp_path):
-    run = run_on(few, f"hf:{llava}", tmp_path / "run", protocol="multiple-choice", label_space="benchmark")
-    assert run.info.candidates.fewest == 3
-    assert set(run.predictions["label_space"]) == {"benchmark, 3 options"}
-    assert run.info.models[0].description["asked"][0]["options"] == [3]
+def test_killed_runs_resume_to_the_same_bytes(few, killed_and_resumed):
+    count = len(read_benchmark(few))
+    killed_and_resumed(few, count, protocol="multiple-choice", label_space="benchmark")
 
 
-def test_killed_runs_resume_to_the_same_bytes(asked, killed_and_resumed):
-    killed_and_resumed(asked, 10)
-
-
-def test_a_changed_question_is_asked_and_an_unreadable_photo_is_listed(asked, llava, tmp_path, cache):
-    run_on(asked, f"hf:{llava}", tmp_path / "run")
-    before = {path.name for path in cache.glob("losses/*/[!.]*.safetensors")}
-    table = pl.read_parquet(asked)
-    changed = pl.when(pl.int_range(pl.len()) == 0).then(pl.lit("Really?")).otherwise("question")
-    table.with_columns(question=changed).write_parquet(asked)
-    (asked.parent / table["path"][5]).write_text("not a photograph")
-    run = run_on(asked, f"hf:{llava}", tmp_path / "changed")
-    assert len({path.name for path in cache.glob("losses/*/[!.]*.safetensors")} - before) in (1, 2)
-    assert run.info.counts.unreadable == 1
-    assert run.predictions.height == table.height - 1
-
-
-def test_what_makes_no_sense_is_refused_in_one_line(asked, few, tiny_clip, llava, tmp_path):
-    model = f"hf:{llava}"
-    for given, said in (
-        ({"label_space": "imagenet"}, "questions with their own options: leave out --label-space"),
-        ({"names": "no such file"}, "leave out --label-space and --names"),
-        ({"aliases": "a.json"}, "leave out -X aliases"),
+def test_what_makes_no_sense_is_refused_in_one_line(few, tiny_clip, llava, tmp_path):
+    for model, given, said in (
+        (f"hf:{llava}", {"aliases": "a.json"}, "leave out -X aliases"),
+        (f"open_clip:{tiny_clip}", {}, "only generative models answer them"),
+        ("http://localhost:9/v1#m", {"protocol": "multiple-choice-loss"}, "gives no losses"),
     ):
         with pytest.raises(UsageError, match=said):
-            run_on(asked, model, tmp_path / "run", **given)
-    with pytest.raises(UsageError, match="the benchmark has questions, and only generative models"):
-        run_on(asked, [model, f"open_clip:{tiny_clip}"], tmp_path / "run")
-    with pytest.raises(UsageError, match="-X protocol asks questions, and only generative models"):
-        run_on(few, f"open_clip:{tiny_clip}", tmp_path / "run", protocol="multiple-choice")
-    with pytest.raises(UsageError, match="gives no losses, which multiple-choice-loss needs"):
-        run_on(asked, "http://localhost:9/v1#m", tmp_path / "run", protocol="multiple-choice-loss")
+            run_on(few, model, tmp_path / "run", **given)
     assert not (tmp_path / "run").exists() or not list((tmp_path / "run").iterdir())
 
 
-def test_scores_of_multiple_choice_are_told_from_others(asked, few, llava, tmp_path):
+def test_scores_of_multiple_choice_are_told_from_others(few, llava, tmp_path):
     from counterground.metrics import comparable
 
     letter = run_on(few, f"hf:{llava}", tmp_path / "a", protocol="multiple-choice", label_space="imagenet")
-    answer = run_on(few, f"hf:{llava}", tmp_path / "b", label_space="benchmark")
+    answer = run_on(few, f"hf:{llava}", tmp_path / "b", protocol="answer-loss")
     names = ("names", "prompts", "protocol", "answer_score", "label_space")
     settings = [run.predictions.select(names).row(0) for run in (letter, answer)]
     assert not comparable(*settings)

@@ -214,22 +214,6 @@ def test_a_class_that_the_referee_cannot_read_is_listed(own, photos, tiny_clip, 
     assert len(run.predictions) == 32
 
 
-def test_one_answer_to_all_questions_may_be_right(own, photos, tmp_path):
-    paths = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.jpg"))
-    table = {
-        "path": paths,
-        "class_name": [path.partition("/")[0] for path in paths],
-        "question": ["Is there a dog?"] * len(paths),
-        "options": [["yes", "no"]] * len(paths),
-        "answer": ["no"] * len(paths),
-    }
-    pl.DataFrame(table).write_parquet(photos / "asked.parquet")
-    asked = {"label_space": None, "protocol": "multiple-choice-loss"}
-    run = run_on(photos / "asked.parquet", "Scores", tmp_path / "run", **asked)
-    assert run.predictions["correct"].all()
-    assert not run.info.model_warnings
-
-
 def test_answers_of_a_model_that_states_no_fingerprint_are_not_kept(own):
     assert load("Words").fingerprint != load("Words").fingerprint
 

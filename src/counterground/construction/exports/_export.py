@@ -84,7 +84,7 @@ def export(
             pool knows.
 
     Raises:
-        UsageError: a format or licence is unknown, the benchmark has questions, is of composites or has a
+        UsageError: a format or licence is unknown, the benchmark is of composites or has a
             column whose name a format uses itself, or ``out`` holds something else, or the benchmark itself.
         CounterGroundError: no photo may be shared; a file is missing or changed; ``out`` cannot be written.
     """
@@ -96,8 +96,6 @@ def export(
     if not forms:
         raise UsageError(f"Name at least one format: {', '.join(_FORMATS.names())}.")
     benchmark.check_files("export")
-    if benchmark.has_questions:
-        raise UsageError(f"{benchmark.name} has questions with options, which no export format carries yet.")
     out = given_path(str(out)).resolve()
     _check_replaceable(out, chosen.overwrite)
     photos, stated = _state_licence(benchmark.photos, chosen)

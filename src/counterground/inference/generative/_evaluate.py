@@ -85,13 +85,9 @@ def refuse_encoder(request: Request, name: str) -> None:
         UsageError: models choose among options.
     """
     if request.multiple_choice:
-        reason, remedy = (
-            ("the benchmark has questions", "leave it out")
-            if request.benchmark.has_questions
-            else ("-X protocol asks questions", "leave it out, or evaluate it without -X protocol")
-        )
         raise UsageError(
-            f"{name} cannot be evaluated here: {reason}, and only generative models answer them. So {remedy}."
+            f"{name} cannot be evaluated here: -X protocol asks questions, and only generative models answer "
+            "them. So leave it out, or evaluate it without -X protocol."
         )
 
 
@@ -118,7 +114,8 @@ def evaluate_generative(request: Request, model: Generative) -> GenerativeOutput
 def _prompts(request: Request, model: Generative) -> list[PromptSpec]:
     """Return how a model is asked, checked; nothing if it chooses among options."""
     if request.multiple_choice:
-        check_protocol(model, request.settings.protocol or "multiple-choice")
+        assert request.settings.protocol is not None
+        check_protocol(model, request.settings.protocol)
         return []
     prompts = prompt_specs(model, request.settings.protocol)
     if prompts[0].protocol != "free-form":
@@ -381,8 +378,8 @@ def _labels(
 
     Its ``options`` are the numbers of options that occur.
     """
-    protocol = request.settings.protocol or "multiple-choice"
-    question = "the benchmark's own questions" if request.benchmark.has_questions else MAIN_OBJECT
+    protocol, question = request.settings.protocol, MAIN_OBJECT
+    assert protocol is not None
     labels = request.asked_labels(model.display_name, protocol, question, scored=scored)
     counts = sorted({len(choice) for choice in choices})
     return labels, {"protocol": protocol, "question": question, "options": counts}

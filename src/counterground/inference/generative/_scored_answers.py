@@ -92,13 +92,13 @@ class Choice:
 def choices_of(request: Request) -> list[Choice]:
     """Return the question about each photo of the manifest.
 
-    If the benchmark has none, the options are the true class and others: with ``--label-space confusable``
+    The options are the true class and others: with ``--label-space confusable``
     those closest to the class, else some drawn from the label space by ``photo_id``.
 
     Raises:
         UsageError: only one name competes.
     """
-    return list(_own(request) if request.benchmark.has_questions else _drawn(request))
+    return list(_drawn(request))
 
 
 def choice_table(
@@ -112,18 +112,7 @@ def choice_table(
     picked = results["predicted_index"].to_list()
     index = [None if at is None else choice.indices[at] for at, choice in zip(picked, choices, strict=True)]
     results = results.with_columns(predicted_index=pl.Series(index, dtype=pl.Int32))
-    if request.benchmark.has_questions:
-        true = [choice.indices[choice.true] for choice in choices]
-        results = results.with_columns(true_index=pl.Series(true, dtype=pl.Int32))
     return prediction_table(photos, results, request.candidates, labels)
-
-
-def _own(request: Request) -> Iterator[Choice]:
-    place = {text: index for index, text in enumerate(request.candidates.texts)}
-    columns = ("photo_id", "question", "options", "answer")
-    for photo, question, options, answer in request.benchmark.photos.select(columns).iter_rows():
-        texts = _shuffled(photo, options)
-        yield Choice(question, tuple(texts), tuple(place[text] for text in texts), texts.index(answer))
 
 
 def _drawn(request: Request) -> Iterator[Choice]:
