@@ -106,7 +106,6 @@ AN_OBJECT = construction.ServerSettings()
         (lambda: cg.scores(AN_OBJECT), "as runs or their folders, not as ServerSettings"),
         (lambda: cg.compare([AN_OBJECT]), "as a Run or its folder, not as ServerSettings"),
         (lambda: paper.reproduce(AN_OBJECT), "as runs or their folders, not as ServerSettings"),
-        (lambda: cg.bibliography(AN_OBJECT), "as runs or their folders, not as ServerSettings"),
         (lambda: cg.report(AN_OBJECT, "x.html"), "as runs or their folders, not as ServerSettings"),
         (lambda: paper.write_figures(AN_OBJECT, out="x"), "as runs or their folders, not as ServerSettings"),
         (lambda: paper.write_figures(out="x", photos=cg.compare()), "A benchmark is .*, not Comparison"),
@@ -151,7 +150,6 @@ def evaluate(photos, tmp_path):
     [
         (lambda run, _: cg.scores([]), "There is no run"),
         (lambda run, _: cg.format_scores([]), "There is no run"),
-        (lambda run, _: cg.bibliography([]), "There is no run"),
         (lambda run, _: cg.scores(None), "not as NoneType"),
         (lambda run, _: cg.scores([3]), "not as int"),
         (lambda run, _: cg.scores([run, run.path]), "is given twice"),

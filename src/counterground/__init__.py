@@ -37,7 +37,7 @@ if _TYPE_CHECKING:
     from counterground.mitigation import Mitigated
     from counterground.models import list_models
     from counterground.photos import Benchmark
-    from counterground.results import Run, bibliography, open_run
+    from counterground.results import Run, open_run
 
 _ROOMS = {
     "Benchmark": "photos",
@@ -47,7 +47,6 @@ _ROOMS = {
     "Mitigated": "mitigation",
     "Plan": "decision",
     "Run": "results",
-    "bibliography": "results",
     "check": "api",
     "compare": "api",
     "discover": "api",
@@ -74,7 +73,6 @@ __all__ = [
     "Plan",
     "Run",
     "__version__",
-    "bibliography",
     "check",
     "compare",
     "discover",

@@ -1,4 +1,4 @@
-"""How numbers are written, and untrusted text shown as it is: on pages, in Markdown, LaTeX and BibTeX.
+"""How numbers are written, and untrusted text shown as it is: on pages, in Markdown and LaTeX.
 
 Percent with one decimal, a true minus sign, an en dash if there is no figure.
 """
@@ -25,8 +25,6 @@ _LATEX = {
     "→": r"$\rightarrow$",
     "×": r"$\times$",
 }
-# BibTeX counts braces whether they are escaped or not, so one alone would end or swallow the field.
-_BIBTEX = {**_LATEX, "{": r"\textbraceleft{}", "}": r"\textbraceright{}"}
 
 NOTHING = "–"
 
@@ -159,19 +157,5 @@ def code(text: str) -> str:
 
 def latex(text: str) -> str:
     """Return ``text`` so that LaTeX prints it as it is; hyphens in a row do not become a dash."""
-    return _spelled(text, _LATEX)
-
-
-def bibtex(text: str) -> str:
-    """Return ``text`` for a field of BibTeX in braces, with braces that always match."""
-    return _spelled(text, _BIBTEX)
-
-
-def bibtex_comment(text: str) -> str:
-    """Return ``text`` for a line between entries, where BibTeX takes every ``@`` for the start of one."""
-    return one_line(text).replace("@", " at ")
-
-
-def _spelled(text: str, signs: dict[str, str]) -> str:
-    written = "".join(signs.get(sign, sign) for sign in one_line(text))
+    written = "".join(_LATEX.get(sign, sign) for sign in one_line(text))
     return re.sub(r"-(?=-)", "-{}", written)

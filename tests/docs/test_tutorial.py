@@ -79,7 +79,7 @@ def test_scores_comparison_and_exports_are_shown(executed):
     assert "p (Holm)" in compared
     assert "Do larger models help?" in outputs(notebook, "Claims(")[0]
     assert (folder / "tutorial" / "report.html").stat().st_size > 100_000
-    assert "@inproceedings{wang2024counteranimal" in outputs(notebook, "bibliography")[0]
+    assert r"\toprule" in outputs(notebook, "latex")[0]
 
 
 @pytest.mark.slow

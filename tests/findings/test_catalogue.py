@@ -59,7 +59,6 @@ def test_numbers_are_written_as_in_tables():
 
 ELSEWHERE = {"metrics/_registry.py", "results/_scores_table.py"}  # what columns mean
 ELSEWHERE |= {"metrics/_paired.py", "metrics/_expression.py", "results/_run.py"}  # why something is refused
-ELSEWHERE |= {"results/_citations.py"}  # comments of a bibliography
 
 
 @pytest.mark.parametrize("room", ["metrics", "results", "comparison", "decision", "findings"])

@@ -1,4 +1,4 @@
-"""Runs as tables, cards and bibliographies take them."""
+"""Runs as tables and cards take them."""
 
 import made_cells
 import made_runs

@@ -78,8 +78,6 @@ def test_the_command_writes_it_in_every_format(unpaired, tmp_path, capsys):
     assert json.loads(shown("--format", "json"))["rows"][0]["level"] == rows[0]["level"]
     assert shown("--format", "markdown").startswith("| Model | Background |")
     assert r"\toprule" in shown("--format", "latex")
-    assert main(["scores", folder, "--by", "background", "--format", "bibtex"]) == 2
-    assert "leave out --by" in capsys.readouterr().err
 
 
 def test_photos_without_backgrounds_have_no_such_table(unpaired, tmp_path, capsys):

@@ -147,7 +147,6 @@ def test_scores_are_broken_down_by_an_attribute_and_by_cell(designed, shown):
         (("--contrast", "fogg"), "There is no contrast 'fogg'; there is place_gap: "),
         (("--contrast", "place=lnd - all"), "Did you mean 'land'?"),
         (("--contrast", "fog", "--by", "weather"), "leave out by weather"),
-        (("--contrast", "fog", "--format", "bibtex"), "--format bibtex is of the whole run"),
     ],
 )
 def test_what_cannot_be_shown_is_said_in_one_line(shown, words, message):

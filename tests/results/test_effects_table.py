@@ -94,7 +94,6 @@ def test_rows_are_those_of_the_metrics_over_all_or_by_class(swapped, capsys):
         (["plain", "--effects"], "not of composites (there is no column swap)"),
         (["swapped", "--effects", "--by", "background"], "leave out by background"),
         (["swapped", "--effects", "--contrast", "drop"], "leave out the contrast"),
-        (["swapped", "--effects", "--format", "bibtex"], "--format bibtex is of the whole run"),
     ],
 )
 def test_what_cannot_be_shown_is_refused_in_a_line(swapped, capsys, words, said):

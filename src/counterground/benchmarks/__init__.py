@@ -6,7 +6,6 @@ from counterground.benchmarks._packages import open_packages
 from counterground.benchmarks._registry import (
     benchmark_folder,
     benchmark_names,
-    benchmark_references,
     get_benchmark,
     list_benchmarks,
     open_apart,
@@ -33,7 +32,6 @@ __all__ = [
     "StampsSettings",
     "benchmark_folder",
     "benchmark_names",
-    "benchmark_references",
     "build_stamps",
     "composite",
     "cutouts_shown",

@@ -28,7 +28,6 @@ class BuiltInBenchmark:
         source: option of ``benchmarks get`` that names that folder or archive: ``--from`` an archive, or
             ``--packages`` a folder of packages.
         on_demand: whether opening it by name may fetch it; else it must be fetched first.
-        cite: keys of known references, or BibTeX entries of its own.
         licence: licence of its photos, in a few words.
         homepage: where it is published.
         options: what a name may choose, as in ``waterbirds?split=val``: option -> values, the default first.
@@ -43,7 +42,6 @@ class BuiltInBenchmark:
     get: Callable[[Path | None, bool], Benchmark]
     source: Literal["archive", "packages"] = "archive"
     on_demand: bool = False
-    cite: tuple[str, ...] = ()
     licence: str = ""
     homepage: str = ""
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

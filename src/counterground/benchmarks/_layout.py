@@ -229,7 +229,6 @@ class LayoutBenchmark:
         homepage: where it is published.
         by_hand: a sentence on how to get it if no program can.
         urls: archives that a program can download; together they are one copy.
-        cite: keys of known references, or BibTeX entries.
         makes: whether its photos are made from those of the copy (``Copy.make``): paths are then relative to
             ``Copy.made``.
     """
@@ -246,7 +245,6 @@ class LayoutBenchmark:
     counts: Mapping[tuple[str, ...], int] = field(default_factory=dict)
     n_photos: int = 0
     urls: tuple[str, ...] = ()
-    cite: tuple[str, ...] = ()
     makes: bool = False
 
     def built_in(self) -> BuiltInBenchmark:
@@ -258,7 +256,6 @@ class LayoutBenchmark:
             folder=self._folder,
             is_ready=lambda: self._is_complete() or self._known_copy() is not None,
             get=self.get,
-            cite=self.cite,
             licence=self.licence,
             homepage=self.homepage,
         )

@@ -32,18 +32,6 @@ def list_benchmarks(*, warn: Callable[[str], object] = warnings.warn) -> list[Bu
     return list(_BENCHMARKS.each(warn))
 
 
-def benchmark_references(name: str) -> tuple[str, ...]:
-    """Return what a built-in benchmark says to cite: keys of known references, or BibTeX entries.
-
-    Empty for a name that nothing installed here knows.
-    """
-    try:
-        found = _find(name)
-    except CounterGroundError:
-        return ()
-    return found.cite if found else ()
-
-
 def benchmark_names() -> list[str]:
     """Return the names of all named benchmarks, ours first; no other package is imported."""
     return _BENCHMARKS.names()

@@ -201,7 +201,7 @@ def mitigate(
         click.echo(line, err=True)
 
 
-Style = Literal["table", "csv", "json", "parquet", "markdown", "latex", "bibtex"]
+Style = Literal["table", "csv", "json", "parquet", "markdown", "latex"]
 _ROWS = ("csv", "json", "parquet")
 
 
@@ -233,10 +233,7 @@ _ROWS = ("csv", "json", "parquet")
 )
 @click.option("--wide", is_flag=True, help="Show all columns, however wide the terminal is.")
 @model_option("models", "Show only this model; repeatable.", multiple=True)
-@format_option(
-    get_args(Style),
-    "Output format. bibtex: what to cite.",
-)
+@format_option(get_args(Style))
 @out_option(
     "Write to a file instead of the screen.",
     file=True,
@@ -261,10 +258,8 @@ def scores(
     """
     from counterground.errors import UsageError
     from counterground.findings import judged_scores
-    from counterground.results import bibliography, open_runs, refuse_run_file, select_models
+    from counterground.results import open_runs, refuse_run_file, select_models
 
-    if style == "bibtex" and (by or contrast or effects):
-        raise UsageError("--format bibtex is of the whole run: leave out --by, --contrast and --effects.")
     if style == "parquet" and out is None:
         raise UsageError("Parquet is not text: add --out FILE.")
     opened = open_runs(runs)
@@ -274,13 +269,10 @@ def scores(
         opened = list(select_models({run.path: run for run in opened}, models).values())
     # Programs always get a column that names the run; readers need it only if rows could be confused.
     named = (style in _ROWS and len(runs) > 1) or (len(opened) > 1 and _could_be_confused(opened))
-    written: str | TableView | pl.DataFrame
-    if style == "bibtex":
-        written = bibliography(opened)
-    else:
-        view = judged_scores(opened, by=by, contrast=contrast, effects=effects, named=named)
-        written = view.rows if style == "parquet" else view if style == "table" else view.write(style)
-    _deliver(written, out, wide=wide)
+    view = judged_scores(opened, by=by, contrast=contrast, effects=effects, named=named)
+    _deliver(
+        view.rows if style == "parquet" else view if style == "table" else view.write(style), out, wide=wide
+    )
 
 
 def _deliver(written: str | TableView | pl.DataFrame, out: Path | None, *, wide: bool) -> None:

@@ -36,7 +36,6 @@ from counterground.models._registry import (
     expected_kind,
     list_models,
     load_model,
-    references_of,
 )
 from counterground.models._specs import (
     AnyModel,
@@ -84,7 +83,6 @@ __all__ = [
     "own_arithmetic",
     "plain_repr",
     "probe_images",
-    "references_of",
     "resolve_device",
     "split_head",
     "tensor_digests",

@@ -303,8 +303,6 @@ class Family:
         load: returns the model, on the device and in the precision of the options.
         kind: returns the kind of the model, None if it is known only after loading.
         list: returns what ``counterground models`` shows of this family, without loading any.
-        cite: returns what to cite for a specification besides its architecture and training data: keys of
-            the references kept in ``results``, or whole BibTeX entries.
         claims: whether a specification belongs to this family, if the prefix alone does not decide.
         extra: the extra of CounterGround that installs the libraries of this family.
         tower: how to obtain an image encoder without its head, if that takes more than ``load``. Without it,
@@ -317,7 +315,6 @@ class Family:
     load: Callable[[str, LoadOptions], Model]
     kind: Callable[[str], Kind | None]
     list: Callable[[], Iterable[ModelInfo]] = tuple
-    cite: Callable[[str], Sequence[str]] = lambda _spec: ()
     claims: Callable[[str], bool] | None = None
     extra: str = "models"
     tower: Tower | None = None

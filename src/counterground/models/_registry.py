@@ -212,20 +212,6 @@ def expected_kind(spec: str) -> Kind | None:
         return family.kind(place) if head is None else "image_encoder"
 
 
-def references_of(spec: str) -> tuple[str, ...]:
-    """Return what its family says to cite for ``spec``: keys of known references, or BibTeX entries.
-
-    Empty for a specification that nothing installed here knows.
-    """
-    try:
-        place, head = split_head(spec)
-        family = find_family(place)
-        with _explained(spec, family):
-            return (*family.cite(place), *(("pedregosa2011sklearn",) if head else ()))
-    except CounterGroundError:
-        return ()
-
-
 def list_models(
     pattern: str | None = None, *, warn: Callable[[str], object] = warnings.warn
 ) -> list[ModelInfo]:

@@ -228,7 +228,6 @@ MINIGPT4 = Family(
     load=load_minigpt4,
     kind=lambda _spec: "generative",
     list=lambda: [ModelInfo("minigpt4:MiniGPT-4", "generative", None, None, needs_network=False, note=_NOTE)],
-    cite=lambda _spec: ("zhu2024minigpt4", "li2023blip2", "chiang2023vicuna"),
 )
 
 # The paper's vision-language models (Table 5). A checkout of MiniGPT-4, which has no package, is expected.

@@ -1,6 +1,5 @@
 """What a finished run holds, and how its figures are written for every reader. See README.md."""
 
-from counterground.results._citations import bibliography
 from counterground.results._mitigation import (
     HALF,
     MITIGATION_FILE,
@@ -102,7 +101,6 @@ __all__ = [
     "ScoresTable",
     "Table",
     "TableView",
-    "bibliography",
     "block",
     "class_names",
     "contrast_titles",

@@ -109,8 +109,8 @@ class GenerativeSettings(Record):
     options: Annotated[
         int,
         Help(
-            "Options per multiple-choice question: the true class and either those closest to it (label space "
-            "confusable) or others drawn for each photo.",
+            "Options per multiple-choice question: the true class and either those closest to it (label "
+            "space confusable) or others drawn for each photo.",
             least=2,
             most=26,
         ),

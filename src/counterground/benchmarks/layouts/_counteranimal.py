@@ -78,5 +78,4 @@ def counteranimal() -> LayoutBenchmark:
         homepage="https://counteranimal.github.io",
         by_hand="Get the archive by hand from the authors' site, counteranimal.github.io.",
         urls=("https://drive.google.com/uc?id=1SrPF0rgXKy_4z1kXsIYJt-2puM78LbAG",),
-        cite=("inaturalist",),
     )

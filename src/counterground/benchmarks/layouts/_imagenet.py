@@ -115,7 +115,6 @@ def imagenet9() -> LayoutBenchmark:
         urls=(
             "https://github.com/MadryLab/backgrounds_challenge/releases/download/data/backgrounds_challenge_data.tar.gz",
         ),
-        cite=("xiao2020noise", "deng2009imagenet"),
     )
 
 
@@ -198,7 +197,6 @@ def focus() -> LayoutBenchmark:
         "of the photos: not verified",
         homepage="https://github.com/priyathamkat/focus",
         by_hand="Get focus.zip by the link in the README of priyathamkat/focus.",
-        cite=("kattakinda2022focus",),
     )
 
 
@@ -283,7 +281,6 @@ def hard_imagenet() -> LayoutBenchmark:
         licence="of the masks: CC0; of the photos: ImageNet's terms, non-commercial research",
         homepage="https://mmoayeri.github.io/HardImageNet",
         by_hand="Get hardImageNet.zip, and HardImageNet_Images or ImageNet's validation photos, by its page.",
-        cite=("moayeri2022hardimagenet", "deng2009imagenet"),
         makes=True,
     )
 
@@ -348,6 +345,5 @@ def objectnet() -> LayoutBenchmark:
         licence="CC BY 4.0 and: never used to tune a model; photos put on the web only with their red border",
         homepage="https://objectnet.dev",
         by_hand="Get objectnet-1.0.zip from objectnet.dev and unpack it with the password given there.",
-        cite=("barbu2019objectnet",),
         makes=True,
     )

@@ -68,7 +68,6 @@ def waterbirds(split: str) -> LayoutBenchmark:
         homepage="https://github.com/kohpangwei/group_DRO",
         by_hand="Get waterbird_complete95_forest2water2.tar.gz as the README of kohpangwei/group_DRO says.",
         urls=("https://nlp.stanford.edu/data/dro/waterbird_complete95_forest2water2.tar.gz",),
-        cite=("sagawa2020groupdro", "wah2011cub", "zhou2017places"),
     )
 
 
@@ -138,7 +137,6 @@ def metashift(split: str) -> LayoutBenchmark:
         licence="of the scripts: MIT; of the photos: Visual Genome's, not verified",
         homepage="https://github.com/Weixin-Liang/MetaShift",
         by_hand="Run dataset/subpopulation_shift_cat_dog_indoor_outdoor.py of Weixin-Liang/MetaShift.",
-        cite=("liang2022metashift",),
     )
 
 
@@ -176,7 +174,6 @@ umbrella wheat wolf
         licence="not verified",
         homepage="https://github.com/xxgege/NICO-plus",
         by_hand="Get the archive of track 1 by the links of xxgege/NICO-plus.",
-        cite=("zhang2023nico",),
     )
 
 
@@ -229,7 +226,6 @@ def urbancars(split: str) -> LayoutBenchmark:
         licence="of Stanford Cars, Places and LVIS, from which it is made; not verified",
         homepage="https://github.com/facebookresearch/Whac-A-Mole",
         by_hand="Make it with create_urbancars.sh of facebookresearch/Whac-A-Mole.",
-        cite=("li2023whacamole",),
     )
 
 
@@ -307,7 +303,6 @@ def spawrious(variant: str) -> LayoutBenchmark:
         homepage="https://github.com/aengusl/spawrious",
         by_hand=f"Get {archive.partition('/')[2]}.tar.gz by the links of aengusl/spawrious.",
         urls=(f"https://www.dropbox.com/s/{archive}.tar.gz?dl=1",),
-        cite=("lynch2023spawrious",),
     )
 
 
@@ -364,5 +359,4 @@ def spuco_animals(split: str) -> LayoutBenchmark:
             "https://ucla.box.com/shared/static/zrsx09ik7lqad1e389w06f1c4nbajo9z",
             "https://ucla.box.com/shared/static/u3dkllvq7a2py4x443pqul295wwd549e",
         ),
-        cite=("joshi2023spuco", "deng2009imagenet"),
     )

@@ -402,7 +402,6 @@ def _built_in(name: str, photographs: int, n_photos: int, **choices: Any) -> Bui
         get=get,
         source="packages",
         on_demand=True,
-        cite=("tuxpaint",),
     )
 
 

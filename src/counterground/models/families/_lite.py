@@ -68,6 +68,5 @@ LITE = Family(
     load=_load,
     kind=lambda _spec: "classifier",
     list=partial(known_models, "efficientnet-lite"),
-    cite=lambda _spec: ("tan2019efficientnet", "liu2020efficientnetlite"),
     extra="lite",
 )

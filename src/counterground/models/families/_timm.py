@@ -186,6 +186,5 @@ TIMM = Family(
     load=_load,
     kind=lambda _spec: "classifier",
     list=partial(known_models, "timm:", "timm"),
-    cite=lambda _spec: ("wightman2019timm",),
     tower=Tower(partial(_resolve, headless=True), partial(_load, headless=True)),
 )

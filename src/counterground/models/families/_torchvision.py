@@ -169,6 +169,5 @@ TORCHVISION = Family(
     load=_load,
     kind=lambda _spec: "classifier",
     list=partial(known_models, "torchvision:", "torchvision"),
-    cite=lambda _spec: ("torchvision2016",),
     tower=Tower(partial(_resolve, headless=True), partial(_load, headless=True)),
 )

@@ -332,7 +332,6 @@ HUGGING_FACE = Family(
     load=_load,
     kind=_kind,
     list=partial(known_models, "hf:"),
-    cite=lambda _spec: ("wolf2020transformers",),
     extra="hf",
     tower=Tower(partial(find_hf, headless=True), partial(_load, headless=True)),
 )

@@ -403,7 +403,6 @@ OPEN_CLIP = Family(
     load=load_open_clip,
     kind=lambda _spec: "dual_encoder",
     list=partial(known_models, "open_clip:", "open_clip"),
-    cite=lambda _spec: ("radford2021clip", "ilharco2021openclip", "cherti2023scaling"),
 )
 SHIPPED = Family(
     prefix="counterground",
@@ -412,5 +411,4 @@ SHIPPED = Family(
     load=_load_shipped,
     kind=lambda _spec: "dual_encoder",
     list=partial(known_models, "counterground:"),
-    cite=lambda _spec: ("radford2021clip", "ilharco2021openclip", "tuxpaint"),
 )
