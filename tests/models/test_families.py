@@ -151,7 +151,7 @@ def test_a_failure_inside_a_package_names_it(site):
     install_family(site, "tiny_models", "tiny", "tiny_models:FAMILY", code)
     wrong = TINY.replace("wrap_model(spec, build(), options)", "build()")
     install_family(site, "wrong_models", "wrong", "wrong_models:FAMILY", wrong.replace('"tiny', '"wrong'))
-    reason = r"^tiny:colours: the package tiny_models failed: KeyError: 'lost' \(.*tiny_models\.py, line 22\)"
+    reason = r"^tiny:colours: the package tiny_models failed: KeyError: 'lost' \(.*tiny_models\.py, line 18\)"
     with pytest.raises(CounterGroundError, match=reason):
         load_model("tiny:colours", device="cpu")
     with pytest.raises(CounterGroundError, match="family returned tuple"):
