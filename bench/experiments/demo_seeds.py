@@ -4,7 +4,7 @@ python bench/experiments/demo_seeds.py [SEEDS [FIRST]]    # photos are encoded o
 
 Pairs, drops and intervals are those of ``discover`` and ``evaluate``. All splits share their photos, so the
 mean over splits has no interval: the table shows the mean of the intervals, and how much the drop varies from
-split to split. The last row is version 1 of ``stamps``: 28 photographs, 4 for each animal and background.
+split to split.
 """
 
 from __future__ import annotations
@@ -16,22 +16,16 @@ from pathlib import Path
 import polars as pl
 
 import counterground as cg
-from counterground.benchmarks import StampsSettings, build_stamps, open_benchmark
+from counterground.benchmarks import open_benchmark
 from counterground.discovery import find_pairs
 from counterground.metrics import score_predictions
 
 LITE0, LITE1 = "efficientnet-lite0", "efficientnet-lite1"
 BIASED, BALANCED = "counterground:stamps-biased", "counterground:stamps-balanced"
-VERSION_1 = StampsSettings(
-    per_label=4,
-    placements=4,
-    from_packages=("budgie-backgrounds", "lomiri-wallpapers-16.04", "mate-backgrounds", "tuxpaint-data"),
-)
 SHOWN = (
     ("stamps", LITE0, LITE1),
     ("stamps-reserved", BIASED, BALANCED),
     ("stamps-reserved", BALANCED, BIASED),
-    ("version 1", LITE0),
 )
 """Benchmark, referee, and who is evaluated on its pairs besides."""
 
@@ -70,7 +64,7 @@ def main() -> None:
     titles = ("photos", "pairs chosen by", "model", "pairs", "photos", "mean drop and interval", "width")
     print(f"| {' | '.join((*titles, 's.d.', 'above 0'))} |\n|---|---|---|---:|---:|---|---:|---:|---:|")
     for benchmark, *models in SHOWN:
-        photos = build_stamps(VERSION_1) if benchmark == "version 1" else open_benchmark(benchmark)
+        photos = open_benchmark(benchmark)
         with tempfile.TemporaryDirectory() as folder:
             run = cg.evaluate(photos, models, out=Path(folder) / "run", report=False)
         splits = range(first, first + number)

@@ -83,65 +83,44 @@ def web(shards):
     server.over, server.left = threading.Event(), threading.Event()
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     server.url = f"http://127.0.0.1:{server.server_port}/test"
+    server.named = f"?names={shards.parent}/classnames.txt"
     yield server
     server.over.set()
     server.shutdown()
     server.server_close()
 
 
-def test_shards_of_the_web_are_fetched_once_with_their_class_names(web):
-    spec = f"{web.url}/{{00000..00002}}.tar"
+def test_shards_of_the_web_are_fetched_once_and_classes_are_named_by_a_file(web):
+    spec = f"{web.url}/{{00000..00002}}.tar{web.named}"
     benchmark = read_benchmark(spec)
     assert (sorted(benchmark.photos["photo_id"]), benchmark.name) == (IDS, "test")
     assert benchmark.classes.names == ("tench", "hen")
     assert read_benchmark(spec).version == benchmark.version
-    assert web.asked == {
-        **{f"/test/0000{shard}.tar": 1 for shard in range(3)},
-        "/test/classnames.txt": 1,
-        "/classnames.txt": 1,
-    }
+    assert web.asked == {f"/test/0000{shard}.tar": 1 for shard in range(3)}
+    with pytest.raises(CounterGroundError, match=r"class is a number, .*\?names=FILE"):
+        read_benchmark(spec.removesuffix(web.named))
 
 
 def test_two_processes_fetch_one_shard_once(web, tmp_path):
     web.slow = True
     code = "import sys, counterground.photos as p; print(p.read_benchmark(sys.argv[1]).version)"
     with ThreadPoolExecutor() as threads:
-        both = [threads.submit(forked.run, code, f"{web.url}/00000.tar", folder=tmp_path) for _ in "ab"]
+        both = [
+            threads.submit(forked.run, code, f"{web.url}/00000.tar{web.named}", folder=tmp_path) for _ in "ab"
+        ]
     assert [each.result().stderr for each in both] == ["", ""]
     assert len({each.result().stdout for each in both}) == 1
     assert web.asked["/test/00000.tar"] == 1
 
 
-def test_one_shard_and_names_of_ones_own(web, tmp_path):
-    (tmp_path / "names.txt").write_text("a fish\na bird\n")
-    benchmark = read_benchmark(f"{web.url}/00001.tar?names={tmp_path}/names.txt")
-    assert benchmark.classes.names == ("a bird", "a fish")
-    assert len(benchmark) == 2
-    assert "/classnames.txt" not in web.asked
-
-
-def test_names_of_classes_are_asked_for_again_if_they_did_not_come(web, tmp_path):
-    spec = f"{web.url}/00001.tar"
-    web.refused["/classnames.txt"] = 503
-    with pytest.raises(CounterGroundError, match=r"/classnames\.txt: the server answered 503"):
-        read_benchmark(spec)
-    (tmp_path / "names.txt").write_text("a fish\na bird\n")
-    assert len(read_benchmark(f"{spec}?names={tmp_path}/names.txt")) == 2
-    web.refused.clear()
-    assert read_benchmark(spec).classes.names == ("tench", "hen")
-    assert web.asked["/test/00001.tar"] == 1
-    assert read_benchmark(spec).classes.names == ("tench", "hen")
-    assert web.asked["/classnames.txt"] == 2
-
-
 def test_the_query_of_a_url_is_its_own(web):
-    assert len(read_benchmark(f"{web.url}/00001.tar?token=a%20b")) == 2
+    assert len(read_benchmark(f"{web.url}/00001.tar{web.named}&token=a%20b")) == 2
     assert web.asked["/test/00001.tar?token=a%20b"] == 1
 
 
 def test_a_shard_that_is_missing_ends_it_and_the_others_are_kept(web):
     web.refused["/test/00002.tar"] = 404  # two at once: it is asked for when another has come
-    spec = f"{web.url}/{{00000..00002}}.tar"
+    spec = f"{web.url}/{{00000..00002}}.tar{web.named}"
     with pytest.raises(CounterGroundError, match=r"The shard http.*/00002\.tar cannot be fetched: .* 404\.$"):
         read_benchmark(spec)
     kept = [int(path.stem) for path in (cache_dir() / "fetched").rglob("*.tar")]

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -54,17 +54,6 @@ class RequestLimits:
     timeout: float = 30.0
     longest: float = 300.0
     most_bytes: int = 64 * 1024**2
-
-
-@dataclass(frozen=True)
-class _Request:
-    """One request."""
-
-    url: str
-    method: str = "GET"
-    follow: bool = True
-    data: bytes | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -145,7 +134,10 @@ class Client:
         body = bytearray()
         # HEAD asks for the size of the file itself, not of a compressed copy.
         more = {"Accept-Encoding": "identity"} if method == "HEAD" else dict(headers or {})
-        with self._answer(_Request(url, method, follow, data, more), stop) as (response, chunks):
+        with self._answer(url, stop, follow=follow, method=method, data=data, headers=more) as (
+            response,
+            chunks,
+        ):
             for chunk in chunks:
                 body += chunk
             return Answer(response.headers, bytes(body))
@@ -159,17 +151,21 @@ class Client:
         """
         came = 0
         # Errors of the file are told from those of the connection, which are of the same kind.
-        with atomic_path(path) as draft, draft.open("wb") as file:
-            request = _Request(url, headers={"Accept-Encoding": "identity"})
-            with self._answer(request, stop) as (_, chunks):
-                for chunk in chunks:
-                    with _writing(path):
-                        came += file.write(chunk)
+        with (
+            atomic_path(path) as draft,
+            draft.open("wb") as file,
+            self._answer(url, stop, method="GET", headers={"Accept-Encoding": "identity"}) as (_, chunks),
+        ):
+            for chunk in chunks:
+                try:
+                    came += file.write(chunk)
+                except OSError as error:
+                    raise CounterGroundError(f"Cannot write {path}: {error.strerror or error}.") from error
         return came
 
     @contextmanager
     def _answer(
-        self, request: _Request, stop: threading.Event | None
+        self, url: str, stop: threading.Event | None, *, follow: bool = True, **sent: Any
     ) -> Iterator[tuple[requests.Response, Iterator[bytes]]]:
         """Yield an answer and the chunks of its body, which can be read as long as the limits allow."""
         import requests
@@ -178,7 +174,7 @@ class Client:
         body, ends = _Body(self._limits.most_bytes, stop), time.monotonic() + self._limits.longest
         passed = threading.Event()
         try:
-            with self._open(request, ends) as response, _shut_down(response, ends, passed):
+            with self._open(url, ends, sent, follow=follow) as response, _shut_down(response, ends, passed):
                 self._check_status(response)
                 yield response, body.chunks(response)
         except FetchError as error:
@@ -208,37 +204,34 @@ class Client:
         if not hasattr(self._thread, "session"):
             session = self._thread.session = requests.Session()
             session.headers["User-Agent"] = self._agent
-            session.auth = _as_it_is  # else a .netrc would replace the key of a request
+            session.auth = lambda request: request  # else a .netrc would replace the key of a request
             # To follow a redirect, requests would read its whole body, however long.
             setattr(session, "get_redirect_target", lambda _: None)  # noqa: B010 - mypy forbids assigning it
             self._sessions.append(session)
         found: requests.Session = self._thread.session
         return found
 
-    def _open(self, request: _Request, ends: float) -> requests.Response:
+    def _open(self, url: str, ends: float, sent: dict[str, Any], *, follow: bool) -> requests.Response:
         """Send the request, and follow redirects without reading their bodies."""
-        url = request.url
         for _ in range(1 + _MOST_REDIRECTS):
             if not is_local(url):
                 check_online(f"Fetching {without_query(url)}")
-            response = self._begin(request, url, ends)
-            if not (request.follow and response.is_redirect):
+            response = self._begin(url, ends, sent)
+            if not (follow and response.is_redirect):
                 return response
             response.close()
             url = _redirected(url, response.headers["Location"])
         raise FetchError("too many redirects")
 
-    def _begin(self, request: _Request, url: str, ends: float) -> requests.Response:
+    def _begin(self, url: str, ends: float, sent: dict[str, Any]) -> requests.Response:
         """Return an answer whose headers have come; a server that drips them is left at the deadline."""
         session, came = self._session(), queue.SimpleQueue[Any]()
 
         def ask() -> None:
             try:
                 response = session.request(
-                    request.method,
-                    url,
-                    data=request.data,
-                    headers=dict(request.headers),
+                    url=url,
+                    **sent,
                     stream=True,
                     timeout=(min(_CONNECT_TIMEOUT, self._limits.timeout), self._limits.timeout),
                     # A request to this machine goes to no proxy, which may be another one.
@@ -261,6 +254,8 @@ class Client:
         return response
 
     def _check_status(self, response: requests.Response) -> None:
+        import urllib3
+
         status = response.status_code
         if status == 200:
             return
@@ -270,19 +265,12 @@ class Client:
         wait = retry_after(response.headers.get("Retry-After"))
         # Without a time to wait, a 503 may concern this address alone.
         busy = status == 429 or (status == 503 and wait is not None)
-        excerpt = self._excerpt(response)
+        excerpt = b""
+        with suppress(urllib3.exceptions.HTTPError, OSError):
+            excerpt = response.raw.read(_MOST_OF_A_REFUSAL, decode_content=True)
         raise FetchError(
             reason, again=status in TRANSIENT, busy=busy, wait=wait, status=status, excerpt=excerpt
         )
-
-    def _excerpt(self, response: requests.Response) -> bytes:
-        import urllib3
-
-        try:
-            excerpt: bytes = response.raw.read(_MOST_OF_A_REFUSAL, decode_content=True)
-        except (urllib3.exceptions.HTTPError, OSError):
-            return b""
-        return excerpt
 
     def _reason(self, error: BaseException) -> str:
         import requests
@@ -311,10 +299,6 @@ def _shut_down(response: requests.Response, ends: float, passed: threading.Event
         yield
     finally:
         timer.cancel()
-
-
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
 
 
 def _redirected(url: str, location: str) -> str:
@@ -351,14 +335,6 @@ class _Body:
             if self._stop is not None and self._stop.is_set():
                 raise FetchError("stopped", again=True)
             yield chunk
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise CounterGroundError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
 class PatientClient:

@@ -21,8 +21,8 @@ _DEAD_AFTER = 16  # failed requests in a row
 
 
 @dataclass(frozen=True)
-class DownloadSettings:
-    """Settings for fetching many addresses.
+class DownloadSettings(RequestLimits):
+    """Settings for fetching many addresses, and the limits of each request.
 
     Attributes:
         jobs: addresses fetched at the same time, from all hosts.
@@ -30,9 +30,6 @@ class DownloadSettings:
         tries: requests for one address before it is given up.
         first_pause: seconds before the second try, doubled before each further one.
         longest_pause: seconds; a host that asks for more is skipped.
-        timeout: seconds without a byte.
-        longest: seconds one address may take.
-        most_bytes: size of the largest body.
         user_agent: the User-Agent that is sent.
     """
 
@@ -41,9 +38,6 @@ class DownloadSettings:
     tries: int = 4
     first_pause: float = 2.0
     longest_pause: float = 300.0
-    timeout: float = 30.0
-    longest: float = 300.0
-    most_bytes: int = 64 * 1024**2
     user_agent: str = user_agent()
 
 
@@ -124,12 +118,11 @@ class HostQueue(Generic[T]):
         host.paused_until = max(host.paused_until, until)
         heapq.heappush(host.waiting, (-1.0, 0, task))
 
-    def finish(self, task: Task[T], *, asked: bool = True) -> None:
-        """Note that the task is done, with any result; ``asked``: whether the host answered as it should."""
+    def finish(self, task: Task[T]) -> None:
+        """Note that the host answered as it should."""
         host = self._hosts[task.host]
         host.running -= 1
-        if asked:
-            host.busy = host.failures = 0
+        host.busy = host.failures = 0
 
     def fail(self, task: Task[T], error: FetchError, now: float) -> list[tuple[Task[T], str]]:
         """Note a failure that may be temporary; return the tasks that are given up, with reasons."""
@@ -183,33 +176,24 @@ _SECONDS_BETWEEN_PAUSES = 2.0
 class Pacer(Protocol):
     """Keep a rate or a budget beyond what hosts themselves ask for."""
 
-    def seconds_to_wait(self, url: str) -> float:
+    def seconds_to_wait(self) -> float:
         """Return 0 and count the request if it may be sent now, else the seconds to wait before asking again.
 
         Raises:
             CounterGroundError: to end the download; the rest is still to be fetched.
         """
 
-    def received(self, url: str, size: int) -> None:
-        """Count received bytes, even if they were of no use."""
+    def received(self, size: int) -> None:
+        """Count the bytes received for one address, even if they were of no use."""
 
 
-class Received(Protocol):
-    """What a worker returns: its result for an address, and how much was received."""
-
-    @property
-    def received(self) -> int | None:
-        """Bytes received; None if no request was made."""
-
-
-R = TypeVar("R", bound=Received)
+R = TypeVar("R")
 
 
 class FetchLoop(ABC, Generic[T, R]):
     """Fetch tasks in threads. All state belongs to the calling thread; only ``work`` runs in others.
 
     Attributes:
-        requests: number of requests made, each try included.
         received: bytes received.
         stop: event set when the loop ends, however it ends; ``work`` passes it to ``Client``.
     """
@@ -218,19 +202,17 @@ class FetchLoop(ABC, Generic[T, R]):
         self, tasks: Iterable[Task[T]], settings: DownloadSettings, pacer: Pacer | None = None
     ) -> None:
         self.settings = settings
-        self.client = Client(
-            settings.user_agent, RequestLimits(settings.timeout, settings.longest, settings.most_bytes)
-        )
+        self.client = Client(settings.user_agent, settings)
         self.stop = threading.Event()
-        self.requests = self.received = 0
+        self.received = 0
         self._pacer = pacer
         self._hosts = HostQueue(tasks, settings)
-        self._running: dict[Future[R], Task[T]] = {}
+        self._running: dict[Future[tuple[R, int]], Task[T]] = {}
         self._workers = ThreadPoolExecutor(settings.jobs, thread_name_prefix="download")
 
     @abstractmethod
-    def work(self, task: Task[T]) -> R:
-        """In a thread: fetch an address.
+    def work(self, task: Task[T]) -> tuple[R, int]:
+        """In a thread: fetch an address; return what becomes of it, and the number of bytes received.
 
         Raises:
             FetchError: there is no answer, or no usable one.
@@ -238,7 +220,7 @@ class FetchLoop(ABC, Generic[T, R]):
 
     @abstractmethod
     def record(self, task: Task[T], result: R) -> None:
-        """Record what ``work`` returned."""
+        """Record what became of an address."""
 
     @abstractmethod
     def give_up(self, task: Task[T], reason: str, *, again: bool) -> None:
@@ -284,7 +266,7 @@ class FetchLoop(ABC, Generic[T, R]):
             task = self._hosts.take(now)
             if task is None:
                 return
-            pause = self._pacer.seconds_to_wait(task.url) if self._pacer else 0.0
+            pause = self._pacer.seconds_to_wait() if self._pacer else 0.0
             if pause > 0:
                 self._hosts.put_back(task, now + pause)
             else:
@@ -298,23 +280,20 @@ class FetchLoop(ABC, Generic[T, R]):
                 continue
             error = future.exception()
             if error is None:
-                self._record(task, future.result())
+                result, received = future.result()
+                self._hosts.finish(task)
+                self._count(received)
+                self.record(task, result)
             elif isinstance(error, FetchError):
                 self._record_failure(task, error)
             else:
                 raise error
 
-    def _record(self, task: Task[T], result: R) -> None:
-        self._hosts.finish(task, asked=result.received is not None)
-        if result.received is not None:
-            self._count(task, result.received)
-        self.record(task, result)
-
     def _record_failure(self, task: Task[T], error: FetchError) -> None:
         """Record why there is nothing, or queue the task for a retry."""
         if self.stop.is_set():
             return
-        self._count(task, error.received)
+        self._count(error.received)
         if not error.again:
             self._hosts.finish(task)
             self.give_up(task, error.reason, again=False)
@@ -322,9 +301,7 @@ class FetchLoop(ABC, Generic[T, R]):
         for left, reason in self._hosts.fail(task, error, time.monotonic()):
             self.give_up(left, reason, again=True)
 
-    def _count(self, task: Task[T], received: int) -> None:
-        """Count one request and its bytes."""
-        self.requests += 1
+    def _count(self, received: int) -> None:
         self.received += received
         if self._pacer:
-            self._pacer.received(task.url, received)
+            self._pacer.received(received)

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import polars as pl
 
@@ -25,10 +25,9 @@ from counterground.files import (
     file_sha256,
     place_once,
     read_json,
-    write_bytes,
 )
 from counterground.hostile import is_outside
-from counterground.http import Client, DownloadSettings, FetchError, Task, without_query
+from counterground.http import DownloadSettings, Task, without_query
 from counterground.photos._benchmark import Benchmark, describe_gaps
 from counterground.photos._classified import as_attributes
 from counterground.photos._manifest import FOREIGN_ID, HASH, cast_column
@@ -146,7 +145,7 @@ def benchmark_of_samples(
             raise CounterGroundError(
                 f"{source.place}: the class is a number, such as {frame[labels[0]][0]}, and its name is not "
                 f"known: put the names, one per line in the order of the numbers, into {CLASS_NAMES_FILE} "
-                "beside the shards."
+                "beside shards on this disk, or into a file for ?names=FILE."
             )
         texts = [cast_column(frame[label], pl.String()) for label in labels]
         classes = pl.select(pl.coalesce(texts)).to_series().alias("class_name")
@@ -281,14 +280,13 @@ def _unpacked(target: Path) -> Benchmark | None:
 
 
 _SETTINGS = DownloadSettings(jobs=2, longest=6 * 3600.0, timeout=60.0, most_bytes=64 * 2**30)
-_ABSENT = (403, 404, 410)
 
 
 def read_webdataset(source: Source, *, show_progress: bool = False) -> Benchmark:
     """Read the tars that braces stand for; those on the web are fetched into the cache first, each once.
 
-    Names of numbered classes come from the file that
-    ``names=`` gives, else from ``classnames.txt`` beside the shards or, on the web, one folder above.
+    Names of numbered classes come from the file that ``names=`` gives, else from ``classnames.txt`` beside
+    shards on this disk.
 
     Raises:
         UsageError: not tars, or an unknown setting.
@@ -305,7 +303,7 @@ def read_webdataset(source: Source, *, show_progress: bool = False) -> Benchmark
         )
     names = Path(source.options["names"]) if "names" in source.options else None
     if is_web(source.place):
-        files = _fetch(places, with_names=names is None, show_progress=show_progress)
+        files = _fetch(places, show_progress=show_progress)
         first = PurePosixPath(unquote(paths[0]))
         name = first.parent.name or first.stem
     else:
@@ -316,8 +314,8 @@ def read_webdataset(source: Source, *, show_progress: bool = False) -> Benchmark
     return _unpacked_shards(files[0].parent, files, "webdataset", names).described(name=name)
 
 
-def _fetch(urls: Sequence[str], *, with_names: bool, show_progress: bool) -> list[Path]:
-    """Return the shards in the cache, beside the names of their classes."""
+def _fetch(urls: Sequence[str], *, show_progress: bool) -> list[Path]:
+    """Return the shards in the cache."""
     for url in urls:
         if problem := problem_of_url(url):
             raise UsageError(f"{url!r} {problem}.")
@@ -335,34 +333,13 @@ def _fetch(urls: Sequence[str], *, with_names: bool, show_progress: bool) -> lis
                 import requests  # noqa: F401 - one clear line before anything else
             bar.update(len(urls) - len(wanted), len(urls))
             _ShardLoop(wanted, _SETTINGS, bar.advance).run()
-        asked = folder / ".asked"  # for the names of the classes
-        if with_names and not asked.is_file():
-            _fetch_names(urls[0], folder / CLASS_NAMES_FILE)
-            write_bytes(asked, b"")
     return files
 
 
 class _ShardLoop(FileLoop):
-    def save(self, task: Task[Path]) -> int:
-        return self.client.save(task.url, task.payload, stop=self.stop)
+    def work(self, task: Task[Path]) -> tuple[None, int]:
+        return None, self.client.save(task.url, task.payload, stop=self.stop)
 
     def give_up(self, task: Task[Path], reason: str, *, again: bool) -> None:
         then = " What was fetched is kept: run the same command again." if again else ""
         raise CounterGroundError(f"The shard {without_query(task.url)} cannot be fetched: {reason}.{then}")
-
-
-def _fetch_names(shard: str, file: Path) -> None:
-    """Fetch the names of the classes, if there are any beside the shards or in the folder above."""
-    client = Client(_SETTINGS.user_agent)
-    try:
-        for place in (CLASS_NAMES_FILE, f"../{CLASS_NAMES_FILE}"):
-            url = urljoin(shard, place)
-            try:
-                write_bytes(file, client.fetch(url).body)
-            except FetchError as error:
-                if error.status not in _ABSENT:
-                    raise CounterGroundError(f"{without_query(url)}: {error.reason}.") from error
-            else:
-                return
-    finally:
-        client.close()

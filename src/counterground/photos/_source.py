@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -211,34 +210,22 @@ def _fetched(frame: pl.DataFrame, *, show_progress: bool) -> tuple[pl.DataFrame,
             hint = "" if is_web(url) else ", unlike those of other rows"
             raise CounterGroundError(f"Row {row}: {url!r} {problem}{hint}: correct it, or remove the row.")
     refuse_repeated(frame, "path")
-    photos = fetch_photos(frame["path"].to_list(), show_progress=show_progress)
-    columns = [pl.Series("path", photos.paths, pl.String)]
+    folder, paths, notes = fetch_photos(frame["path"].to_list(), show_progress=show_progress)
+    columns = [pl.Series("path", paths, pl.String)]
     if "source" not in frame.columns:
         columns.append(pl.Series("source", [without_query(url) for url in frame["path"]], pl.String))
-    return frame.with_columns(columns), photos.folder, photos.notes
+    return frame.with_columns(columns), folder, notes
 
 
 _AGAIN = "; the next time it is asked for again"
 _SHORT = 1024  # bytes: longer than any file of `photo_missing`
 
 
-@dataclass(frozen=True)
-class FetchedPhotos:
-    """Where the photos of URLs are.
-
-    Attributes:
-        folder: folder in the cache.
-        paths: path for each URL, in order, relative to ``folder``; the same on every machine.
-        notes: what outputs must say of photos that could not be fetched.
-    """
-
-    folder: Path
-    paths: list[str]
-    notes: tuple[str, ...]
-
-
-def fetch_photos(urls: Sequence[str], *, show_progress: bool) -> FetchedPhotos:
+def fetch_photos(urls: Sequence[str], *, show_progress: bool) -> tuple[Path, list[str], tuple[str, ...]]:
     """Fetch the photos that the cache does not have.
+
+    Returns their folder in the cache, the path of each below it (the same on every machine), and what outputs
+    must say of photos that could not be fetched.
 
     If one cannot be fetched, a file says why (``photo_missing``): the row stays, and reading the photo gives
     the reason. The next call retries temporary failures only.
@@ -254,7 +241,11 @@ def fetch_photos(urls: Sequence[str], *, show_progress: bool) -> FetchedPhotos:
     folder = cache_dir() / "fetched"
     paths = [_path_of(url) for url in urls]
     why = {url: _why_missing(folder / path) for url, path in zip(urls, paths, strict=True)}
-    wanted = [Task(url, folder / path) for url, path in zip(urls, paths, strict=True) if _is_wanted(why[url])]
+    wanted = [
+        Task(url, folder / path)
+        for url, path in zip(urls, paths, strict=True)
+        if (why[url] or "").endswith(_AGAIN)
+    ]
     if wanted:
         with needs_extra("web"):
             import requests  # noqa: F401 - one clear line before anything else
@@ -264,11 +255,13 @@ def fetch_photos(urls: Sequence[str], *, show_progress: bool) -> FetchedPhotos:
     missing = [f"{without_query(url)}: {reason}" for url, reason in why.items() if reason is not None]
     if len(missing) == len(urls):
         raise CounterGroundError(f"None of {counted(len(urls), 'photo')} could be fetched; {missing[0]}.")
+    if not missing:
+        return folder, paths, ()
     note = (
         f"{len(missing):,} of {counted(len(urls), 'photo')} could not be fetched and count as unreadable; "
-        f"the first is {missing[0] if missing else ''}."
+        f"the first is {missing[0]}."
     )
-    return FetchedPhotos(folder, paths, (note,) if missing else ())
+    return folder, paths, (note,)
 
 
 def problem_of_url(url: str) -> str:
@@ -281,15 +274,8 @@ def problem_of_url(url: str) -> str:
     return "" if parts.scheme.lower() in ("http", "https") and parts.hostname else "is neither http nor https"
 
 
-@dataclass(frozen=True)
-class ReceivedBytes:
-    """How many bytes of a file were received."""
-
-    received: int | None
-
-
-class FileLoop(FetchLoop[Path, ReceivedBytes]):
-    """Fetch addresses into files, by ``save``, which returns the bytes received; then call ``advance``."""
+class FileLoop(FetchLoop[Path, None]):
+    """Fetch addresses into files, and call ``advance`` after each."""
 
     def __init__(
         self, tasks: Sequence[Task[Path]], settings: DownloadSettings, advance: Callable[[], None]
@@ -297,27 +283,23 @@ class FileLoop(FetchLoop[Path, ReceivedBytes]):
         super().__init__(tasks, settings)
         self.advance = advance
 
-    @abstractmethod
-    def save(self, task: Task[Path]) -> int: ...
-
-    def work(self, task: Task[Path]) -> ReceivedBytes:
-        return ReceivedBytes(self.save(task))
-
-    def record(self, task: Task[Path], result: ReceivedBytes) -> None:  # noqa: ARG002
+    def record(self, task: Task[Path], result: None) -> None:  # noqa: ARG002
         self.advance()
 
 
 class _PhotoLoop(FileLoop):
-    def save(self, task: Task[Path]) -> int:
+    def work(self, task: Task[Path]) -> tuple[None, int]:
         data = self.fetch(task)
         if image_type(data[:16]) is None:  # a page in its place, perhaps a temporary error page
             raise FetchError("not an image", again=task.tries == 0, received=len(data))
         write_bytes(task.payload, data)
-        return len(data)
+        return None, len(data)
 
     def give_up(self, task: Task[Path], reason: str, *, again: bool) -> None:
         if _why_missing(task.payload) is not None:  # another process may have fetched it meanwhile
-            _note_missing(task.payload, task.url, f"not fetched: {reason}{_AGAIN if again else ''}")
+            content = photo_missing(f"not fetched: {reason}{_AGAIN if again else ''}", task.url)
+            if not task.payload.is_file() or task.payload.read_bytes() != content:
+                write_bytes(task.payload, content)
         self.advance()
 
 
@@ -331,19 +313,9 @@ def _path_of(url: str) -> str:
     return f"{host}/{readable}-{hashlib.sha256(url.encode()).hexdigest()[:16]}{suffix}"
 
 
-def _note_missing(file: Path, url: str, reason: str) -> None:
-    content = photo_missing(reason, url)
-    if not file.is_file() or file.read_bytes() != content:
-        write_bytes(file, content)
-
-
 def _why_missing(file: Path) -> str | None:
     """Return why a cached file is not a photo, None if it is one."""
     try:
         return why_missing(file.read_bytes()) if file.stat().st_size <= _SHORT else None
     except FileNotFoundError:
         return f"not fetched{_AGAIN}"
-
-
-def _is_wanted(reason: str | None) -> bool:
-    return reason is not None and reason.endswith(_AGAIN)

@@ -24,10 +24,10 @@ def test_bytes_are_reserved_before_a_photo_and_settled_after(clock, tmp_path):
     budget = Budget("here", {"bytes": (Limit(HOUR, 1_000_000), Limit(DAY, 9_000_000))}, tmp_path / "b.sqlite")
     said = []
     pacer = BytePacer(budget, "large", said.append)
-    assert pacer.seconds_to_wait("a") == 0
-    assert pacer.seconds_to_wait("b") == pytest.approx(HOUR + 2, abs=1.1)  # a large one may have 600,000
+    assert pacer.seconds_to_wait() == 0
+    assert pacer.seconds_to_wait() == pytest.approx(HOUR + 2, abs=1.1)  # a large one may have 600,000
     assert "per hour" in said[0]
-    pacer.received("a", 350_000)
-    assert pacer.seconds_to_wait("b") == 0
-    pacer.received("b", 650_000)
+    pacer.received(350_000)
+    assert pacer.seconds_to_wait() == 0
+    pacer.received(650_000)
     assert budget.take("bytes", 1) > 0

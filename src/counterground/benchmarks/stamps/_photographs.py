@@ -25,7 +25,7 @@ STAMPS_PACKAGE = "tuxpaint-stamps-default"
 CUTOUT_LICENCE = "GPL-2"
 # Labels with at least twelve photographs in the default packages, six of them reserved.
 LABELS = ("grass", "rock", "shrub", "sky", "tree", "water")
-# Packages whose backgrounds are used unless others are requested.
+# The table knows photographs of others, too.
 PACKAGES = (
     "budgie-backgrounds",
     "gcompris-qt-data",
@@ -111,8 +111,6 @@ def load_backgrounds(
     packages: Path | None = None,
     *,
     labels: Sequence[str] = LABELS,
-    from_packages: Sequence[str] = PACKAGES,
-    textures: bool = False,
     reserved: bool = False,
 ) -> list[Background]:
     """Return the labelled background photographs, in file order.
@@ -120,15 +118,13 @@ def load_backgrounds(
     Args:
         packages: folder with the ``.deb`` files, if there is no apt.
         labels: backgrounds wanted.
-        from_packages: Debian packages to take them from; ``data/backgrounds.csv`` has more than the default.
-        textures: also take tiling textures, which are not photographs of a scene.
         reserved: leave out the photographs that the shipped CLIPs were trained on.
 
     Raises:
-        UsageError: no photograph of one of the labels in these packages.
+        UsageError: an unknown label.
         CounterGroundError: a package cannot be fetched or read.
     """
-    rows = background_rows(labels, from_packages, textures=textures, reserved=reserved)
+    rows = background_rows(labels, reserved=reserved)
     opened = open_packages({name: _sources(name) for name in {row["package"] for row in rows}}, packages)
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         return list(pool.map(lambda row: _background(row, opened[row["package"]]), rows))
@@ -149,14 +145,8 @@ def cutout_rows() -> list[dict[str, str]]:
     return [row for row in read_map("stamp_map") if row["match"] == "exact" and row["photo"] == "True"]
 
 
-def background_rows(
-    labels: Sequence[str],
-    from_packages: Sequence[str],
-    *,
-    textures: bool = False,
-    reserved: bool = False,
-) -> list[dict[str, str]]:
-    """Return the rows of the background table for these labels and packages."""
+def background_rows(labels: Sequence[str], *, reserved: bool) -> list[dict[str, str]]:
+    """Return the rows of the background table for these labels, by file."""
     table = read_map("backgrounds")
     known = {row["label"] for row in table}
     for label in labels:
@@ -164,20 +154,11 @@ def background_rows(
             raise UsageError(
                 f"Unknown background {label!r}.{did_you_mean(label, known)} Known: {', '.join(sorted(known))}"
             )
-    kinds = {"photo", "texture"} if textures else {"photo"}
     rows = [
         row
         for row in table
-        if row["label"] in labels
-        and row["package"] in from_packages
-        and row["kind"] in kinds
-        and (_is_reserved(row) or not reserved)
+        if row["label"] in labels and row["package"] in PACKAGES and (_is_reserved(row) or not reserved)
     ]
-    for label in labels:
-        if label not in {row["label"] for row in rows}:
-            raise UsageError(
-                f"No photograph of {label!r} in {', '.join(from_packages)}; name another package."
-            )
     return sorted(rows, key=lambda row: row["file"])
 
 

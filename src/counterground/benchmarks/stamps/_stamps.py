@@ -14,7 +14,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +25,6 @@ from counterground.benchmarks._builtin import BuiltInBenchmark
 from counterground.benchmarks.stamps._photographs import (
     CUTOUT_LICENCE,
     LABELS,
-    PACKAGES,
     STAMPS_PACKAGE,
     Background,
     Cutout,
@@ -37,29 +35,26 @@ from counterground.benchmarks.stamps._photographs import (
     stamps_packages,
 )
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.files import cache_dir, draft_folder
+from counterground.files import cache_dir, draft_folder, place_once, write_bytes
 from counterground.photos import MANIFEST_SCHEMA, Benchmark, LabelSpace, read_benchmark, write_benchmark
 from counterground.progress import progress_bar
 from counterground.settings import Help, Record
 from counterground.text import counted
 
 Progress = Callable[[int, int], None]
-_AtLeastOne = Annotated[int, Help("", least=1)]
 _VERSION = 2  # raise it when the same settings would give other photos or notes
+_SIZE = 256  # pixels of a side
+_SCALE = (0.5, 0.8)  # range of a cut-out's longer side, as a fraction of the photo's
 _JPEG = {"quality": 95, "subsampling": 0}  # colour at full resolution: cut-outs have sharp coloured edges
 _ON = " on {}"  # between a cut-out and its background, in the source of a photo
 
 
 @dataclass(frozen=True)
 class Placement:
-    """One photo to be made: cut-out, background, and how the first lies on the second.
-
-    ``number`` counts the placements of a cut-out on one photograph.
-    """
+    """One photo to be made: cut-out, background, and how the first lies on the second."""
 
     cutout: Cutout
     background: Background
-    number: int
     crop: float
     scale: float
     center: tuple[float, float]
@@ -67,24 +62,15 @@ class Placement:
 
 
 def draw_placements(
-    cutouts: Sequence[Cutout],
-    backgrounds: Sequence[Background],
-    *,
-    per_label: int,
-    placements: int,
-    scale: tuple[float, float],
-    seed: int,
+    cutouts: Sequence[Cutout], backgrounds: Sequence[Background], *, per_label: int, seed: int
 ) -> list[Placement]:
-    """Return ``placements`` of every cut-out on each of ``per_label`` photographs of every label.
+    """Return every cut-out once on each of ``per_label`` photographs of every label.
 
     Args:
         cutouts: what is placed.
         backgrounds: what it is placed on; rectangles of one photograph and label count as one choice.
         per_label: photographs per cut-out and label.
-        placements: photos per cut-out and photograph.
-        scale: range of the cut-out's longer side, as a fraction of the photo's side.
-        seed: the same seed, cut-out, label, turn and number give the same placement, whatever else is
-            requested.
+        seed: the same seed, cut-out, label and turn give the same placement, whatever else is requested.
 
     Raises:
         UsageError: a label has fewer than ``per_label`` photographs.
@@ -104,29 +90,20 @@ def draw_placements(
             photographs = by_label[label]
             names = sorted(photographs)
             order = _generator(seed, cutout.path_in_package, label).permutation(len(names))
-            for turn, number in product(range(per_label), range(placements)):
-                # The first placement keeps the key that it had when there was only one.
-                key = (turn, number) if number else (turn,)
-                rng = _generator(seed, cutout.path_in_package, label, *key)
+            for turn in range(per_label):
+                rng = _generator(seed, cutout.path_in_package, label, turn)
                 choices = photographs[names[order[turn]]]
                 background = choices[int(rng.integers(len(choices)))]
-                drawn.append(_place(cutout, background, number, scale, rng))
+                drawn.append(_place(cutout, background, rng))
     return drawn
 
 
-def _place(
-    cutout: Cutout,
-    background: Background,
-    number: int,
-    scale: tuple[float, float],
-    rng: np.random.Generator,
-) -> Placement:
-    longer = float(rng.uniform(*scale))
+def _place(cutout: Cutout, background: Background, rng: np.random.Generator) -> Placement:
+    longer = float(rng.uniform(*_SCALE))
     half = [longer * side / max(cutout.image.size) / 2 for side in cutout.image.size]
     return Placement(
         cutout=cutout,
         background=background,
-        number=number,
         crop=float(rng.uniform()),
         scale=longer,
         center=(float(rng.uniform(half[0], 1 - half[0])), float(rng.uniform(half[1], 1 - half[1]))),
@@ -143,48 +120,28 @@ def _generator(*key: object) -> np.random.Generator:
 class StampsSettings(Record):
     """What decides every byte of a ``stamps`` benchmark, besides the packages and Pillow's version.
 
-    Every cut-out is placed ``placements`` times on each of ``per_label`` photographs of each label. ``scale``
-    is the range of the cut-out's longer side as a fraction of the photo's side, which is ``size`` pixels;
-    ``classes`` are OpenAI's ImageNet names, ``None`` for all 45; ``textures`` also takes tiling textures as
-    backgrounds; ``reserved`` leaves out the photographs that the shipped CLIPs were trained on.
+    Every cut-out is placed on ``per_label`` photographs of each label. ``classes`` are OpenAI's ImageNet
+    names, None for all 45; ``reserved`` leaves out the photographs that the shipped CLIPs were trained on.
 
     Raises:
-        UsageError: a scale that is not two fractions, or no photograph, placement or side.
+        UsageError: no photograph.
     """
 
     seed: int = 0
     labels: tuple[str, ...] = LABELS
-    per_label: _AtLeastOne = 12
-    placements: _AtLeastOne = 1
-    size: _AtLeastOne = 256
-    scale: tuple[float, float] = (0.5, 0.8)
+    per_label: Annotated[int, Help("", least=1)] = 12
     classes: tuple[str, ...] | None = None
-    from_packages: tuple[str, ...] = PACKAGES
-    textures: bool = False
     reserved: bool = False
-
-    def check(self) -> None:
-        """Refuse a scale that is not two fractions."""
-        low, high = self.scale
-        if not 0 < low <= high <= 1:
-            raise UsageError(f"The scale {self.scale} must be two fractions, the smaller first.")
 
     def record(self) -> dict[str, Any]:
         """Return the settings as JSON types."""
         return json.loads(json.dumps({"version": _VERSION, **asdict(self)}))  # type: ignore[no-any-return]
 
-    def key(self) -> str:
-        """Return a short hash of the settings."""
-        return hashlib.sha256(json.dumps(self.record(), sort_keys=True).encode()).hexdigest()[:10]
-
-    def backgrounds(self) -> dict[str, Any]:
-        """Return which backgrounds these settings take, as keywords of ``load_backgrounds``."""
-        return {name: getattr(self, name) for name in ("labels", "from_packages", "textures", "reserved")}
-
 
 def stamps_folder(settings: StampsSettings) -> Path:
     """Return where the benchmark of these settings lies in the cache, built or not."""
-    return cache_dir() / "benchmarks" / f"stamps-{settings.seed}-{settings.key()}"
+    key = hashlib.sha256(json.dumps(settings.record(), sort_keys=True).encode()).hexdigest()
+    return cache_dir() / "benchmarks" / f"stamps-{settings.seed}-{key[:10]}"
 
 
 def build_stamps(
@@ -204,12 +161,12 @@ def build_stamps(
 
     Raises:
         CounterGroundError: packages cannot be fetched or read, ``out`` holds something else or cannot be
-            written, or the benchmark there was made from package versions other than the given ones.
+            written, or holds a benchmark of other settings or package versions.
         UsageError: unknown class or label, or too few photographs of a label.
     """
     settings = settings or StampsSettings()
     # A misspelt label must not cost a download first.
-    background_rows(**settings.backgrounds())
+    background_rows(settings.labels, reserved=settings.reserved)
     folder = stamps_folder(settings) if out is None else Path(out)
     packages = None if packages is None else Path(packages)
     if (folder / "provenance.json").is_file():
@@ -219,7 +176,7 @@ def build_stamps(
     try:
         with draft_folder(folder) as draft:
             _build(draft, settings, packages, progress)
-            _rename(draft, folder)
+            place_once(draft, folder)
     except OSError as error:
         raise CounterGroundError(
             f"Cannot write {folder}: {error.strerror or error}. Free some space or choose another folder."
@@ -230,17 +187,15 @@ def build_stamps(
 def _open_built(folder: Path, settings: StampsSettings, packages: Path | None) -> Benchmark:
     try:
         provenance = json.loads((folder / "provenance.json").read_text())
-        built, used = provenance["settings"], provenance["packages"]
+        same = provenance["settings"] == settings.record() and (
+            packages is None or provenance["packages"] == _records(settings, packages)
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CounterGroundError(f"{folder} is damaged; delete it to build it again.") from error
-    if built != settings.record():
+    if not same:
         raise CounterGroundError(
-            f"{folder} holds a stamps benchmark with other settings; choose another folder."
-        )
-    if packages is not None and used != _records(settings, packages):
-        raise CounterGroundError(
-            f"{folder} was built from other versions of the packages than {packages} holds; "
-            "delete that folder to build it again."
+            f"{folder} was built with other settings or other versions of the packages: delete it, or choose "
+            "another folder."
         )
     return read_benchmark(folder)
 
@@ -254,16 +209,9 @@ def _build(draft: Path, settings: StampsSettings, packages: Path | None, progres
                 raise UsageError(f"stamps has no class {name!r}.{did_you_mean(name, classes.names)}")
         cutouts = [cutout for cutout in cutouts if cutout.class_name in settings.classes]
         classes = _classes_of({cutout.imagenet_index: cutout.class_name for cutout in cutouts})
-    backgrounds = load_backgrounds(packages, **settings.backgrounds())
-    placements = draw_placements(
-        cutouts,
-        backgrounds,
-        per_label=settings.per_label,
-        placements=settings.placements,
-        scale=settings.scale,
-        seed=settings.seed,
-    )
-    rows = _write_photos(placements, draft, settings.size, classes, progress)
+    backgrounds = load_backgrounds(packages, labels=settings.labels, reserved=settings.reserved)
+    placements = draw_placements(cutouts, backgrounds, per_label=settings.per_label, seed=settings.seed)
+    rows = _write_photos(placements, draft, classes, progress)
     frame = pl.DataFrame(rows, schema=MANIFEST_SCHEMA).sort("path")
     notes = _notes(cutouts, settings)
     name = RESERVED.name if settings.reserved else STAMPS.name
@@ -277,7 +225,7 @@ def _build(draft: Path, settings: StampsSettings, packages: Path | None, progres
 
 
 def _records(settings: StampsSettings, packages: Path | None) -> list[dict[str, str]]:
-    rows = background_rows(**settings.backgrounds())
+    rows = background_rows(settings.labels, reserved=settings.reserved)
     opened = stamps_packages({row["package"] for row in rows}, packages)
     return [package.record() for package in opened]
 
@@ -300,20 +248,20 @@ def _notes(cutouts: Sequence[Cutout], settings: StampsSettings) -> tuple[str, ..
         f"from, was made from {made_from}; the cluster of the intervals is the background photograph."
     )
     composites = (
-        f"Photos are composites, made at {settings.size} px with seed {settings.seed}: "
+        f"Photos are composites, made at {_SIZE} px with seed {settings.seed}: "
         "use these drops to compare models, not to predict drops on real photos."
     )
     return conditional, composites
 
 
 def _write_photos(
-    placements: list[Placement], root: Path, size: int, labels: LabelSpace, progress: Progress | None
+    placements: list[Placement], root: Path, labels: LabelSpace, progress: Progress | None
 ) -> list[dict[str, Any]]:
     """Write every photo and mask under ``root``; return their manifest rows."""
     index_of = {name: index for index, name in enumerate(labels.names)}
     rows = []
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        jobs = [pool.submit(_write_photo, p, root, size, index_of[p.cutout.class_name]) for p in placements]
+        jobs = [pool.submit(_write_photo, p, root, index_of[p.cutout.class_name]) for p in placements]
         try:
             for done, job in enumerate(jobs, 1):
                 rows.append(job.result())
@@ -335,25 +283,25 @@ def cutouts_shown(photos: pl.DataFrame) -> pl.Series | None:
     return None if shown.null_count() else shown
 
 
-def _write_photo(placement: Placement, root: Path, size: int, class_index: int) -> dict[str, Any]:
+def _write_photo(placement: Placement, root: Path, class_index: int) -> dict[str, Any]:
     cutout, background = placement.cutout, placement.background
     photo, mask = composite(
         cutout.image,
         background.crop(placement.crop),
-        size=size,
+        size=_SIZE,
         scale=placement.scale,
         center=placement.center,
         flip=placement.flip,
     )
     folder = f"{cutout.imagenet_index:03d} {cutout.class_name}/{background.label}"
-    stem = f"{cutout.stem}-{Path(background.file).stem}" + f"-{placement.number + 1}" * (placement.number > 0)
+    stem = f"{cutout.stem}-{Path(background.file).stem}"
     path, mask_path = f"photos/{folder}/{stem}.jpg", f"masks/{folder}/{stem}.png"
     encoded = io.BytesIO()
     photo.save(encoded, "JPEG", **_JPEG)
-    _write(root / path, encoded.getvalue())
+    write_bytes(root / path, encoded.getvalue(), sync=False)
     drawn = io.BytesIO()
     mask.save(drawn, "PNG")
-    _write(root / mask_path, drawn.getvalue())
+    write_bytes(root / mask_path, drawn.getvalue(), sync=False)
     return {
         "path": path,
         "photo_id": hashlib.sha256(encoded.getvalue()).hexdigest(),
@@ -366,20 +314,6 @@ def _write_photo(placement: Placement, root: Path, size: int, class_index: int) 
         "licence": f"{CUTOUT_LICENCE} (cut-out); {background.licence} (background)",
         "source": f"{STAMPS_PACKAGE}:{cutout.path_in_package}{_ON.format(background.cluster)}",
     }
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-
-
-def _rename(draft: Path, folder: Path) -> None:
-    try:
-        draft.rename(folder)
-    except OSError:
-        # Another process finished the same benchmark first: its bytes are ours.
-        if not (folder / "provenance.json").is_file():
-            raise
 
 
 def _built_in(name: str, photographs: int, n_photos: int, **choices: Any) -> BuiltInBenchmark:

@@ -66,19 +66,11 @@ def cluster_of(photo: Mapping[str, Any]) -> str | None:
     return f"observation:{photo['observation']}" if photo.get("observation") else None
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """The result of a worker: a file in the pool, and the bytes received."""
-
-    photo: KeptPhoto
-    received: int | None
-
-
 Candidate = dict[str, Any]
 """A row of ``CANDIDATE_SCHEMA``."""
 
 
-class Download(FetchLoop[Candidate, _Kept]):
+class Download(FetchLoop[Candidate, KeptPhoto]):
     """Fetches the wanted ones among a pool's candidates, and adds each as a photo once it is decoded.
 
     404, pages in place of photos and photos that arrive damaged twice are *failed*. A fault of the host (429,
@@ -113,7 +105,7 @@ class Download(FetchLoop[Candidate, _Kept]):
         self.postponed: dict[str, str] = {}
         self.fetched = 0
 
-    def work(self, task: Task[Candidate]) -> _Kept:
+    def work(self, task: Task[Candidate]) -> tuple[KeptPhoto, int]:
         """Fetch a photo and keep its file; in a thread."""
         data, row = self.fetch(task), task.payload
         folder = self.pool.class_folder(row["class_name"])
@@ -122,11 +114,11 @@ class Download(FetchLoop[Candidate, _Kept]):
         except UnreadablePhoto as error:
             # The transfer may have done the damage, and a page in place of a photo may be a temporary error.
             raise FetchError(error.reason, again=task.tries == 0, received=len(data)) from error
-        return _Kept(photo, len(data))
+        return photo, len(data)
 
-    def record(self, task: Task[Candidate], result: _Kept) -> None:
+    def record(self, task: Task[Candidate], result: KeptPhoto) -> None:
         """Add the row of a photo."""
-        row = {name: task.payload[name] for name in _SHARED} | vars(result.photo)
+        row = {name: task.payload[name] for name in _SHARED} | vars(result)
         self.pool.add_photos([row | {"cluster": cluster_of(row)}])
         self.fetched += 1
         self._report()
@@ -155,7 +147,7 @@ class BytePacer:
     def __init__(self, budget: Budget, size: str, waiting: Waiting) -> None:
         self._budget, self._waiting, self._expected = budget, waiting, _EXPECTED_BYTES[size]
 
-    def seconds_to_wait(self, url: str) -> float:  # noqa: ARG002
+    def seconds_to_wait(self) -> float:
         """Return 0 if a photo may be requested, else the seconds to wait.
 
         Raises:
@@ -167,7 +159,7 @@ class BytePacer:
             self._waiting(f"waiting {wait:,.0f} s: photo bytes per hour are limited")
         return wait
 
-    def received(self, url: str, size: int) -> None:  # noqa: ARG002
+    def received(self, size: int) -> None:
         """Settle the bytes of a request that was answered."""
         self._budget.settle("bytes", size - self._expected)
 
