@@ -202,7 +202,7 @@ def test_the_design_is_written_and_read_back_where_it_is_not_the_default(benchma
     assert_same(back, rich)
     assert back.design == design
     assert back.described(name="other").design == design
-    assert "place: land 1, sea 1" in repr(back)
+    assert "background: ground 1, water 1" in repr(back)
     content = json.loads((tmp_path / "b" / "benchmark.json").read_text())
     content["design"]["contrasts"] = ["sea: place=sea"]
     (tmp_path / "b" / "benchmark.json").write_text(json.dumps(content))
@@ -258,9 +258,7 @@ def test_who_chose_the_pairs_is_written_with_a_fingerprint_of_each(benchmark, tm
     assert replace(found, fingerprints=()).in_order == [("a", ""), ("b", "")]
     content = json.loads((out / "benchmark.json").read_text())
     (out / "benchmark.json").write_text(json.dumps(content | {"fingerprints": ["f"]}))
-    with pytest.raises(
-        CounterGroundError, match=r"cannot be read \(ValueError: it has 1 fingerprints of its"
-    ):
+    with pytest.raises(CounterGroundError, match=r"cannot be read .* 1 fingerprints of its"):
         read_benchmark(out)
 
 

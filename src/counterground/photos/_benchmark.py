@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
+from pydantic import TypeAdapter
 
 from counterground.errors import UsageError
 from counterground.metrics import DESIGN, GROUPS, Design
@@ -21,7 +23,7 @@ from counterground.photos._manifest import validate_manifest
 from counterground.photos._photo import AnyPhoto, MadePhoto
 from counterground.photos._rows import manifest_of_table, with_class_names
 from counterground.photos.labels import LabelSpace
-from counterground.text import counted, one_line
+from counterground.text import and_more, counted, one_line
 
 _VERSIONED = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
 _COPIES = "byte for byte: copies share a cluster."  # the end of the note on them
@@ -83,15 +85,11 @@ class Discovered:
         """Read the fields among the keys of ``benchmark.json``; return None if no model chose pairs.
 
         Raises:
-            KeyError: a field is missing.
-            ValueError: see ``Discovered``.
+            ValueError: a field is missing, or see ``Discovered``.
         """
         if content.get("referee") is None:
             return None
-        known = {"fingerprints": (), **content}  # the record of a run has them with its models
-        values = {field.name: known[field.name] for field in fields(cls)}
-        several = {name: tuple(values[name]) for name in ("earlier_referees", "committee", "fingerprints")}
-        return cls(**{**values, **several})
+        return TypeAdapter(cls).validate_python(content)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,21 +137,14 @@ class Benchmark:
         self.design.check(self.photos, values=False)
 
     def __repr__(self) -> str:
-        photos = self.photos
-        classes = counted(photos["class_index"].n_unique(), "class")  # others may compete with these
-        lines = [f"{self.name}: {counted(len(photos), 'photo')} of {classes}"]
-        texts = [name for name, kind in attributes_of(photos.schema).items() if kind == pl.String]
-        for column in ("group", "background", *texts):
-            counts = (
-                photos[column]
-                .drop_nulls()
-                .value_counts(sort=True)
-                .sort("count", column, descending=[True, False])
-            )
-            parts = [f"{value} {count:,}" for value, count in counts.iter_rows()]
-            more = [f"{len(parts) - _SHOWN} more"] if len(parts) > _SHOWN else []
+        classes = counted(self.photos["class_index"].n_unique(), "class")  # others may compete with these
+        lines = [f"{self.name}: {counted(len(self.photos), 'photo')} of {classes}"]
+        for column in ("group", "background"):
+            parts = [
+                f"{value} {count:,}" for value, count in Counter(self.photos[column].drop_nulls()).items()
+            ]
             if parts:
-                lines.append(f"{column}: {', '.join(parts[:_SHOWN] + more)}")
+                lines.append(f"{column}: {and_more(sorted(parts), _SHOWN)}")
         return "\n".join(one_line(line) for line in (*lines, f"folder: {self.root}", *self.notes))
 
     def __len__(self) -> int:
@@ -228,7 +219,13 @@ class Benchmark:
 
         The name, the notes, the discovery, the design, the root and the order of the rows do not change it.
         """
-        return _version(self.photos, self.classes)
+        digest = hashlib.sha256(self.classes.to_json().encode())
+        further = sorted(attributes_of(self.photos.schema))
+        if further:
+            digest.update(json.dumps(further).encode() + b"\n")
+        for row in self.photos.select(*_VERSIONED, *further).iter_rows():
+            digest.update(json.dumps(row).encode() + b"\n")
+        return digest.hexdigest()
 
     def described(
         self,
@@ -290,16 +287,6 @@ class Benchmark:
             raise UsageError(
                 f"The photos of {self.name} are composites made in memory: {verb} the photos themselves."
             )
-
-
-def _version(photos: pl.DataFrame, classes: LabelSpace) -> str:
-    digest = hashlib.sha256(classes.to_json().encode())
-    further = sorted(attributes_of(photos.schema))
-    if further:
-        digest.update(json.dumps(further).encode() + b"\n")
-    for row in photos.select(*_VERSIONED, *further).iter_rows():
-        digest.update(json.dumps(row).encode() + b"\n")
-    return digest.hexdigest()
 
 
 def benchmark_of_frame(

@@ -54,14 +54,12 @@ class ObjectPlace(NamedTuple):
 class Geometry(NamedTuple):
     """Measures of photos: ``path`` and those of the columns ``metrics.MEASURED`` that any photo has.
 
-    ``unreadable`` counts the photos that could not be read. ``turned`` is the one of the ``warnings`` that
-    counts photos stored turned or mirrored; empty if there are none.
+    ``unreadable`` counts the photos that could not be read.
     """
 
     columns: pl.DataFrame
     warnings: list[str]
     unreadable: int = 0
-    turned: str = ""
 
 
 def object_place(mask: npt.NDArray[np.generic]) -> ObjectPlace:
@@ -151,15 +149,15 @@ def photo_geometry(benchmark: Benchmark, kept: Path | None = None) -> Geometry:
 def _with_turned(found: Geometry) -> Geometry:
     """Return the measures without the column `_TURNED`, and with a warning that counts its photos."""
     turned, photos = int(found.columns[_TURNED].sum()), len(found.columns)
-    columns = found.columns.drop(_TURNED)
+    found = found._replace(columns=found.columns.drop(_TURNED))
     if not turned:
-        return found._replace(columns=columns)
-    sentence = (
+        return found
+    warning = (
         f"{turned:,} of {counted(photos, 'photo')} have an EXIF orientation that turns or mirrors them in "
         "viewers, but models get the pixels as stored. Accuracy may drop for that reason alone: turn the "
         "photos with PIL.ImageOps.exif_transpose and save them, masks and boxes likewise."
     )
-    return found._replace(columns=columns, warnings=[*found.warnings, sentence], turned=sentence)
+    return found._replace(warnings=[*found.warnings, warning])
 
 
 def _identity(benchmark: Benchmark) -> str:
@@ -191,7 +189,11 @@ def _measured(benchmark: Benchmark) -> Geometry:
     unreadable = sum(isinstance(size, str) for size in sizes)
     turned = [not isinstance(head, str) and head.turned for head in heads]
     known[_TURNED] = pl.Series(_TURNED, turned, pl.Boolean)
-    return Geometry(photos.select("path").with_columns(**known), _warnings(failures), unreadable)
+    warnings = []
+    if failures:
+        photo = counted(len(failures), "photo")
+        warnings = [f"The object of {photo} could not be measured: {and_more(failures, _NAMED)}."]
+    return Geometry(photos.select("path").with_columns(**known), warnings, unreadable)
 
 
 def _objects(
@@ -226,13 +228,6 @@ def _box_place(box: Sequence[float], size: tuple[int, int]) -> ObjectPlace | str
     if not (right > left and bottom > top):
         return f"it does not lie in the photo of {size[0]} x {size[1]} pixels"
     return placed((right - left) * (bottom - top), ((left + right) / 2, (top + bottom) / 2), size)
-
-
-def _warnings(failures: Sequence[str]) -> list[str]:
-    if not failures:
-        return []
-    photos = counted(len(failures), "photo")
-    return [f"The object of {photos} could not be measured: {and_more(failures, _NAMED)}."]
 
 
 def _read(function: Callable[[_File], _Found], paths: Sequence[_File]) -> list[_Found | str]:

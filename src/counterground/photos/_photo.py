@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -302,7 +303,13 @@ def _decoding(path: AnyPhoto) -> Iterator[None]:
     except CounterGroundError:  # it already says why; a missing package is not the photo's fault
         raise
     except Exception as error:
-        raise UnreadablePhoto(path, _decoding_reason(error)) from error
+        message = _short(error)
+        reason = f"truncated or damaged ({message})"
+        if isinstance(error, MemoryError):
+            reason = "not enough memory to decode it"
+        elif isinstance(error, EOFError) or "truncated" in message.lower():
+            reason = "truncated"
+        raise UnreadablePhoto(path, reason) from error
 
 
 def _read_bytes(path: Path, expect_id: str | None) -> bytes:
@@ -386,15 +393,6 @@ def _os_reason(error: OSError) -> str:
     return (error.strerror or _short(error)).lower()
 
 
-def _decoding_reason(error: Exception) -> str:
-    message = _short(error)
-    if isinstance(error, MemoryError):
-        return "not enough memory to decode it"
-    if isinstance(error, EOFError) or "truncated" in message.lower():
-        return "truncated"
-    return f"truncated or damaged ({message})"
-
-
 def _short(error: Exception) -> str:
     """Return the first line of a message, without the address that PIL prints for a file in memory."""
     text = (str(error) or type(error).__name__).splitlines()[0]
@@ -410,11 +408,7 @@ def photo_ids(paths: Sequence[str | Path]) -> list[str]:
     parts = (paths[start : start + _HASHED_TOGETHER] for start in range(0, len(paths), _HASHED_TOGETHER))
     with ThreadPoolExecutor(max_workers=min(16, 2 * (os.cpu_count() or 1))) as pool:
         try:
-            return [digest for part in pool.map(_photo_ids, parts) for digest in part]
+            return list(chain.from_iterable(pool.map(lambda part: list(map(photo_id, part)), parts)))
         except UnreadablePhoto:
             pool.shutdown(cancel_futures=True)
             raise
-
-
-def _photo_ids(paths: Sequence[str | Path]) -> list[str]:
-    return [photo_id(path) for path in paths]

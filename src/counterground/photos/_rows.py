@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -64,28 +65,16 @@ def with_class_names(
             f"Row {row + 1} has the class {given[row]!r}, and {what} has {len(names)} names."
         )
     named = numbers.replace_strict(dict(names), default=None, return_dtype=pl.String).alias("class_name")
-    pairs = pl.DataFrame({"name": named, "number": numbers}).drop_nulls().unique().sort("number")
-    refuse_shared_names(pairs.iter_rows())
+    pairs = pl.DataFrame({"name": named, "number": numbers}).drop_nulls().unique()
+    shared = pairs.filter(pl.col("name").is_duplicated()).sort("name", "number")
+    if len(shared):
+        name, number, other = shared["name"][0], *shared["number"][:2]
+        raise CounterGroundError(
+            f"The classes {number} and {other} are both called {name!r}, and would be one: give each a name "
+            "of its own."
+        )
     frame = frame if column == "class_name" else frame.drop(column)
     return frame.with_columns(named), note_absent_classes(list(names.values()), named)
-
-
-def refuse_shared_names(classes: Iterable[tuple[str, int]]) -> None:
-    """Refuse two numbers of classes with one name, whose photos would be of one class.
-
-    Args:
-        classes: name and number of each class that has photos, each pair once.
-
-    Raises:
-        CounterGroundError: there are some; the message names the first.
-    """
-    numbers: dict[str, int] = {}
-    for name, number in classes:
-        if (other := numbers.setdefault(name, number)) != number:
-            raise CounterGroundError(
-                f"The classes {other} and {number} are both called {name!r}, and would be one: give each a "
-                "name of its own."
-            )
 
 
 def note_absent_classes(listed: Sequence[str], present: Iterable[str]) -> tuple[str, ...]:
@@ -165,12 +154,12 @@ def _values(name: str, column: Any) -> list[Any]:
         except TypeError as error:
             raise UsageError(f"The column {name!r} of the frame is not a list: {error}.") from error
     plain = (value.item() if isinstance(value, np.generic) else value for value in listed)
-    return [None if _is_missing(value) else value for value in plain]
-
-
-def _is_missing(value: Any) -> bool:
-    is_nan = isinstance(value, float) and value != value  # noqa: PLR0124 - NaN differs from itself
-    return is_nan or type(value).__name__ in _NOT_A_VALUE
+    return [
+        None
+        if (isinstance(value, float) and math.isnan(value)) or type(value).__name__ in _NOT_A_VALUE
+        else value
+        for value in plain
+    ]
 
 
 def _below(root: Path | str | None, value: Any) -> Any:

@@ -7,19 +7,17 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from importlib.resources import files
 from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, first_problem
 from counterground.files import given_path, read_text, write_text
 from counterground.photos.labels._imagenet import (
     IMAGENET_SIZE,
-    WRITE_INDEX,
     find_imagenet_index,
     imagenet_candidates,
     imagenet_names,
@@ -49,7 +47,8 @@ def prompt_templates(kind: str | Path = "simple") -> tuple[str, ...]:
     if kind == "simple":
         return _SIMPLE
     if kind == "openai":
-        return _openai_templates()
+        text = files("counterground.photos").joinpath("data", "openai_templates.txt").read_text("utf-8")
+        return tuple(text.splitlines())
     lines = _read_lines(
         given_path(str(kind)), "prompt templates: 'simple', 'openai' or a file, one template a line"
     )
@@ -59,12 +58,6 @@ def prompt_templates(kind: str | Path = "simple") -> tuple[str, ...]:
                 f"{kind}, line {number}: a template needs exactly one {{}}, not {line!r}."
             )
     return tuple(lines)
-
-
-@cache
-def _openai_templates() -> tuple[str, ...]:
-    text = files("counterground.photos").joinpath("data", "openai_templates.txt").read_text(encoding="utf-8")
-    return tuple(text.splitlines())
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
@@ -205,7 +198,7 @@ class LabelSpace:
             CounterGroundError: not JSON, a missing field, or fields that do not fit together.
         """
         try:
-            return cls(**vars(_Written.model_validate_json(text)))
+            return TypeAdapter(cls).validate_json(text, strict=True)
         except ValidationError as error:
             raise CounterGroundError(f"It is not a label space: {first_problem(error)}.") from error
 
@@ -231,16 +224,6 @@ class LabelSpace:
             raise UsageError(f"Cannot read the label space {path}: {error.strerror or error}.") from error
         except (UnicodeDecodeError, CounterGroundError) as error:
             raise CounterGroundError(f"{path}: {error}") from error
-
-
-class _Written(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    name: str
-    names: tuple[str, ...]
-    imagenet: tuple[int | None, ...]
-    candidates: dict[int, tuple[int, ...]] | None = None
-    members: tuple[tuple[int, ...], ...] | None = None
 
 
 def imagenet_classes(names: Literal["openai", "wordnet"] = "openai") -> LabelSpace:
@@ -280,19 +263,24 @@ def assign_classes(written: Sequence[str]) -> ClassAssignment:
     """
     readings = [_read(text) for text in written]
     _refuse_problems(readings)
-    _refuse_doubles(readings)
-    ordered = _in_order(readings)
+    known = all(reading.imagenet is not None for reading in readings)
+    ordered = sorted(
+        readings, key=lambda each: (each.imagenet or 0 if known else each.name.casefold(), each.name)
+    )
     space = LabelSpace(
         "benchmark",
         tuple(reading.name for reading in ordered),
         tuple(reading.imagenet for reading in ordered),
     )
-    notes = [_note_unmatched(readings), _note_bare_numbers(readings)]
-    return ClassAssignment(
-        space,
-        {reading.written: index for index, reading in enumerate(ordered)},
-        tuple(note for note in notes if note),
-    )
+    notes: tuple[str, ...] = ()
+    unmatched = sorted(reading.name for reading in readings if reading.imagenet is None)
+    if 0 < len(unmatched) < len(readings):
+        notes += (
+            f"No ImageNet index for {len(unmatched)} of {len(readings)} classes: {', '.join(unmatched)}.",
+        )
+    if any(reading.written.strip().isdigit() for reading in readings):
+        notes += ("Classes named by bare numbers were read as ImageNet-1K indices.",)
+    return ClassAssignment(space, {each.written: index for index, each in enumerate(ordered)}, notes)
 
 
 def _read(written: str) -> _Reading:
@@ -335,12 +323,8 @@ def _refuse_problems(readings: Sequence[_Reading]) -> None:
     if len(problems) == 1:
         raise CounterGroundError(f"Class {problems[0].problem}")
     if problems:
-        listed = [reading.problem.removesuffix(WRITE_INDEX) for reading in problems]
-        remedy = WRITE_INDEX if any(reading.problem.endswith(WRITE_INDEX) for reading in problems) else ""
-        raise CounterGroundError(f"{len(problems)} classes are not clear: {' '.join(listed)}{remedy}")
-
-
-def _refuse_doubles(readings: Sequence[_Reading]) -> None:
+        listed = " ".join(reading.problem for reading in problems)
+        raise CounterGroundError(f"{len(problems)} classes are not clear: {listed}")
     writings: dict[int | str, list[str]] = {}
     for reading in readings:
         key = name_key(reading.name) if reading.imagenet is None else reading.imagenet
@@ -348,22 +332,3 @@ def _refuse_doubles(readings: Sequence[_Reading]) -> None:
     doubles = [" and ".join(quoted_ways(same)) for same in writings.values() if len(same) > 1]
     if doubles:
         raise CounterGroundError(f"{'; '.join(doubles)} are the same class: write it in one way.")
-
-
-def _in_order(readings: Sequence[_Reading]) -> list[_Reading]:
-    if all(reading.imagenet is not None for reading in readings):
-        return sorted(readings, key=lambda reading: reading.imagenet or 0)
-    return sorted(readings, key=lambda reading: (reading.name.casefold(), reading.name))
-
-
-def _note_unmatched(readings: Sequence[_Reading]) -> str:
-    unmatched = sorted(reading.name for reading in readings if reading.imagenet is None)
-    if not unmatched or len(unmatched) == len(readings):
-        return ""
-    return f"No ImageNet index for {len(unmatched)} of {len(readings)} classes: {', '.join(unmatched)}."
-
-
-def _note_bare_numbers(readings: Sequence[_Reading]) -> str:
-    if any(reading.written.strip().isdigit() for reading in readings):
-        return "Classes named by bare numbers were read as ImageNet-1K indices."
-    return ""

@@ -16,7 +16,6 @@ from typing import Literal, NamedTuple
 from counterground.errors import UsageError, did_you_mean
 
 IMAGENET_SIZE = 1000
-WRITE_INDEX = " Write the index or the wnid instead."
 _IN_ORDER = 950  # of 1000 names at their place show that a list is in ImageNet's order
 _WNID = re.compile(r"n\d{8}")
 _NUMBERED = re.compile(r"(\d{1,18})(?:[\s_]+(\S.*))?", re.DOTALL)  # more digits are not an index
@@ -204,33 +203,28 @@ def find_imagenet_index(text: str) -> int:
     """
     wanted = text.strip()
     if _WNID.fullmatch(wanted.lower()):
-        if (index := _by_wnid().get(wanted.lower())) is None:
+        if wanted.lower() not in _by_wnid():
             raise UsageError(f"{wanted!r} is not one of the 1000 wnids of ImageNet-1K.")
-        return index
+        return _by_wnid()[wanted.lower()]
     if (numbered := split_number(wanted)) is not None:
-        return _find_numbered(wanted, *numbered)
+        index, name = numbered
+        if index >= IMAGENET_SIZE:
+            raise UsageError(f"{wanted!r}: index {index} is outside ImageNet-1K (0 to {IMAGENET_SIZE - 1}).")
+        if name and index not in _any_case(name):
+            raise UsageError(f"{wanted!r}: index and name disagree; ImageNet has {describe_class(index)}.")
+        return index
     found = imagenet_candidates(wanted)
     if len(found) == 1:
         return min(found)
     if found:
-        raise UsageError(_ambiguous(wanted, found))
+        choices = " or ".join(describe_class(index) for index in sorted(found))
+        raise UsageError(
+            f"{wanted!r} is ambiguous in ImageNet-1K: {choices}. Write the index or the wnid instead."
+        )
     raise UsageError(
         f"{wanted!r} is not a class of ImageNet-1K.{did_you_mean(wanted, suggestions())}"
         " Use an OpenAI name, a WordNet name, a wnid or an index."
     )
-
-
-def _find_numbered(wanted: str, index: int, name: str) -> int:
-    if index >= IMAGENET_SIZE:
-        raise UsageError(f"{wanted!r}: index {index} is outside ImageNet-1K (0 to {IMAGENET_SIZE - 1}).")
-    if name and index not in _any_case(name):
-        raise UsageError(f"{wanted!r}: index and name disagree; ImageNet has {describe_class(index)}.")
-    return index
-
-
-def _ambiguous(wanted: str, found: frozenset[int]) -> str:
-    choices = " or ".join(describe_class(index) for index in sorted(found))
-    return f"{wanted!r} is ambiguous in ImageNet-1K: {choices}.{WRITE_INDEX}"
 
 
 def similar_imagenet_name(name: str) -> str | None:
