@@ -186,21 +186,6 @@ class Generative(Model):
         del image, questions, answers
         raise UsageError(f"{self.spec} gives no losses; use -X protocol=free-form or yes-no.")
 
-    def batch_losses(
-        self,
-        images: Sequence[Image.Image],
-        questions: Sequence[Sequence[str]],
-        answers: Sequence[Sequence[str]],
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return what `losses` gives for each photo; a model may score several photos in one forward pass.
-
-        Args:
-            images: ``[n]`` RGB photos.
-            questions: for each photo, one for each answer.
-            answers: for each photo, the same number for all photos.
-        """
-        return [self.losses(*about) for about in zip(images, questions, answers, strict=True)]
-
     @abstractmethod
     def generate(self, image: Image.Image, question: str, *, max_new_tokens: int) -> str:
         """Return the answer the model generates about one photo, decoded greedily."""

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-import tiny_lvlm
 import torch
 from PIL import Image
 
@@ -17,7 +16,7 @@ import counterground as cg
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import evaluate_models
 from counterground.inference._request import MAIN_OBJECT
-from counterground.models import Generative, load_model
+from counterground.models import Generative
 from counterground.photos import read_benchmark
 from counterground.results import repeat_command
 from counterground.settings import EvaluateSettings, Settings
@@ -114,60 +113,6 @@ def test_losses_of_texts_are_those_of_the_library(few, llava, tmp_path):
         assert row["loss_mean"] == pytest.approx(means[best], abs=1e-4)
     assert run.info.positions == {}
     assert set(run.predictions["answer_score"]) == {"mean"}
-
-
-@pytest.mark.parametrize("family", tiny_lvlm.FAMILIES)
-def test_several_photos_get_the_losses_they_get_alone(tmp_path, family):
-    model = load_model(f"hf:{tiny_lvlm.build(family, tmp_path / family)}", device="cpu")
-    assert model.batches, model.description["batching"]
-    sizes = ((64, 48), (40, 120), (200, 50), (31, 77))
-    rng = np.random.default_rng(0)
-    images = [Image.fromarray(rng.integers(0, 256, (*size[::-1], 3), dtype=np.uint8)) for size in sizes]
-    questions, answers = [], []
-    for number in range(len(images)):
-        orders = [["snow", "sand", "fur"][turn:] + ["snow", "sand", "fur"][:turn] for turn in range(3)]
-        prompts = [written(order, "What is it? " * (number + 1)) for order in orders]
-        questions.append([prompt for prompt in prompts for _ in "ABC"])
-        answers.append(list("ABC") * 3)
-    together = model.batch_losses(images, questions, answers)
-    alone = [model.losses(*about) for about in zip(images, questions, answers, strict=True)]
-    assert max(np.abs(a - b).max() for (a, _), (b, _) in zip(together, alone, strict=True)) < 1e-4
-    assert all((a == b).all() for (_, a), (_, b) in zip(together, alone, strict=True))
-    model.shares = model.batches = False
-    full = model.batch_losses(images, questions, answers)
-    assert max(np.abs(a - b).max() for (a, _), (b, _) in zip(together, full, strict=True)) < 1e-4
-    assert min(np.ptp(sums) for sums, _ in together) > 1e-3
-    assert np.abs(together[0][0] - together[1][0]).max() > 1e-3
-
-
-def test_a_batch_that_mixes_photos_up_is_found_by_the_probe(llava, monkeypatch):
-    from counterground.models.huggingface import _losses  # a step of it goes wrong
-
-    real = _losses.batched
-
-    def blind(each, padding):
-        given = real(each, padding)
-        if len(each) > 1:
-            given["pixel_values"] = given["pixel_values"].flip(0)
-        return given
-
-    monkeypatch.setattr(_losses, "batched", blind)
-    model = load_model(f"hf:{llava}", device="cpu")
-    assert model.shares
-    assert not model.batches
-
-
-@pytest.mark.parametrize("protocol", ["multiple-choice", "multiple-choice-loss"])
-def test_one_by_one_and_together_give_the_same_predictions(few, llava, tmp_path, monkeypatch, protocol):
-    tables = []
-    for size in (1, 5):
-        monkeypatch.setenv("COUNTERGROUND_CACHE", str(tmp_path / f"cache{size}"))
-        run = run_on(few, f"hf:{llava}", tmp_path / f"run{size}", batch_size=size, protocol=protocol)
-        tables.append(run.predictions)
-    numbers = ("loss_sum", "loss_mean", "confidence", "top2_gap")
-    assert tables[0].drop(numbers).equals(tables[1].drop(numbers))
-    for name in numbers:
-        assert np.abs(tables[0][name].to_numpy() - tables[1][name].to_numpy()).max() < 1e-4
 
 
 class Biased(Generative):

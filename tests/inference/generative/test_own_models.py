@@ -81,10 +81,6 @@ class Endless(Scores):
     def losses(self, image, questions, answers):
         return [10**400] * len(answers), [1] * len(answers)
 
-class Alone(Scores):
-    def batch_losses(self, images, questions, answers):
-        return [None] * len(images)
-
 class Few(Scores):
     def losses(self, image, questions, answers):
         return np.zeros(2), np.ones(2)
@@ -262,7 +258,6 @@ def test_what_cannot_be_is_told_at_loading(own, name, said):
         ("Silent", {}, r"prompt\(\) failed: KeyError: 'no prompt' \(.*own_models\.py, line \d+\)"),
         ("Learns", {}, "scoring answers failed: RuntimeError: Can't call numpy"),
         ("Endless", {}, "scoring answers failed: OverflowError: int too large"),
-        ("Alone", {"protocol": "multiple-choice", "options": 2}, "scoring answers failed: TypeError"),
         ("Few", {}, r"losses of shape \(2,\) and token counts of shape \(2,\) for 3 answers"),
         ("One", {}, r"losses of shape \(\) and token counts of shape \(\) for 3 answers"),
         ("Lost", {}, "losses that are not finite"),

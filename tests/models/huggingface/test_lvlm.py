@@ -163,7 +163,7 @@ def test_many_answers_go_in_several_packs(folders, monkeypatch):
     part = model._conversation.inputs(PHOTOS[1], QUESTION)
     candidates = [model._conversation.candidate(part, QUESTION, answer) for answer in answers]
     with torch.inference_mode():
-        (small,) = model._scorer.shared_losses([part], [candidates], packed=9)
+        small = model._scorer.shared_losses(part, candidates, packed=9)
     assert np.abs(whole - small).max() < 1e-4
 
 

@@ -173,7 +173,7 @@ def _scored(request: Request, model: Generative, prompts: Sequence[PromptSpec]) 
     for prompt in prompts:
         about = {index: _scored_choice(request, prompt, index) for index in set(classes)}
         pairs = [about[index][1] for index in classes]
-        scored, read = score_pairs(request, model, pairs, together=False)
+        scored, read = score_pairs(request, model, pairs)
         losses = []
         for index, found in zip(classes, scored, strict=True):
             decides = deciding(found, request)
@@ -293,7 +293,7 @@ def _by_loss(request: Request, model: Generative, choices: Sequence[Choice]) -> 
     """Let the option with the lowest loss win: of its text, or of its letter, averaged over the orders."""
     listed = request.settings.protocol != "multiple-choice-loss"
     pairs = [choice.letters() if listed else choice.answers() for choice in choices]
-    losses, read = score_pairs(request, model, pairs, together=True)
+    losses, read = score_pairs(request, model, pairs)
     labels, account = _labels(request, model, choices, scored=True)
     account |= {
         "example": prompt_of(model, *pairs[0][0]),

@@ -170,7 +170,7 @@ Pairs = Sequence[tuple[str, str]]
 
 
 def score_pairs(
-    request: Request, model: Generative, pairs: Sequence[Pairs], *, together: bool
+    request: Request, model: Generative, pairs: Sequence[Pairs]
 ) -> tuple[list[np.ndarray], ReadStatus]:
     """Return, for each photo of the manifest, summed losses and token counts ``[2, k]`` of its answers.
 
@@ -181,8 +181,6 @@ def score_pairs(
         request: the evaluation.
         model: the model to ask.
         pairs: what is asked about each photo.
-        together: several photos may share a forward pass; else each is scored alone, and blocks change no
-            bit.
 
     Raises:
         CounterGroundError: the model fails, or no photo can be read.
@@ -196,7 +194,7 @@ def score_pairs(
     for count in sorted({len(about) for about in pairs}):
         alike = [key for key, (_, about) in asked.items() if len(about) == count]
         blocks += [alike[start : start + size] for start in range(0, len(alike), size)]
-    stores = {len(about): _store(model, len(about), size if together else 0) for about in pairs}
+    stores = {len(about): _store(model, len(about)) for about in pairs}
     scored = [stores[len(asked[block[0]][1])].get(block) for block in blocks]
     missing = [number for number, block in enumerate(scored) if block is None]
     new, total = sum(len(blocks[number]) for number in missing), len(keys)
@@ -205,7 +203,7 @@ def score_pairs(
     inputs = []
     for number in missing:
         contents, about = zip(*map(asked.__getitem__, blocks[number]), strict=True)
-        score = partial(_score, model, about, together)
+        score = partial(_score, model, about)
         function = EncodeFn(
             model.display_name, 2 * len(about[0]), model.convert_rgb_first, lambda image: image, score
         )
@@ -241,31 +239,23 @@ def _in_order(
     return [np.array(block.features[row]).reshape(2, -1) for block, row in rows], read
 
 
-def _store(model: Generative, answers: int, block: int) -> FeatureStore:
-    """Open the store of photos with so many answers; other photos in a block may change the last bits."""
+def _store(model: Generative, answers: int) -> FeatureStore:
+    """Open the store of photos with so many answers."""
     parts = (model.fingerprint, model.device, f"rgb first: {model.convert_rgb_first}")
     facts = {"model": model.spec, "fingerprint": model.fingerprint, "device": model.device}
-    about = {**facts, "answers": answers, "batch_size": block or 1}
-    return FeatureStore.open(cache_dir() / "losses", *parts, str(answers), str(block), about=about)
+    about = {**facts, "answers": answers}
+    return FeatureStore.open(cache_dir() / "losses", *parts, str(answers), about=about)
 
 
-def _score(
-    model: Generative, pairs: Sequence[Pairs], together: bool, block: Sequence[Image.Image | None]
-) -> np.ndarray:
+def _score(model: Generative, pairs: Sequence[Pairs], block: Sequence[Image.Image | None]) -> np.ndarray:
     """Return ``[n, 2k]``: summed losses, then tokens; zeros for unreadable photos."""
     size = len(pairs[0])
     rows = np.zeros((len(block), 2 * size), dtype=np.float32)
-    readable = [row for row, image in enumerate(block) if image is not None]
-    images = [image for image in block if image is not None]
-    questions = [[question for question, _ in pairs[row]] for row in readable]
-    answers = [[answer for _, answer in pairs[row]] for row in readable]
     with _explained(model):
-        if together:
-            scored = list(model.batch_losses(images, questions, answers))
-        else:
-            scored = [model.losses(*about) for about in zip(images, questions, answers, strict=True)]
-        for row, losses in zip(readable, scored, strict=True):
-            rows[row] = _checked(model.spec, *losses, size)
+        for row, (image, asked) in enumerate(zip(block, pairs, strict=True)):
+            if image is not None:
+                questions, answers = map(list, zip(*asked, strict=True))
+                rows[row] = _checked(model.spec, *model.losses(image, questions, answers), size)
     return rows
 
 

@@ -216,39 +216,6 @@ class Conversation:
         )
 
 
-def batched(each: Sequence[Mapping[str, torch.Tensor]], padding: Sequence[int]) -> dict[str, torch.Tensor]:
-    """Return the inputs of several photos as those of one forward pass, texts padded on the right.
-
-    Args:
-        each: inputs of one photo each, as `PhotoInputs.with_tail` gives them.
-        padding: for each photo, the token that pads its text; the mask hides it.
-    """
-    import torch
-
-    if len(each) == 1:
-        return dict(each[0])
-    given = [{"attention_mask": torch.ones_like(inputs["input_ids"]), **inputs} for inputs in each]
-    together = {}
-    for name in given[0]:
-        rows = [inputs[name] for inputs in given]
-        widest = max(row.shape[1] for row in rows if row.ndim > 1) if rows[0].ndim > 1 else 0
-        fill = padding if name == "input_ids" else [0] * len(rows)
-        together[name] = torch.cat(
-            [_widened(row, widest, value) for row, value in zip(rows, fill, strict=True)]
-        )
-    return together
-
-
-def _widened(values: torch.Tensor, widest: int, fill: int) -> torch.Tensor:
-    """Return ``[m, w, ...]`` as ``[m, widest, ...]``: texts in tokens, or LLaVA-NeXT's parts of a photo."""
-    import torch
-
-    if values.ndim < 2 or values.shape[1] == widest:
-        return values
-    shape = (values.shape[0], widest - values.shape[1], *values.shape[2:])
-    return torch.cat([values, values.new_full(shape, fill)], dim=1)
-
-
 def placed(inputs: Mapping[str, torch.Tensor], network: Any) -> dict[str, torch.Tensor]:
     """Return the inputs on the network's device, pixels in its precision."""
     dtype = precision_of(network)

@@ -4,9 +4,6 @@ Sharing: the keys and values of the tokens that all candidates begin with are co
 candidate then goes through the network as one packed sequence. In it, each token sees the shared tokens and
 the earlier ones of its own candidate, at the positions they would have alone. Nothing is copied for each
 candidate, and the sums are those of separate passes up to rounding.
-
-Several photos go together: their shared tokens are padded on the right to the longest, and so are the packed
-ones. No token sees padding, and all have the positions that they would have alone.
 """
 
 from __future__ import annotations
@@ -14,7 +11,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +18,6 @@ import numpy as np
 from counterground.models.huggingface._conversation import (
     Candidate,
     PhotoInputs,
-    batched,
     common_length,
     placed,
     precision_of,
@@ -66,32 +61,22 @@ class Scorer:
         return np.array(losses, dtype=np.float32)
 
     def shared_losses(
-        self,
-        photos: Sequence[PhotoInputs],
-        candidates: Sequence[Sequence[Candidate]],
-        *,
-        packed: int = PACKED_TOKENS,
-    ) -> list[np.ndarray]:
-        """Return summed losses of each photo's candidates; what these begin with is encoded once.
+        self, photo: PhotoInputs, candidates: Sequence[Candidate], *, packed: int = PACKED_TOKENS
+    ) -> np.ndarray:
+        """Return summed losses ``[k]`` of a photo's candidates; what these begin with is encoded once.
 
         Raises:
             NotShareableError: the network keeps no cache that allows this.
         """
-        common = [_shared_tokens(each) for each in candidates]
+        common = _shared_tokens(candidates)
+        shared = candidates[0].tail[:common]
         # The last shared token goes with the candidates: its output predicts their first tokens.
-        shared = [each[0].tail[: length - 1] for each, length in zip(candidates, common, strict=True)]
-        prefix = self._encode(photos, shared, [each[0].tail[0] for each in candidates])
-        losses: list[list[float]] = [[] for _ in photos]
-        parts = [list(_parts(each, length, packed)) for each, length in zip(candidates, common, strict=True)]
-        for turn in zip_longest(*parts, fillvalue=()):
-            rows = [
-                _Packed.of(each[0].tail[length - 1], part, length)
-                for each, part, length in zip(candidates, turn, common, strict=True)
-            ]
-            language = self.network.language_model if photos[0].reads_question else self.network
-            found = self._packed_losses(language, prefix, rows)
-            losses = [[*before, *more] for before, more in zip(losses, found, strict=True)]
-        return [np.array(each, dtype=np.float32) for each in losses]
+        cache = self._encode(photo, shared[:-1])
+        language = self.network.language_model if photo.reads_question else self.network
+        losses: list[float] = []
+        for part in _parts(candidates, common, packed):
+            losses += self._packed_losses(language, cache, _Packed.of(shared[-1], part, common))
+        return np.array(losses, dtype=np.float32)
 
     def _full_loss(self, photo: PhotoInputs, candidate: Candidate) -> float:
         inputs = photo.with_tail(candidate.tail, self.network)
@@ -100,50 +85,34 @@ class Scorer:
         logits = self.network(**inputs, use_cache=False, **keep).logits
         return _nll(logits[0, -scored - 1 : -1], candidate.scored)
 
-    def _encode(
-        self, photos: Sequence[PhotoInputs], shared: Sequence[Sequence[int]], padding: Sequence[int]
-    ) -> _Prefix:
+    def _encode(self, photo: PhotoInputs, shared: Sequence[int]) -> Any:
+        """Return keys and values of the shared tokens."""
         from transformers import DynamicCache
 
         if obstacle := _obstacle(self.network.config):
             raise NotShareableError(obstacle)
         cache = DynamicCache()
         keep = {"logits_to_keep": 1} if self._keeps else {}
-        each = [photo.with_tail(tokens, self.network) for photo, tokens in zip(photos, shared, strict=True)]
-        inputs = batched(each, padding)
+        inputs = photo.with_tail(shared, self.network)
         self.network(**inputs, use_cache=True, **{self._cache_name: cache}, **keep)
         if cache.get_seq_length() != inputs["input_ids"].shape[1]:
             raise NotShareableError("the network keeps more or fewer positions than it is given tokens")
-        lengths = [given["input_ids"].shape[1] for given in each]
-        return _Prefix(cache, lengths, self._shifts(len(photos)))
+        return cache
 
-    def _packed_losses(self, language: Any, prefix: _Prefix, rows: Sequence[_Packed]) -> list[list[float]]:
+    def _packed_losses(self, language: Any, cache: Any, packed: _Packed) -> list[float]:
         import torch
 
-        longest = max(len(row.tokens) for row in rows)
-        past, n = prefix.cache.get_seq_length(), len(rows)
-        tokens = torch.tensor([[*row.tokens, *[row.tokens[0]] * (longest - len(row.tokens))] for row in rows])
-        positions = torch.zeros(n, longest, dtype=torch.long)
-        hidden = torch.finfo(precision_of(self.network)).min
-        mask = torch.full((n, 1, longest, past + longest), hidden, dtype=precision_of(self.network))
-        for at, (row, length) in enumerate(zip(rows, prefix.lengths, strict=True)):
-            size = len(row.tokens)
-            positions[at, :size] = torch.tensor(row.offsets) + length + prefix.shifts[at]
-            own = self._mask(length, row.lengths)[0, 0].cpu()
-            mask[at, 0, :size, :length], mask[at, 0, :size, past : past + size] = (
-                own[:, :length],
-                own[:, length:],
-            )
-            mask[at, 0, size:, :length] = 0  # a softmax over nothing would be NaN
+        past, size = cache.get_seq_length(), len(packed.tokens)
+        positions = torch.tensor([packed.offsets]) + past + self._shift()
         logits = language(
-            input_ids=tokens.to(self.device),
-            attention_mask=mask.to(self.device),
+            input_ids=torch.tensor([packed.tokens]).to(self.device),
+            attention_mask=self._mask(past, packed.lengths),
             position_ids=positions.to(self.device),
             use_cache=True,
-            **{self._cache_name: prefix.cache},
+            **{self._cache_name: cache},
         ).logits
-        prefix.cache.crop(-longest)
-        return [row.losses(logits[at]) for at, row in enumerate(rows)]
+        cache.crop(-size)
+        return packed.losses(logits[0])
 
     def _mask(self, past: int, lengths: Sequence[int]) -> torch.Tensor:
         """Return ``[1, 1, q, past + q]``, 0 where a token sees another and very negative elsewhere."""
@@ -161,23 +130,11 @@ class Scorer:
             first += length
         return hidden[None, None].to(self.device)
 
-    def _shifts(self, n: int) -> list[int]:
+    def _shift(self) -> int:
         """Return how far positions lag behind the token count: Qwen counts an image by its larger side."""
         inner = getattr(self.network, "model", self.network)
         deltas = getattr(inner, "rope_deltas", None)
-        return [0] * n if deltas is None else [int(delta) for delta in deltas.reshape(-1)]
-
-
-@dataclass(frozen=True)
-class _Prefix:
-    """Keys and values of the shared tokens of ``n`` photos, padded on the right to the longest.
-
-    ``lengths`` counts their tokens without padding, ``shifts`` is by how much their positions differ.
-    """
-
-    cache: Any
-    lengths: list[int]
-    shifts: list[int]
+        return 0 if deltas is None else int(deltas.reshape(-1)[0])
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -33,7 +31,8 @@ from counterground.models.huggingface._losses import NotShareableError, Scorer
 from counterground.settings import Precision, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from contextlib import suppress
+from collections.abc import Sequence
 
     import torch
     from PIL import Image
@@ -44,7 +43,6 @@ TESTED = ("instructblip", "llava", "llava_next", "qwen2_5_vl", "qwen2_vl")
 _PROTOCOLS: frozenset[Protocol] = frozenset(get_args(Protocol))
 _PROBE = ("What is the main object in the image?", ("A zebra", "An African chameleon on a branch", "An ox"))
 # Encodings in one forward pass: of photos, or of photos with a question if image features depend on it.
-_TOGETHER = 8
 # Absolute (nats) and relative tolerance of summed losses.
 _TOLERANCE = {"fp32": (1e-4, 1e-5), "bf16": (5e-2, 5e-2), "fp16": (1e-2, 1e-2)}
 # Where an answer begins and ends, and tokens that are no part of one. All else that transformers knows
@@ -119,8 +117,8 @@ class Lvlm(Generative):
         weights = tensor_digests(network.state_dict())
         if options.precision != "fp32":
             _float32_output(network)
-        self.shares = self.batches = False
-        sharing, batching = self._try_sharing()
+        self.shares = False
+        sharing = self._try_sharing()
         libraries = library_versions(*LIBRARIES)
         settings = _processor_settings(processor)
         self.fingerprint = combine(
@@ -152,7 +150,6 @@ class Lvlm(Generative):
             "processor": type(processor).__name__,
             "chat_template": self._conversation.template or "none: the prompt is the question itself",
             "key_value_sharing": sharing,
-            "batching": batching,
             "output_layer": "float32",
             "trust_remote_code": source.trust_remote_code,
             "preprocessing": settings["images"],
@@ -166,7 +163,7 @@ class Lvlm(Generative):
         question, answers = _PROBE
         sums, _ = self.losses(_probe_photo(), [question] * len(answers), answers)
         written = ""
-        with suppress(Exception):  # it may be asked for losses only
+        with suppress(ValueError):  # it may be asked for losses only
             written = self.generate(_probe_photo(), question, max_new_tokens=8)
         return [leading_digits([sums]), written]
 
@@ -183,36 +180,6 @@ class Lvlm(Generative):
                 given = [answers[row] for row in rows]
                 sums[rows], tokens[rows] = self._scored(image, asked, given)
         return sums, tokens
-
-    def batch_losses(
-        self,
-        images: Sequence[Image.Image],
-        questions: Sequence[Sequence[str]],
-        answers: Sequence[Sequence[str]],
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
-        import torch
-
-        if not self.batches:
-            return super().batch_losses(images, questions, answers)
-        found = [(np.zeros(len(asked), np.float32), np.zeros(len(asked), np.int64)) for asked in questions]
-        places = [(at, rows) for at, asked in enumerate(questions) for rows in self._batches(asked)]
-        with torch.inference_mode():
-            for start in range(0, len(places), _TOGETHER):
-                part = places[start : start + _TOGETHER]
-                given = [
-                    self._candidates(
-                        images[at], [questions[at][row] for row in rows], [answers[at][row] for row in rows]
-                    )
-                    for at, rows in part
-                ]
-                try:
-                    losses = self._scorer.shared_losses(*map(list, zip(*given, strict=True)))
-                except NotShareableError:
-                    return super().batch_losses(images, questions, answers)
-                for (at, rows), sums, (_, candidates) in zip(part, losses, given, strict=True):
-                    found[at][0][rows] = sums
-                    found[at][1][rows] = [len(candidate.scored) for candidate in candidates]
-        return found
 
     def generate(self, image: Image.Image, question: str, *, max_new_tokens: int) -> str:
         import torch
@@ -256,7 +223,7 @@ class Lvlm(Generative):
         tokens = [len(candidate.scored) for candidate in candidates]
         if self.shares:
             try:
-                return self._scorer.shared_losses([photo], [candidates])[0], tokens
+                return self._scorer.shared_losses(photo, candidates), tokens
             except NotShareableError:
                 pass  # these questions begin with different tokens; full passes give the same losses
         return self._scorer.full_losses(photo, candidates), tokens
@@ -268,21 +235,17 @@ class Lvlm(Generative):
         pairs = zip(questions, answers, strict=True)
         return photo, [self._conversation.candidate(photo, *pair) for pair in pairs]
 
-    def _try_sharing(self) -> tuple[str, str]:
-        """Share keys and values, and batch photos, if a probe gets the losses of full passes.
-
-        Return a note on each.
-        """
+    def _try_sharing(self) -> str:
+        """Share keys and values if a probe gets the losses of full passes; return a note on it."""
         import torch
 
         if self._decoder_apart:
-            return "an encoder-decoder, whose answers are decoded one by one", "photos go one by one"
+            return "an encoder-decoder, whose answers are decoded one by one"
         question, answers = _PROBE
-        asked = ((_probe_photo(), question), (_probe_photo().rotate(90, expand=True), f"Look. {question}"))
         with torch.inference_mode():
             try:
-                each = [self._candidates(photo, [text] * len(answers), answers) for photo, text in asked]
-                full = [self._scorer.full_losses(*one) for one in each]
+                photo, candidates = self._candidates(_probe_photo(), [question] * len(answers), answers)
+                full = self._scorer.full_losses(photo, candidates)
             except CounterGroundError:
                 raise
             except Exception as error:
@@ -292,26 +255,16 @@ class Lvlm(Generative):
                     f"{self.spec}: it fails on a probe photo ({error_message(error, 200)}). "
                     "Check its chat template and its processor; this family of models may not be supported."
                 ) from error
-            photos, candidates = map(list, zip(*each, strict=True))
-            alone = partial(self._scorer.shared_losses, photos[:1], candidates[:1])
-            obstacle = self._differs([full[0]] * 2, lambda: [*alone(), *alone(packed=1)])
-            self.shares = not obstacle
-            together = partial(self._scorer.shared_losses, photos, candidates)
-            apart = "nothing is shared" if obstacle else self._differs(full, together)
-            self.batches = not apart
-        sharing = obstacle or "image and question are encoded once for all answers; checked on a probe"
-        several = "several photos in a forward pass where options are chosen from; checked on a probe"
-        return sharing, f"photos go one by one: {apart}" if apart else several
-
-    def _differs(self, full: list[np.ndarray], compute: Callable[[], list[np.ndarray]]) -> str:
-        """Return why other losses than ``full`` are computed, empty if they are the same."""
-        try:
-            gap = float(np.abs(np.stack(compute()) - np.stack(full)).max())
-        except Exception as error:
-            return error_message(error, 120)
+            try:
+                shared = [self._scorer.shared_losses(photo, candidates, packed=size) for size in (1, 512)]
+            except Exception as error:
+                return error_message(error, 120)
+        gap = float(np.abs(np.stack(shared) - full).max())
         absolute, relative = _TOLERANCE[self.dtype]
-        agrees = gap <= absolute + relative * float(np.max(full))
-        return "" if agrees else f"a probe got other losses (by {gap:.2g})"
+        self.shares = gap <= absolute + relative * float(np.max(full))
+        if self.shares:
+            return "image and question are encoded once for all answers; checked on a probe"
+        return f"a probe got other losses (by {gap:.2g})"
 
 
 def _probe_photo() -> Image.Image:
