@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -31,8 +32,7 @@ from counterground.models.huggingface._losses import NotShareableError, Scorer
 from counterground.settings import Precision, Protocol
 
 if TYPE_CHECKING:
-    from contextlib import suppress
-from collections.abc import Sequence
+    from collections.abc import Sequence
 
     import torch
     from PIL import Image
@@ -42,7 +42,6 @@ from collections.abc import Sequence
 TESTED = ("instructblip", "llava", "llava_next", "qwen2_5_vl", "qwen2_vl")
 _PROTOCOLS: frozenset[Protocol] = frozenset(get_args(Protocol))
 _PROBE = ("What is the main object in the image?", ("A zebra", "An African chameleon on a branch", "An ox"))
-# Encodings in one forward pass: of photos, or of photos with a question if image features depend on it.
 # Absolute (nats) and relative tolerance of summed losses.
 _TOLERANCE = {"fp32": (1e-4, 1e-5), "bf16": (5e-2, 5e-2), "fp16": (1e-2, 1e-2)}
 # Where an answer begins and ends, and tokens that are no part of one. All else that transformers knows
