@@ -220,7 +220,7 @@ def test_panoptic_segments_are_the_colours_of_a_png(tmp_path):
 )
 def test_a_box_that_lies_nowhere_is_one_line(annotated, tmp_path, box):
     benchmark, file = annotated([[{"bbox": box}]])
-    with pytest.raises(CounterGroundError, match=r"annotation 100 has the box .*; it must be"):
+    with pytest.raises(CounterGroundError, match=r"annotations\.0\.bbox\.[02]: Input"):
         make_masks(benchmark, "boxes", tmp_path / "masks", settings=MaskSettings(boxes=file))
 
 

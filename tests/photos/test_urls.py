@@ -329,7 +329,7 @@ def test_coco_photos_of_several_categories_may_count(coco, server):
 @pytest.mark.parametrize(
     ("changes", "settings", "message"),
     [
-        ({"categories": None}, "", "is not in COCO's format: it has no list of 'categories'"),
+        ({"categories": None}, "", "is not in COCO's format: categories"),
         (
             {"annotations": [{"id": 9, "image_id": 99, "category_id": 1}]},
             "",

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeGuard
+from typing import Annotated, Any, NamedTuple, TypeGuard
 
 import polars as pl
+from pydantic import BaseModel, Field, ValidationError
 
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError, UsageError, first_problem
 from counterground.files import is_file, is_folder, read_json
 from counterground.photos._benchmark import Benchmark
 from counterground.photos._geometry import box_inside, placed
@@ -56,6 +57,37 @@ def read_coco(path: Path, source: Source, *, show_progress: bool = False) -> Ben
     return found.described(notes=(*notes, *found.notes))
 
 
+_Id = int | str
+_Pixels = Annotated[float, Field(strict=True, gt=-_HUGE, lt=_HUGE)]
+
+
+class _Image(BaseModel):
+    id: _Id
+    license: _Id | None = None
+
+
+class _Category(BaseModel):
+    id: _Id
+    name: object
+
+
+class _Segment(BaseModel):
+    category_id: _Id | None = None
+    bbox: Annotated[list[_Pixels], Field(min_length=4, max_length=4)] | None = None
+
+
+class _Annotation(_Segment):
+    image_id: _Id
+    segments_info: list[_Segment] | None = None
+
+
+class _Content(BaseModel):
+    images: list[_Image]
+    categories: list[_Category]
+    annotations: list[_Annotation]
+    licenses: list[_Image] | None = None
+
+
 class CocoFile(NamedTuple):
     """Annotations in COCO's format, checked: each has an image and a category that exist.
 
@@ -79,48 +111,35 @@ def read_coco_file(path: Path) -> CocoFile:
     Raises:
         CounterGroundError: the file is not in that format, or an annotation points nowhere.
     """
-    content = _content(path)
-    images = _by_id(path, content["images"], "image")
-    categories = _by_id(path, content["categories"], "category")
+    try:
+        content = read_json(path, most=None)
+        _Content.model_validate(content)
+    except ValidationError as error:
+        raise CounterGroundError(f"{path} is not in COCO's format: {first_problem(error)}.") from error
+    except (OSError, ValueError) as error:
+        raise CounterGroundError(f"Cannot read {path} as JSON: {error}.") from error
+    images, categories = (_by_id(path, content[kind]) for kind in ("images", "categories"))
     licences = {
         entry["id"]: next(filter(_is_text, (entry.get("url"), entry.get("name"))), None)
-        for entry in content["licenses"]
-        if _is_id(entry.get("id"))
+        for entry in content.get("licenses") or ()
     }
     objects: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for number, annotation in enumerate(content["annotations"], 1):
-        where = f"{path}: annotation {annotation.get('id', f'number {number}')}"
-        if not _is_id(annotation.get("image_id")) or annotation["image_id"] not in images:
-            raise CounterGroundError(
-                f"{where} is of the image {annotation.get('image_id')!r}, which is not there."
-            )
-        for single in _singles(annotation):
-            if not _is_id(single.get("category_id")) or single["category_id"] not in categories:
-                wrong = single.get("category_id")
-                raise CounterGroundError(f"{where} has the category {wrong!r}, which is not there.")
-            objects[annotation["image_id"]].append(single | {"where": where})
+        where, image = (
+            f"{path}: annotation {annotation.get('id', f'number {number}')}",
+            annotation["image_id"],
+        )
+        if image not in images:
+            raise CounterGroundError(f"{where} is of the image {image!r}, which is not there.")
+        singles = [annotation]
+        if annotation.get("segments_info") is not None:
+            name = annotation.get("file_name")
+            singles = [segment | {"segments": name} for segment in annotation["segments_info"]]
+        for single in singles:
+            if (category := single.get("category_id")) not in categories:
+                raise CounterGroundError(f"{where} has the category {category!r}, which is not there.")
+            objects[image].append(single | {"where": where})
     return CocoFile(images, categories, dict(objects), licences)
-
-
-def _singles(annotation: dict[str, Any]) -> list[dict[str, Any]]:
-    segments = annotation.get("segments_info")
-    if not isinstance(segments, list):
-        return [annotation]
-    return [segment | {"segments": annotation.get("file_name")} for segment in segments]
-
-
-def _content(path: Path) -> dict[str, list[dict[str, Any]]]:
-    try:
-        content = read_json(path, most=None)
-    except (OSError, ValueError) as error:
-        raise CounterGroundError(f"Cannot read {path} as JSON: {error}.") from error
-    if isinstance(content, dict) and content.get("licenses") is None:
-        content["licenses"] = []
-    for part in ("images", "annotations", "categories", "licenses"):
-        listed = content.get(part) if isinstance(content, dict) else None
-        if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
-            raise CounterGroundError(f"{path} is not in COCO's format: it has no list of {part!r}.")
-    return content  # type: ignore[no-any-return]
 
 
 def _rows(
@@ -138,7 +157,7 @@ def _rows(
             continue
         single = [annotation for annotation in shown if not annotation.get("iscrowd")] or shown
         largest = max(single, key=lambda annotation: _area(annotation) or 0)
-        licence = content.licences.get(image["license"]) if _is_id(image.get("license")) else None
+        licence = content.licences.get(image.get("license"))
         rows.append(
             {
                 field: value
@@ -184,19 +203,12 @@ def _measures(image: Mapping[str, Any], annotation: Mapping[str, Any]) -> dict[s
     return {"object_area": area or None, "object_distance": distance}
 
 
-def _by_id(path: Path, entries: Sequence[dict[str, Any]], noun: str) -> dict[Any, dict[str, Any]]:
-    found: dict[Any, dict[str, Any]] = {}
-    for number, entry in enumerate(entries, 1):
-        if not _is_id(entry.get("id")) or (noun == "category" and "name" not in entry):
-            raise CounterGroundError(f"{path}: {noun} number {number} has no id or no name.")
-        if entry["id"] in found:
-            raise CounterGroundError(f"{path}: {noun} {entry['id']} is listed twice.")
-        found[entry["id"]] = entry
+def _by_id(path: Path, entries: Sequence[dict[str, Any]]) -> dict[Any, dict[str, Any]]:
+    found = {entry["id"]: entry for entry in entries}
+    if len(found) < len(entries):
+        ((twice, _),) = Counter(entry["id"] for entry in entries).most_common(1)
+        raise CounterGroundError(f"{path}: the id {twice} is listed twice.")
     return found
-
-
-def _is_id(value: Any) -> bool:
-    return isinstance(value, int | str) and not isinstance(value, bool)
 
 
 def _is_text(value: Any) -> TypeGuard[str]:
@@ -209,19 +221,10 @@ def is_pixels(value: Any) -> TypeGuard[float]:
 
 
 def coco_box(annotation: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
-    """Return left, top, width and height in pixels, as stated; None without a box.
-
-    Raises:
-        CounterGroundError: the box is not four numbers.
-    """
-    box = annotation.get("bbox")
-    if not box:
+    """Return left, top, width and height in pixels, as stated; None without a box."""
+    if not annotation.get("bbox"):
         return None
-    if not (isinstance(box, list) and len(box) == 4 and all(map(is_pixels, box))):
-        raise CounterGroundError(
-            f"{annotation['where']} has the box {box!r}; it must be [x, y, width, height]."
-        )
-    left, top, width, height = map(float, box)
+    left, top, width, height = map(float, annotation["bbox"])
     return left, top, width, height
 
 

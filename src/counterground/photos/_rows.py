@@ -53,26 +53,25 @@ def with_class_names(
     Raises:
         CounterGroundError: a number without a name, or two numbers with one name.
     """
-    column = next((each for each in ("class_name", "class_index") if each in frame.columns), None)
-    if column is None:
+    column = "class_name" if "class_name" in frame.columns else "class_index"
+    if column not in frame.columns:
         raise CounterGroundError(f"there are no classes that {what} could name: say which column they are.")
     given = frame[column].cast(pl.String).str.strip_chars().str.replace(r"\.0$", "")
     numbers = given.cast(pl.Int64, strict=False)
-    wrong = given.is_not_null() & ~numbers.is_in(list(names)).fill_null(value=False)
+    named = numbers.replace_strict(dict(names), default=None, return_dtype=pl.String).alias("class_name")
+    wrong = given.is_not_null() & named.is_null()
     if wrong.any():
         row = int(wrong.arg_max() or 0)
         raise CounterGroundError(
             f"Row {row + 1} has the class {given[row]!r}, and {what} has {len(names)} names."
         )
-    named = numbers.replace_strict(dict(names), default=None, return_dtype=pl.String).alias("class_name")
-    pairs = pl.DataFrame({"name": named, "number": numbers}).drop_nulls().unique()
-    shared = pairs.filter(pl.col("name").is_duplicated()).sort("name", "number")
-    if len(shared):
-        name, number, other = shared["name"][0], *shared["number"][:2]
-        raise CounterGroundError(
-            f"The classes {number} and {other} are both called {name!r}, and would be one: give each a name "
-            "of its own."
-        )
+    number_of: dict[str, int] = {}
+    for number in numbers.drop_nulls().unique().sort():
+        if (other := number_of.setdefault(names[number], number)) != number:
+            raise CounterGroundError(
+                f"The classes {other} and {number} are both called {names[number]!r}, and would be one: give "
+                "each a name of its own."
+            )
     frame = frame if column == "class_name" else frame.drop(column)
     return frame.with_columns(named), note_absent_classes(list(names.values()), named)
 

@@ -285,35 +285,19 @@ def assign_classes(written: Sequence[str]) -> ClassAssignment:
 
 def _read(written: str) -> _Reading:
     text = written.strip()
-    numbered = split_number(text)
-    if text.lower() in imagenet_wnids():
-        index = find_imagenet_index(text)
-        return _Reading(written, imagenet_names("openai")[index], index)
-    if numbered is not None:
-        return _read_numbered(written, *numbered)
-    found = imagenet_candidates(text)
-    if len(found) == 1:
-        return _Reading(written, text, min(found))
-    return _Reading(written, text, None, _problem(text) if found else "")
-
-
-def _read_numbered(written: str, number: int, name: str) -> _Reading:
-    if not name and number < IMAGENET_SIZE:
-        return _Reading(written, imagenet_names("openai")[number], number)
-    if not name or imagenet_candidates(name):
-        problem = _problem(written)
-        return _Reading(written, name, None if problem else number, problem, impossible=bool(problem))
-    hint = did_you_mean(name, suggestions())
-    problem = f"{name!r} is not a class of ImageNet-1K, although the number suggests one.{hint}"
-    return _Reading(written, written.strip(), None, problem if number < IMAGENET_SIZE else "")
-
-
-def _problem(text: str) -> str:
+    wnid = text.lower() in imagenet_wnids()
+    number, name = (not wnid and split_number(text)) or (None, text)
+    if name and not wnid and not imagenet_candidates(name):
+        problem = ""
+        if number is not None and number < IMAGENET_SIZE:
+            hint = did_you_mean(name, suggestions())
+            problem = f"{name!r} is not a class of ImageNet-1K, although the number suggests one.{hint}"
+        return _Reading(written, text, None, problem)
     try:
-        find_imagenet_index(text)
+        index = find_imagenet_index(text)
     except UsageError as error:
-        return str(error)
-    return ""
+        return _Reading(written, text, None, str(error), impossible=number is not None)
+    return _Reading(written, imagenet_names("openai")[index] if wnid or not name else name, index)
 
 
 def _refuse_problems(readings: Sequence[_Reading]) -> None:
