@@ -189,7 +189,6 @@ RECORDS = {
     "protocol": "as requested; null: each model's default",
     "runtime": "as requested; each model's `description` says what ran it",
     "loss": "`mean` or `sum`, for generative models",
-    "aliases": "other names of classes, for generative models",
     "model_warnings": "warnings about one model, by model name",
     "intervention": "for a run of `swap`: `kind`, `version` of the compositing and of `opencv`, `settings`, "
     "the source of the `masks` (null: the manifest), the `source` benchmark, and how many of its photos "

@@ -23,7 +23,6 @@ from counterground.benchmarks._fetch import unpack  # hostile archives need no b
 from counterground.cli import main
 from counterground.construction.imports import import_photos
 from counterground.errors import CounterGroundError, UsageError
-from counterground.inference._candidates import read_aliases
 from counterground.models import check_specs
 from counterground.models._weights import read_json as read_configuration  # without a whole model beside it
 from counterground.paper.study import check_out  # without a study that runs for minutes
@@ -155,7 +154,6 @@ READERS = {
     "prompts.txt": prompt_templates,
     "names.txt": read_class_names,
     "space.json": LabelSpace.load,
-    "aliases.json": lambda path: read_aliases(path, ["ox"]),
     "photo.png": lambda path: (load_photo(path), photo_size(path), photo_id(path)),
 }
 
@@ -205,8 +203,6 @@ def test_json_that_is_nested_without_end_is_one_line(tmp_path):
     with pytest.raises(CounterGroundError, match="is not a label space") as error:
         LabelSpace.load(tmp_path / "deep.json")
     one_line(error)
-    with pytest.raises(CounterGroundError, match="nested too deeply"):
-        read_aliases(tmp_path / "deep.json", ["ox"])
     save_photos(tmp_path, "own/ox/p0.png")
     (tmp_path / "own/benchmark.json").write_text(f'{{"name": {deep}}}')
     with pytest.raises(CounterGroundError, match="nested too deeply"):

@@ -110,7 +110,6 @@ MISTAKES = [
         "Expected prompt templates: 'simple', 'openai'",
     ),
     (f"{EVALUATE} --prompts two.txt", 1, "two.txt, line 1", "exactly one {}"),
-    (f"{EVALUATE} -X aliases=damaged.json", 2, "damaged.json is not JSON", '{"ice bear": ["polar bear"]}'),
     (f"{EVALUATE} --device tpu", 2, "'tpu'", "auto, cpu, cuda, mps"),
     (f"{EVALUATE} -X batch-size=0", 2, "-X batch-size", "equal to 1"),
     (f"{EVALUATE} -X batch-size=99999999999", 2, "not '99999999999'", "equal to 65536"),

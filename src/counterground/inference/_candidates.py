@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from counterground.errors import OtherNamesWarning, UsageError, did_you_mean
-from counterground.files import given_path, is_file, read_json
+from counterground.files import given_path, is_file
 from counterground.photos import (
     LABEL_SPACE_FILE,
     Benchmark,
@@ -203,34 +203,6 @@ def with_confusable(base: CandidateLabels, mean_scores: np.ndarray, referee: str
     most = min(CONFUSABLE, len(base.space))
     source = f"per class the {most} of {len(base.space)} names closest to its photos for {referee}"
     return replace(base, space=space, source=source)
-
-
-def read_aliases(path: Path, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Read other words for classes: a JSON object from a class to a list of them.
-
-    Args:
-        path: the file.
-        names: the candidate classes; each key must be one of them.
-
-    Raises:
-        UsageError: no such file, a wrong form, or a class that is not a candidate.
-    """
-    try:
-        given = read_json(path)
-    except OSError as error:
-        raise UsageError(f"Cannot read the aliases {path}: {error.strerror}.") from error
-    except ValueError as error:
-        raise UsageError(f'{path} is not JSON ({error}); write {{"ice bear": ["polar bear"]}}.') from error
-    if not isinstance(given, dict):
-        raise UsageError(f'{path} must map classes to lists of aliases: {{"ice bear": ["polar bear"]}}.')
-    for name, words in given.items():
-        if name not in names:
-            raise UsageError(f"{path}: {name!r} is not a candidate class.{did_you_mean(name, names)}")
-        if not isinstance(words, list) or not all(isinstance(word, str) and word.strip() for word in words):
-            raise UsageError(
-                f'{path}: the aliases of {name!r} must be a list of words, as in ["polar bear"].'
-            )
-    return {name: tuple(words) for name, words in given.items()}
 
 
 def short_hash(*parts: str) -> str:

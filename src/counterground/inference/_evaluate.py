@@ -16,10 +16,9 @@ import numpy as np
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.files import cache_dir, given_path
+from counterground.files import cache_dir
 from counterground.inference._candidates import (
     CandidateLabels,
-    read_aliases,
     requested_labels,
     with_confusable,
 )
@@ -42,7 +41,7 @@ from counterground.inference._record import (
     unreadable_photos,
     write_run,
 )
-from counterground.inference._request import MULTIPLE_CHOICE, Request, Training, load_requested
+from counterground.inference._request import Request, Training, load_requested
 from counterground.inference._store import Features
 from counterground.inference._try_model import encode_photos
 from counterground.inference.generative import check_generative, evaluate_generative, refuse_encoder
@@ -163,11 +162,8 @@ def finish_run(
 
 def make_request(benchmark: Benchmark, models: tuple[NamedModel, ...], settings: Settings) -> Request:
     """Read the files that the settings name, and check that they fit the benchmark."""
-    if settings.aliases and settings.protocol in MULTIPLE_CHOICE:
-        raise UsageError("Options are written as they are: leave out -X aliases.")
     candidates = requested_labels(benchmark, settings)
-    aliases = read_aliases(given_path(settings.aliases), candidates.space.names) if settings.aliases else {}
-    return Request(benchmark, models, settings, candidates, prompt_templates(settings.prompts), aliases)
+    return Request(benchmark, models, settings, candidates, prompt_templates(settings.prompts))
 
 
 def _evaluate_all(request: Request) -> list[ModelOutcome]:

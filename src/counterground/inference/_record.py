@@ -147,7 +147,6 @@ def run_info(
         seconds=0.0,
         templates=list(request.templates),
         texts=list(candidates.texts),
-        aliases={name: list(words) for name, words in request.aliases.items()},
         positions={name: list(of.positions) for name, of in asked.items() if of.positions},
         train=BenchmarkRecord.of(request.training.given) if request.training else None,
     )

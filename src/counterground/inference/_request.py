@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from itertools import chain
-from pathlib import Path
 from typing import Any, get_args
 
 import polars as pl
@@ -18,7 +16,6 @@ from counterground.inference._candidates import (
     BUILT_IN_PROMPTS,
     CandidateLabels,
     named_by_content,
-    short_hash,
 )
 from counterground.metrics import CLASSIFICATION, COMPETING, DESIGN, FITTED_HEAD
 from counterground.models import NEED_LOSSES, Generative, HeadSpec, Model, NamedModel, load_model
@@ -168,7 +165,7 @@ def load_requested(model: str | NamedModel, settings: Settings) -> Model:
 class Request:
     """All that decides the predictions of an evaluation, files by their content.
 
-    ``aliases`` are other words for classes, for generative models; ``training``: what heads are fitted on,
+    ``training``: what heads are fitted on,
     None for parts of the benchmark itself. ``asked`` are the settings of the command, for the record of the
     run.
     """
@@ -178,7 +175,6 @@ class Request:
     settings: Settings
     candidates: CandidateLabels
     templates: tuple[str, ...]
-    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     training: Training | None = None
     asked: Record = field(default_factory=Settings)
 
@@ -189,7 +185,7 @@ class Request:
 
     def hash(self) -> str:
         """Return a hash of the request; two requests with the same hash give the same run."""
-        chosen = {**self.settings.given(), "aliases": self._aliases_hash()}
+        chosen = self.settings.given()
         if not self.multiple_choice:
             chosen.pop("options", None)
         if self.benchmark.design != DESIGN:
@@ -226,8 +222,6 @@ class Request:
     def asked_labels(self, name: str, protocol: Protocol, prompts: str, *, scored: bool) -> dict[str, Any]:
         """Return the same columns for a generative model; ``scored``: by losses, not by generated text."""
         labels = self.labels(name)
-        if self.settings.aliases and self.aliases:
-            labels["names"] += f" + {Path(self.settings.aliases).name}@{self._aliases_hash()}"
         if self.multiple_choice:
             labels[COMPETING] += f", {self._drawn_options()} options"
         score = self.settings.loss if scored else None
@@ -253,20 +247,10 @@ class Request:
             return (true,)
         return tuple(self.candidates.indices(class_index).tolist())
 
-    def surface_forms(self) -> list[tuple[str, ...]]:
-        """Return all ways each candidate is written: its text, then its aliases, each one once."""
-        pairs = zip(self.candidates.space.names, self.candidates.texts, strict=True)
-        return [tuple(dict.fromkeys([text, *self.aliases.get(name, ())])) for name, text in pairs]
-
     def recognised_forms(self) -> list[tuple[str, ...]]:
-        """Return all texts by which an answer may name each candidate.
-
-        These are its surface forms, and the names of the ImageNet classes that it covers.
-        """
-        forms, spellings = self.surface_forms(), self.candidates.spellings
-        if spellings is None:
-            return forms
-        return [tuple(dict.fromkeys(each)) for each in map(chain, forms, spellings)]
-
-    def _aliases_hash(self) -> str:
-        return short_hash(json.dumps(self.aliases, sort_keys=True))
+        """Return all texts by which an answer may name each candidate, those of ImageNet's classes too."""
+        texts, spellings = self.candidates.texts, self.candidates.spellings
+        return [
+            tuple(dict.fromkeys([text, *more]))
+            for text, more in zip(texts, spellings or [()] * len(texts), strict=True)
+        ]

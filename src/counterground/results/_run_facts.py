@@ -16,7 +16,7 @@ from counterground.text import count
 _LABEL_SPACES = ("benchmark", "imagenet")
 
 
-_NOT_FACTS = {"command", "settings", "models", "templates", "texts", "request", "aliases", "recorded"}
+_NOT_FACTS = {"command", "settings", "models", "templates", "texts", "request", "recorded"}
 _NOT_FACTS |= {"warnings", "model_warnings", "intervention"}
 _OF_PHOTOS = {"name", "version", "n_photos", "sampled"}
 Texts = list[tuple[str, str]]

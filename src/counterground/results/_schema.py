@@ -261,7 +261,7 @@ class RunInfo(_Record):
 
     ``templates`` are the prompts, ``texts`` the class names as written in them; ``request`` is a hash of
     everything requested: runs with the same hash may replace each other. ``settings`` are those of
-    ``command`` that were not at their default. ``aliases`` are other names of classes; ``positions`` says by
+    ``command`` that were not at their default. ``positions`` says by
     model what the order of options did. ``warnings`` concern the whole run, ``model_warnings`` one model each
     (by its name). Each model's description says what ran it. ``train`` are the photos
     that heads were fitted on, None for parts of the benchmark itself; each model's description, under
@@ -292,7 +292,6 @@ class RunInfo(_Record):
     templates: list[str] = []
     texts: list[str] = []
     request: str = ""
-    aliases: dict[str, list[str]] = {}
     model_warnings: dict[str, list[str]] = {}
     positions: dict[str, list[PositionsRecord]] = {}
     train: BenchmarkRecord | None = None

@@ -118,10 +118,6 @@ class GenerativeSettings(Record):
     loss: Annotated[
         Loss, Help("How to combine the token losses of an answer; predictions.parquet has both.")
     ] = "mean"
-    aliases: Annotated[
-        str | None,
-        Help('JSON file of other names for classes: {"ice bear": ["polar bear"]}.', metavar="FILE"),
-    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -106,16 +106,6 @@ def test_yes_is_the_first_word(answer, yes):
     assert says_yes(answer) is yes
 
 
-def test_files_of_aliases_are_checked(photos, tmp_path):
-    path = tmp_path / "aliases.json"
-    for text, message in (("{", "is not JSON"), ("[]", "must map"), ('{"flamingo": [""]}', "list of words")):
-        path.write_text(text)
-        with pytest.raises(UsageError, match=message):
-            run_on(photos, "efficientnet-lite0", tmp_path / "run", aliases=str(path))
-    with pytest.raises(UsageError, match="Cannot read"):
-        run_on(photos, "efficientnet-lite0", tmp_path / "run", aliases=str(tmp_path / "none.json"))
-
-
 def run_on(photos, spec, out, **settings):
     return evaluate_models(
         read_benchmark(photos), [spec], Settings(**{"label_space": "benchmark", **settings}), out

@@ -154,31 +154,6 @@ def test_describe_asks_for_details(few, llava, tmp_path):
     assert run.info.settings["protocol"] == "describe"
 
 
-def test_aliases_compete_for_their_class(few, llava, tmp_path):
-    plain = run_on(few, f"hf:{llava}", tmp_path / "plain")
-    aliases = tmp_path / "aliases.json"
-    aliases.write_text(json.dumps({"flamingo": ["ox", "zebra"]}))
-    run = run_on(few, f"hf:{llava}", tmp_path / "run", aliases=str(aliases))
-    assert run.info.aliases == {"flamingo": ["ox", "zebra"]}
-    assert set(run.predictions["names"]) != set(plain.predictions["names"])
-    model = load_model(f"hf:{llava}", device="cpu")
-    row = run.predictions.row(0, named=True)
-    image = Image.open(few / row["path"]).convert("RGB")
-    words = ["flamingo", "ox", "zebra"]
-    sums, tokens = model.losses(image, [QUESTION] * 3, [f"A {word}" for word in words])
-    flamingo = run.predictions.filter(pl.col("class_name") == "flamingo")["class_index"][0]
-    others = [text for index, text in enumerate(run.info.texts) if index != flamingo]
-    rest, counts = model.losses(image, [QUESTION] * 2, [f"A {word}" for word in others])
-    lowest = min([*(sums / tokens), *(rest / counts)])
-    assert row["loss_mean"] == pytest.approx(float(lowest), rel=1e-5)
-    aliases.write_text(json.dumps({"flamngo": ["ox"]}))
-    with pytest.raises(UsageError, match="Did you mean 'flamingo'"):
-        run_on(few, f"hf:{llava}", tmp_path / "other", aliases=str(aliases))
-    aliases.write_text(json.dumps({"flamingo": "ox"}))
-    with pytest.raises(UsageError, match="list of words"):
-        run_on(few, f"hf:{llava}", tmp_path / "other", aliases=str(aliases))
-
-
 def test_unreadable_photos_are_listed_and_copies_scored_once(few, tiny_clip, llava, tmp_path, cache):
     (few / "flamingo/common-water/text.jpg").write_text("not a photograph")
     shutil.copy(few / "flamingo/common-water/1.jpg", few / "flamingo/counter-sky/copy.jpg")

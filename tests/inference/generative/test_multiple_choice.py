@@ -251,7 +251,6 @@ def test_killed_runs_resume_to_the_same_bytes(few, killed_and_resumed):
 
 def test_what_makes_no_sense_is_refused_in_one_line(few, tiny_clip, llava, tmp_path):
     for model, given, said in (
-        (f"hf:{llava}", {"aliases": "a.json"}, "leave out -X aliases"),
         (f"open_clip:{tiny_clip}", {}, "only generative models answer them"),
         ("http://localhost:9/v1#m", {"protocol": "multiple-choice-loss"}, "gives no losses"),
     ):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 RULE = (
-    "Answers, names and aliases are split into words: lower case, without accents and punctuation; each "
+    "Answers and names are split into words: lower case, without accents and punctuation; each "
     "character of a script without spaces (Chinese, Japanese, Korean, Thai, ...) is a word; a name with "
     "commas counts as several. What a model writes between <think> and </think> is no part of its answer. A "
     "class is named where all words of one of its names occur in a row, the last one also in the plural (-s, "

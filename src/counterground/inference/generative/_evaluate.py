@@ -166,7 +166,7 @@ def _account(request: Request, model: Generative, prompt: PromptSpec) -> dict[st
 
 
 def _scored(request: Request, model: Generative, prompts: Sequence[PromptSpec]) -> GenerativeOutput:
-    """Score the candidate answers for each photo; of a name's surface forms the best counts."""
+    """Score the candidate answers for each photo."""
     classes = request.benchmark.photos["class_index"].to_list()
     asked = [_account(request, model, prompt) for prompt in prompts]
     tables, reads = [], []
@@ -174,13 +174,8 @@ def _scored(request: Request, model: Generative, prompts: Sequence[PromptSpec]) 
         about = {index: _scored_choice(request, prompt, index) for index in set(classes)}
         pairs = [about[index][1] for index in classes]
         scored, read = score_pairs(request, model, pairs)
-        losses = []
-        for index, found in zip(classes, scored, strict=True):
-            decides = deciding(found, request)
-            best = [min(form, key=decides.__getitem__) for form in about[index][2]]
-            losses.append(found[:, best])
         labels = request.asked_labels(model.display_name, prompt.protocol, prompt.label, scored=True)
-        tables.append(lowest_wins(request, labels, [about[index][0] for index in classes], read, losses))
+        tables.append(lowest_wins(request, labels, [about[index][0] for index in classes], read, scored))
         reads.append(read)
     # Losses for one prompt may be stored, and the file be lost before the next.
     reasons = {row: reason for read in reversed(reads) for row, reason in read.reasons.items()}
@@ -190,16 +185,13 @@ def _scored(request: Request, model: Generative, prompts: Sequence[PromptSpec]) 
 
 def _scored_choice(
     request: Request, prompt: PromptSpec, class_index: int
-) -> tuple[Choice, list[tuple[str, str]], list[list[int]]]:
-    """Return the candidates of a class, the distinct pairs to score, and which of them are each name's."""
-    texts, candidates = request.surface_forms(), request.candidates
-    names = tuple(sorted(request.candidate_indices(class_index)))
-    true = candidates.true_index[class_index]
-    pairs: dict[tuple[str, str], int] = {}
-    forms = [[pairs.setdefault(prompt.about(text), len(pairs)) for text in texts[name]] for name in names]
+) -> tuple[Choice, list[tuple[str, str]]]:
+    """Return the candidates of a class, and the question and answer of each."""
+    texts, names = request.candidates.texts, tuple(sorted(request.candidate_indices(class_index)))
+    true = request.candidates.true_index[class_index]
     place = -1 if true is None or true not in names else names.index(true)
-    choice = Choice(prompt.question, tuple(candidates.texts[name] for name in names), names, place)
-    return choice, list(pairs), forms
+    choice = Choice(prompt.question, tuple(texts[name] for name in names), names, place)
+    return choice, [prompt.about(text) for text in choice.texts]
 
 
 def _generated(request: Request, model: Generative, prompts: Sequence[PromptSpec]) -> GenerativeOutput:
@@ -225,8 +217,8 @@ def _generated(request: Request, model: Generative, prompts: Sequence[PromptSpec
 
 def _questions(request: Request, prompts: Sequence[PromptSpec], class_index: int) -> list[str]:
     """Return the questions to ask about a photo of a class."""
-    forms, names = request.surface_forms(), request.candidate_indices(class_index)
-    texts = [text for name in names for text in forms[name]] if "{}" in prompts[0].question else [""]
+    names = [request.candidates.texts[name] for name in request.candidate_indices(class_index)]
+    texts = names if "{}" in prompts[0].question else [""]
     return list(dict.fromkeys(prompt.about(text)[0] for prompt in prompts for text in texts))
 
 
@@ -260,17 +252,17 @@ def _affirmed(
     request: Request, prompt: PromptSpec, photos: pl.DataFrame, answers: Answers
 ) -> tuple[pl.DataFrame, list[_Line]]:
     """Let the name that gets a yes win, the lowest index of several; a photo without a yes is unmatched."""
-    candidates, forms = request.candidates, request.surface_forms()
+    candidates = request.candidates
     rows = []
     lines: list[_Line] = []
     for path, photo, index in photos.select("path", "photo_id", "class_index").iter_rows():
         yes = set()
         for name in candidates.indices(index).tolist():
-            for question in dict.fromkeys(prompt.about(text)[0] for text in forms[name]):
-                text = answers[photo, question].text
-                affirmed = says_yes(text)
-                lines.append((path, question, text, candidates.space.names[name] if affirmed else None))
-                yes |= {name} if affirmed else set()
+            question = prompt.about(candidates.texts[name])[0]
+            text = answers[photo, question].text
+            affirmed = says_yes(text)
+            lines.append((path, question, text, candidates.space.names[name] if affirmed else None))
+            yes |= {name} if affirmed else set()
         best, own = min(yes, default=None), candidates.true_index[index]
         rank = sum(name < own for name in yes) if own in yes else None
         rows.append((best, best is not None and best == own, rank, float(len(yes) == 1) if yes else None))
