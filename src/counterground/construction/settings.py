@@ -181,9 +181,7 @@ class CurateSettings(ModelSettings):
     min_both: Annotated[
         float, Help("Sum that those two must reach; below it no class is likely.", fraction=True)
     ] = 0.5
-    min_margin: Annotated[
-        float, Help("Lead of the first name that the photo or one of its crops must reach.", fraction=True)
-    ] = 0.1
+    min_margin: Annotated[float, Help("Lead of the first name over the second.", fraction=True)] = 0.1
     min_area: Annotated[
         float, Help("Share of the photo that the object covers, if there is a mask.", fraction=True)
     ] = 0.02

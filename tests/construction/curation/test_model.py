@@ -115,21 +115,13 @@ def test_a_close_second_class_is_ambiguous_only_where_the_class_is_one_of_the_tw
     assert not row_of(painted, "second class", "red/clear.png")["flagged"]
 
 
-def test_a_photo_is_unclear_where_neither_it_nor_a_crop_is_sure(painted):
+def test_a_photo_is_unclear_where_no_name_leads(painted):
     curate(painted.root, model="my_colours:colours")
-    unclear = row_of(painted, "margin over crops", "red/unclear.png")
+    unclear = row_of(painted, "margin", "red/unclear.png")
     assert unclear["flagged"]
     assert unclear["reason"] == "clarity"
     assert unclear["value"] == pytest.approx(0, abs=1e-6)
-    assert "no confident prediction on the photo or any of 5 crops" in unclear["explanation"]
-    corner = row_of(painted, "margin over crops", "red/corner.png")
-    assert not corner["flagged"]
-    logits = [10 * 250 / 255, 0, 0, 0]
-    lead = np.sort(softmax(logits))[-1] - np.sort(softmax(logits))[-2]
-    assert corner["value"] == pytest.approx(lead, abs=1e-3)
-    assert corner["explanation"].startswith("On the top left crop the first name of my_colours:colours leads")
-    clear = row_of(painted, "margin over crops", "red/clear.png")
-    assert clear["explanation"].startswith("On the whole photo")
+    assert not row_of(painted, "margin", "red/clear.png")["flagged"]
 
 
 def test_a_model_whose_preprocessing_is_random_is_refused_and_nothing_is_stored(painted, tmp_path):

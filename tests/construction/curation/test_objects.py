@@ -64,7 +64,7 @@ def test_small_and_distant_objects_are_unclear(masked, rows_of):
     assert rows_of(pool, "object area") == rows_of(pool, "object offset") == {}
 
 
-def test_photos_with_masks_are_not_cropped(masked, rows_of, tmp_path, monkeypatch):
+def test_masks_decide_the_clarity_of_their_photos(masked, rows_of, tmp_path, monkeypatch):
     pool, photo = masked
     (tmp_path / "my_flat.py").write_text(
         "import torch\n"
@@ -76,5 +76,5 @@ def test_photos_with_masks_are_not_cropped(masked, rows_of, tmp_path, monkeypatc
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     curate(pool.root, model="my_flat:flat")
-    assert set(rows_of(pool, "margin over crops")) == {photo["broken"], photo["missing"]}
-    assert all(row["flagged"] for row in rows_of(pool, "margin over crops").values())
+    assert set(rows_of(pool, "margin")) == {photo["broken"], photo["missing"]}
+    assert all(row["flagged"] for row in rows_of(pool, "margin").values())

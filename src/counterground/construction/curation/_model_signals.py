@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from counterground.construction.curation._signals import (
     SIMILARITY,
-    Flags,
     Floats,
     Ints,
     judged,
@@ -36,10 +33,6 @@ from counterground.inference import (
 from counterground.models import Classifier, Encoder, check_specs, expand_specs
 from counterground.photos import Benchmark, LabelSpace, assign_classes, imagenet_classes, prompt_templates
 from counterground.settings import Settings
-
-if TYPE_CHECKING:
-    import torch
-    from PIL import Image
 
 
 @dataclass(frozen=True)
@@ -101,10 +94,10 @@ class Referee:
         """Return photos of the pool as a benchmark that can be encoded."""
         return _benchmark(pool, photos, self.space, self.index)
 
-    def encode(self, benchmark: Benchmark, view: Encoder | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, benchmark: Benchmark) -> tuple[np.ndarray, np.ndarray]:
         """Return features ``[n, d]`` and which photos were readable, in manifest order."""
         features = encode_photos(
-            view or self.model,
+            self.model,
             benchmark,
             cache_dir() / "features",
             batch_size=self.running.batch_size,
@@ -195,51 +188,10 @@ def _benchmark(pool: Pool, photos: pl.DataFrame, space: LabelSpace, index: dict[
     return Benchmark(pool.root.name, pool.root, manifest, space)
 
 
-CROPS: dict[str, tuple[float, float]] = {
-    "centre": (1 / 6, 1 / 6),
-    "top left": (0, 0),
-    "top right": (1 / 3, 0),
-    "bottom left": (0, 1 / 3),
-    "bottom right": (1 / 3, 1 / 3),
-}
-"""Crops of two thirds of each side: where their left and upper edges are."""
-
-_PART = 2 / 3
-
-
-class CroppedView(Encoder):
-    """The model ``whole`` on one of the ``CROPS`` of each photo; its own fingerprint, so its own features."""
-
-    def __init__(self, whole: Encoder, crop: str) -> None:
-        self.whole, self.crop = whole, crop
-        self.spec = f"{whole.spec}, {crop} crop"
-        self.kind = whole.kind  # type: ignore[misc]
-        place = f"{whole.fingerprint} {CROPS[crop]} {_PART}"
-        self.fingerprint = hashlib.sha256(place.encode()).hexdigest()
-        self.dim, self.device, self.dtype = whole.dim, whole.device, whole.dtype
-        self.description = whole.description
-        self.convert_rgb_first = whole.convert_rgb_first
-
-    @property
-    def users_class(self) -> str:
-        """Return the same as for the whole model."""
-        return self.whole.users_class
-
-    def preprocess(self, image: Image.Image) -> torch.Tensor:
-        """Return the model's input for the crop of one photo."""
-        left, top = (round(start * side) for start, side in zip(CROPS[self.crop], image.size, strict=True))
-        width, height = (max(1, round(_PART * side)) for side in image.size)
-        return self.whole.preprocess(image.crop((left, top, left + width, top + height)))
-
-    def encode(self, batch: torch.Tensor) -> torch.Tensor:
-        """Return the model's features of the crops."""
-        return self.whole.encode(batch)
-
-
 CLASS_RANK = "class rank"
 _SECOND_CLASS = "second class"
-_CROP_MARGIN = "margin over crops"
-MODEL_SIGNALS = (CLASS_RANK, _SECOND_CLASS, SIMILARITY, _CROP_MARGIN)
+_MARGIN = "margin"
+MODEL_SIGNALS = (CLASS_RANK, _SECOND_CLASS, SIMILARITY, _MARGIN)
 
 
 def model_signals(
@@ -256,7 +208,7 @@ def model_signals(
         measured: the photos that can be read, as ``measure_photos`` returns them.
         referee: the model.
         settings: limits of the signals.
-        masked: paths of photos whose clarity a mask decides; they are not cropped.
+        masked: paths of photos whose clarity a mask decides.
     """
     if measured.is_empty():
         return pl.DataFrame(schema=SIGNAL_SCHEMA)
@@ -271,13 +223,7 @@ def model_signals(
         similarity_signals(measured, paths, matrix, referee.spec, settings),
     ]
     unmasked = ~photos["path"].is_in(list(masked)).to_numpy()
-    if unmasked.any():
-        margins = {"whole photo": judgement.margin[unmasked]}
-        unsure = margins["whole photo"] < settings.min_margin
-        if unsure.any():
-            doubtful = referee.benchmark(pool, photos.filter(unmasked).filter(unsure))
-            margins |= _crop_margins(doubtful, unsure, referee)
-        signals.append(_clarity(photos.filter(unmasked), margins, referee, settings))
+    signals.append(_clarity(photos["path"].filter(unmasked), judgement.margin[unmasked], referee, settings))
     return pl.concat(signals)
 
 
@@ -340,32 +286,11 @@ def _second_class(
     )
 
 
-def _crop_margins(doubtful: Benchmark, unsure: Flags, referee: Referee) -> dict[str, Floats]:
-    """Return the lead of the first name on each crop of the ``unsure`` photos, NaN for the others.
-
-    Most photos are clear as a whole and need no crops.
-    """
-    margins: dict[str, Floats] = {}
-    for crop in CROPS:
-        matrix, readable = referee.encode(doubtful, CroppedView(referee.model, crop))
-        lead = referee.judge(matrix, doubtful.photos["class_index"]).margin
-        margins[f"{crop} crop"] = margin = np.full(len(unsure), np.nan)
-        margin[unsure] = np.where(readable, lead, np.nan)
-    return margins
-
-
-def _clarity(
-    photos: pl.DataFrame, margins: dict[str, Floats], referee: Referee, settings: CurateSettings
-) -> pl.DataFrame:
-    """Return the signal for photos on which the model has no confident prediction in any view."""
-    views, stacked = list(margins), np.stack(list(margins.values()))
-    which, best = np.nanargmax(stacked, axis=0), np.nanmax(stacked, axis=0)
-    explanations = [
-        f"{referee.spec} has no confident prediction on the photo or any of {len(CROPS)} crops: its first "
-        f"name leads by {percent(lead)} at most (limit {percent(settings.min_margin)})."
-        if unclear
-        else f"On the {views[view]} the first name of {referee.spec} leads by {percent(lead)}."
-        for view, lead, unclear in zip(which, best, best < settings.min_margin, strict=True)
-    ]
+def _clarity(paths: pl.Series, lead: Floats, referee: Referee, settings: CurateSettings) -> pl.DataFrame:
+    """Return the signal for photos on which the model has no confident prediction."""
     least = settings.min_margin
-    return judged(_CROP_MARGIN, "clarity", photos["path"], best, explanations, limit=least, low_is_bad=True)
+    explanations = [
+        f"The first name of {referee.spec} leads by {percent(each)} (limit {percent(least)})."
+        for each in lead
+    ]
+    return judged(_MARGIN, "clarity", paths, lead, explanations, limit=least, low_is_bad=True)
