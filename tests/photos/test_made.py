@@ -11,7 +11,6 @@ from counterground.photos import (
     MadePhoto,
     UnreadablePhoto,
     load_photo,
-    photo_geometry,
     photo_id,
     photo_size,
 )
@@ -87,10 +86,3 @@ def test_a_benchmark_says_what_a_photo_is_read_from(half):
     benchmark = Benchmark("halves", half.file.parent, photos, plain.classes, made={"half of a": half})
     assert benchmark.photo_source("half of a") is half
     assert benchmark.photo_source("a.png") == half.file
-    assert photo_geometry(benchmark).columns["photo_pixels"].to_list() == [800, 400]
-    assert photo_geometry(benchmark).warnings == []
-    exif = Image.Exif()
-    exif[0x112] = 6
-    Image.new("RGB", (40, 20)).save(half.file, exif=exif)
-    (warning,) = photo_geometry(benchmark).warnings
-    assert warning.startswith("1 of 2 photos have an EXIF orientation")

@@ -16,7 +16,7 @@ from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.files import STALE_SECONDS, cache_dir, draft_folder
 from counterground.inference._store import stored_photos
 
-COMPUTED = ("features", "losses", "heads", "measures", "geometry", "masks", "scripts")
+COMPUTED = ("features", "losses", "heads", "measures", "masks", "scripts")
 """Parts of the cache that are computed again when missing; the others are removed only if named."""
 
 _STORES = ("features", "losses")

@@ -58,7 +58,7 @@ from counterground.models import (
     freed_memory_kept,
     named_models,
 )
-from counterground.photos import Benchmark, photo_geometry, prompt_templates
+from counterground.photos import Benchmark, prompt_templates
 from counterground.results import InterventionRecord, ModelRecord, Run
 from counterground.settings import ModelSettings, Settings
 
@@ -149,12 +149,9 @@ def finish_run(
             f"photos do not add up to {len(benchmark.photos)}. This is a bug in CounterGround; please report "
             "it."
         )
-    measured = photo_geometry(benchmark, cache_dir() / "geometry")
-    predictions = predictions.join(measured.columns, on="path", how="left", maintain_order="left")
     info = run_info(request, outcomes, predictions, unreadable)
-    found = [*info.warnings, *measured.warnings, *warnings]
     seconds = round(time.monotonic() - started, 2)
-    info = info.model_copy(update={**more, "seconds": seconds, "warnings": found})
+    info = info.model_copy(update={**more, "seconds": seconds, "warnings": [*info.warnings, *warnings]})
     run = Run(out, info, predictions)
     write_run(run, request.candidates.space, unreadable, answers)
     return run

@@ -51,8 +51,6 @@ logit), and losses are in nats.
 """
 PHOTO_COLUMNS = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
 """Columns of ``predictions.parquet`` that describe a photo, besides its attributes and covariates."""
-MEASURED = ("object_area", "object_distance", "photo_pixels")
-"""Covariates that ``evaluate`` measures: they describe a photo but do not identify it."""
 _PHOTO = ("path", "class_index", "group", "cluster", "correct")
 
 

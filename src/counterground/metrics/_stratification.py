@@ -16,7 +16,7 @@ from counterground.metrics._codes import GROUPS, Codes, Strata, cluster_codes
 from counterground.metrics._design import DESIGN, DROP, Contrast, Design, attributes
 from counterground.metrics._expression import Side, selection
 from counterground.metrics._sampling import ALPHA, Average, Partition, Sampling
-from counterground.metrics._settings import MEASURED, PHOTO_COLUMNS
+from counterground.metrics._settings import PHOTO_COLUMNS
 
 IDENTITY = ("path", "photo_id", "class_index", "group", "cluster")
 _JOINED = ("cluster", "background_cluster")
@@ -350,8 +350,7 @@ class Stratifications:
         """Return the stratification of the rows of one model; equal photos give the same object."""
         further = attributes(rows.schema)
         photos = rows.select(*(name for name in PHOTO_COLUMNS if name in rows.columns), *further)
-        unmeasured = (name for name in further if name not in MEASURED)
-        identity = [name for name in (*IDENTITY, *unmeasured) if name in photos.columns]
+        identity = [name for name in (*IDENTITY, *further) if name in photos.columns]
         hashes = photos.select(identity).hash_rows(seed=0)
         clusters = json.dumps(self._design.clusters).encode()
         key = hashlib.sha256(clusters + hashes.to_numpy().tobytes()).digest()

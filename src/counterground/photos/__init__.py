@@ -16,7 +16,6 @@ from counterground.photos._geometry import (
     box_inside,
     mask_place,
     object_place,
-    photo_geometry,
     read_mask,
 )
 from counterground.photos._manifest import MANIFEST_SCHEMA, validate_manifest
@@ -86,7 +85,6 @@ __all__ = [
     "name_key",
     "names_source",
     "object_place",
-    "photo_geometry",
     "photo_id",
     "photo_size",
     "prompt_templates",

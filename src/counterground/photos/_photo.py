@@ -38,8 +38,6 @@ _HASHED_TOGETHER = 64
 _MISSING = b"CounterGround has no photo here: "
 _LONGEST_REASON = 300
 _CHANGED = "content changed since the manifest was written"
-_ORIENTATION = 0x0112
-_TURNED = range(2, 9)  # 1 is upright; viewers ignore values that EXIF does not define
 _LARGEST_12_BIT = 2**12 - 1
 _SIXTEEN_BIT = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I"})
 
@@ -62,17 +60,6 @@ _TYPES = {
     "PPM": ".ppm",
     "AVIF": ".avif",
 }
-
-
-class PhotoHead(NamedTuple):
-    """What the head of a photo's file says.
-
-    ``size`` is width and height in pixels as they are read. ``turned`` says whether an orientation tag asks
-    viewers to turn or mirror those pixels; a photo made in memory has none.
-    """
-
-    size: tuple[int, int]
-    turned: bool
 
 
 class UnreadablePhoto(CounterGroundError):  # noqa: N818 - the field speaks of unreadable photos
@@ -221,35 +208,14 @@ def photo_size(path: AnyPhoto) -> tuple[int, int]:
     Raises:
         UnreadablePhoto: missing, or not an image.
     """
-    return photo_head(path).size
-
-
-def photo_head(path: AnyPhoto) -> PhotoHead:
-    """Return what the head of the file says, without decoding a pixel; safe in threads.
-
-    Raises:
-        UnreadablePhoto: missing, or not an image.
-    """
     if isinstance(path, MadePhoto):
-        return PhotoHead(path.size, turned=False)
+        return path.size
     try:
         file = open_regular(path)
     except OSError as error:
         raise UnreadablePhoto(path, _os_reason(error)) from error
     with file, _decoding(path):
-        image = _open(path, file)
-        return PhotoHead(image.size, _is_turned(image))
-
-
-def _is_turned(image: Image.Image) -> bool:
-    """Return whether ``PIL.ImageOps.exif_transpose`` would change the photo as we read it."""
-    if hasattr(image, "tag_v2"):  # PIL itself turns TIFF, and only TIFF, when it decodes the pixels
-        return False
-    try:
-        # PNG's own method would decode the pixels, to look for metadata behind them.
-        return Image.Image.getexif(image).get(_ORIENTATION, 1) in _TURNED
-    except Exception:  # damaged metadata, which viewers ignore as well
-        return False
+        return _open(path, file).size
 
 
 def load_photo(
@@ -265,7 +231,7 @@ def load_photo(
     RGB photos come out as ``Image.open(path).convert("RGB")`` gives them. Other modes are converted before
     anything else, as PIL does, except that 16-bit grey is scaled to 8 bits where PIL may clip, and is refused
     if it holds only 12 bits. The first frame of an animation is read. The EXIF orientation is ignored, as the
-    libraries we compare with do; ``photo_head`` reports it.
+    libraries we compare with do.
 
     Args:
         path: the file (its content decides the format, not its suffix), or a photo to be made.
