@@ -117,7 +117,7 @@ class TestBroughtPackages:
     )
     def test_something_else_in_the_place_of_a_package(self, tmp_path, own_cache, make, said):
         make(tmp_path / "pack_1_all.deb")
-        with pytest.raises(CounterGroundError, match=rf"Cannot read .*pack_1_all\.deb: {said}"):
+        with pytest.raises(CounterGroundError, match=rf"pack_1_all\.deb: {said}"):
             open_packages({"pack": ["/usr/a"]}, tmp_path)
 
     def test_a_second_version_stands_beside_the_first(self, tmp_path, make_deb, own_cache):

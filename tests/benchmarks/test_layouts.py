@@ -326,7 +326,7 @@ def first(copy: Path, pattern: str) -> Path:
 
 
 def recode(rows: list) -> None:
-    rows[7][4] = "2"
+    rows[-1][4] = "2"
 
 
 def another_place(copy: Path) -> None:
@@ -342,8 +342,8 @@ def remap(name: str, content: object) -> Callable[[Path], object]:
     ("name", "how", "spoil", "culprit"),
     [
         ("waterbirds", {}, lambda copy: first(copy, "Bird_30.jpg").unlink(), r"Bird_30\.jpg"),
-        ("waterbirds", {"without": "split"}, None, r"metadata\.csv .*'split'"),
-        ("waterbirds", {"spoil": recode}, None, "row 8 has '2'"),
+        ("waterbirds", {"without": "split"}, None, r"metadata\.csv .*split"),
+        ("waterbirds", {"spoil": recode}, None, r"metadata\.csv .*2"),
         ("imagenet9", {}, lambda copy: shutil.rmtree(first(copy, "08_fish")), "'mixed_next/val/08_fish'"),
         ("imagenet9", {}, remap("in_to_in9.json", {"0": 9}), r"in_to_in9\.json"),
         ("metashift", {"groups": {"none": ["cat(indoor)"]}}, None, r"val_out_of_domain/cat/0\.jpg"),

@@ -15,9 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from counterground.benchmarks._packages import sha256
 from counterground.errors import CounterGroundError, UsageError, error_message, needs_extra
-from counterground.files import cache_dir, draft_folder, is_file, is_folder, place_once
+from counterground.files import cache_dir, draft_folder, file_sha256, is_file, is_folder, place_once
 from counterground.hostile import BoundedTarInfo, check_tar_end, check_zip_start, is_outside, is_tar
 from counterground.http import check_online, without_query
 from counterground.progress import progress_bar
@@ -179,7 +178,10 @@ def data_folder(
         root = given
     else:
         archives = downloads if given is None else [given]
-        digest = hashlib.sha256("".join(map(sha256, archives)).encode()).hexdigest()
+        try:
+            digest = hashlib.sha256("".join(map(file_sha256, archives)).encode()).hexdigest()
+        except OSError as error:
+            raise CounterGroundError(f"Cannot read {error.filename}: {error.strerror or error}.") from error
         root = folder / f"unpacked-{digest[:12]}"
         try:
             with progress_bar(f"Unpacking {title}", "files", shown=show_progress) as bar:

@@ -109,28 +109,14 @@ class Copy:
             ) from error
         return [name for name in names if not name.startswith(".")]
 
-    def table(self, name: str, columns: Mapping[str, Mapping[str, str] | None]) -> pl.DataFrame:
+    def table(self, name: str, columns: Sequence[str]) -> pl.DataFrame:
         """Return columns of a table in the copy as texts.
 
-        Args:
-            name: file name of the table.
-            columns: needed columns -> what each of their values means; None: any value, as it is.
-
         Raises:
-            CounterGroundError: no such file or column, or a value without a meaning, naming its row.
+            CounterGroundError: no such file or column.
         """
-        if not (self.root / name).is_file():
-            raise CounterGroundError(f"{self.root} has no file {name}: this copy is not complete.")
-        frame = read_table(self.root / name)
-        if missing := [column for column in columns if column not in frame.columns]:
-            raise CounterGroundError(
-                f"{self.root / name} has no column {missing[0]!r}; it has {', '.join(frame.columns)}."
-            )
-        frame = frame.select(pl.col(column).cast(pl.String) for column in columns)
-        for column, meanings in columns.items():
-            if meanings is not None:
-                frame = frame.with_columns(_meant(frame[column], meanings, f"{self.root / name}: row"))
-        return frame
+        with as_published(self.root / name):
+            return read_table(self.root / name).select(pl.col(columns).cast(pl.String))
 
     def make(self, photos: Mapping[str, tuple[Path, Change]]) -> None:
         """Write photos below ``made``.
@@ -190,22 +176,22 @@ def as_published(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, sqlite3.Error, KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
+    except (
+        OSError,
+        sqlite3.Error,
+        KeyError,
+        IndexError,
+        ValueError,
+        AttributeError,
+        TypeError,
+        pl.exceptions.PolarsError,
+    ) as error:
         raise CounterGroundError(f"{path} is not as published: {error_message(error)}.") from error
 
 
 def common_if(usual: pl.Expr, other: str = "counter") -> pl.Expr:
     """Return "common" where a photo shows what is usual for its class, else the other word."""
     return pl.when(usual).then(pl.lit("common")).otherwise(pl.lit(other))
-
-
-def _meant(column: pl.Series, meanings: Mapping[str, str], where: str) -> pl.Series:
-    for row, value in enumerate(column, 1):
-        if value not in meanings:
-            raise CounterGroundError(
-                f"{where} {row} has {value!r} as {column.name}; it must be one of {', '.join(meanings)}."
-            )
-    return column.replace_strict(dict(meanings), return_dtype=pl.String)
 
 
 _LISTED = 4  # differences that a note names

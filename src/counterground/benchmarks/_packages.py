@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -29,7 +29,7 @@ from counterground.hostile import BoundedTarInfo
 from counterground.http import check_online
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
 
 _AR_MAGIC = b"!<arch>\n"
@@ -161,12 +161,21 @@ def open_packages(wanted: Mapping[str, Iterable[str]], packages: Path | None = N
     missing = sorted(set(files) - set(found))
     if not missing:
         return found
-    with (
-        nullcontext(packages) if packages else _download(missing) as folder,
-        ThreadPoolExecutor(max_workers=2) as pool,
-    ):
-        opened = pool.map(lambda name: _unpack(name, _brought(name, folder), files[name]), missing)
-        return found | dict(zip(missing, opened, strict=True))
+    store = cache_dir() / "packages"
+    try:
+        with (
+            nullcontext(packages) if packages else draft_folder(store / "downloads") as folder,
+            ThreadPoolExecutor(max_workers=2) as pool,
+        ):
+            if packages is None:
+                _download(missing, folder)
+            opened = pool.map(lambda name: _unpack(name, folder, files[name]), missing)
+            return found | dict(zip(missing, opened, strict=True))
+    except OSError as error:
+        raise CounterGroundError(
+            f"Cannot use {error.filename or store}: {error.strerror or error}. Free some space there or set "
+            "COUNTERGROUND_CACHE."
+        ) from error
 
 
 def _cached(name: str, paths: list[str]) -> Package | None:
@@ -181,15 +190,6 @@ def _cached(name: str, paths: list[str]) -> Package | None:
     return None
 
 
-def _brought(name: str, packages: Path) -> Path:
-    debs = sorted(packages.glob(f"{name}_*.deb"))
-    if len(debs) != 1:
-        raise CounterGroundError(
-            f"{packages} has {len(debs)} files {name}_*.deb, and must have one. {_how_to_bring([name])}"
-        )
-    return debs[0]
-
-
 def _how_to_bring(names: list[str]) -> str:
     return (
         f"On a Debian 13 machine (a container will do) run `apt-get download {' '.join(names)}`, put the "
@@ -197,24 +197,13 @@ def _how_to_bring(names: list[str]) -> str:
     )
 
 
-@contextmanager
-def _download(names: list[str]) -> Iterator[Path]:
-    """Yield ``names`` as fetched by apt, which checks them; they are gone when the caller leaves."""
+def _download(names: list[str], folder: Path) -> None:
+    """Fetch packages through apt, which checks them."""
     if shutil.which("apt-get") is None:
         raise CounterGroundError(
             f"The stamps benchmark needs the Debian packages {', '.join(names)}, and there is no apt here. "
             + _how_to_bring(names)
         )
-    store = cache_dir() / "packages"
-    try:
-        with draft_folder(store / "downloads") as folder:
-            _apt_download(names, folder)
-            yield folder
-    except OSError as error:
-        raise _cannot_write(store, error) from error
-
-
-def _apt_download(names: list[str], folder: Path) -> None:
     check_online(f"Fetching {' '.join(names)} with apt-get")
     status, text = _apt(["apt-get", "download", *names], folder)
     if status and os.geteuid() == 0:
@@ -245,27 +234,20 @@ def _apt(command: list[str], folder: Path) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hex.
-
-    Raises:
-        CounterGroundError: it cannot be read.
-    """
-    try:
-        return file_sha256(path)
-    except OSError as error:
-        raise CounterGroundError(f"Cannot read {path}: {error.strerror or error}.") from error
-
-
-def _unpack(name: str, deb: Path, paths: list[str]) -> Package:
-    """Write the files we use from ``deb`` to the cache; a half-written folder never becomes visible."""
-    digest = sha256(deb)
+def _unpack(name: str, packages: Path, paths: list[str]) -> Package:
+    """Write the files we use from a package to the cache; a half-written folder never becomes visible."""
+    debs = sorted(packages.glob(f"{name}_*.deb"))
+    if len(debs) != 1:
+        raise CounterGroundError(
+            f"{packages} has {len(debs)} files {name}_*.deb, and must have one. {_how_to_bring([name])}"
+        )
+    (deb,) = debs
+    digest = file_sha256(deb)
     files = hashlib.sha256("\n".join(paths).encode()).hexdigest()
     folder = cache_dir() / "packages" / f"{name}_{digest[:12]}_{files[:8]}"
     package = Package(name, unquote(deb.name.split("_")[1]), digest, folder)
-    cached = _cached(name, paths)
-    if package == cached:
-        return cached
+    if package == _cached(name, paths):
+        return package
     contents = read_deb(deb, paths)
     absent = sorted(set(paths) - set(contents))
     if absent:
@@ -273,20 +255,11 @@ def _unpack(name: str, deb: Path, paths: list[str]) -> Package:
             f"{deb.name} does not hold {absent[0]}; the stamps benchmark needs the packages of Debian 13. "
             + _how_to_bring([name])
         )
-    try:
-        with draft_folder(folder) as draft:
-            for path, data in contents.items():
-                target = draft / path.lstrip("/")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(data)
-            (draft / "package.json").write_text(json.dumps(package.record(), indent=1) + "\n")
-            place_once(draft, folder)
-    except OSError as error:
-        raise _cannot_write(folder, error) from error
+    with draft_folder(folder) as draft:
+        for path, data in contents.items():
+            target = draft / path.lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+        (draft / "package.json").write_text(json.dumps(package.record(), indent=1) + "\n")
+        place_once(draft, folder)
     return package
-
-
-def _cannot_write(folder: Path, error: OSError) -> CounterGroundError:
-    return CounterGroundError(
-        f"Cannot write {folder}: {error.strerror or error}. Free some space there or set COUNTERGROUND_CACHE."
-    )

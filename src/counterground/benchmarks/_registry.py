@@ -157,12 +157,10 @@ def get_benchmark(
         CounterGroundError: it cannot be fetched, unpacked or built.
     """
     benchmark = _named(name)
-    sources = {"archive": archive, "packages": packages}
-    given = {source: None if path is None else Path(path) for source, path in sources.items()}
-    for source, path in given.items():
-        if path is not None and source != benchmark.source:
-            raise UsageError(f"{name} takes {_OPTIONS[benchmark.source]}, not {_OPTIONS[source]}.")
-    return benchmark.get(given[benchmark.source], show_progress)
+    given, other = (archive, packages) if benchmark.source == "archive" else (packages, archive)
+    if other is not None:
+        raise UsageError(f"{name} takes no such source, only {_OPTIONS[benchmark.source]}.")
+    return benchmark.get(None if given is None else Path(given), show_progress)
 
 
 def _open(benchmark: BuiltInBenchmark, *, show_progress: bool) -> Benchmark:

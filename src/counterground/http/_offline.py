@@ -74,9 +74,8 @@ def offline(*, forbid: bool = True, libraries: bool = False) -> Iterator[None]:
 
 
 def _restore(name: str, value: str | None) -> None:
-    if value is None:
-        os.environ.pop(name, None)
-    else:
+    os.environ.pop(name, None)
+    if value is not None:
         os.environ[name] = value
 
 

@@ -83,7 +83,7 @@ def read_dataset(source: Source, *, show_progress: bool = False) -> Benchmark:
 
             frame = unpack_samples(samples(), draft)
         label = {"class_name": columns.label} if columns.label else {}
-        chosen = Source(source.text, source.place, {**label, **source.columns}, {})
+        chosen = Source(source.text, source.place, {**label, **source.columns})
         write_benchmark(benchmark_of_samples(frame, draft, chosen, columns.class_names, names), draft)
 
     found = unpack_once(f"{asked[:32]}-{state[:16]}", fill, source.text)

@@ -54,13 +54,17 @@ def read_folder(source: Path) -> Benchmark:
     if wrong := next(filter(None, (_problem(file.parts, grouped, flat) for file in photos)), ""):
         raise CounterGroundError(wrong)
     assigned = assign_classes([folder.name for folder in folders])
-    places = [(None, None) if flat else _place(file.parts[1], grouped=grouped) for file in photos]
+    groups = [_GROUP_FOLDER.fullmatch(file.parts[1]) if grouped else None for file in photos]
+    places = [
+        (match[2], match[1]) if match else (None if flat else file.parts[1], None)
+        for file, match in zip(photos, groups, strict=True)
+    ]
     frame = pl.DataFrame(
         {
             "path": [file.as_posix() for file in photos],
             "class_index": [assigned.index[file.parts[0]] for file in photos],
-            "background": [background for _, background in places],
-            "group": [group for group, _ in places],
+            "background": [background for background, _ in places],
+            "group": [group for _, group in places],
         },
         schema_overrides={"class_index": pl.Int32, "background": pl.String, "group": pl.String},
     )
@@ -76,12 +80,6 @@ def read_folder(source: Path) -> Benchmark:
             *_note_files(others, "file", "of unknown type"),
         )
     )
-
-
-def _place(folder: str, *, grouped: bool) -> tuple[str | None, str]:
-    """Return group and background of a folder."""
-    match = _GROUP_FOLDER.fullmatch(folder) if grouped else None
-    return (match[1], match[2]) if match else (None, folder)
 
 
 def _problem(parts: tuple[str, ...], grouped: bool, flat: bool) -> str:

@@ -38,7 +38,7 @@ def read_benchmark(source: str | Path, *, show_progress: bool = False) -> Benchm
         CounterGroundError: what is there is not a benchmark; one line says what and where.
     """
     text = str(source)
-    settings = Source(text, text, {}, {}) if isinstance(source, Path) else parse_source(text)
+    settings = Source(text, text) if isinstance(source, Path) else parse_source(text)
     path = Path(settings.place)
     if settings.place.startswith("hf:") and not path.exists():
         return read_dataset(settings, show_progress=show_progress)

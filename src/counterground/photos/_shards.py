@@ -240,7 +240,7 @@ def _unpacked_shards(
             found = Benchmark("", draft / "photos", frame, space)
             found = as_described(found.described(notes=(*notes, *describe_gaps(found))), folder)
         else:
-            source = Source(str(folder), str(folder), columns, {})
+            source = Source(str(folder), str(folder), columns)
             found = benchmark_of_samples(frame, draft, source, list(listed), names)
         write_benchmark(found, draft)
 

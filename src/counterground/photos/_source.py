@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -53,8 +53,8 @@ class Source:
 
     text: str
     place: str
-    columns: Mapping[str, str]
-    options: Mapping[str, str]
+    columns: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
 
     def only(self, *allowed: str) -> None:
         """Refuse options that this kind of source does not have.
@@ -79,12 +79,12 @@ def parse_source(text: str) -> Source:
     """
     place, mark, query = text.partition("?")
     if not mark or _exists(text):
-        return Source(text, text, {}, {})
+        return Source(text, text)
     pairs = parse_qsl(query, keep_blank_values=True)
-    of_url = is_web(text)
-    kept = [part for part in query.split("&") if unquote(part.partition("=")[0]) not in {*COLUMNS, "names"}]
-    if of_url:
-        pairs = [(key, value) for key, value in pairs if key in COLUMNS or key == "names"]
+    if is_web(text):
+        ours = {*COLUMNS, "names"}
+        kept = [part for part in query.split("&") if unquote(part.partition("=")[0]) not in ours]
+        pairs = [pair for pair in pairs if pair[0] in ours]
         place += f"?{'&'.join(kept)}" if kept else ""
     settings: dict[str, str] = {}
     for key, value in pairs:
@@ -121,14 +121,11 @@ def expand_braces(place: str) -> list[str]:
         return [place]
     first, last = match[1], match[2]
     numbers = range(int(first), int(last) + 1)
-    if not numbers or len(numbers) > _MOST_SHARDS:
+    if not 0 < len(numbers) <= _MOST_SHARDS:
         raise UsageError(f"{place}: {match[0]} stands for no shard, or for more than {_MOST_SHARDS:,}.")
     padded = len(first) if first.startswith("0") or len(first) == len(last) else 0
-    begun = [f"{place[: match.start()]}{number:0{padded}}" for number in numbers]
-    rests = expand_braces(place[match.end() :])
-    if len(begun) * len(rests) > _MOST_SHARDS:
-        raise UsageError(f"{place}: its braces stand for more than {_MOST_SHARDS:,} shards.")
-    return [start + rest for start in begun for rest in rests]
+    start, rests = place[: match.start()], expand_braces(place[match.end() :])
+    return [f"{start}{number:0{padded}}{rest}" for number in numbers for rest in rests]
 
 
 def _exists(text: str) -> bool:

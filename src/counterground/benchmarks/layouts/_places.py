@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from counterground.benchmarks._layout import Copy, LayoutBenchmark, common_if
+from counterground.benchmarks._layout import Copy, LayoutBenchmark, as_published, common_if
 from counterground.errors import CounterGroundError
 from counterground.files import MOST_TEXT, open_regular
 from counterground.metrics import Contrast, Design
@@ -25,7 +25,7 @@ def _by_place(training: _Cells) -> Design:
 
 _BIRDS = {"0": "landbird", "1": "waterbird"}
 _PLACES = {"0": "land", "1": "water"}
-_SPLITS = {"0": "train", "1": "val", "2": "test"}
+_SPLITS = {"train": "0", "val": "1", "test": "2"}
 
 
 def _waterbird_counts(split: str) -> _Cells:
@@ -43,18 +43,15 @@ def waterbirds(split: str) -> LayoutBenchmark:
     """
 
     def read(copy: Copy) -> pl.DataFrame:
-        meanings = {"img_filename": None, "y": _BIRDS, "place": _PLACES, "place_filename": None}
-        return (
-            copy.table("metadata.csv", {**meanings, "split": _SPLITS})
-            .filter(pl.col("split") == split)
-            .select(
+        frame = copy.table("metadata.csv", ("img_filename", "y", "place", "place_filename", "split"))
+        with as_published(copy.root / "metadata.csv"):
+            return frame.filter(split=_SPLITS[split]).select(
                 path="img_filename",
-                class_name="y",
-                background="place",
-                group=common_if(pl.col("y").str.starts_with(pl.col("place"))),
+                class_name=pl.col("y").replace_strict(_BIRDS),
+                background=pl.col("place").replace_strict(_PLACES),
+                group=common_if(pl.col("y") == pl.col("place")),
                 cluster="place_filename",
             )
-        )
 
     return LayoutBenchmark(
         name="waterbirds",
