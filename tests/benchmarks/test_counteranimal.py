@@ -14,7 +14,6 @@ from PIL import Image
 
 # Where an unpacking is cut off, and how often a download is tried, are not for users to set.
 from counterground.benchmarks import (
-    _fetch,
     benchmark_folder,
     get_benchmark,
     list_benchmarks,
@@ -22,7 +21,6 @@ from counterground.benchmarks import (
 )
 from counterground.benchmarks.layouts import LAYOUTS
 from counterground.benchmarks.layouts._counteranimal import compare_with_paper
-from counterground.cli import main
 from counterground.errors import CounterGroundError
 from counterground.photos import imagenet_names
 from counterground.published import load_table
@@ -140,24 +138,6 @@ def test_a_folder_already_unpacked_is_read_where_it_lies(tmp_path, own_cache):
     assert open_benchmark("counteranimal").version == got.version
 
 
-def test_an_interrupted_unpacking_is_no_benchmark_and_goes_on(tmp_path, own_cache, monkeypatch):
-    archive = _release(tmp_path / "a.zip", _paper())
-    extract, left = _fetch._write, iter(range(40))
-
-    def interrupted(*arguments):
-        if next(left, None) is None:
-            raise KeyboardInterrupt
-        extract(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(_fetch, "_write", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            get_benchmark("counteranimal", archive=archive)
-    assert not _available()
-    assert not list(own_cache.rglob("*.jpg"))
-    assert len(get_benchmark("counteranimal", archive=archive)) == 90
-
-
 def _archive_of_one_class(path: Path, n_common: int) -> Path:
     """A zip or tar of the first class; photos of all such archives have the same names and sizes."""
     row = _paper()[0] | {"n_common": n_common, "n_counter": 1}
@@ -186,18 +166,6 @@ def test_a_second_archive_takes_the_place_of_the_first(tmp_path, own_cache, suff
     assert open_benchmark("counteranimal").version == new.version
     assert not old.root.exists()
     assert get_benchmark("counteranimal", archive=first).version == old.version
-
-
-class TestCommand:
-    def test_the_folder_it_names_is_the_benchmark(self, tmp_path, own_cache, capsys):
-        archive = _release(tmp_path / "a.zip", _paper())
-        assert main(["benchmarks", "get", "counteranimal", "--from", str(archive)]) == 0
-        captured = capsys.readouterr()
-        named = re.search(r"^Benchmark: (.+)$", captured.out, re.MULTILINE)[1]
-        opened, expected = open_benchmark(named), open_benchmark("counteranimal")
-        assert (opened.name, opened.version) == ("counteranimal", expected.version)
-        assert opened.notes == expected.notes != ()
-        assert captured.err == ""
 
 
 class TestWrongArchives:
@@ -260,9 +228,3 @@ class TestDownload:
             download(server.url)
         server.body = whole
         assert len(download(server.url)) == 90
-
-    def test_no_network(self, own_cache, server):
-        server.close()
-        with pytest.raises(CounterGroundError, match=r"no connection\. .*--from ARCHIVE") as caught:
-            download(server.url)
-        assert "\n" not in str(caught.value)

@@ -31,7 +31,6 @@ from counterground.benchmarks.stamps import _photographs, _stamps  # the map of 
 
 # Where cut-outs go is tested on thousands of draws, without painting them.
 from counterground.benchmarks.stamps._stamps import draw_placements
-from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import find_imagenet_index, imagenet_names, photo_id, read_benchmark
 
@@ -179,17 +178,6 @@ def test_cutouts_are_trimmed_and_solid(real_packages):
         assert np.median(alpha[alpha > 0]) >= 250
 
 
-def test_progress_counts_to_the_end(tiny_debs, own_cache, tmp_path):
-    seen: list[tuple[int, int]] = []
-    build_stamps(
-        FEW,
-        packages=str(tiny_debs),
-        out=str(tmp_path / "few"),
-        progress=lambda done, total: seen.append((done, total)),
-    )
-    assert seen == [(done, 96) for done in range(1, 97)]
-
-
 class TestNames:
     @pytest.fixture(autouse=True)
     def one_class(self, monkeypatch):
@@ -203,24 +191,6 @@ class TestNames:
         assert open_benchmark(benchmark_folder("stamps")).version == built.version
         shutil.rmtree(own_cache / "packages")
         assert open_benchmark("stamps").version == built.version
-
-    def test_built_when_opened(self, tiny_debs, own_cache, capsys, monkeypatch):
-        load_cutouts(tiny_debs)  # the cache then holds the packages, as after an earlier build
-        load_backgrounds(tiny_debs)
-        monkeypatch.setenv("FORCE_COLOR", "1")
-        monkeypatch.setenv("TERM", "xterm")
-        monkeypatch.setenv("COLUMNS", "120")
-        assert len(open_benchmark("stamps", show_progress=True)) == 24
-        shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
-        assert re.search("Building stamps .*24/24 photos", shown)
-        open_benchmark("stamps", show_progress=True)
-        assert capsys.readouterr().err == ""
-
-    def test_the_command_names_the_folder(self, tiny_debs, own_cache, capsys):
-        assert main(["benchmarks", "get", "stamps", "--packages", str(tiny_debs)]) == 0
-        captured = capsys.readouterr()
-        assert f"Benchmark: {benchmark_folder('stamps')}\n" in captured.out
-        assert captured.err == ""
 
     def test_unknown_names_and_misplaced_options_are_usage_errors(self, tmp_path):
         for call, message in [

@@ -81,13 +81,6 @@ def test_a_column_that_is_named_is_used_though_another_has_our_name(tmp_path):
     assert read_benchmark(f"{named}&background=label").photos["background"].to_list() == ["a", "b", "a"]
 
 
-def test_one_column_may_be_several_of_the_manifest(folder):
-    named = "label=species&background=place&cluster=place&attribution=species"
-    found = read_benchmark(f"hf:{folder}?split=test&{named}").photos
-    assert found.select("background", "cluster").unique().rows() == [("sea", "sea")]
-    assert found["attribution"].to_list() == found["class_name"].to_list() == ["tench", "hen", "tench"]
-
-
 @pytest.mark.parametrize(("name", "setting"), [("seg", "&image=img&mask=seg"), ("mask", "")])
 def test_a_column_of_masks_gives_masks(tmp_path, name, setting):
     cut = datasets.Dataset.from_dict(
@@ -132,19 +125,6 @@ def test_a_folder_that_changed_is_read_again(folder):
     first = read_benchmark(spec)
     birds(1, 2).to_parquet(folder / "data" / "train-00000-of-00001.parquet")
     assert read_benchmark(spec).version != first.version
-
-
-def test_the_first_rows_only(folder):
-    benchmark = read_benchmark(f"hf:{folder}?split=test&label=species&rows=2")
-    assert sorted(benchmark.photos["photo_id"]) == sorted(IDS[:2])
-    assert "At most the first 2 rows of the data set were read." in benchmark.notes
-
-
-def test_a_folder_has_its_present_name(folder):
-    settings = "split=test&label=species"
-    assert read_benchmark(f"hf:{folder}?{settings}").name == "birds"
-    moved = folder.rename(folder.with_name("final"))
-    assert read_benchmark(f"hf:{moved}?{settings}").name == "final"
 
 
 def test_classes_of_rows_that_are_not_read_are_noted(folder):
@@ -203,7 +183,6 @@ def test_a_photo_that_is_elsewhere_is_named_by_its_row(tmp_path, path):
     ("changes", "message"),
     [
         ({"species": [0, -1, 1]}, "Row 2 of the manifest has no class_name"),
-        ({"species": [0, None, 1]}, "Row 2 of the manifest has no class_name"),
         (
             {"img": [{"bytes": photo_bytes(0), "path": "0.jpg"}, None, None]},
             "birds, row 2 has no photo",
@@ -231,19 +210,6 @@ def test_shards_that_need_a_choice_say_how_to_make_it(folder):
     with pytest.raises(UsageError, match=r"takes no settings; .* 'hf:.*birds\?label=species'\."):
         read_benchmark(f"{folder}?label=species")
     assert len(read_benchmark(f"hf:{folder}?label=species")) == 3
-
-
-def test_numbers_may_be_floats_and_one_that_is_missing_is_no_class(tmp_path):
-    (tmp_path / "names.txt").write_text("a fish\na bird\n")
-    for name, labels in (("whole", [0.0, 1.0, 0.0]), ("missing", [0.0, float("nan"), 1.0])):
-        (tmp_path / name).mkdir()
-        made = birds().remove_columns("species").add_column("kind", labels)
-        made.to_parquet(tmp_path / name / "test.parquet")
-    settings = f"label=kind&names={tmp_path}/names.txt"
-    photos = read_benchmark(f"hf:{tmp_path}/whole?{settings}").photos
-    assert photos["class_name"].to_list() == ["a fish", "a bird", "a fish"]
-    with pytest.raises(CounterGroundError, match="Row 2 of the manifest has no class_name"):
-        read_benchmark(f"hf:{tmp_path}/missing?{settings}")
 
 
 @pytest.fixture

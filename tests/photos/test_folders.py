@@ -72,13 +72,6 @@ def test_one_folder_around_the_classes_is_stepped_into(tmp_path):
     assert wrapped.version == bare.version
 
 
-@pytest.mark.parametrize("paths", [groups("black swan"), ["black swan/1.jpg"]])
-def test_a_single_class_is_not_stepped_into(tmp_path, paths):
-    benchmark = read_benchmark(fill(tmp_path / "x", *paths))
-    assert benchmark.classes.names == ("black swan",)
-    assert benchmark.root == tmp_path / "x"
-
-
 @pytest.mark.parametrize("name", ["hen", "8 hen", "n01514859"])
 def test_a_single_class_with_backgrounds_is_not_stepped_into(tmp_path, name):
     benchmark = read_benchmark(fill(tmp_path / "single", f"{name}/grass/1.jpg", f"{name}/rock/1.jpg"))
@@ -117,16 +110,8 @@ def test_junk_is_ignored_and_other_files_are_noted(tmp_path):
     ("name", "message"),
     [
         ("101 black swan", "'101 black swan': index and name disagree"),
-        ("1000 black swan", "outside ImageNet-1K"),
-        (
-            "100 blak swan",
-            "although the number suggests one. Did you mean 'black swan'",
-        ),
         ("crane", "'crane' is ambiguous in ImageNet-1K: 134"),
-        ("missile", "'missile' is ambiguous in ImageNet-1K: 657"),
         ("0 tench, Tinca tinca", "are the same class: write it in one way."),
-        ("n01440764", "'n01440764' and 'tench' are the same class"),
-        ("1234", "outside ImageNet-1K"),
     ],
 )
 @pytest.mark.parametrize("layout", ["counteranimal", "imagefolder"])
@@ -192,13 +177,6 @@ def test_a_benchmark_of_other_things(tmp_path):
     assert benchmark.notes == ()
 
 
-def test_a_few_classes_without_imagenet_index_are_noted(tmp_path):
-    benchmark = read_benchmark(fill(tmp_path / "x", *groups("tench", "Angler fish", "goldfish")))
-    assert benchmark.classes.names == ("Angler fish", "goldfish", "tench")
-    assert benchmark.classes.imagenet == (None, 1, 0)
-    assert benchmark.notes == ("No ImageNet index for 1 of 3 classes: Angler fish.",)
-
-
 def test_gaps_are_noted_by_class(tmp_path):
     paths = (
         groups("tench", "goldfish")
@@ -221,10 +199,7 @@ def test_gaps_are_noted_by_class(tmp_path):
     [
         ("tench/stray.jpg", "Photo 'tench/stray.jpg' is in no group"),
         ("tench/other-water/1.jpg", "Folder 'tench/other-water' is neither common-<background> nor"),
-        ("tench/Common-sand/1.jpg", "Folder 'tench/Common-sand' is neither"),
-        ("tench/common-/1.jpg", "Folder 'tench/common-' is neither"),
         ("tench/common-water/more/1.jpg", "Photos in 'tench/common-water/more' are too deep"),
-        ("hen/1.jpg", "Photo 'hen/1.jpg' is in no group"),
     ],
 )
 def test_photos_in_the_wrong_place_are_refused(tmp_path, stray, message):
@@ -268,11 +243,6 @@ def test_imagefolder_by_wnid_name_or_index(tmp_path, names):
     assert not numbers or benchmark.notes == (
         "Classes named by bare numbers were read as ImageNet-1K indices.",
     )
-
-
-def test_leading_zeros_do_not_make_a_second_class(tmp_path):
-    assert read_benchmark(fill(tmp_path / "x", "007/1.jpg", "10/1.jpg")).classes.imagenet == (7, 10)
-    refused(fill(tmp_path / "y", "007/1.jpg", "7/1.jpg"), "same class")
 
 
 def test_imagefolder_deeper_than_classes_is_refused(tmp_path):
@@ -333,11 +303,6 @@ def test_broken_links_and_links_in_a_circle_are_refused(tmp_path):
         (root / link).symlink_to(tmp_path / "nothing")
         refused(root, f"{link} is a broken link")
         (root / link).unlink()
-
-
-def test_names_of_files_may_be_anything_but_broken_text(tmp_path):
-    root = fill(tmp_path / "x", "tench/ü 'q\" #%.jpg", "tench/a\nb.jpg")
-    assert read_benchmark(root).photos.height == 2
 
 
 def test_a_photo_in_both_groups_is_noted(tmp_path):

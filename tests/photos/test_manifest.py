@@ -55,18 +55,11 @@ def test_a_manifest_is_completed_cast_and_sorted():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"path": None}, "no column 'path'"),
         ({"grup": ["common"] * 3}, "a column 'grup': did you mean 'group'? If not, rename it"),
         ({"path": ["a", "a", "b"]}, "Photo 'a' (and 1 more): its path occurs more than once."),
-        ({"path": ["a", "/b", "c"]}, "Photo '/b': its path must stay inside"),
         ({"path": ["a", "b/../../c", "c"]}, "Photo 'b/../../c': its path must stay inside"),
         ({"mask": [None, "../../etc/passwd", None]}, "its mask must stay inside"),
-        ({"photo_id": [HASH, HASH[:-1], HASH]}, "not the SHA-256"),
         ({"class_index": [1, 3, 2]}, "Photo 'a/1.jpg': its class_index is outside the 3 classes, not 3."),
-        (
-            {"class_name": ["goldfish", "goldfish", "crème"]},
-            "its class_name is not the label space's name for",
-        ),
         ({"group": ["common", "Counter", None]}, "its group must be common, counter or null, not 'Counter'."),
     ],
 )
@@ -74,10 +67,6 @@ def test_what_is_wrong_is_said_in_one_line(changes, message):
     with pytest.raises(CounterGroundError, match=re.escape(message)) as caught:
         Benchmark("x", None, manifest(**changes), SPACE)
     assert "\n" not in str(caught.value)
-
-
-def test_names_with_two_dots_are_no_traversal():
-    validate_manifest(manifest(path=["a/..b.jpg", "a..b/c.jpg", "...jpg"]), SPACE)
 
 
 @pytest.mark.parametrize(
@@ -108,11 +97,6 @@ def test_copies_of_a_photo_share_a_cluster(copies, clusters, expected):
     found = validate_manifest(photos, SPACE)
     assert found["cluster"].to_list() == expected
     assert validate_manifest(found, SPACE).equals(found)
-
-
-def test_an_empty_manifest_is_refused():
-    with pytest.raises(CounterGroundError, match="no photo"):
-        validate_manifest(manifest().clear(), SPACE)
 
 
 def test_version_hashes_all_that_scores_depend_on_and_nothing_else(tmp_path):
@@ -285,13 +269,6 @@ def test_files_of_two_writings_are_found_out(benchmark, tmp_path):
         read_benchmark(out)
 
 
-def test_a_writing_that_was_cut_off_is_found_out(benchmark, tmp_path):
-    out = write_benchmark(benchmark, tmp_path / "out")
-    (out / "benchmark.json").unlink()
-    with pytest.raises(CounterGroundError, match="interrupted"):
-        read_benchmark(out)
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -315,9 +292,3 @@ def test_photos_that_stayed_behind(benchmark, tmp_path):
     benchmark.root.rename(tmp_path / "gone")
     with pytest.raises(CounterGroundError, match=r"not at .*photos any more"):
         read_benchmark(out)
-
-
-def test_an_unwritable_folder_is_one_clear_line(benchmark, tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(CounterGroundError, match="Cannot write"):
-        write_benchmark(benchmark, tmp_path / "file" / "out")

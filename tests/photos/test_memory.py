@@ -39,14 +39,6 @@ def test_a_table_of_paths_is_the_benchmark_of_its_folder(make, columns, photos):
         assert (found.root, found.version) == (photos, benchmark.version)
 
 
-def test_columns_of_a_manifest_are_found_by_their_names(columns, photos, monkeypatch):
-    monkeypatch.chdir(photos)
-    named = {"path": columns["file"], "class_name": columns["animal"], "cluster": [7] * ROWS}
-    benchmark = Benchmark.from_frame(pl.DataFrame(named))
-    assert benchmark.photos["cluster"].unique().to_list() == ["7"]
-    assert benchmark.photos["background"].null_count() == ROWS
-
-
 @pytest.mark.parametrize(
     "absent", [None, float("nan"), np.float32("nan"), pd.NA, pd.NaT, np.datetime64("NaT")]
 )
@@ -152,33 +144,14 @@ def png():
 @pytest.mark.parametrize(
     ("frame", "how", "message"),
     [
-        ([1, 2], {}, "A frame is a Polars or pandas DataFrame, or a dict of columns, not list"),
-        ({"a": [1]}, {}, "there is no column 'path'; it has a"),
         ({"path": ["a"], "class_name": [3]}, {}, "'class_name' has numbers: say what they mean with names="),
-        (
-            {"path": ["a"], "class_name": [3]},
-            {"names": ["ox"]},
-            "Row 1 has the class '3', and names= has 1",
-        ),
         (
             {"path": [Image.new("I", (4, 4), 70_000)], "class_name": ["ox"]},
             {},
             "Row 0 of the frame has grey values beyond 16 bits",
         ),
-        (
-            {"path": [b"GIF"], "class_name": ["ox"]},
-            {},
-            "Row 0 of the frame holds bytes that are not an image",
-        ),
         ({"path": [png(), 3], "class_name": ["ox"] * 2}, {}, "Row 1 of the frame is int; a photo is"),
         ({"path": [np.zeros((4, 4, 3))], "class_name": ["ox"]}, {}, r"Row 0 .* array of float64 \[4, 4, 3\]"),
-        ({"path": [Image.new("F", (4, 4))], "class_name": ["ox"]}, {}, "Row 0 .* cannot write mode F"),
-        ({"path": ["a", "b"], "class_name": ["ox"]}, {}, "must be equally long"),
-        (
-            {"path": ["a"], "class_name": ["ox"], "mask": [Image.new("L", (4, 4))]},
-            {},
-            "has masks in memory: write them to files",
-        ),
     ],
 )
 def test_what_is_wrong_with_a_table_is_said(frame, how, message):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -110,13 +109,6 @@ def test_the_names_of_numbered_classes_are_those_of_the_label(tmp_path, fields):
     assert read_benchmark(tmp_path / "wds").photos["class_name"].to_list() == ["hen"]
 
 
-def test_a_negative_number_is_no_class(tmp_path):
-    write_tar(tmp_path / "wds" / "0.tar", [("1.jpg", jpeg(1)), ("1.cls", b"-1\n")])
-    (tmp_path / "wds" / "classnames.txt").write_text("tench\nhen\n")
-    with pytest.raises(CounterGroundError, match=r"has the class '-1', and .* has 2 names"):
-        read_benchmark(tmp_path / "wds")
-
-
 def test_webdatasets_own_writer_is_read(tmp_path):
     import webdataset
 
@@ -133,24 +125,19 @@ def test_webdatasets_own_writer_is_read(tmp_path):
     [
         ([("../1.jpg", b"x"), ("../1.cls", b"0")], "'../1.jpg' would land outside"),
         ([("/etc/1.jpg", b"x")], "'/etc/1.jpg' would land outside"),
-        ([("a\\..\\1.jpg", b"x")], "would land outside"),
         (sample("1", 1, class_name="hen", path="../../x.jpg"), "'../../x.jpg' would land outside"),
-        (sample("1", 1, class_name="hen", path="/x.jpg"), "'/x.jpg' would land outside"),
         (sample("1", 1, class_name="hen", path="a\0.jpg"), "would land outside"),
         (
             sample("1", 1, class_name="hen", path="a") + sample("2", 1, class_name="hen", path="a"),
             "'a' occurs twice",
         ),
         (sample("1", 1, class_name="hen", photo_id="0" * 64), "its photo_id: they were changed"),
-        (sample("1", 1), "has no column 'class_name'"),
         ([("1.jpg", b"x"), ("1.jpg", b"x")], "'1.jpg' occurs twice"),
         (
             [("1.jpg", b"x"), ("1.mask.png", b"x"), ("1.mask.jpg", b"x")],
             "at most one mask, not 1 and 2",
         ),
-        ([("1.jpg", b"x"), ("1.json", b'{"class_name": "\\ud800"}')], "fields cannot be read"),
         ([("1.jpg", b"x"), ("1.json", b"[" * 100_000)], "fields cannot be read"),
-        ([], "the shards hold no photos"),
     ],
 )
 def test_an_unsafe_or_odd_tar_is_refused_in_one_line(members, message, tmp_path, cache):
@@ -240,31 +227,14 @@ def test_what_the_datasets_library_writes_is_read_with_its_class_names(tmp_path,
     assert read_benchmark(tmp_path / "hf").photos["class_name"].to_list() == ["hen", "tench", "hen"]
 
 
-def test_binary_columns_and_numbers(tmp_path):
-    frame = pl.DataFrame({"jpg": [jpeg(3), jpeg(4)], "img": [jpeg(1), jpeg(2)], "label": [1, 0]})
-    (tmp_path / "hf").mkdir()
-    frame.write_parquet(tmp_path / "hf" / "x.parquet")
-    with pytest.raises(CounterGroundError, match="class is a number, such as 1,"):
-        read_benchmark(tmp_path / "hf")
-    (tmp_path / "hf" / "classnames.txt").write_text("tench\nhen\n")
-    photos = read_benchmark(tmp_path / "hf").photos
-    assert photos["class_name"].to_list() == ["hen", "tench"]
-    assert photos["photo_id"].to_list() == [hashlib.sha256(jpeg(number)).hexdigest() for number in (1, 2)]
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"image": None}, "COLUMN'; candidates are class_name"),
         (
             {"image": pl.struct(bytes=pl.lit(None, pl.Binary), path=pl.lit("a.jpg"))},
             "row 1 has no photo in it",
         ),
         ({"path": pl.lit("../x.jpg")}, "would land outside"),
-        (
-            {"image": pl.struct(bytes=pl.lit("a text"), path=pl.lit("a.jpg"))},
-            "COLUMN'; candidates are class_name",
-        ),
     ],
 )
 def test_odd_parquet_is_refused_in_one_line(change, message, tmp_path, cache):

@@ -59,12 +59,6 @@ def test_masks_of_photos_behind_urls_lie_where_the_table_does(absolute, table, t
     assert not benchmark.photos["mask"].str.starts_with("/").any()
 
 
-def test_another_table_of_the_same_photos_asks_for_the_new_one_only(table, server):
-    read_benchmark(table())
-    read_benchmark(table((1, 2, 3)))
-    assert [server.asked[f"/{number}.jpg"] for number in range(4)] == [1, 1, 1, 1]
-
-
 def test_a_dead_link_stays_a_row_with_its_reason_and_is_not_asked_for_again(table, server):
     server.script["/1.jpg"] = [404]
     path = table()
@@ -153,8 +147,6 @@ def test_what_is_secret_in_a_url_is_in_no_output(table, server):
             "ftp://host/1.jpg",
             "Row 2: 'ftp://host/1.jpg' is neither http nor https, unlike those of other rows",
         ),
-        ("photos/1.jpg", "Row 2: 'photos/1.jpg' is neither http nor https"),
-        ("http://[1.jpg", "Row 2: 'http://[1.jpg' cannot be read as a URL"),
         ("", "Row 2 has no URL"),
         (0, "Row 2 of the manifest has the path of row 1"),
     ],
@@ -165,14 +157,6 @@ def test_a_row_that_cannot_be_fetched_is_named(table, server, second, message):
     assert f"urls.csv: {message}" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert server.asked.total() == 0
-
-
-def test_any_column_may_hold_the_photos_and_the_classes(tmp_path, server):
-    rows = {"where": [server.address(0), server.address(1)], "kind": ["hen", "tench"], "path": ["x", "y"]}
-    pl.DataFrame(rows).write_ndjson(tmp_path / "t.jsonl")
-    benchmark = read_benchmark(f"{tmp_path}/t.jsonl?image=where&label=kind")
-    assert sorted(benchmark.photos["class_name"]) == ["hen", "tench"]
-    assert benchmark.notes == ()
 
 
 def test_numbers_get_the_names_of_a_file(table, tmp_path):
@@ -195,10 +179,7 @@ def test_numbers_get_the_names_of_a_file(table, tmp_path):
     ("settings", "message"),
     [
         ("imgae=url", "unknown setting 'imgae'; known are image, .* Did you mean 'image'"),
-        ("image=link", "there is no column 'link'; it has url, class_name, place"),
-        ("image=", "'image' has no value"),
         ("label=place&label=place", "'label' is given twice"),
-        ("split=test", "unknown setting 'split'"),
     ],
 )
 def test_wrong_settings_are_named(table, settings, message):
@@ -221,16 +202,6 @@ def photo_folder(tmp_path):
         (folder / name).mkdir(parents=True)
         (folder / name / "0.jpg").write_bytes(photo_bytes(number))
     return folder
-
-
-ANNOTATION = {"id": 1, "image_id": 10, "category_id": 1, "bbox": [0, 0, 4, 4]}
-
-
-def test_sides_and_licences_of_coco_that_cannot_be_used_as_they_are(coco):
-    images = [{"id": 10, "file_name": "0.jpg", "width": 1e-200, "height": 1e-200, "license": 1}]
-    licences = [{"id": 1, "url": {"of": "a page"}, "name": "CC BY"}]
-    found = read_benchmark(coco(images=images, annotations=[ANNOTATION], licenses=licences)).photos
-    assert found.select("licence", "object_area").rows() == [("CC BY", None)]
 
 
 @pytest.fixture
@@ -335,31 +306,10 @@ def test_coco_photos_of_several_categories_may_count(coco, server):
             "",
             "annotation 9 is of the image 99",
         ),
-        (
-            {"annotations": [{"id": 9, "image_id": 10, "category_id": 5}]},
-            "",
-            "annotation 9 has the category 5",
-        ),
         ({"annotations": []}, "", r"no photo has a class \(4 without an annotation\)"),
-        ({}, "?image=coco_url", "image 10 has no 'coco_url'; it has id, file_name"),
-        ({}, "?images=nowhere", "nowhere is not a folder"),
     ],
 )
 def test_what_is_wrong_with_annotations_is_said_in_one_line(coco, changes, settings, message):
     with pytest.raises(CounterGroundError, match=message) as caught:
         read_benchmark(f"{coco(**changes)}{settings}")
     assert "\n" not in str(caught.value)
-
-
-def test_a_photo_that_coco_lists_and_nobody_has(coco, tmp_path):
-    path = coco()
-    (tmp_path / "val" / "1.jpg").unlink()
-    with pytest.raises(
-        CounterGroundError, match=r"Row 2 of the manifest: Cannot read the photo .*1\.jpg: missing"
-    ):
-        read_benchmark(path)
-    (tmp_path / "val" / "0.jpg").unlink()
-    with pytest.raises(
-        UsageError, match=r"'0\.jpg' is not found beside .*: say where the photos are, \?images="
-    ):
-        read_benchmark(path)
