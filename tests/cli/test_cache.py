@@ -29,7 +29,7 @@ def filled(photos, cache):
 
 def listed(capsys, *arguments) -> dict:
     capsys.readouterr()
-    assert main(["cache", "info", "--json", *arguments]) == 0
+    assert main(["cache", "info", "--format", "json", *arguments]) == 0
     return json.loads(capsys.readouterr().out)
 
 
@@ -55,10 +55,10 @@ def test_info_names_models_and_counts_photos(filled, capsys):
 
 
 def test_prune_keeps_what_cannot_be_computed_again(filled, capsys):
-    assert main(["cache", "prune", "--max-size", "0B", "--dry-run"]) == 0
+    assert main(["cache", "prune", "--older-than", "0m", "--dry-run"]) == 0
     assert "Would remove" in capsys.readouterr().out
     assert {"features", "answers"} <= parts(filled)
-    assert main(["cache", "prune", "--max-size", "0B"]) == 0
+    assert main(["cache", "prune", "--older-than", "0m"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("Removed ")
     assert "features" not in parts(filled)
     assert "answers" in parts(filled)

@@ -94,7 +94,7 @@ def test_what_is_no_more_than_chance_is_one_line_and_no_mistake(photos, tmp_path
 
 
 def test_models_are_listed_without_a_network(capsys):
-    assert main(["models", "*lite*", "--json"]) == 0
+    assert main(["models", "*lite*", "--format", "json"]) == 0
     listed = {row["spec"]: row for row in json.loads(capsys.readouterr().out)}
     assert not listed["efficientnet-lite0"]["needs_network"]
     assert listed["efficientnet-lite0"]["parameters"] > 4_000_000
@@ -118,7 +118,7 @@ def test_debug_shows_the_traceback(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", ["models --json", "models"])
+@pytest.mark.parametrize("words", ["models --format json", "models"])
 def test_a_reader_that_leaves_is_no_failure(words):
     shell = f"{sys.executable} -m counterground {words} | head -1; exit ${{PIPESTATUS[0]}}"
     ran = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)

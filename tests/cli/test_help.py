@@ -67,7 +67,6 @@ SHARED = {
     "--overwrite": set(),
     "--limit": set(),
     "--format": set(),
-    "--json": set(),
 }
 
 

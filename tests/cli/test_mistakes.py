@@ -184,7 +184,6 @@ MISTAKES = [
     ("scores run --format json -o other-run/scores.parquet", 2, "the run in other-run", "another name"),
     ("scores run --format json -o ''", 1, "'.' is a folder", "name a file in it"),
     ("scores run --format parquet", 2, "Parquet is not text", "--out FILE"),
-    ("scores run --json --format csv", 2, "--json and --format csv", "`counterground scores --help`"),
     (
         "scores run -m colour_model:thousan",
         2,
@@ -234,7 +233,7 @@ MISTAKES = [
         "pool/files holds all photos of a pool",
         "name the pool, pool.",
     ),
-    ("benchmarks --json get stamps", 2, "get writes no JSON", "leave out the format"),
+    ("benchmarks --format json get stamps", 2, "get writes no JSON", "leave out the format"),
     # names
     ("models open_clip:ViT-B-99*", 2, "'open_clip:ViT-B-99*'", "Did you mean"),
     ("benchmarks get stamp", 2, "'stamp'", "Did you mean 'stamps'?"),

@@ -34,7 +34,7 @@ def test_it_prints_the_table_what_it_says_and_where_the_rest_is(model, capsys):
 
 
 def test_json_is_the_record(model, capsys, own_modules):
-    assert main(["mitigate", *model, "--method", "roboshot", "-q", "--json", "-o", "mitigated"]) == 0
+    assert main(["mitigate", *model, "--method", "roboshot", "--format", "json", "-qo", "mitigated"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((own_modules / "mitigated" / "mitigation.json").read_bytes())
 
@@ -53,8 +53,8 @@ def test_the_names_of_the_list_can_be_copied(capsys):
 
 @pytest.mark.parametrize(
     ("given", "missing"),
-    [([], "DATA"), (["stamps"], "--model"), (["stamps", "-m", "x"], "--out")],
+    [([], "DATA"), (["stamps"], "--model"), (["stamps", "-m", "x", "--method", "dfr"], "--out")],
 )
 def test_what_is_missing_is_named(given, missing, capsys):
     assert main(["mitigate", *given]) == 2
-    assert f"Missing {missing}" in capsys.readouterr().err
+    assert f"{missing}'" in capsys.readouterr().err

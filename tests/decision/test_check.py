@@ -68,7 +68,7 @@ def test_intervals_share_the_error_over_models_and_limits(run):
 )
 def test_the_verdict_is_the_exit_status(models, verdict, status, folders, capsys):
     words = [word for model in models for word in ("-m", model)]
-    assert main(["check", str(folders / "all"), "--max-drop", "15%", "--json", *words]) == status
+    assert main(["check", str(folders / "all"), "--max-drop", "15%", "--format", "json", *words]) == status
     assert json.loads(capsys.readouterr().out)["verdict"] == verdict
 
 

@@ -161,6 +161,8 @@ def _check_ours(words: list[str]) -> None:
         assert not words or words == ["--help"], words
         return
     values, rest, _ = command.make_parser(context).parse_args(list(words))
+    if any(parameter.is_eager and values.get(parameter.name) is True for parameter in command.params):
+        return  # as --list, which needs nothing else
     assert not rest, rest
     for parameter in command.params:
         value = values.get(parameter.name)

@@ -21,7 +21,7 @@ from noise_photos import save_animals, save_noise
 from counterground.composites import plan_swap
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import evaluate_models
-from counterground.inference._ray import _LIBRARIES, Room, room  # GPUs, which no test has
+from counterground.inference._ray import _LIBRARIES, room  # GPUs, which no test has
 from counterground.models import Classifier, library_versions
 from counterground.photos import read_benchmark
 from counterground.settings import Settings, SwapSettings
@@ -281,9 +281,9 @@ def node(cpus: int, gpus: float, *, alive: bool = True) -> dict:
 
 def test_a_worker_has_the_threads_of_the_driver_or_a_share_of_a_gpu_node():
     nodes = [node(16, 4), node(9, 0), node(4, 2), node(64, 8, alive=False)]
-    assert room(nodes, 4, 0) == Room(workers=4 + 2 + 1, threads=4, gpus=0)
-    assert room(nodes, 16, 1) == Room(workers=4 + 2, threads=2, gpus=1)
-    assert room(nodes, 16, 0.5) == Room(workers=8 + 4, threads=1, gpus=0.5)
+    assert room(nodes, 4, 0) == (4 + 2 + 1, 4)
+    assert room(nodes, 16, 1) == (4 + 2, 2)
+    assert room(nodes, 16, 0.5) == (8 + 4, 1)
     with pytest.raises(
         UsageError, match=r"16 processors, 4 GPUs; .* room for a worker of 8 GPUs: lower -X gpus"
     ):

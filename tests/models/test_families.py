@@ -76,7 +76,7 @@ def test_a_family_of_another_package_is_evaluated_listed_and_cited(site, photos,
     assert len(predictions) == 48
     assert set(predictions["model"]) == {"tiny:colours"}
     assert set(predictions["predicted_name"]) <= {"ice bear", "black swan", "flamingo"}
-    listed = forked.command("models", "tiny:*", "--json")
+    listed = forked.command("models", "tiny:*", "--format", "json")
     assert [model["spec"] for model in json.loads(listed.stdout)] == ["tiny:colours"]
     assert expected_kind("tiny:colours") == "classifier"
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import atexit
-import codecs
 import gc
 import io
-import json
 import os
 import sys
 import traceback
@@ -47,10 +45,6 @@ from counterground.text import one_line
 __all__ = ["console", "counterground", "main"]
 
 _COMPLETION = "_COUNTERGROUND_COMPLETE"  # click's variable, for a shell that completes a command
-_SIMILAR = "counterground.similar"
-# Never a double quote, which would end a text in CSV.
-_ASCII = dict(zip("−–—─“”‘’×·²³●○", "----''''x.23*o", strict=True))
-_ASCII |= {"…": "...", "≤": "<=", "→": "->", "±": "+-", "©": "(c)"}
 
 
 @click.group(cls=RootGroup, context_settings=settings(), invoke_without_command=True)
@@ -69,7 +63,7 @@ _ASCII |= {"…": "...", "≤": "<=", "→": "->", "±": "+-", "©": "(c)"}
 )
 @click.pass_context
 def counterground(context: click.Context) -> None:
-    """Measure how much a vision model relies on the background rather than the object.
+    """Measure how much worse a vision model gets when the background changes.
 
     Run `counterground COMMAND --help` for the options and examples of a command.
     """
@@ -155,19 +149,9 @@ def _prepare_streams() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
-    codecs.register_error(_SIMILAR, _similar)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=_SIMILAR)
-
-
-def _similar(error: UnicodeError) -> tuple[str, int]:
-    """Return replacements for characters that a stream cannot encode: similar ones, or JSON's escapes."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    lacking = error.object[error.start : error.end]
-    similar = {} if error.object.startswith(("{", "[")) else _ASCII  # JSON keeps its values
-    return "".join(similar.get(each) or json.dumps(each)[1:-1] for each in lacking), error.end
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _command_path(given: Sequence[str]) -> str:
@@ -198,8 +182,6 @@ def _one_line(error: Exception) -> str:
         return f"Error: {error.object[:200]!r} is not UTF-8: rename it."
     if isinstance(error, OSError):
         return f"Error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}."
-    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # from Path.resolve
-        return f"Error: {one_line(str(error))}, a link that leads to itself: remove or repair it."
     if raised_in(error, plugin_modules()):
         return f"Error: {one_line(error_summary(error, plugin_modules()))}. --debug shows the traceback."
     return (

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import click
 
@@ -21,12 +20,6 @@ from counterground.settings import (
     ReportSettings,
     SwapSettings,
 )
-
-if TYPE_CHECKING:
-    import polars as pl
-
-    from counterground.results import Run, TableView
-
 
 _MODELS = "Model to evaluate; repeatable. 'NAME=MODEL' sets its name in tables and charts."
 
@@ -134,6 +127,14 @@ def swap(data: str, models: tuple[str, ...], out: Path, settings: SwapSettings) 
     _say_report(out, written=settings.report)
 
 
+def _list_methods(context: click.Context, _option: click.Parameter, given: bool) -> None:
+    if given:
+        from counterground.cli.show import show_methods
+
+        show_methods()
+        context.exit()
+
+
 @click.command(
     cls=Command,
     examples="""
@@ -144,31 +145,37 @@ def swap(data: str, models: tuple[str, ...], out: Path, settings: SwapSettings) 
         counterground mitigate --list
     """,
 )
-@click.argument("data", required=False)
+@click.argument("data")
 @model_option(
-    "model", "Model to mitigate: a dual encoder (CLIP) or a classifier. 'NAME=MODEL' sets its name."
+    "model",
+    "Model to mitigate: a dual encoder (CLIP) or a classifier. 'NAME=MODEL' sets its name.",
+    required=True,
 )
 @click.option(
     "--method",
     "methods",
     multiple=True,
+    required=True,
     metavar="METHOD",
     help="Method to try; repeatable. 'all': every method that this model and DATA allow.",
 )
-@click.option("--list", "listed", is_flag=True, help="List the methods and what each needs, then exit.")
-@out_option(
-    "Output folder for the run, mitigation.json, mitigation.csv and the mitigated heads.",
-    required=False,
+@click.option(
+    "--list",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list_methods,
+    help="List the methods and what each needs, then exit.",
 )
+@out_option("Output folder for the run, mitigation.json, mitigation.csv and the mitigated heads.")
 @settings_option(MitigateSettings)
 @format_option(help_text="Output format; csv and json hold fractions.")
 def mitigate(
-    data: str | None,
-    model: str | None,
+    data: str,
+    model: str,
     methods: tuple[str, ...],
     *,
-    listed: bool,
-    out: Path | None,
+    out: Path,
     style: str,
     settings: MitigateSettings,
 ) -> None:
@@ -180,17 +187,8 @@ def mitigate(
     folder is a run like any other: scores, compare and report read it.
     """
     from counterground.api import mitigate as mitigate_model
-    from counterground.cli.show import print_text, show_methods, show_mitigated
+    from counterground.cli.show import print_text, show_mitigated
 
-    if listed:
-        show_methods()
-        return
-    for value, name in ((data, "DATA"), (model, "--model"), (out, "--out"), (methods, "--method")):
-        if not value:
-            raise click.UsageError(f"Missing {name}.")
-    assert data is not None
-    assert model is not None
-    assert out is not None
     missing: list[str] = []
     mitigated = mitigate_model(data, model, methods, out=out, settings=settings, warn=missing.append)
     if style == "table":
@@ -202,7 +200,6 @@ def mitigate(
 
 
 Style = Literal["table", "csv", "json", "parquet", "markdown", "latex"]
-_ROWS = ("csv", "json", "parquet")
 
 
 @click.command(
@@ -253,55 +250,30 @@ def scores(
 ) -> None:
     """Show the scores of one or more RUN folders: percent in tables, fractions in csv, json and parquet.
 
-    With more than one RUN, csv, json and parquet have a column that names the run; tables have it if rows
-    could be confused.
+    With more than one RUN, a column names the run.
     """
+    from counterground.cli.show import print_text
     from counterground.errors import UsageError
+    from counterground.files import write_parquet, write_text
     from counterground.findings import judged_scores
-    from counterground.results import open_runs, refuse_run_file, select_models
+    from counterground.results import open_runs, plain_text, refuse_run_file, select_models
 
-    if style == "parquet" and out is None:
-        raise UsageError("Parquet is not text: add --out FILE.")
     opened = open_runs(runs)
     if out is not None:
         refuse_run_file("--out", out)
     if models:
         opened = list(select_models({run.path: run for run in opened}, models).values())
-    # Programs always get a column that names the run; readers need it only if rows could be confused.
-    named = (style in _ROWS and len(runs) > 1) or (len(opened) > 1 and _could_be_confused(opened))
-    view = judged_scores(opened, by=by, contrast=contrast, effects=effects, named=named)
-    _deliver(
-        view.rows if style == "parquet" else view if style == "table" else view.write(style), out, wide=wide
-    )
-
-
-def _deliver(written: str | TableView | pl.DataFrame, out: Path | None, *, wide: bool) -> None:
-    import polars as pl
-
-    from counterground.cli.show import print_text
-    from counterground.files import write_parquet, write_text
-    from counterground.results import plain_text
-
-    if out is None:
-        assert not isinstance(written, pl.DataFrame)
-        print_text(written, wide=wide)
-        return
-    if isinstance(written, pl.DataFrame):
-        write_parquet(out, written)
+    view = judged_scores(opened, by=by, contrast=contrast, effects=effects, named=len(runs) > 1)
+    if style == "parquet":
+        if out is None:
+            raise UsageError("Parquet is not text: add --out FILE.")
+        write_parquet(out, view.rows)
+    elif out is None:
+        print_text(view if style == "table" else view.write(style), wide=wide)
     else:
-        write_text(out, plain_text(written, width=120) + "\n")
-    click.echo(f"Scores: {out}")
-
-
-def _could_be_confused(runs: Sequence[Run]) -> bool:
-    """Whether the runs are on different benchmarks, or two hold the same model in the same setting."""
-    import polars as pl
-
-    from counterground.metrics import KEYS
-
-    if len({run.info.benchmark.version for run in runs}) > 1:
-        return True
-    return bool(pl.concat([run.estimates().select(KEYS).unique() for run in runs]).is_duplicated().any())
+        write_text(out, plain_text(view if style == "table" else view.write(style), width=120) + "\n")
+    if out is not None:
+        click.echo(f"Scores: {out}")
 
 
 @click.command(

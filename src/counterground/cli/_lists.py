@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -12,7 +11,6 @@ from counterground.cli.help import Command, Group, is_quiet
 from counterground.cli.options import format_option
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 def _warn(line: str) -> None:
@@ -23,7 +21,7 @@ def _warn(line: str) -> None:
     cls=Command,
     examples="""
         counterground models 'open_clip:ViT-B-32*'
-        counterground models 'efficientnet*' --json
+        counterground models 'efficientnet*' --format json
     """,
 )
 @click.argument("pattern", required=False)
@@ -92,20 +90,11 @@ def get(name: str, archive: Path | None, packages: Path | None) -> None:
     click.echo(f"Benchmark: {benchmark_folder(name)}")
 
 
-class _Measure(click.ParamType[Any]):
-    """A number with a unit, such as 30d or 5GB."""
-
-    def __init__(self, name: str, units: dict[str, int], example: str) -> None:
-        self.name, self._units, self._example = name, units, example
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return seconds, or bytes."""
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]+)", str(value), re.IGNORECASE)
-        units = {unit.lower(): size for unit, size in self._units.items()}
-        if found is None or found[2].lower() not in units:
-            known = ", ".join(self._units)
-            self.fail(f"{value!r} is not a number with one of {known}, as {self._example}", param, ctx)
-        return float(found[1]) * units[found[2].lower()]
+def _seconds(_context: click.Context, _option: click.Parameter, age: str | None) -> float | None:
+    found = re.fullmatch(r"(\d+)([mhdw])", age or "")
+    if age and not found:
+        raise click.BadParameter(f"{age!r} is not a number with one of m, h, d, w, as 30d")
+    return int(found[1]) * _SECONDS[found[2]] if found else None
 
 
 @click.group(
@@ -122,7 +111,7 @@ def cache() -> None:
 @cache.command(
     examples="""
         counterground cache info
-        counterground cache info --json
+        counterground cache info --format json
     """,
 )
 @format_option(["table", "json"])
@@ -138,19 +127,15 @@ def info(style: str) -> None:
 @cache.command(
     examples="""
         counterground cache prune --older-than 30d
-        counterground cache prune --max-size 5GB --dry-run
+        counterground cache prune --older-than 8w --dry-run
         counterground cache prune --what features --what losses
     """,
 )
 @click.option(
     "--older-than",
-    type=_Measure("AGE", _SECONDS, "30d"),
+    metavar="AGE",
+    callback=_seconds,
     help="Remove only what has not been used for this long, such as 12h, 30d or 8w.",
-)
-@click.option(
-    "--max-size",
-    type=_Measure("SIZE", _BYTES, "5GB"),
-    help="Remove only as much as is needed to get these parts below this size, least recently used first.",
 )
 @click.option(
     "--what",
@@ -159,7 +144,7 @@ def info(style: str) -> None:
     help="Part of the cache, as `cache info` lists it; repeatable.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be removed; remove nothing.")
-def prune(older_than: float | None, max_size: float | None, what: tuple[str, ...], dry_run: bool) -> None:
+def prune(older_than: float | None, what: tuple[str, ...], dry_run: bool) -> None:
     """Remove what can be recomputed, such as features, losses and text heads.
 
     The other parts (generated answers, which may have cost money, and photos) are removed only if --what
@@ -171,10 +156,9 @@ def prune(older_than: float | None, max_size: float | None, what: tuple[str, ...
     from counterground.inference import prune_cache
     from counterground.text import counted
 
-    if older_than is None and max_size is None and not what:
-        raise click.UsageError("Say what to remove: --older-than, --max-size or --what.")
-    size = None if max_size is None else int(max_size)
-    removed = prune_cache(what, older_than=older_than, max_size=size, dry_run=dry_run)
+    if older_than is None and not what:
+        raise click.UsageError("Say what to remove: --older-than or --what.")
+    removed = prune_cache(what, older_than=older_than, dry_run=dry_run)
     if removed:
         show_cache_rows(removed)
     files, freed = sum(entry.files for entry in removed), sum(entry.size for entry in removed)

@@ -196,25 +196,15 @@ def contrast_option(what: str) -> _Decorator:
 
 
 def format_option(choices: Sequence[str] = FORMATS, help_text: str = "Output format.") -> _Decorator:
-    """Add ``--format``, passed as ``style``, with the first of ``choices`` as default, and ``--json``."""
-
-    def add(command: _Command) -> _Command:
-        @wraps(command)
-        def with_style(*given: Any, style: str | None, as_json: bool, **options: Any) -> Any:
-            if as_json and style not in {None, "json"}:
-                raise click.UsageError(f"--json and --format {style} contradict each other.")
-            style = "json" if as_json else style or choices[0]
-            return command(*given, style=style, **options)
-
-        help_and_default = f"{help_text}  [default: {choices[0]}]"
-        kind, listed = click.Choice(choices), "|".join(choices)
-        both = (
-            click.option("--format", "style", type=kind, metavar=listed, help=help_and_default),
-            click.option("--json", "as_json", is_flag=True, help="Short for --format json."),
-        )
-        return _with_all(with_style, both)
-
-    return add
+    """Add ``--format``, passed as ``style``, with the first of ``choices`` as default."""
+    return click.option(
+        "--format",
+        "style",
+        type=click.Choice(choices),
+        default=choices[0],
+        metavar="|".join(choices),
+        help=f"{help_text}  [default: {choices[0]}]",
+    )
 
 
 def refuse_given(*names: str, because: str) -> None:

@@ -80,7 +80,6 @@ def prune_cache(
     parts: Sequence[str] = (),
     *,
     older_than: float | None = None,
-    max_size: int | None = None,
     dry_run: bool = False,
 ) -> list[CacheEntry]:
     """Remove entries of the cache and return them. Another process that loses features encodes them again.
@@ -88,8 +87,6 @@ def prune_cache(
     Args:
         parts: folders of the cache; by default those of ``COMPUTED``.
         older_than: remove only what was not used for this many seconds.
-        max_size: remove only as much as needed for the parts to take at most this many bytes, the least
-            recently used first.
         dry_run: remove nothing.
 
     Raises:
@@ -104,13 +101,6 @@ def prune_cache(
     entries = cache_entries(parts or COMPUTED, count_photos=dry_run)
     now = time.time()
     chosen = [entry for entry in entries if older_than is None or now - entry.last_used > older_than]
-    if max_size is not None:
-        excess = sum(entry.size for entry in entries) - max_size
-        oldest_first, chosen = sorted(chosen, key=lambda entry: entry.last_used), []
-        for entry in oldest_first:
-            if excess > 0:
-                chosen.append(entry)
-                excess -= entry.size
     if not dry_run:
         for entry in chosen:
             _remove(entry, now)

@@ -48,15 +48,6 @@ from counterground.text import counted
 _SECONDS = 20
 
 
-@dataclass(frozen=True)
-class Room:
-    """How many workers the nodes have room for, and the processors and GPUs of each."""
-
-    workers: int
-    threads: int
-    gpus: float
-
-
 def check_ray() -> None:
     """Check that Ray can be used, without importing it.
 
@@ -123,8 +114,10 @@ def ray_cluster() -> Iterator[Any]:
                 ray.shutdown()
 
 
-def room(nodes: Sequence[dict[str, Any]], threads: int, gpus: float) -> Room:
-    """Return the room for workers of ``threads`` processors, or of ``gpus`` with a share of the processors.
+def room(nodes: Sequence[dict[str, Any]], threads: int, gpus: float) -> tuple[int, int]:
+    """Return how many workers the nodes have room for, and the processors of each.
+
+    A worker gets ``threads`` processors, or ``gpus`` GPUs with a share of the processors.
 
     A worker on a CPU has as many threads as this process, because their number changes the last bits of
     features. On a GPU it does not.
@@ -146,7 +139,7 @@ def room(nodes: Sequence[dict[str, Any]], threads: int, gpus: float) -> Room:
     else:
         workers = sum(cpus // threads for cpus, _ in sizes)
     if workers:
-        return Room(workers, threads, gpus)
+        return workers, threads
     have = "; ".join(f"{counted(cpus, 'processor')}, {gpus:g} GPUs" for cpus, gpus in sizes)
     wanted = (
         f"{gpus:g} GPUs: lower -X gpus-per-worker" if gpus else f"{threads} threads: lower OMP_NUM_THREADS"
@@ -376,20 +369,21 @@ def _answers(ray: Any, plan: Plan, tasks: Sequence[Task]) -> Generator[Answer, N
     At the end, or when the generator is closed, no worker is left. All of it runs in one thread: a thread of
     Ray's own pools may outlive a failed run, rejoin the cluster beside the next one, and kill the process.
     """
-    place = room(ray.nodes(), plan.threads, _gpus(plan.settings))
+    gpus = _gpus(plan.settings)
+    count, threads = room(ray.nodes(), plan.threads, gpus)
     # On a GPU the next block is decoded during the forward pass.
-    blocks_each = 2 if place.gpus else 1
+    blocks_each = 2 if gpus else 1
     kind = ray.remote(Worker).options(
-        num_cpus=place.threads,
-        num_gpus=place.gpus or None,
+        num_cpus=threads,
+        num_gpus=gpus or None,
         max_concurrency=blocks_each,
         max_restarts=_ATTEMPTS - 1,
         max_task_retries=-1,
     )
-    shared = ray.put(replace(plan, threads=place.threads))
+    shared = ray.put(replace(plan, threads=threads))
     waiting = deque(tasks)
     # Workers beyond the present room start when nodes join.
-    count = min(plan.settings.workers or place.workers, len(tasks))
+    count = min(plan.settings.workers or count, len(tasks))
     workers = [kind.remote(shared) for _ in range(count)]
     calls: dict[Any, tuple[Any, Task | None]] = {
         worker.__ray_ready__.remote(): (worker, None) for worker in workers for _ in range(blocks_each)

@@ -123,25 +123,30 @@ class FeatureStore:
         return shard
 
     @cached_property
-    def _index(self) -> _Index:
-        return _Index.of(self.folder)
+    def _index(self) -> tuple[list[str], np.ndarray, np.ndarray]:
+        """Names of the shards; keys of their readable photos, sorted; shard and row of each."""
+        names: list[str] = []
+        keys, places = [np.zeros(0, dtype="S32")], [np.zeros((0, 2), dtype=np.int32)]
+        for path in sorted(self.folder.glob("[!.]*.safetensors")):
+            if (shard := read_shard(path)) is not None:
+                rows = np.flatnonzero(shard.block.status.readable).astype(np.int32)
+                keys.append(_keys(shard.ids[rows]))
+                places.append(np.stack([np.full_like(rows, len(names)), rows], axis=1))
+                names.append(path.stem)
+        every = np.concatenate(keys)
+        order = np.argsort(every, kind="stable")
+        return names, every[order], np.concatenate(places)[order]
 
     def _assemble(self, ids: np.ndarray) -> Block | None:
-        places = self._index.find(ids)
-        if places is None:
+        (names, known, places), keys = self._index, _keys(ids)
+        at = np.searchsorted(known, keys)
+        if (at == len(known)).any() or (known[at] != keys).any():
             return None
-        shards, rows = places
-        features: np.ndarray | None = None
-        converted = np.zeros(len(ids), dtype=bool)
-        for number in np.unique(shards):
-            shard, here = self._shard(self._index.names[number]), shards == number
-            if not np.array_equal(shard.ids[rows[here]], ids[here]):
-                return None
-            if features is None:
-                features = np.empty((len(ids), shard.block.features.shape[1]), dtype=np.float32)
-            features[here] = shard.block.features[rows[here]]
-            converted[here] = shard.block.converted[rows[here]]
-        return None if features is None else Block(features, converted, (None,) * len(ids))
+        blocks = {number: self._shard(names[number]).block for number in np.unique(places[at, 0]).tolist()}
+        found = [(blocks[number], row) for number, row in places[at].tolist()]
+        features = np.stack([block.features[row] for block, row in found])
+        converted = np.array([block.converted[row] for block, row in found])
+        return Block(features, converted, (None,) * len(found))
 
 
 @dataclass(frozen=True)
@@ -150,47 +155,6 @@ class _Shard:
 
     ids: np.ndarray
     block: Block
-
-
-@dataclass(frozen=True)
-class _Index:
-    """Where each readable photo lies: by the first 8 bytes of its hash, sorted, so 16 bytes for a photo.
-
-    Built once, from the shards that are present. Whoever reads a row compares the whole hash.
-    """
-
-    names: list[str]
-    keys: np.ndarray
-    shards: np.ndarray
-    rows: np.ndarray
-
-    @classmethod
-    def of(cls, folder: Path) -> _Index:
-        names: list[str] = []
-        keys, shards, rows = [], [], []
-        for path in sorted(folder.glob("[!.]*.safetensors")):
-            shard = read_shard(path)
-            if shard is None:
-                continue
-            readable = np.flatnonzero(shard.block.status.readable)
-            keys.append(_keys(shard.ids[readable]))
-            shards.append(np.full(len(readable), len(names), dtype=np.int32))
-            rows.append(readable.astype(np.int32))
-            names.append(path.stem)
-        if not names:
-            nothing = np.zeros(0, dtype=np.int32)
-            return cls([], nothing.astype(np.uint64), nothing, nothing)
-        key = np.concatenate(keys)
-        order = np.argsort(key, kind="stable")
-        return cls(names, key[order], np.concatenate(shards)[order], np.concatenate(rows)[order])
-
-    def find(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return shard and row of each photo, None if one is not there."""
-        keys = _keys(ids)
-        at = np.searchsorted(self.keys, keys)
-        if not len(self.keys) or (at == len(self.keys)).any() or (self.keys[at] != keys).any():
-            return None
-        return self.shards[at], self.rows[at]
 
 
 def read_shard(path: Path) -> _Shard | None:
@@ -214,7 +178,7 @@ def stored_photos(folder: Path) -> int:
     """Return how many photos a store holds something for; checksums are not verified."""
     import safetensors
 
-    keys = [np.zeros(0, dtype=np.uint64)]
+    keys = [np.zeros(0, dtype="S32")]
     for path in folder.glob("[!.]*.safetensors"):
         with suppress(OSError, safetensors.SafetensorError), safetensors.safe_open(path, "np") as file:
             keys.append(_keys(file.get_tensor("photo_id")))
@@ -253,7 +217,8 @@ def _packed(photo_ids: Sequence[str]) -> np.ndarray:
 
 
 def _keys(ids: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(ids[:, :8]).view(np.uint64)[:, 0]
+    """Return hashes ``[n, 32]`` as texts ``[n]``, which NumPy can sort."""
+    return np.ascontiguousarray(ids).view("S32")[:, 0]
 
 
 @dataclass(frozen=True)

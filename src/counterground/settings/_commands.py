@@ -32,15 +32,42 @@ KINDS = (
 )
 """What a composite may be; see the README of ``composites``."""
 _PAIRED_KINDS = (("mixed_same", "mixed_rand"), ("placed_common", "placed_counter"))
-_LIMIT = "Use only N photos, spread over classes and backgrounds, for a quick trial."
-_OVERWRITE = "Replace another result already in --out; other files are never replaced."
-_LICENCES = "Accept the licence of the mask model's weights; repeatable."
-_MASKS = "Source of the object masks.  [default: the benchmark's own]"
-_CONTRAST = (
-    "What a drop is of, instead of the benchmark's own contrast: a name, or LEFT - RIGHT within COLUMN, such "
-    "as 'place=water - place=land within class_name'."
-)
-_MASK_SOURCES = "DIR|COCO.json|grabcut|MODEL"
+_Overwrite = Annotated[
+    bool, Help("Replace another result already in --out; other files are never replaced.", recorded=False)
+]
+_Licences = Annotated[
+    tuple[str, ...],
+    Help(
+        "Accept the licence of the mask model's weights; repeatable. Without it, the command names the "
+        "licence.",
+        metavar="NAME",
+        recorded=False,
+    ),
+]
+_Masks = Annotated[
+    str | None,
+    Help(
+        "Source of the object masks.  [default: the benchmark's own]", metavar="DIR|COCO.json|grabcut|MODEL"
+    ),
+]
+_Contrast = Annotated[
+    str | None,
+    Help(
+        "What a drop is of, instead of the benchmark's own contrast: a name, or LEFT - RIGHT within COLUMN, "
+        "such as 'place=water - place=land within class_name'.",
+        metavar="NAME|TEXT",
+    ),
+]
+_Report = Annotated[bool, Help("Write report.html.", recorded=False)]
+_Photos = Annotated[bool, Help("Include small copies of the photos in report.html.", recorded=False)]
+_Limit = Annotated[
+    int | None,
+    Help(
+        "Use only N photos, spread over classes and backgrounds, for a quick trial.",
+        least=1,
+        recorded=False,
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +219,7 @@ class EvaluateSettings(Settings):
         *("overwrite", "limit", "label_space", "referee", "names", "prompts", "device", "precision"),
     )
 
-    limit: Annotated[int | None, Help(_LIMIT, least=1, recorded=False)] = None
+    limit: _Limit = None
     train: Annotated[
         str | None,
         Help(
@@ -201,9 +228,9 @@ class EvaluateSettings(Settings):
             recorded=False,
         ),
     ] = None
-    report: Annotated[bool, Help("Write report.html.", recorded=False)] = True
-    photos: Annotated[bool, Help("Include small copies of the photos in report.html.", recorded=False)] = True
-    overwrite: Annotated[bool, Help(_OVERWRITE, recorded=False)] = False
+    report: _Report = True
+    photos: _Photos = True
+    overwrite: _Overwrite = False
 
     def check(self) -> None:
         """Refuse a referee that chooses nothing."""
@@ -252,7 +279,7 @@ class DiscoverSettings(ModelSettings):
     ] = "best"
     seed: Annotated[int, Help("Seed for the split and the permutations.", least=0)] = 0
     write_anyway: Annotated[bool, Help("Write the benchmark even if the pairs do not exceed chance.")] = False
-    overwrite: Annotated[bool, Help(_OVERWRITE, recorded=False)] = False
+    overwrite: _Overwrite = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,8 +292,8 @@ class SwapSettings(ClusterSettings, GenerativeSettings, ModelSettings):
         *("examples", "label_space", "device"),
     )
 
-    masks: Annotated[str | None, Help(_MASKS, metavar=_MASK_SOURCES)] = None
-    accept_licences: Annotated[tuple[str, ...], Help(_LICENCES, metavar="NAME", recorded=False)] = ()
+    masks: _Masks = None
+    accept_licences: _Licences = ()
     kinds: Annotated[tuple[str, ...], Help("Composites to make.", metavar="KIND,KIND,...")] = KINDS
     labels: Annotated[
         tuple[str, ...],
@@ -296,9 +323,9 @@ class SwapSettings(ClusterSettings, GenerativeSettings, ModelSettings):
             recorded=False,
         ),
     ] = 0
-    report: Annotated[bool, Help("Write report.html.", recorded=False)] = True
-    photos: Annotated[bool, Help("Include small copies of the photos in report.html.", recorded=False)] = True
-    overwrite: Annotated[bool, Help(_OVERWRITE, recorded=False)] = False
+    report: _Report = True
+    photos: _Photos = True
+    overwrite: _Overwrite = False
 
     def check(self) -> None:
         """Refuse unknown kinds, and one of two that are compared with each other."""
@@ -324,9 +351,9 @@ class MitigateSettings(ModelSettings):
         *("overwrite", "limit", "masks", "accept_licences", "classes", "seed", "label_space", "device"),
     )
 
-    masks: Annotated[str | None, Help(_MASKS, metavar=_MASK_SOURCES)] = None
-    accept_licences: Annotated[tuple[str, ...], Help(_LICENCES, metavar="NAME", recorded=False)] = ()
-    limit: Annotated[int | None, Help(_LIMIT, least=1, recorded=False)] = None
+    masks: _Masks = None
+    accept_licences: _Licences = ()
+    limit: _Limit = None
     classes: Annotated[
         Literal["all", "pairs"],
         Help(
@@ -336,7 +363,7 @@ class MitigateSettings(ModelSettings):
         ),
     ] = "all"
     seed: Annotated[int, Help("Seed for the split of the clusters and the methods' draws.", least=0)] = 0
-    overwrite: Annotated[bool, Help(_OVERWRITE, recorded=False)] = False
+    overwrite: _Overwrite = False
 
     def check(self) -> None:
         """Refuse confusable names, which a referee would choose."""
@@ -352,7 +379,7 @@ class CompareSettings(Record):
     usual: ClassVar[tuple[str, ...]] = ("against", "contrast", "published", "setting")
 
     published: Annotated[bool, Help("Include the paper's models and their 2025 reproduction.")] = False
-    contrast: Annotated[str | None, Help(_CONTRAST, metavar="NAME|TEXT")] = None
+    contrast: _Contrast = None
     against: Annotated[str | None, Help("Test every model against this one only.", metavar="MODEL")] = None
     baseline: Annotated[
         Literal["imagenet", "clip", "lvlm", "other"],
@@ -389,7 +416,7 @@ class CheckSettings(Record):
         ),
     ] = None
     margin: Annotated[float, Help("Margin that --baseline allows.", fraction=True)] = 0.02
-    contrast: Annotated[str | None, Help(_CONTRAST, metavar="NAME|TEXT")] = None
+    contrast: _Contrast = None
     undecided: Annotated[
         Literal["fail", "pass"] | None,
         Help("What an undecided verdict becomes; pass needs --detectable.  [default: undecided]"),
@@ -427,7 +454,7 @@ class PlanSettings(Record):
     )
 
     drop: Annotated[float | None, Help("Drop to detect.", fraction=True, above=0, below=1)] = None
-    contrast: Annotated[str | None, Help(_CONTRAST, metavar="NAME|TEXT")] = None
+    contrast: _Contrast = None
     power: Annotated[float, Help("Probability of detecting it.", fraction=True, above=0.05, below=1)] = 0.8
     against: Annotated[
         str | None,
@@ -485,7 +512,7 @@ class ReportSettings(Record):
             metavar="BENCHMARK",
         ),
     ] = ()
-    contrast: Annotated[str | None, Help(_CONTRAST, metavar="NAME|TEXT")] = None
+    contrast: _Contrast = None
     photos: Annotated[bool, Help("Include small copies of the photos in the page.")] = True
     photo_budget: Annotated[
         float, Help("Maximum megabytes that photos add to the page.", metavar="MB", above=0)
@@ -546,15 +573,8 @@ class MaskSettings(Record):
     device: Annotated[str, Help("Device to run a model on.", metavar="auto|cpu|cuda|mps", recorded=False)] = (
         "auto"
     )
-    accept_licences: Annotated[
-        tuple[str, ...],
-        Help(
-            "Accept the licence of a model's weights; repeatable. Without it, the command names the licence.",
-            metavar="NAME",
-            recorded=False,
-        ),
-    ] = ()
-    overwrite: Annotated[bool, Help(_OVERWRITE, recorded=False)] = False
+    accept_licences: _Licences = ()
+    overwrite: _Overwrite = False
     show_progress: bool = False
 
     def check(self) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+from rich.console import Console
 
 from counterground.errors import CounterGroundError, UsageError, error_summary
 from counterground.files import cache_dir, check_writable
@@ -206,15 +207,10 @@ class AnswerStore:
                 ) from error
 
 
-def count_calls(model: Generative, questions: Questions) -> tuple[int, int]:
-    """Return how many answers to these questions are still to be generated, and how many are stored."""
-    with closing(AnswerStore(model)) as kept:
-        answers, missing = kept.look_up(questions)
-    return sum(map(len, missing.values())), len(answers)
-
-
 def generate_answers(request: Request, model: Generative, questions: Questions) -> tuple[Answers, ReadStatus]:
     """Generate the answers that are not stored yet, about as many photos at once as the model allows.
+
+    Standard error says how many calls are to be made, and what they cost if that is known.
 
     After an interrupt or a failed call, calls in flight finish and their answers are stored.
 
@@ -229,6 +225,12 @@ def generate_answers(request: Request, model: Generative, questions: Questions) 
     failed: dict[str, str] = {}
     with closing(AnswerStore(model)) as kept:
         answers, missing = kept.look_up(questions)
+        if settings.show_progress and (model.price is not None or model.device == "remote"):
+            calls, price = sum(map(len, missing.values())), model.price
+            cost = "" if price is None else f", at {price:g} per call {calls * price:,.2f} in total"
+            Console(stderr=True, highlight=False, markup=False, emoji=False).print(
+                f"{model.display_name}: {calls:,} calls to make{cost}; {len(answers):,} answers are cached."
+            )
         pool = ThreadPoolExecutor(max(1, model.concurrency), thread_name_prefix="ask")
         shown, done = settings.show_progress and len(missing) > 0, total - len(missing)
         try:

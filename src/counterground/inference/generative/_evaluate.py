@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from rich.console import Console
 
 from counterground.errors import UsageError
 from counterground.inference._predict import prediction_table, result_columns
@@ -27,7 +26,6 @@ from counterground.inference.generative._answers import (
     Answers,
     GenerativeOutput,
     Matcher,
-    count_calls,
     generate_answers,
     prompt_of,
     says_yes,
@@ -136,21 +134,6 @@ def _check_candidate_count(request: Request, spec: str) -> None:
         )
 
 
-def _answers(
-    request: Request, model: Generative, questions: dict[str, list[str]]
-) -> tuple[Answers, ReadStatus]:
-    """Say on standard error how many calls are to be made, and what they cost if that is known; make them."""
-    remote = model.price is not None or model.device == "remote"
-    if request.settings.show_progress and remote:
-        calls, cached = count_calls(model, questions)
-        price = model.price
-        cost = "" if price is None else f", at {price:g} per call {calls * price:,.2f} in total"
-        Console(stderr=True, highlight=False, markup=False, emoji=False).print(
-            f"{model.display_name}: {calls:,} calls to make{cost}; {cached:,} answers are cached."
-        )
-    return generate_answers(request, model, questions)
-
-
 def _account(request: Request, model: Generative, prompt: PromptSpec) -> dict[str, Any]:
     """Describe a prompt, with one question written out as the model got it."""
     example, answer = prompt.about(request.candidates.texts[0])
@@ -202,7 +185,7 @@ def _generated(request: Request, model: Generative, prompts: Sequence[PromptSpec
     questions: dict[str, list[str]] = {}
     for photo, index in photos.select("photo_id", "class_index").iter_rows():
         questions[photo] = list(dict.fromkeys([*questions.get(photo, ()), *about[index]]))
-    answers, read = _answers(request, model, questions)
+    answers, read = generate_answers(request, model, questions)
     readable = photos[np.flatnonzero(read.readable).tolist()]
     tables, texts = [], []
     for prompt in prompts:
@@ -322,7 +305,7 @@ def _by_text(request: Request, model: Generative, choices: Sequence[Choice]) -> 
     questions: dict[str, list[str]] = {}
     for photo, choice in zip(contents, choices, strict=True):
         questions[photo] = list(dict.fromkeys([*questions.get(photo, ()), *choice.prompts()]))
-    answers, read = _answers(request, model, questions)
+    answers, read = generate_answers(request, model, questions)
     rows = np.flatnonzero(read.readable).tolist()
     photos, asked = request.benchmark.photos[rows], [choices[row] for row in rows]
     votes = np.full((len(rows), max(map(len, asked))), -np.inf, dtype=np.float32)
