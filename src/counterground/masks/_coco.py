@@ -5,7 +5,6 @@ The formats: https://github.com/cocodataset/cocodataset.github.io/blob/master/da
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -106,9 +105,9 @@ def coco_boxes(path: Path, benchmark: Benchmark, settings: MaskSettings) -> dict
         boxes = [] if isinstance(objects, Found) else list(map(coco_box, objects))
         known = [box for box in boxes if box and min(box[2:]) > 0]
         if known and len(known) == len(boxes):
-            if settings.several == "largest":
-                known = [max(known, key=lambda box: _area_inside(box, size))]
-            found[photo] = tuple(known)
+            edges = np.array([box_inside(box, size) for box in known])
+            areas = np.prod(edges[:, 2:] - edges[:, :2], axis=1)
+            found[photo] = (known[int(areas.argmax())],) if settings.several == "largest" else tuple(known)
     return found
 
 
@@ -130,16 +129,21 @@ class _Annotated:
     def read(cls, path: Path, benchmark: Benchmark, settings: MaskSettings) -> _Annotated:
         """Read a file and find its images and categories among the photos."""
         content = read_coco_file(path)
-        names, named = defaultdict(list), {}
-        for key, image in content.images.items():
-            named[key] = name = str(image.get("file_name") or "").replace("\\", "/")
-            for each in {name, name.rpartition("/")[2]} - {""}:
-                names[each].append(key)
         photos = benchmark.photos["path"].to_list()
-        folders = _distinctive_folders(named, photos)
-        matched = NameMatch(
-            photos, names, stems=False, fits=lambda photo, key: _agree(_folders(photo), folders[key])
-        )
+        known = {part for photo in photos for part in PurePosixPath(photo).parts[:-1]}
+        files = {
+            key: PurePosixPath(str(image.get("file_name") or "").replace("\\", "/"))
+            for key, image in content.images.items()
+        }
+        shared = len({file.parent for file in files.values()}) == 1
+        names = defaultdict(list)
+        for key, file in files.items():
+            *folders, _ = parts = file.parts or ("",)
+            # A bare name says which photo it is beside folders that say nothing, such as ``train2017``.
+            bare = not known or (not known & set(folders) and (shared or len(folders) < 2))
+            for start in range(len(parts) - (bool(folders) and not bare)):
+                names["/".join(parts[start:])].append(key)
+        matched = NameMatch(photos, names, stems=False)
         if not matched.claims:
             raise UsageError(
                 f"No image of {path} is a photo of {benchmark.name}: {next(iter(names), '')!r} is not "
@@ -169,30 +173,6 @@ class _Annotated:
             return Found(None, "other category", f"annotated: {', '.join(others)}")
         single = [each for each in of_class if not each.get("iscrowd")]
         return single or Found(None, "crowd only", counted(len(of_class), "crowd region"))
-
-
-def _folders(name: str) -> tuple[str, ...]:
-    return PurePosixPath(name).parts[:-1]
-
-
-def _distinctive_folders(named: Mapping[Any, str], photos: Sequence[str]) -> dict[Any, tuple[str, ...]]:
-    """Return, for each image, the folders in its name that help to identify its photo.
-
-    A single folder such as ``train2017``, or folders that all images share, do not help unless photos are in
-    a folder of that name.
-    """
-    known = {part for photo in photos for part in _folders(photo)}
-    folders = {key: _folders(name) for key, name in named.items()}
-    most = 1 if len(set(folders.values())) > 1 else math.inf
-    return {
-        key: () if len(parts) <= most and not known & set(parts) else parts for key, parts in folders.items()
-    }
-
-
-def _agree(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Return whether the folders of two files agree: the last is the same, or one is a start of the other."""
-    both = min(len(one), len(other))
-    return not both or one[-1] == other[-1] or tuple(one[:both]) == tuple(other[:both])
 
 
 def _drawn(objects: Sequence[dict[str, Any]], size: tuple[int, int], several: str, folder: Path) -> Found:
@@ -274,8 +254,3 @@ def _segment(annotation: dict[str, Any], size: tuple[int, int], folder: Path) ->
     if not inside.any():
         raise OutlineError("incomplete", f"segment {number} is not in {name}")
     return inside
-
-
-def _area_inside(box: Box, size: tuple[int, int]) -> float:
-    left, top, right, bottom = box_inside(box, size)
-    return (right - left) * (bottom - top)

@@ -6,10 +6,9 @@ import hashlib
 import json
 import os
 import shutil
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -41,10 +40,10 @@ from counterground.masks._sources import (
     MaskRequest,
     MaskSource,
     alpha_of,
-    boxes_source,
+    box_mask,
     folder_source,
     grabcut_source,
-    manifest_source,
+    manifest_mask,
     read_mask,
 )
 from counterground.photos import BOX, Benchmark, UnreadablePhoto, photo_id, photo_size
@@ -53,8 +52,6 @@ from counterground.settings import MaskSettings
 
 Boxes = Mapping[str, tuple[Box, ...]]
 """The known boxes of each photo's object, by its path."""
-
-_AHEAD = 64  # photos whose masks are in flight at once
 
 
 def with_masks(
@@ -118,21 +115,32 @@ def make_masks(
     if folder is not None and Path(source).is_dir():
         check_apart(Path(folder), Path(source), "the folder of the masks that are read")
     boxes = _known_boxes(benchmark, settings)
-    opened = _open_source(source, benchmark, boxes, settings)
+    opened = _open_source(source, benchmark, settings)
+    if opened.needs_boxes and not boxes:
+        raise UsageError(
+            f"{source} starts from the box of each object, and the photos have none: give --boxes FILE.json, "
+            "columns box_x, box_y, box_width and box_height or, for grabcut, a margin (-X inset=10%)."
+        )
     description = _description(benchmark, source, opened, boxes, settings)
     if folder is None:  # one for all that decides masks: other annotations have another
         key = json.dumps([description["key"], description["settings"]], sort_keys=True)
         folder = cache_dir() / "masks" / hashlib.sha256(key.encode()).hexdigest()[:16]
-    making = _Making(benchmark, Path(folder), opened, boxes, settings)
-    description["photos"] = relative_way(making.folder, benchmark.root)
-    _claim(making.folder, description, overwrite=settings.overwrite)
+    to = Path(folder)
+    description["photos"] = relative_way(to, benchmark.root)
+    _claim(to, description, overwrite=settings.overwrite)
     rows = []
-    with progress_bar("Masks", total=len(benchmark), shown=settings.show_progress) as bar:
-        for row in making.rows():
+    with (
+        progress_bar("Masks", total=len(benchmark), shown=settings.show_progress) as bar,
+        ThreadPoolExecutor(1 if opened.slow else min(4, os.cpu_count() or 1)) as pool,
+    ):
+        row_of = partial(_row, benchmark=benchmark, folder=to, source=opened, settings=settings)
+        for row in pool.map(
+            lambda photo: row_of(photo, boxes.get(photo["path"], ())), benchmark.photos.iter_rows(named=True)
+        ):
             rows.append(row)
             bar.advance()
-    write_table(making.folder, pl.DataFrame(rows, schema=TABLE_SCHEMA), description)
-    return read_masks(making.folder)
+    write_table(to, pl.DataFrame(rows, schema=TABLE_SCHEMA), description)
+    return read_masks(to)
 
 
 def _description(
@@ -179,66 +187,48 @@ def _claim(folder: Path, description: dict[str, Any], *, overwrite: bool) -> Non
     write_description(folder, description)
 
 
-@dataclass(frozen=True)
-class _Making:
-    """The masks of a benchmark while they are made."""
-
-    benchmark: Benchmark
-    folder: Path
-    source: MaskSource
-    boxes: Boxes
-    settings: MaskSettings
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield the rows of ``masks.csv`` in order, a few photos ahead; a slow source has one thread."""
-        workers = 1 if self.source.slow else min(4, os.cpu_count() or 1)
-        pending: deque[Future[dict[str, Any]]] = deque()
-        with ThreadPoolExecutor(workers) as pool:
-            try:
-                for photo in self.benchmark.photos.iter_rows(named=True):
-                    pending.append(pool.submit(self._row, photo))
-                    if len(pending) > _AHEAD:
-                        yield pending.popleft().result()
-                while pending:
-                    yield pending.popleft().result()
-            finally:
-                pool.shutdown(cancel_futures=True)
-
-    def _row(self, photo: dict[str, Any]) -> dict[str, Any]:
-        """Find, check and write the mask of one photo; return its row of ``masks.csv``."""
-        path = photo["path"]
-        name = f"{FILES}/{path}.png"
-        target = self.folder / name
-        boxes = self.boxes.get(path, ())
-        try:
-            file = self.benchmark.photo_path(path)
-            mask = None if photo["mask"] is None else self.benchmark.mask_path(photo["mask"])
-            request = MaskRequest(path, file, photo["class_name"], mask, photo_size(file), boxes)
-            found = Found(None)
-            if self.source.slow and target.is_file():
-                found = read_mask(target, request.size)
-            if found.mask is None:
-                found = self.source.find(request)
-            if photo_id(file) != photo["photo_id"]:
-                found = Found(None, "photo changed")
-        except UnreadablePhoto as error:
-            found = Found(None, "unreadable", error.reason)
-        row = {name: photo[name] for name in ("path", "photo_id", "class_name")}
-        row["origin"] = self.source.origin
-        row["detail"] = found.detail or None
+def _row(
+    photo: dict[str, Any],
+    boxes: tuple[Box, ...],
+    *,
+    benchmark: Benchmark,
+    folder: Path,
+    source: MaskSource,
+    settings: MaskSettings,
+) -> dict[str, Any]:
+    """Find, check and write the mask of one photo; return its row of ``masks.csv``."""
+    path = photo["path"]
+    name = f"{FILES}/{path}.png"
+    target = folder / name
+    try:
+        file = benchmark.photo_path(path)
+        mask = None if photo["mask"] is None else benchmark.mask_path(photo["mask"])
+        request = MaskRequest(path, file, photo["class_name"], mask, photo_size(file), boxes)
+        found = Found(None)
+        if source.slow and target.is_file():
+            found = read_mask(target, request.size)
         if found.mask is None:
-            target.unlink(missing_ok=True)
-            return row | {"reason": found.reason}
-        written = BytesIO()
-        Image.fromarray(found.mask).save(written, "PNG")
-        if not target.is_file() or target.read_bytes() != written.getvalue():
-            write_bytes(target, written.getvalue(), sync=False)  # reading detects a damaged PNG
-        quality = measure(found.mask, boxes)
-        reasons = [found.reason] if found.reason else broken_limits(quality, self.settings)
-        return row | quality._asdict() | {"mask": name, "reason": "; ".join(reasons) or None}
+            found = source.find(request)
+        if photo_id(file) != photo["photo_id"]:
+            found = Found(None, "photo changed")
+    except UnreadablePhoto as error:
+        found = Found(None, "unreadable", error.reason)
+    row = {name: photo[name] for name in ("path", "photo_id", "class_name")}
+    row["origin"] = source.origin
+    row["detail"] = found.detail or None
+    if found.mask is None:
+        target.unlink(missing_ok=True)
+        return row | {"reason": found.reason}
+    written = BytesIO()
+    Image.fromarray(found.mask).save(written, "PNG")
+    if not target.is_file() or target.read_bytes() != written.getvalue():
+        write_bytes(target, written.getvalue(), sync=False)  # reading detects a damaged PNG
+    quality = measure(found.mask, boxes)
+    reasons = [found.reason] if found.reason else broken_limits(quality, settings)
+    return row | quality._asdict() | {"mask": name, "reason": "; ".join(reasons) or None}
 
 
-def _open_source(source: str, benchmark: Benchmark, boxes: Boxes, settings: MaskSettings) -> MaskSource:
+def _open_source(source: str, benchmark: Benchmark, settings: MaskSettings) -> MaskSource:
     """Return the source that a text names (see `make_masks`).
 
     Raises:
@@ -247,10 +237,10 @@ def _open_source(source: str, benchmark: Benchmark, boxes: Boxes, settings: Mask
         MissingExtraError: a package is not installed.
     """
     words: dict[str, Callable[[], MaskSource]] = {
-        "manifest": lambda: manifest_source(benchmark),
+        "manifest": lambda: MaskSource("manifest", manifest_mask),
         "alpha": lambda: MaskSource("alpha", alpha_of),
-        "boxes": lambda: boxes_source(any_box=bool(boxes)),
-        "grabcut": lambda: grabcut_source(settings, any_box=bool(boxes)),
+        "boxes": lambda: MaskSource("boxes", box_mask, rough=True, needs_boxes=True),
+        "grabcut": lambda: grabcut_source(settings),
     }
     if source in words:
         return words[source]()
@@ -260,7 +250,7 @@ def _open_source(source: str, benchmark: Benchmark, boxes: Boxes, settings: Mask
         if source.startswith("rembg:"):
             return rembg_source(source, settings.accept_licences)
         classes = benchmark.photos["class_name"].unique().sort().to_list()
-        return hf_source(source, classes, settings, any_box=bool(boxes))
+        return hf_source(source, classes, settings)
     path = Path(source)
     if path.is_dir():
         return folder_source(path, benchmark)

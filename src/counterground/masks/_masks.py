@@ -83,18 +83,14 @@ def broken_limits(quality: Quality, limits: MaskSettings) -> list[str]:
 def _box_iou(inside: npt.NDArray[np.bool_], boxes: Sequence[Box]) -> float:
     """Return the intersection over union of the mask's bounding box and the one around all ``boxes``."""
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    mine = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
-    known = (
-        max(0.0, min(box[0] for box in boxes)),
-        max(0.0, min(box[1] for box in boxes)),
-        min(float(inside.shape[1]), max(box[0] + box[2] for box in boxes)),
-        min(float(inside.shape[0]), max(box[1] + box[3] for box in boxes)),
+    first, side = np.hsplit(np.array(boxes), 2)
+    starts = np.array([(columns[0], rows[0]), np.maximum(0, first.min(axis=0))])
+    ends = np.array(
+        [(columns[-1] + 1, rows[-1] + 1), np.minimum(inside.shape[::-1], (first + side).max(axis=0))]
     )
-    across = min(mine[2], known[2]) - max(mine[0], known[0])
-    down = min(mine[3], known[3]) - max(mine[1], known[1])
-    common = max(0.0, float(across)) * max(0.0, float(down))
-    areas = sum(float((box[2] - box[0]) * (box[3] - box[1])) for box in (mine, known))
-    return common / (areas - common) if areas > common else 0.0
+    common = np.maximum(0, ends.min(axis=0) - starts.max(axis=0)).prod()
+    union = (ends - starts).prod(axis=1).sum() - common
+    return float(common / union) if union > 0 else 0.0
 
 
 DESCRIPTION_FILE = "masks.json"

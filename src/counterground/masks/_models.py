@@ -96,7 +96,7 @@ def rembg_source(spec: str, accepted: Sequence[str]) -> MaskSource:
     return MaskSource(spec, find, slow=True, rough=True, record=record, weights=weights)
 
 
-def hf_source(spec: str, classes: Sequence[str], settings: MaskSettings, *, any_box: bool) -> MaskSource:
+def hf_source(spec: str, classes: Sequence[str], settings: MaskSettings) -> MaskSource:
     """Return the source of masks of ``hf:NAME`` or ``hf:DIR``.
 
     A model that names what it segments gives the objects of the photo's class; one that is prompted with a
@@ -106,63 +106,47 @@ def hf_source(spec: str, classes: Sequence[str], settings: MaskSettings, *, any_
         spec: the model.
         classes: names of the photos' classes, sorted.
         settings: see `MaskSettings`.
-        any_box: whether the box of any object is known.
 
     Raises:
-        UsageError: no such model, a licence that is not accepted, no label that is a class, or no box for a
-            model that needs one.
+        UsageError: no such model, a licence that is not accepted, or no label that is a class.
         CounterGroundError: the weights cannot be obtained.
         MissingExtraError: transformers is not installed.
     """
     with needs_extra("hf"):
-        source = parse_hf(spec)
+        from transformers.models.auto import modeling_auto
+    source = parse_hf(spec)
     with reading(source, offline=is_offline()):
         source = pinned(source)
         weights = _weights(source)
         check_accepted(weights, settings.accept_licences)
-        find = _finder(source, read_config(source), classes, settings, any_box=any_box)
+        config, device = read_config(source), resolve_device(settings.device)
+        prompted = config.get("model_type") in modeling_auto.MODEL_FOR_MASK_GENERATION_MAPPING_NAMES
+        find = _prompted(source, device) if prompted else _labelled(source, config, classes, settings, device)
     record = {"transformers": version("transformers"), **_identity(source)}
-    return MaskSource(spec, find, slow=True, rough=True, record=record, weights=weights)
-
-
-def _finder(
-    source: HfSource,
-    config: Mapping[str, Any],
-    classes: Sequence[str],
-    settings: MaskSettings,
-    *,
-    any_box: bool,
-) -> Callable[[MaskRequest], Found]:
-    from transformers.models.auto import modeling_auto as auto
-
-    kind, architecture = config.get("model_type"), str((config.get("architectures") or [""])[0])
-    device = resolve_device(settings.device)
-    if kind in auto.MODEL_FOR_MASK_GENERATION_MAPPING_NAMES:
-        if not any_box:
-            raise UsageError(
-                f"{source.spec} segments what is in a box, and the photos have none: give --boxes FILE.json "
-                "or columns box_x, box_y, box_width and box_height."
-            )
-        return _prompted(source, device)
-    for loader, names in (
-        (auto.AutoModelForUniversalSegmentation, auto.MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING_NAMES),
-        (auto.AutoModelForImageSegmentation, auto.MODEL_FOR_IMAGE_SEGMENTATION_MAPPING_NAMES),
-        (auto.AutoModelForSemanticSegmentation, auto.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES),
-    ):
-        if names.get(str(kind)) == architecture or (not architecture and kind in names):
-            return _labelled(source, loader, classes, settings, device)
-    raise UsageError(
-        f"{source.spec}: {architecture or kind or 'this model'} does not segment photos as transformers "
-        "knows it (image-segmentation, mask-generation)."
-    )
+    return MaskSource(spec, find, slow=True, rough=True, needs_boxes=prompted, record=record, weights=weights)
 
 
 def _labelled(
-    source: HfSource, loader: Any, classes: Sequence[str], settings: MaskSettings, device: str
+    source: HfSource, config: Mapping[str, Any], classes: Sequence[str], settings: MaskSettings, device: str
 ) -> Callable[[MaskRequest], Found]:
     """Return a function that finds the objects of the photo's class among those that a model names."""
     from transformers import AutoImageProcessor, pipeline
+    from transformers.models.auto import modeling_auto as auto
 
+    kind, architecture = config.get("model_type"), str((config.get("architectures") or [""])[0])
+    loaders = (
+        (auto.AutoModelForUniversalSegmentation, auto.MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING_NAMES),
+        (auto.AutoModelForImageSegmentation, auto.MODEL_FOR_IMAGE_SEGMENTATION_MAPPING_NAMES),
+        (auto.AutoModelForSemanticSegmentation, auto.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES),
+    )
+    loader: Any = next(
+        (each for each, names in loaders if kind in names and architecture in {"", names[str(kind)]}), None
+    )
+    if loader is None:
+        raise UsageError(
+            f"{source.spec}: {architecture or kind or 'this model'} does not segment photos as transformers "
+            "knows it (image-segmentation, mask-generation)."
+        )
     network = read_network(loader, source)
     processor = from_pretrained(AutoImageProcessor, source)
     pipe = pipeline("image-segmentation", model=network, image_processor=processor, device=device)

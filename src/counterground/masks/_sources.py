@@ -20,22 +20,9 @@ from counterground.text import and_more, counted
 _NAMED = 3
 
 
-def manifest_source(benchmark: Benchmark) -> MaskSource:
-    """Return the source of the masks that the manifest names.
-
-    Raises:
-        UsageError: it names none.
-    """
-    if benchmark.photos["mask"].is_null().all():
-        raise UsageError(
-            f"The photos of {benchmark.name} have no masks of their own: say with --from where masks are, "
-            "or let them be made."
-        )
-
-    def find(photo: MaskRequest) -> Found:
-        return Found(None, "missing") if photo.mask is None else read_mask(photo.mask, photo.size)
-
-    return MaskSource("manifest", find)
+def manifest_mask(photo: MaskRequest) -> Found:
+    """Return the mask that the manifest names."""
+    return Found(None, "missing") if photo.mask is None else read_mask(photo.mask, photo.size)
 
 
 def alpha_of(photo: MaskRequest) -> Found:
@@ -174,6 +161,7 @@ class MaskSource:
             unless ``slow`` is False.
         slow: whether results are worth keeping: existing masks are then not regenerated.
         rough: whether its masks are approximations that need review.
+        needs_boxes: whether it finds nothing in photos of objects without known boxes.
         record: what else decides the masks: versions and hashes, as JSON types.
         notes: sentences on what was read.
         weights: weights of a model.
@@ -183,6 +171,7 @@ class MaskSource:
     find: Callable[[MaskRequest], Found]
     slow: bool = False
     rough: bool = False
+    needs_boxes: bool = False
     record: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()
     weights: Weights | None = None
@@ -233,18 +222,10 @@ class NameMatch(Generic[T]):
         paths: paths of the photos.
         names: entries with each name.
         stems: whether names may lack the suffix.
-        fits: whether an entry with the name of a photo may be of that photo; None: each may.
     """
 
-    def __init__(
-        self,
-        paths: Sequence[str],
-        names: Mapping[str, Sequence[T]],
-        *,
-        stems: bool,
-        fits: Callable[[str, T], bool] | None = None,
-    ) -> None:
-        self._found = {path: _longest(path, names, stems=stems, fits=fits) for path in paths}
+    def __init__(self, paths: Sequence[str], names: Mapping[str, Sequence[T]], *, stems: bool) -> None:
+        self._found = {path: _longest(path, names, stems=stems) for path in paths}
         self.claims = Counter(entry for found in self._found.values() for entry in found)
 
     def one(self, path: str, what: str) -> T | Found:
@@ -260,16 +241,13 @@ class NameMatch(Generic[T]):
         return found[0]
 
 
-def _longest(
-    path: str, names: Mapping[str, Sequence[T]], *, stems: bool, fits: Callable[[str, T], bool] | None
-) -> Sequence[T]:
+def _longest(path: str, names: Mapping[str, Sequence[T]], *, stems: bool) -> Sequence[T]:
     parts = PurePosixPath(path).parts
     for start in range(len(parts)):
         tail = PurePosixPath(*parts[start:])
         for wanted in (str(tail), str(tail.with_suffix(""))) if stems else (str(tail),):
-            entries = names.get(wanted, ())
-            if found := [entry for entry in entries if fits is None or fits(path, entry)]:
-                return found
+            if wanted in names:
+                return names[wanted]
     return ()
 
 
@@ -310,41 +288,21 @@ _ITERATIONS = 5
 _SIDE = 640  # a larger photo is segmented at this side
 
 
-def boxes_source(*, any_box: bool) -> MaskSource:
-    """Return the source of masks that are the boxes of the objects.
-
-    Raises:
-        UsageError: no photo has a box.
-    """
-    if not any_box:
-        raise UsageError(
-            "The photos have no boxes: give --boxes FILE.json, or columns box_x, box_y, box_width and "
-            "box_height."
-        )
-
-    def find(photo: MaskRequest) -> Found:
-        inside = _rectangles(photo.boxes, photo.size)
-        return Found(inside.astype(np.uint8) * 255) if inside.any() else Found(None, "no box")
-
-    return MaskSource("boxes", find, rough=True)
+def box_mask(photo: MaskRequest) -> Found:
+    """Return the boxes of the object."""
+    inside = _rectangles(photo.boxes, photo.size)
+    return Found(inside.astype(np.uint8) * 255) if inside.any() else Found(None, "no box")
 
 
-def grabcut_source(settings: MaskSettings, *, any_box: bool) -> MaskSource:
+def grabcut_source(settings: MaskSettings) -> MaskSource:
     """Return the source of masks that GrabCut finds in the boxes.
 
     GrabCut (Rother, Kolmogorov and Blake 2004) separates the object's colours from those around its box. It
     knows nothing about objects: the masks are rough.
 
     Raises:
-        UsageError: no photo has a box, and no margin replaces one.
         MissingExtraError: OpenCV is not installed.
     """
-    if not any_box and settings.inset is None:
-        raise UsageError(
-            "GrabCut starts from a box, and the photos have none: add columns box_x, box_y, box_width and "
-            "box_height, or use `data masks` with --boxes FILE.json, or with -X inset=10%: the photo "
-            "without a margin of 10 % is then the box."
-        )
     with needs_extra("masks"):
         import cv2
 
@@ -355,7 +313,14 @@ def grabcut_source(settings: MaskSettings, *, any_box: bool) -> MaskSource:
             boxes = ((margin * width, margin * height, (1 - 2 * margin) * width, (1 - 2 * margin) * height),)
         return _cut(load_photo(photo.file).image, boxes)
 
-    return MaskSource("grabcut", find, slow=True, rough=True, record={"opencv": cv2.__version__})
+    return MaskSource(
+        "grabcut",
+        find,
+        slow=True,
+        rough=True,
+        needs_boxes=settings.inset is None,
+        record={"opencv": cv2.__version__},
+    )
 
 
 def _cut(image: Image.Image, boxes: Sequence[Box]) -> Found:
