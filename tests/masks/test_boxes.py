@@ -103,7 +103,7 @@ def test_a_large_photo_is_segmented_at_a_smaller_size_and_keeps_its_own(tmp_path
 
 def test_without_a_box_grabcut_must_be_told_what_stands_for_it(tmp_path):
     benchmark = make_benchmark(tmp_path / "photos", {"a.png": ellipse()})
-    with pytest.raises(UsageError, match="photos have none.*-X inset=10%"):
+    with pytest.raises(UsageError, match=r"photos have none.*-X inset=10%"):
         make_masks(benchmark, "grabcut", tmp_path / "masks")
     make_masks(benchmark, "grabcut", tmp_path / "masks", settings=MaskSettings(inset=0.1))
     assert iou(pixels(tmp_path / "masks/files/a.png.png"), ellipse()) > 0.9

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -82,11 +83,6 @@ class UsablePhoto:
     def cluster(self) -> str:
         """The cluster of its background; a photo without one is its own."""
         return str(self.row["cluster"] or self.path)
-
-    @property
-    def object_cluster(self) -> str:
-        """The cluster of its object."""
-        return self.cutout or self.cluster
 
 
 def usable_photos(
@@ -267,7 +263,7 @@ class _Draw:
 
     def __init__(self, benchmark: Benchmark, usable: Sequence[UsablePhoto], settings: SwapSettings) -> None:
         self._settings, self._usable, self._n = settings, usable, settings.backgrounds_per_label
-        self._groups, self._disputed = groups_of_labels(benchmark.photos)
+        self._groups, disputed = groups_of_labels(benchmark.photos)
         self.notes: list[str] = []
         self.labels = self._labels()
         self.foregrounds = self._foregrounds()
@@ -275,8 +271,9 @@ class _Draw:
         self._of_label = {label: self._deck(f"label {label}", background=label) for label in self.labels}
         self._of_class = {index: self._deck(f"class {index}", class_index=index) for index in classes}
         self._any = self._deck("any")
+        content = attrgetter("masked.photo_id")  # a copy would put the object where it was
         self._donors = {
-            (index, group): self._deck(f"{group} {index}", kin=_content, class_index=index, group=group)
+            (index, group): self._deck(f"{group} {index}", kin=content, class_index=index, group=group)
             for index in classes
             for group in GROUPS
         }
@@ -285,7 +282,16 @@ class _Draw:
         self._places = {
             index: self._fewest(index, *(self._donors[index, group] for group in GROUPS)) for index in classes
         }
-        self._note_groups()
+        if disputed:
+            self.notes.append(
+                "Backgrounds of a class with photos of both groups are neither common nor counter: "
+                f"{and_more([f'{name} on {label}' for name, label in disputed], NAMED)}."
+            )
+        if self.labels and not self._groups:
+            self.notes.append(
+                "No background is common or counter for a class: there is no background effect over classes, "
+                "only those of single backgrounds. `counterground discover` chooses pairs."
+            )
 
     def rows(self) -> Iterator[_Row]:
         """Yield the row of each composite, and how it is made: None for a photo as it is."""
@@ -301,11 +307,23 @@ class _Draw:
             for kind, recipe in single.items():
                 if kind in kinds:
                     yield self._row(own, kind, None if kind == "grey" else own, recipe)
-            yield from self._on_labels(own)
-            if "mixed_same" in kinds:
-                yield from self._mixed(own)
-            if "placed_common" in kinds:
-                yield from self._placed(own)
+            index = own.row["class_index"]
+            drawn = [
+                ("same" if label == own.label else "other", self._of_label[label], self._n)
+                for label in self.labels
+            ]
+            drawn += [
+                ("mixed_same", self._of_class[index], self._mixes[index]),
+                ("mixed_rand", self._any, self._mixes[index]),
+            ]
+            for kind, deck, n in drawn:
+                if kind in kinds:
+                    for behind in deck.draw(n, own):
+                        yield self._row(own, kind, behind, Composite(own.masked, behind.masked))
+            for group in GROUPS if "placed_common" in kinds else ():
+                for turn, donor in enumerate(self._donors[index, group].draw(self._places[index], own)):
+                    recipe = Composite(own.masked, own.masked, placement=donor.placement)
+                    yield self._row(own, f"placed_{group}", own, recipe, turn=turn, donor=donor)
 
     def _labels(self) -> list[str]:
         """Return the backgrounds with enough photos besides those of any one cluster."""
@@ -325,16 +343,12 @@ class _Draw:
         enough = {label: clusters[label].total() - max(clusters[label].values()) for label in wanted}
         kept = [label for label in wanted if enough[label] >= self._n]
         counts = ", ".join(f"{label} ({count})" for label, count in enough.items())
-        if not wanted:
-            raise CounterGroundError(
-                "No usable photo has a background label: name --kinds without same and other, such as "
-                "original,pasted,refilled,grey,background_only,mixed_same,mixed_rand."
-            )
         if len(kept) < 2 and "other" in self._settings.kinds:
             raise CounterGroundError(
                 f"Fewer than 2 backgrounds have {counted(self._n, 'usable photo')} besides those of one "
-                f"cluster: {counts}. Name more -X labels, "
-                "lower --backgrounds-per-label, or add photos of other backgrounds and clusters."
+                f"cluster: {counts or 'none has a label'}. Name more -X labels, lower "
+                "--backgrounds-per-label, add photos of other backgrounds and clusters, or leave same and "
+                "other out of --kinds."
             )
         if len(kept) < len(wanted):
             self.notes.append(
@@ -367,48 +381,10 @@ class _Draw:
             order = [photo for photo in order if photo.cutout is None or turn[photo] < _PER_CUTOUT]
         return sorted(order, key=lambda photo: photo.path)
 
-    def _note_groups(self) -> None:
-        """Note which backgrounds have no group, and what the composites therefore do not show."""
-        if self._disputed:
-            self.notes.append(
-                "Backgrounds of a class with photos of both groups are neither common nor counter: "
-                f"{and_more([f'{name} on {label}' for name, label in self._disputed], NAMED)}."
-            )
-        if self.labels and not self._groups:
-            self.notes.append(
-                "No background is common or counter for a class: there is no background effect over classes, "
-                "only those of single backgrounds. `counterground discover` chooses pairs."
-            )
-
-    def _on_labels(self, own: UsablePhoto) -> Iterator[_Row]:
-        """Yield composites on other photos of every label."""
-        for label in self.labels:
-            kind = "same" if label == own.label else "other"
-            if kind in self._settings.kinds:
-                for behind in self._of_label[label].draw(self._n, own):
-                    yield self._row(own, kind, behind, Composite(own.masked, behind.masked))
-
-    def _mixed(self, own: UsablePhoto) -> Iterator[_Row]:
-        """Yield composites on other photos of the class, and as many on any photos."""
-        index = own.row["class_index"]
-        for kind, deck in (("mixed_same", self._of_class[index]), ("mixed_rand", self._any)):
-            for behind in deck.draw(self._mixes[index], own):
-                yield self._row(own, kind, behind, Composite(own.masked, behind.masked))
-
-    def _placed(self, own: UsablePhoto) -> Iterator[_Row]:
-        """Yield the object on its own background, placed where objects of common and counter photos are."""
-        index = own.row["class_index"]
-        for group in GROUPS:
-            for turn, donor in enumerate(self._donors[index, group].draw(self._places[index], own)):
-                recipe = Composite(own.masked, own.masked, placement=donor.placement)
-                yield self._row(own, f"placed_{group}", own, recipe, turn=turn, donor=donor)
-
     def _fewest(self, class_index: int, *decks: _Deck) -> int:
         """Return how many photos of each deck can be drawn for each object of a class."""
-        return min([self._n, *(deck.available(photo) for deck in decks for photo in self._of(class_index))])
-
-    def _of(self, class_index: int) -> list[UsablePhoto]:
-        return [photo for photo in self.foregrounds if photo.row["class_index"] == class_index]
+        objects = [photo for photo in self.foregrounds if photo.row["class_index"] == class_index]
+        return min([self._n, *(deck.available(photo) for deck in decks for photo in objects)])
 
     def _row(
         self,
@@ -433,7 +409,7 @@ class _Draw:
             "class_name": own.row["class_name"],
             "background": label,
             "group": None if label is None else self._groups.get((own.row["class_index"], label)),
-            "cluster": own.object_cluster,
+            "cluster": own.cutout or own.cluster,
             "mask": own.row["mask"] if held else None,
             "licence": _both("licence", own, behind),
             "attribution": _both("attribution", own, behind),
@@ -463,10 +439,6 @@ class _Draw:
 
 def _kin(photo: UsablePhoto) -> int:
     return photo.kin
-
-
-def _content(photo: UsablePhoto) -> str:
-    return photo.masked.photo_id
 
 
 def _turns(photos: Sequence[UsablePhoto], cell: Callable[[UsablePhoto], Hashable]) -> dict[UsablePhoto, int]:

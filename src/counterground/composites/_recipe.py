@@ -55,11 +55,6 @@ class MaskedPhoto:
     mask: Path
     mask_id: str
 
-    @property
-    def contents(self) -> tuple[str, str]:
-        """What decides the pixels."""
-        return self.photo_id, self.mask_id
-
     def absolute(self) -> MaskedPhoto:
         """Return the same with absolute paths."""
         return replace(self, photo=self.photo.absolute(), mask=self.mask.absolute())
@@ -90,16 +85,18 @@ class Composite(MadePhoto):
     placement: Placement | None = None
 
     def __str__(self) -> str:
-        parts = (self.foreground, self.background)
-        return " on ".join(part.photo.name if part else "nothing" for part in parts)
+        return " on ".join(part.photo.name if part else "nothing" for part in self._parts.values())
+
+    @property
+    def _parts(self) -> dict[str, MaskedPhoto | None]:
+        return {"foreground": self.foreground, "background": self.background}
 
     @cached_property
     def photo_id(self) -> str:
         """SHA-256 of the recipe in hex."""
         recipe = {
             "version": VERSION,
-            "foreground": self.foreground and self.foreground.contents,
-            "background": self.background and self.background.contents,
+            **{name: part and (part.photo_id, part.mask_id) for name, part in self._parts.items()},
             "refill": self.refill,
             "placement": self.placement,
         }
@@ -108,25 +105,21 @@ class Composite(MadePhoto):
     @property
     def files(self) -> Mapping[Path, str]:
         """Photos and masks, with the SHA-256 of each."""
-        parts = [part for part in (self.foreground, self.background) if part]
+        parts = list(filter(None, self._parts.values()))
         photos = {part.photo: part.photo_id for part in parts}
         return photos | {part.mask: part.mask_id for part in parts}
 
     @property
-    def _frame(self) -> MaskedPhoto:
-        frame = self.foreground or self.background
-        assert frame is not None, "a composite has an object or a background"
-        return frame
-
-    @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels: those of the frame's photo, reduced to `SIDE`."""
-        return _reduced(photo_size(self._frame.photo))
+        frame = self.foreground or self.background
+        assert frame is not None, "a composite has an object or a background"
+        return _reduced(photo_size(frame.photo))
 
     def absolute(self) -> Composite:
         """Return the same recipe with absolute paths."""
-        parts = {name: getattr(self, name) for name in ("foreground", "background")}
-        return replace(self, **{name: part and part.absolute() for name, part in parts.items()})
+        foreground, background = (part and part.absolute() for part in self._parts.values())
+        return replace(self, foreground=foreground, background=background)
 
     def make(self) -> Image.Image:
         """Return the composite in RGB.
@@ -136,21 +129,16 @@ class Composite(MadePhoto):
             MissingExtraError: OpenCV is not installed.
         """
         try:
-            return Image.fromarray(self._pixels())
+            size = self.size
+            if self.background is None:
+                canvas: Pixels = np.full((size[1], size[0], 3), GREY, np.uint8)
+            else:
+                canvas = _covering((_background if self.refill else _photo)(self.background), size)
+            if self.foreground is not None:
+                _paste(_object(self.foreground), canvas, self.placement)
         except UnreadablePhoto as error:
             raise UnreadablePhoto(error.path, f"{error.reason} ({Path(str(error.path)).name})") from error
-
-    def _pixels(self) -> Pixels:
-        size = self.size
-        if self.background is None:
-            canvas: Pixels = np.full((size[1], size[0], 3), GREY, np.uint8)
-        elif self.refill:
-            canvas = _covering(_background(self.background), size)
-        else:
-            canvas = _covering(_photo(self.background), size)
-        if self.foreground is not None:
-            _paste(_object(self.foreground), canvas, self.placement)
-        return canvas
+        return Image.fromarray(canvas)
 
 
 @dataclass(frozen=True)
