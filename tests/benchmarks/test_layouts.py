@@ -442,12 +442,11 @@ class TestImageNet9:
         assert sizes == [116, 52, 44, 36, 35, 27, 26, 20, 16]
         assert any("not verified for wheeled vehicles" in note for note in benchmark.notes)
 
-    @pytest.mark.parametrize("where", ["copy", "."])
-    def test_the_authors_mapping_counts_where_it_is(self, tmp_path, where):
+    def test_the_authors_mapping_counts_where_it_is(self, tmp_path):
         imagenet9(tmp_path / "copy")
         nine = dict.fromkeys(range(1000), 0) | {index: number for number, index in enumerate(range(9))}
         mapping = {str(index): number if index < 20 else -1 for index, number in nine.items()}
-        (tmp_path / where / "in_to_in9.json").write_text(json.dumps(mapping))
+        (tmp_path / "copy" / "in_to_in9.json").write_text(json.dumps(mapping))
         benchmark = get_benchmark("imagenet9", archive=tmp_path / "copy")
         assert benchmark.classes.members == ((0, *range(9, 20)), *((index,) for index in range(1, 9)))
         assert not any("verified" in note for note in benchmark.notes)

@@ -89,7 +89,7 @@ def test_the_notes_hold_for_any_of_the_photos(tiny_debs, own_cache, tmp_path):
     built = build_stamps(FEW, packages=tiny_debs, out=tmp_path / "few")
     assert " ".join(built.notes) == (
         "Results are conditional on the cut-outs: version 2 of stamps, which these photos come from, was "
-        "made from 4 cut-outs of 3 classes, most having one; the cluster of the intervals is the background "
+        "made from 4 cut-outs of 3 classes; the cluster of the intervals is the background "
         "photograph. Photos are composites, made at 256 px with seed 0: use these drops to compare models, "
         "not to predict drops on real photos."
     )

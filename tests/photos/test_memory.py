@@ -66,9 +66,9 @@ def test_numbers_have_names_in_their_order(kind, columns, photos):
 
 
 def test_any_column_of_the_manifest_may_have_another_name(columns, photos):
-    columns |= {"Location": list(range(ROWS)), "cluster": ["x"] * ROWS, "rights": ["CC0"] * ROWS}
+    columns |= {"Location": list(range(ROWS)), "cluster": ["x"] * ROWS, "licence": ["CC0"] * ROWS}
     columns["drawn"] = [f"{number}.png" for number in range(ROWS)]
-    named = {"cluster": "Location", "mask": "drawn", "columns": {"licence": "rights"}}
+    named = {"cluster": "Location", "mask": "drawn"}
     found = Benchmark.from_frame(pd.DataFrame(columns), root=photos, **USED, **named).photos
     assert sorted(found["cluster"]) == sorted(map(str, range(ROWS)))
     assert (found["mask"].str.strip_suffix(".png") == found["cluster"]).all()

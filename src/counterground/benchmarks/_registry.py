@@ -69,8 +69,7 @@ def _has_class_folders(benchmark: Benchmark) -> bool:
     """Return whether each class has a folder at the top, so that another one would be read as a class."""
     top = pl.col("path").str.split("/").list.first()
     folders = benchmark.photos.select("class_index", top.alias("top")).unique()
-    alone = not (folders["class_index"].is_duplicated().any() or folders["top"].is_duplicated().any())
-    return alone and len(folders) > 1
+    return len(folders) > 1 and all(folders[column].is_unique().all() for column in folders.columns)
 
 
 def open_benchmark(name_or_path: str | Path | Benchmark, *, show_progress: bool = False) -> Benchmark:

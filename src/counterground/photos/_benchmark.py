@@ -165,7 +165,6 @@ class Benchmark:
         names: Iterable[str] | Literal["imagenet"] | None = None,
         name: str = "frame",
         attributes: str | Sequence[str] = (),
-        columns: Mapping[str, str] | None = None,
     ) -> Benchmark:
         """Return the benchmark of a table in memory: a Polars or pandas frame, or a dict of columns.
 
@@ -187,7 +186,6 @@ class Benchmark:
                 photos are noted; they are not in the label space.
             name: what outputs call the benchmark.
             attributes: further columns: attributes (text, booleans) or covariates (numbers).
-            columns: other columns of the manifest -> the frame's, such as ``{"licence": "rights"}``.
 
         Raises:
             UsageError: an unsupported kind of table, a missing column, numbers without names, or something
@@ -195,7 +193,7 @@ class Benchmark:
             CounterGroundError: a file is missing, or ``validate_manifest`` refuses the manifest.
         """
         given = {"path": path, "class_name": label, "background": background, "group": group}
-        given |= {"cluster": cluster, "mask": mask, **(columns or {})}
+        given |= {"cluster": cluster, "mask": mask}
         if isinstance(names, str):
             given["class_index"] = given.pop("class_name")
         start = Path.cwd() if root is None else Path(root)
@@ -301,9 +299,9 @@ def benchmark_of_frame(
     Raises:
         CounterGroundError: see `classified`; or ``validate_manifest`` refuses the manifest.
     """
-    found = classified(frame, root, masks_root, classes)
-    benchmark = Benchmark(name, found.root, found.photos, found.classes, masks_root=found.masks_root)
-    return benchmark.described(notes=(*found.notes, *describe_gaps(benchmark)))
+    photos, root, masks_root, classes, notes = classified(frame, root, masks_root, classes)
+    benchmark = Benchmark(name, root, photos, classes, masks_root=masks_root)
+    return benchmark.described(notes=(*notes, *describe_gaps(benchmark)))
 
 
 def describe_gaps(benchmark: Benchmark) -> tuple[str, ...]:

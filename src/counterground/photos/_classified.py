@@ -7,7 +7,6 @@ import io
 import os
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
 
 import polars as pl
 
@@ -103,20 +102,10 @@ _CREDITS = ("licence", "attribution", "source")
 _WHOLE = r"^-?\d{1,9}(\.0)?$"  # pandas writes whole numbers as 8.0 where some are missing
 
 
-class Classified(NamedTuple):
-    """A manifest whose classes and photo ids are filled in, its folders (see `Benchmark`), and notes."""
-
-    photos: pl.DataFrame
-    root: Path
-    masks_root: Path | None
-    classes: LabelSpace
-    notes: tuple[str, ...]
-
-
 def classified(
     frame: pl.DataFrame, root: Path, masks_root: Path | None = None, classes: LabelSpace | None = None
-) -> Classified:
-    """Fill in the classes and photo ids of a manifest.
+) -> tuple[pl.DataFrame, Path, Path | None, LabelSpace, tuple[str, ...]]:
+    """Return a manifest with its classes and photo ids, its folder and that of its masks, classes and notes.
 
     The table needs ``path`` and ``class_name``, or ``path`` and ``class_index``, which is then the
     ImageNet-1K index. A missing ``photo_id`` is computed.
@@ -153,7 +142,7 @@ def classified(
     classes, frame, found = _classify(frame, classes)
     if "photo_id" not in frame.columns:
         frame = frame.with_columns(pl.Series("photo_id", _hashed(frame["path"], root), pl.String))
-    return Classified(frame, root, masks_root, classes, (*moved, *found, *notes_on_columns))
+    return frame, root, masks_root, classes, (*moved, *found, *notes_on_columns)
 
 
 def as_attributes(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:

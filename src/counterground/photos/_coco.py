@@ -1,4 +1,4 @@
-"""Annotations in COCO's format: the class from the category, size and place of the object from its box.
+"""Annotations in COCO's format: the class of a photo from the category of its objects.
 
 The format: https://github.com/cocodataset/cocodataset.github.io/blob/master/dataset/format-data.htm
 """
@@ -16,7 +16,6 @@ from pydantic import BaseModel, Field, ValidationError
 from counterground.errors import CounterGroundError, UsageError, first_problem
 from counterground.files import is_file, is_folder, read_json
 from counterground.photos._benchmark import Benchmark
-from counterground.photos._geometry import box_inside, placed
 from counterground.photos._source import Source, benchmark_of_rows, is_web
 from counterground.text import counted
 
@@ -32,9 +31,6 @@ def read_coco(path: Path, source: Source, *, show_progress: bool = False) -> Ben
     of several categories, are left out and counted; with ``several=largest`` the category of the largest
     object is the class. A crowd region is the object only if there are no others.
 
-    ``object_area`` is the area of the largest object of the class as a fraction of the photo: of its mask as
-    COCO states it, else of the part of its box that lies in the photo. ``object_distance`` is the distance of
-    the centre of that part from that of the photo, in half diagonals (0: in the middle, 1: in a corner).
     Other fields of a photo also become columns.
 
     Raises:
@@ -145,7 +141,7 @@ def read_coco_file(path: Path) -> CocoFile:
 def _rows(
     path: Path, content: CocoFile, column: str, several: str
 ) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
-    """Return the photos that have a class, with the measures of their object, and notes on the others."""
+    """Return the photos that have a class, and notes on the others."""
     rows, left_out = [], Counter[str]()
     for key, image in content.images.items():
         if not _is_text(image.get(column)):
@@ -166,7 +162,6 @@ def _rows(
             }
             | ({"licence": licence} if licence else {})
             | {"class_name": str(content.categories[largest["category_id"]]["name"])}
-            | _measures(image, largest)
         )
     if not rows:
         counts = ", ".join(f"{count:,} {why}" for why, count in left_out.items()) or "it lists none"
@@ -186,21 +181,6 @@ def _area(annotation: Mapping[str, Any]) -> float | None:
         return float(annotation["area"])
     box = coco_box(annotation)
     return None if box is None else box[2] * box[3]
-
-
-def _measures(image: Mapping[str, Any], annotation: Mapping[str, Any]) -> dict[str, float | None]:
-    """Return the size and place of an object, where the size of the photo is stated."""
-    width, height, box = image.get("width"), image.get("height"), coco_box(annotation)
-    area = distance = None
-    if is_pixels(width) and is_pixels(height) and width >= 1 and height >= 1:
-        if box is not None:
-            left, top, right, bottom = box_inside(box, (width, height))
-            middle = ((left + right) / 2, (top + bottom) / 2)
-            place = placed((right - left) * (bottom - top), middle, (width, height))
-            area, distance = place.area, place.distance if place.area else None
-        if is_pixels(annotation.get("area")):
-            area = annotation["area"] / (width * height)
-    return {"object_area": area or None, "object_distance": distance}
 
 
 def _by_id(path: Path, entries: Sequence[dict[str, Any]]) -> dict[Any, dict[str, Any]]:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -69,19 +68,31 @@ def read_dataset(source: Source, *, show_progress: bool = False) -> Benchmark:
         notes += (f"At most the first {rows:,} rows of the data set were read.",)
 
     def fill(draft: Path) -> None:
-        with _loading(name), progress_bar("Reading", total=rows, shown=show_progress) as bar:
-            data = _open(source, name, None if local else state)
-            columns = _columns(data, source, named=names is not None)
+        try:
+            with progress_bar("Reading", total=rows, shown=show_progress) as bar:
+                data = _open(source, name, None if local else state)
+                features: Mapping[str, Any] = data.features or dict.fromkeys(next(iter(data), {}))
+                kinds: dict[str, Kind] = {
+                    column: "image" if getattr(kind, "_type", "") == "Image" else getattr(kind, "names", None)
+                    for column, kind in features.items()
+                }
+                columns = SampleColumns.find(kinds, source.columns, source.text)
+                if names and columns.label:
+                    kinds[columns.label] = None  # classes stay numbers
 
-            def samples() -> Iterator[Sample]:
-                for number, row in enumerate(islice(data, rows), 1):
-                    found = columns.sample(f"{short}, row {number}", row, partial(_file, local=local))
-                    if "path" in found.fields:  # not a path in our folder
-                        found.fields["original_path"] = found.fields.pop("path")
-                    yield found
-                    bar.advance()
+                def samples() -> Iterator[Sample]:
+                    for number, row in enumerate(islice(data, rows), 1):
+                        found = columns.sample(f"{short}, row {number}", row, partial(_file, local=local))
+                        if "path" in found.fields:  # not a path in our folder
+                            found.fields["original_path"] = found.fields.pop("path")
+                        yield found
+                        bar.advance()
 
-            frame = unpack_samples(samples(), draft)
+                frame = unpack_samples(samples(), draft)
+        except CounterGroundError:
+            raise
+        except Exception as error:  # the library may raise anything
+            raise _cannot_load(name, error) from error
         label = {"class_name": columns.label} if columns.label else {}
         chosen = Source(source.text, source.place, {**label, **source.columns})
         write_benchmark(benchmark_of_samples(frame, draft, chosen, columns.class_names, names), draft)
@@ -156,32 +167,8 @@ def _open(source: Source, name: str, revision: str | None) -> Any:
     return loaded
 
 
-@contextmanager
-def _loading(name: str) -> Iterator[None]:
-    """Report any error as "cannot load the data set": its library may raise anything."""
-    try:
-        yield
-    except CounterGroundError:
-        raise
-    except Exception as error:
-        raise _cannot_load(name, error) from error
-
-
 def _cannot_load(name: str, error: Exception) -> CounterGroundError:
     return CounterGroundError(f"Cannot load the data set {name!r}: {error_message(error)}.")
-
-
-def _columns(data: Any, source: Source, *, named: bool) -> SampleColumns:
-    """Find the columns of the photos and the classes; if those are ``named``, they stay numbers."""
-    features: Mapping[str, Any] = data.features or dict.fromkeys(next(iter(data), {}))
-    kinds: dict[str, Kind] = {
-        column: "image" if getattr(kind, "_type", "") == "Image" else getattr(kind, "names", None)
-        for column, kind in features.items()
-    }
-    found = SampleColumns.find(kinds, source.columns, source.text)
-    if named and found.label:
-        kinds[found.label] = None
-    return found
 
 
 def _file(where: str, cell: Any, *, local: bool) -> bytes:

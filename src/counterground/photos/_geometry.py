@@ -43,14 +43,9 @@ def object_place(mask: npt.NDArray[np.generic]) -> ObjectPlace:
         return ObjectPlace(0.0, 0.0, 0.0)
     across = float(columns @ (np.arange(width) + 0.5)) / pixels
     down = float(rows @ (np.arange(height) + 0.5)) / pixels
-    return placed(pixels, (across, down), (width, height))
-
-
-def placed(pixels: float, centre: tuple[float, float], size: tuple[float, float]) -> ObjectPlace:
-    """Return where an object of so many pixels is, by its centre and the size of its photo."""
-    away = [abs(middle - side / 2) for middle, side in zip(centre, size, strict=True)]
-    offset = max(2 * way / side for way, side in zip(away, size, strict=True))
-    return ObjectPlace(pixels / math.prod(size), 2 * math.hypot(*away) / math.hypot(*size), offset)
+    right, below = abs(across - width / 2), abs(down - height / 2)
+    distance = 2 * math.hypot(right, below) / math.hypot(width, height)
+    return ObjectPlace(pixels / (width * height), distance, max(2 * right / width, 2 * below / height))
 
 
 def box_inside(box: Sequence[float], size: tuple[float, float]) -> tuple[float, float, float, float]:

@@ -82,23 +82,26 @@ def validate_manifest(photos: pl.DataFrame, classes: LabelSpace) -> pl.DataFrame
 
 def _with_copies_together(photos: pl.DataFrame) -> pl.DataFrame:
     """Give copies of a photo one cluster; clusters that share a copy become one, under its first name."""
-    copied = pl.col("photo_id").is_duplicated()
-    own = pl.format("copies of {}", pl.col("photo_id").str.head(12))
-    links = photos.filter(copied).select(own=own, cluster=pl.coalesce("cluster", own)).unique()
-    if links.is_empty():
+    copies = photos.filter(pl.col("photo_id").is_duplicated()).select("photo_id", "cluster")
+    if copies.is_empty():
         return photos
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+    joined: dict[str, str] = {}
 
-    names = sorted({*links["own"], *links["cluster"]}, key=lambda name: (name.startswith("copies of "), name))
-    number = {name: place for place, name in enumerate(names)}
-    ends = [links[end].replace_strict(number).to_numpy() for end in ("own", "cluster")]
-    joined = coo_array(([1] * len(links), ends), shape=(len(names), len(names)))
-    parts = connected_components(joined, directed=False)[1]
-    first = {part: name for name, part in zip(reversed(names), reversed(parts), strict=True)}
-    name_of = {name: first[part] for name, part in zip(names, parts, strict=True)}
-    cluster = pl.when(copied).then(own).otherwise("cluster")
-    return photos.with_columns(cluster=cluster.replace(name_of))
+    def name_of(key: str) -> str:
+        while joined.setdefault(key, key) != key:
+            joined[key] = joined[joined[key]]  # half the way for the next time
+            key = joined[key]
+        return key
+
+    for photo, cluster in copies.unique().sort("cluster", "photo_id", nulls_last=True).iter_rows():
+        own = f"copies of {photo[:12]}"
+        names = {name_of(own), name_of(own if cluster is None else cluster)}
+        first = min(names, key=lambda name: (name.startswith("copies of "), name))
+        joined.update(dict.fromkeys(names, first))
+    of_photo = {photo: name_of(f"copies of {photo[:12]}") for photo in copies["photo_id"].unique()}
+    of_cluster = {cluster: name_of(cluster) for cluster in copies["cluster"].drop_nulls().unique()}
+    cluster = pl.col("cluster").replace(of_cluster)
+    return photos.with_columns(cluster=pl.col("photo_id").replace_strict(of_photo, default=cluster))
 
 
 def _refuse_respelled(photos: pl.DataFrame) -> None:
@@ -187,13 +190,10 @@ def cast_column(column: pl.Series, kind: pl.DataType) -> pl.Series:
     found = column.dtype
     if kind == pl.String and found.is_float():
         column = column.fill_nan(None)  # pandas writes missing values as NaN
-    # A cast would cut 8.7 to 8 and turn True into 1.
-    if kind.is_integer() and not found.is_integer() and found != pl.Null:
-        raise CounterGroundError(
-            f"The manifest's column {column.name!r} must be {kind}, not {found}: cast it."
-        )
     wrong = f"The manifest's column {column.name!r} must be {kind}, not {found}."
-    if kind == pl.String and found.is_nested():  # a cast would write out the bytes of an image
+    # A cast would cut 8.7 to 8 and turn True into 1, and write out the bytes of an image.
+    cut = kind.is_integer() and not found.is_integer() and found != pl.Null
+    if cut or (kind == pl.String and found.is_nested()):
         raise CounterGroundError(wrong)
     try:
         return column.cast(kind)

@@ -17,6 +17,7 @@ from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_message
 from counterground.files import cache_dir, draft_folder, place_once
+from counterground.photos._classified import row_of
 from counterground.photos._manifest import MANIFEST_SCHEMA
 from counterground.photos._photo import image_type
 from counterground.text import and_more
@@ -61,9 +62,9 @@ def with_class_names(
     named = numbers.replace_strict(dict(names), default=None, return_dtype=pl.String).alias("class_name")
     wrong = given.is_not_null() & named.is_null()
     if wrong.any():
-        row = int(wrong.arg_max() or 0)
+        row = row_of(wrong)
         raise CounterGroundError(
-            f"Row {row + 1} has the class {given[row]!r}, and {what} has {len(names)} names."
+            f"Row {row} has the class {given[row - 1]!r}, and {what} has {len(names)} names."
         )
     number_of: dict[str, int] = {}
     for number in numbers.drop_nulls().unique().sort():

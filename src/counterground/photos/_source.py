@@ -204,8 +204,7 @@ def _fetched(frame: pl.DataFrame, *, show_progress: bool) -> tuple[pl.DataFrame,
         if url is None:
             raise CounterGroundError(f"Row {row} has no URL.")
         if problem := problem_of_url(url):
-            hint = "" if is_web(url) else ", unlike those of other rows"
-            raise CounterGroundError(f"Row {row}: {url!r} {problem}{hint}: correct it, or remove the row.")
+            raise CounterGroundError(f"Row {row}: {url!r} {problem}: correct it, or remove the row.")
     refuse_repeated(frame, "path")
     folder, paths, notes = fetch_photos(frame["path"].to_list(), show_progress=show_progress)
     columns = [pl.Series("path", paths, pl.String)]

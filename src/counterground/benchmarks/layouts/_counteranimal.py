@@ -47,19 +47,16 @@ def compare_with_paper(photos: pl.DataFrame, imagenet: dict[str, int | None]) ->
     for row in paper.iter_rows(named=True):
         if label := names.get(row["imagenet_index"]):
             for group in GROUPS:
-                yield from _compare_group(row, group, photos.filter(class_name=label, group=group))
-
-
-def _compare_group(row: dict[str, object], group: str, photos: pl.DataFrame) -> Iterator[str]:
-    cell, n = f"{row['object_label']}, {group}", len(photos)
-    printed, implied = row[f"n_{group}"], row[f"n_{group}_implied"]
-    if not n == printed == implied:
-        numbers = f"figure 3 of the paper prints {printed}, its accuracies imply {implied}"
-        yield f"{cell}: {counted(n, 'photo')}; {numbers}."
-    backgrounds = sorted(set(photos["background"].drop_nulls()))
-    expected = row[f"{group}_background"]
-    if n and backgrounds != [expected]:
-        yield f"{cell}: background {' and '.join(backgrounds)}, the paper has {expected}."
+                cell = f"{row['object_label']}, {group}"
+                found = photos.filter(class_name=label, group=group)
+                printed, implied = row[f"n_{group}"], row[f"n_{group}_implied"]
+                if not len(found) == printed == implied:
+                    numbers = f"figure 3 of the paper prints {printed}, its accuracies imply {implied}"
+                    yield f"{cell}: {counted(len(found), 'photo')}; {numbers}."
+                backgrounds = sorted(set(found["background"].drop_nulls()))
+                expected = row[f"{group}_background"]
+                if len(found) and backgrounds != [expected]:
+                    yield f"{cell}: background {' and '.join(backgrounds)}, the paper has {expected}."
 
 
 def counteranimal() -> LayoutBenchmark:

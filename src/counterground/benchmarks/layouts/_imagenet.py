@@ -63,10 +63,8 @@ def _mapped(mapping: Any) -> dict[str, tuple[int, ...]]:
 
 
 def _read_nine(copy: Copy) -> pl.DataFrame:
-    mapping = next(
-        (file for file in (copy.root / _MAPPING, copy.root.parent / _MAPPING) if file.is_file()), None
-    )
-    if mapping is None:
+    mapping = copy.root / _MAPPING
+    if not mapping.is_file():
         copy.notes.append(
             f"{_MAPPING} is not in this copy: which ImageNet classes count as which of the nine was derived "
             "from WordNet, and is not verified for wheeled vehicles. Put the authors' file beside the "

@@ -130,14 +130,14 @@ def load_backgrounds(
         return list(pool.map(lambda row: _background(row, opened[row["package"]]), rows))
 
 
-def stamps_packages(backgrounds: Iterable[str], packages: Path | None = None) -> list[Package]:
-    """Return the opened packages of the cut-outs and of these backgrounds, by name.
+def package_records(backgrounds: Iterable[str], packages: Path | None) -> list[dict[str, str]]:
+    """Return what is recorded of the packages of the cut-outs and of these backgrounds, by name.
 
     Raises:
         CounterGroundError: a package cannot be fetched or read.
     """
     wanted = {STAMPS_PACKAGE: _stamp_files()} | {name: _sources(name) for name in backgrounds}
-    return [package for _, package in sorted(open_packages(wanted, packages).items())]
+    return [package.record() for _, package in sorted(open_packages(wanted, packages).items())]
 
 
 def cutout_rows() -> list[dict[str, str]]:

@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -32,7 +32,7 @@ from counterground.benchmarks.stamps._photographs import (
     composite,
     load_backgrounds,
     load_cutouts,
-    stamps_packages,
+    package_records,
 )
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.files import cache_dir, draft_folder, place_once, write_bytes
@@ -226,8 +226,7 @@ def _build(draft: Path, settings: StampsSettings, packages: Path | None, progres
 
 def _records(settings: StampsSettings, packages: Path | None) -> list[dict[str, str]]:
     rows = background_rows(settings.labels, reserved=settings.reserved)
-    opened = stamps_packages({row["package"] for row in rows}, packages)
-    return [package.record() for package in opened]
+    return package_records({row["package"] for row in rows}, packages)
 
 
 def _classes_of(classes: dict[int, str]) -> LabelSpace:
@@ -237,15 +236,11 @@ def _classes_of(classes: dict[int, str]) -> LabelSpace:
 
 def _notes(cutouts: Sequence[Cutout], settings: StampsSettings) -> tuple[str, ...]:
     # A benchmark of some of the photos inherits these sentences, so they must hold for any of the photos.
-    per_class = Counter(cutout.class_name for cutout in cutouts)
-    one_each = 2 * list(per_class.values()).count(1) > len(per_class)
-    made_from = (
-        f"{counted(len(cutouts), 'cut-out')} of {counted(len(per_class), 'class')}"
-        + ", most having one" * one_each
-    )
+    classes = counted(len({cutout.class_name for cutout in cutouts}), "class")
     conditional = (
         f"Results are conditional on the cut-outs: version {_VERSION} of stamps, which these photos come "
-        f"from, was made from {made_from}; the cluster of the intervals is the background photograph."
+        f"from, was made from {counted(len(cutouts), 'cut-out')} of {classes}; the cluster of the intervals "
+        "is the background photograph."
     )
     composites = (
         f"Photos are composites, made at {_SIZE} px with seed {settings.seed}: "

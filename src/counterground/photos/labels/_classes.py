@@ -304,11 +304,8 @@ def _refuse_problems(readings: Sequence[_Reading]) -> None:
     problems = [reading for reading in readings if reading.problem]
     if all(reading.imagenet is None for reading in readings) and len(problems) < len(readings):
         problems = [reading for reading in problems if reading.impossible]
-    if len(problems) == 1:
-        raise CounterGroundError(f"Class {problems[0].problem}")
     if problems:
-        listed = " ".join(reading.problem for reading in problems)
-        raise CounterGroundError(f"{len(problems)} classes are not clear: {listed}")
+        raise CounterGroundError(f"Class {' '.join(reading.problem for reading in problems)}")
     writings: dict[int | str, list[str]] = {}
     for reading in readings:
         key = name_key(reading.name) if reading.imagenet is None else reading.imagenet
