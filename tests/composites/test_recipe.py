@@ -80,7 +80,6 @@ def test_a_hard_mask_that_is_too_large_leaves_no_rim(tmp_path, side, radius, rim
     ("mask", "why"),
     [
         (disc((32, 32), 14)[:, :48], "has another size than its photo"),
-        (np.zeros((SIDE, SIDE), np.uint8), "marks no object"),
         (disc((32, 32), 1), "too thin to be cut out"),
     ],
 )
@@ -89,12 +88,6 @@ def test_a_mask_that_gives_no_object_gives_no_composite(tmp_path, mask, why):
     save(own.mask, mask)
     with pytest.raises(UnreadablePhoto, match=rf"{why}.* \(own-mask\.png\)"):
         load_photo(Composite(replace(own, mask_id=photo_id(own.mask)), None))
-
-
-def test_a_mask_that_leaves_no_background_gives_none(tmp_path):
-    full = masked(tmp_path, "full", RED, GREEN, np.full((SIDE, SIDE), 255, np.uint8))
-    with pytest.raises(UnreadablePhoto, match="leaves nothing of the background"):
-        load_photo(Composite(None, full))
 
 
 def test_an_object_is_put_where_and_as_large_as_it_is_told(red_on_green, blue_on_white):

@@ -83,7 +83,9 @@ def test_the_run_says_what_was_swapped(run, discs):
     assert (record["kind"], record["foregrounds"], record["backgrounds"]) == ("swap", 24, 24)
     assert record["source"]["version"] == discs.version
     assert record["opencv"][0].isdigit()
-    assert cg.open_run(run.path).info.settings["backgrounds_per_label"] == 3
+    words = shlex.split(repeat_command(run))
+    assert words[-6:-2] == ["--label-space", "benchmark", "--backgrounds-per-label", "3"]
+    assert cg.open_run(run.path).info.settings == {"backgrounds_per_label": 3, "label_space": "benchmark"}
 
 
 @pytest.mark.parametrize("kinds", [("other", "background_only"), ("other",), ("pasted", "grey")])
@@ -99,13 +101,6 @@ def test_composites_of_kinds_that_do_not_compare_have_no_drop(discs, tmp_path, k
     assert "Drop" not in repr(run)
     with pytest.raises(UsageError, match="composites of several kinds, which have no drop together"):
         cg.format_scores(run, contrast="drop: group=common - group=counter")
-
-
-def test_the_command_that_is_stated_makes_the_same_composites(run, discs):
-    words = shlex.split(repeat_command(run))
-    assert words[:3] == ["counterground", "swap", "BENCHMARK"]
-    assert run.info.settings == {"backgrounds_per_label": 3, "label_space": "benchmark"}
-    assert words[-6:-2] == ["--label-space", "benchmark", "--backgrounds-per-label", "3"]
 
 
 def test_the_same_command_writes_the_same_bytes_and_another_seed_others(run, discs, tmp_path):
@@ -193,14 +188,14 @@ def test_generative_models_are_asked_about_composites(discs, tmp_path):
     assert by_group == {"common": 1, "counter": 0}
 
 
-def test_composites_are_not_swapped_again(run, discs, tmp_path):
-    swapped = discs.photos.with_columns(swap=pl.lit("original"))
-    again = cg.Benchmark(discs.name, discs.root, swapped, discs.classes)
+def test_masks_come_from_a_folder_and_composites_are_not_swapped_again(discs, tmp_path):
     with pytest.raises(UsageError, match="composites already"):
-        cg.swap(again, MODELS, out=tmp_path / "run", **QUICK)
-
-
-def test_masks_come_from_a_folder_beside_the_photos(discs, tmp_path):
+        cg.swap(
+            replace(discs, photos=discs.photos.with_columns(swap=pl.lit("original"))),
+            MODELS,
+            out=tmp_path / "none",
+            **QUICK,
+        )
     bare = cg.Benchmark(discs.name, discs.root, discs.photos.drop("mask"), discs.classes)
     with pytest.raises(CounterGroundError, match="--masks"):
         cg.swap(bare, MODELS, out=tmp_path / "none", **QUICK)

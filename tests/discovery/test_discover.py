@@ -16,7 +16,6 @@ from counterground.catalogue import Finding
 from counterground.comparison import selection_of
 
 # Many pairs are made here: a command would need many classes.
-from counterground.construction.pool import open_pool
 from counterground.discovery import discover_pairs, read_discovery
 from counterground.errors import CounterGroundError, OtherNamesWarning, UsageError
 from counterground.metrics import DROP, Contrast, Design
@@ -117,9 +116,7 @@ def test_without_a_split_the_sentence_says_that_the_drop_is_biased(photos, tmp_p
     assert found.reported_drop is None
     assert Finding("chose_here", REFEREE, {"noun": "drop"}).text in found.sentence
     assert len(found.benchmark.photos) == 16 * len(found.pairs)
-    shown, html = repr(found), found._repr_html_()
-    assert all(text in shown and text in html for text in (found.summary, *found.pairs["class_name"]))
-    assert html.count("<tr>") == 1 + len(found.pairs) + 1 + 3
+    assert found._repr_html_().count("<tr>") == 1 + len(found.pairs) + 1 + 3
 
 
 def test_a_swapped_benchmark_says_that_its_interval_is_too_narrow(photos, tmp_path):
@@ -197,24 +194,16 @@ def test_nothing_found_is_no_benchmark(photos, tmp_path):
     assert not (out / "photos.parquet").exists()
 
 
-def test_no_class_that_varies_enough_is_no_error(photos, tmp_path):
-    found = discovered(read_benchmark(photos), tmp_path / "pairs", min_drop=0.99)
-    assert found.benchmark is None
-    assert found.sentence.startswith("No class of photos differs by more than 99 points")
-    assert read_discovery(tmp_path / "pairs").pairs.is_empty()
-
-
 def test_a_discovery_without_a_benchmark_is_replaced_by_another_one_and_a_benchmark_is_not(photos, tmp_path):
     benchmark, out = read_benchmark(photos), tmp_path / "pairs"
     assert discovered(benchmark, out, min_drop=0.99).benchmark is None
     fewer = replace(benchmark, photos=benchmark.photos[:-1])
     assert discovered(fewer, out, min_drop=0.99).benchmark is None
-    assert discovered(benchmark, out, min_drop=0.99).benchmark is None
-    thousand = "colour_model:thousand"
     for label_space in ("benchmark", "imagenet"):
-        assert discovered(benchmark, out, thousand, label_space, min_drop=0.99).benchmark is None
-    assert discovered(benchmark, out, min_drop=0.98).min_drop == read_discovery(out).min_drop == 0.98
-    assert discovered(benchmark, out, "colour_model:thousand", min_drop=0.98).benchmark is None
+        found = discovered(benchmark, out, "colour_model:thousand", label_space, min_drop=0.98)
+        assert found.benchmark is None
+        assert found.min_drop == read_discovery(out).min_drop == 0.98
+        assert read_discovery(out).pairs.is_empty()
     written = discovered(benchmark, out)
     assert len(read_benchmark(out)) == len(written.benchmark)
     with pytest.raises(UsageError, match="holds another discovery"):
@@ -300,9 +289,6 @@ def test_wrong_asks_are_named(photos, tmp_path):
     def ask(found=benchmark, out=tmp_path / "pairs", **changes):
         return discovered(found, out, **{"min_drop": 0.05, "min_photos": 2, **changes})
 
-    for drop in (-1, 5, float("nan")):
-        with pytest.raises(UsageError, match="from 0 to 1"):
-            ask(min_drop=drop)
     with pytest.raises(
         CounterGroundError, match="No class of photos has at least 30 photos on two backgrounds, in each half"
     ):
@@ -315,9 +301,6 @@ def test_wrong_asks_are_named(photos, tmp_path):
     (tmp_path / "other" / "photos.parquet").write_bytes(b"")
     with pytest.raises(UsageError, match="holds files that are not a discovery"):
         ask(out=tmp_path / "other")
-    open_pool(tmp_path / "pool", create=True)
-    with pytest.raises(UsageError, match=r"not a discovery \('decisions"):
-        ask(out=tmp_path / "pool")
 
 
 def test_a_discovery_that_was_killed_twice_goes_on(photos, tmp_path):

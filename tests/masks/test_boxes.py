@@ -83,14 +83,6 @@ def test_grabcut_finds_the_object_in_its_box(benchmark, tmp_path):
     assert "rough" in masks.summary()
 
 
-def test_grabcut_gives_the_same_bytes_again(benchmark, tmp_path):
-    first = make_masks(benchmark, "grabcut", tmp_path / "first")
-    second = make_masks(benchmark, "grabcut", tmp_path / "second")
-    assert first.table.equals(second.table)
-    files = [folder / "files/a.png.png" for folder in (first.folder, second.folder)]
-    assert files[0].read_bytes() == files[1].read_bytes()
-
-
 def test_a_large_photo_is_segmented_at_a_smaller_size_and_keeps_its_own(tmp_path):
     mask = ellipse().resize((900, 600))
     boxes = {name: [value[0] * 15] for name, value in BOXES.items()}

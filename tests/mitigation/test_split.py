@@ -2,11 +2,8 @@
 
 import numpy as np
 import polars as pl
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from counterground.errors import UsageError
 
 # Hundreds of drawn layouts, each of which would be a run.
 from counterground.mitigation._split import rotate_clusters
@@ -39,31 +36,18 @@ def grid(clusters=6):
     )
 
 
-def test_every_photo_is_judged_once_and_folds_share_no_cluster():
+def test_every_readable_photo_is_judged_once_and_folds_share_no_cluster():
     photos = grid()
+    readable = np.arange(len(photos)) % 5 > 0
     rotation = rotate_clusters(photos, "cluster", sides_of(photos), seed=0)
-    folds = rotation.folds(np.full(len(photos), True))
-    assert sorted(np.concatenate([fold.judge for fold in folds]).tolist()) == list(range(len(photos)))
+    folds = rotation.folds(readable)
+    assert sorted(np.concatenate([fold.judge for fold in folds])) == np.flatnonzero(readable).tolist()
     for fold in folds:
         of = [set(photos["cluster"].gather(rows)) for rows in fold]
         assert not of[0] & of[1]
         assert not of[0] & of[2]
         assert not of[1] & of[2]
         assert set.union(*of) == set(photos["cluster"])
-
-
-def test_clusters_are_those_of_the_column_that_is_named():
-    photos = grid().rename({"cluster": "observer"}).with_columns(cluster=pl.col("photo_id"))
-    rotation = rotate_clusters(photos, "observer", sides_of(photos), seed=0)
-    parts = photos.with_columns(part=rotation.part).group_by("observer").agg(pl.col("part").n_unique())
-    assert parts["part"].to_list() == [1] * 6
-
-
-def test_unreadable_photos_are_in_no_fold():
-    photos = grid()
-    readable = np.arange(len(photos)) % 5 > 0
-    folds = rotate_clusters(photos, "cluster", sides_of(photos), seed=0).folds(readable)
-    assert sorted(np.concatenate([fold.judge for fold in folds])) == np.flatnonzero(readable).tolist()
 
 
 @given(st.integers(0, 10_000))
@@ -112,10 +96,3 @@ def test_a_class_on_a_side_with_two_clusters_is_named_and_not_refused():
     )
     rotation = rotate_clusters(photos, "cluster", sides_of(photos), seed=0)
     assert rotation.lacking == ("common b",)
-
-
-@pytest.mark.parametrize("clusters", [1, 2])
-def test_too_few_clusters_are_refused_by_name(clusters):
-    photos = grid(clusters)
-    with pytest.raises(UsageError, match=r"too few .* photos of a, b, common and 1 more"):
-        rotate_clusters(photos, "cluster", sides_of(photos), seed=0)
