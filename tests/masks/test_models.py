@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -85,6 +83,10 @@ def sam(tmp_path):
     return folder
 
 
+def accepting(*licences):
+    return MaskSettings(accept_licences=licences)
+
+
 def test_a_model_that_names_its_segments_gives_what_transformers_gives(benchmark, segformer, tmp_path):
     from transformers import pipeline
 
@@ -97,11 +99,23 @@ def test_a_model_that_names_its_segments_gives_what_transformers_gives(benchmark
     assert (pixels(tmp_path / "masks" / row["mask"]) == np.asarray(expected[0])).all()
     assert masks.rough
     assert masks.description["weights"]["licence"] == "unverified"
-    labels = sorted({each["label"] for each in shown})
+    assert any("under the licence of its weights (unverified)" in note for note in masks.notes)
+
+
+def test_what_a_model_does_not_find_is_named(benchmark, segformer, tmp_path):
+    from transformers import pipeline
+
+    shown = pipeline("image-segmentation", model=str(segformer))(Image.open(tmp_path / "photos/a.png"))
+    labels = {each["label"] for each in shown}
     assert "sky" not in labels
-    sky = replace(settings, categories={"ice bear": "sky"})
-    row = make_masks(benchmark, f"hf:{segformer}", tmp_path / "sky", settings=sky).table.row(0, named=True)
-    assert (row["reason"], row["detail"]) == ("other category", f"found: {', '.join(labels)}")
+    masks = make_masks(
+        benchmark,
+        f"hf:{segformer}",
+        tmp_path / "masks",
+        settings=MaskSettings(categories={"ice bear": "sky"}, device="cpu", accept_licences=("unverified",)),
+    )
+    row = masks.table.row(0, named=True)
+    assert (row["reason"], row["detail"]) == ("other category", f"found: {', '.join(sorted(labels))}")
 
 
 def test_a_model_that_is_asked_by_boxes_gives_what_transformers_gives(sam, tmp_path):
@@ -133,11 +147,14 @@ def test_a_model_that_is_asked_by_boxes_gives_what_transformers_gives(sam, tmp_p
 def test_licences_are_accepted_by_name_before_anything_is_made(benchmark, sam, tmp_path):
     for accepted in ((), ("mit",)):
         with pytest.raises(UsageError, match=r"licence 'tiny-1.0'.*add --accept-licence tiny-1.0"):
-            make_masks(
-                benchmark, f"hf:{sam}", tmp_path / "masks", settings=MaskSettings(accept_licences=accepted)
-            )
+            make_masks(benchmark, f"hf:{sam}", tmp_path / "masks", settings=accepting(*accepted))
     with pytest.raises(UsageError, match=r"rembg:bria-rmbg have the licence 'bria-rmbg-2.0'.*paid agreement"):
         make_masks(benchmark, "rembg:bria-rmbg", tmp_path / "masks")
     with pytest.raises(UsageError, match=r"'unverified'.*This was not verified.*--accept-licence unverified"):
         make_masks(benchmark, "rembg:silueta", tmp_path / "masks")
     assert not (tmp_path / "masks").exists()
+
+
+def test_unknown_models_of_rembg_are_named(benchmark, tmp_path):
+    with pytest.raises(UsageError, match=r"rembg:u2nett is not one of .*Did you mean 'rembg:u2net'"):
+        make_masks(benchmark, "rembg:u2nett", tmp_path / "masks")

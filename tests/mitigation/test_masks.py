@@ -72,8 +72,22 @@ def test_a_method_gets_the_features_of_both_parts(tmp_path):
     assert found.record.methods[0].mitigated.counter.value == 0  # the background alone names its own class
 
 
-def test_a_mask_that_cannot_be_read_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("some", "2 photos of planted have none"),
+        ("broken", "The foreground of 1 photo cannot be shown alone"),
+    ],
+)
+def test_masks_that_do_not_serve_are_refused_in_one_line(tmp_path, damage, said):
     benchmark = planted_benchmark(masks=tmp_path)
-    (tmp_path / "mask-0.png").write_bytes(b"no picture")
-    with pytest.raises(CounterGroundError, match="foreground of 1 photo"):
+    if damage == "some":
+        column = pl.when(pl.int_range(pl.len()) < 2).then(None).otherwise("mask").alias("mask")
+        benchmark = cg.Benchmark(
+            benchmark.name, benchmark.root, benchmark.photos.with_columns(column), benchmark.classes
+        )
+    else:
+        (tmp_path / "mask-0.png").write_bytes(b"no picture")
+    with pytest.raises(CounterGroundError, match=said) as refused:
         cg.mitigate(benchmark, Planted(), "foreground", out=tmp_path / "run")
+    assert "\n" not in str(refused.value)
