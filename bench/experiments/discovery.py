@@ -186,7 +186,7 @@ def measure(world: World, replications: int, *, seed: int = 1, **options: Any) -
     found = []
     for number in range(replications):
         predictions, accuracy = simulate(world, random)
-        finding, _ = find_pairs(predictions, seed=number, intervals=False, **options)
+        finding, _ = find_pairs(predictions, seed=number, **options)
         drop = finding.chosen_drop if finding.reported_drop is None else finding.reported_drop
         if drop.low is None:
             found.append([0.0] * 6 + [np.nan] * 3 + [1.0, 1.0, 0.0])

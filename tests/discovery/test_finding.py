@@ -325,7 +325,7 @@ def test_drops_by_chance_have_a_range_and_are_inflated_only_where_pairs_were_cho
 
 
 def test_a_drop_that_narrowly_exceeds_chance_is_said_to_be_inflated_perhaps():
-    found, _ = find_pairs(draw(3, effect=0.4), intervals=False)
+    found, _ = find_pairs(draw(3, effect=0.4))
     for p in (0.001, 0.0019, 0.002, 0.03, 0.049, 0.05, 0.5):
         narrow = replace(found, held_out_by_chance=replace(found.held_out_by_chance, p=p))
         assert narrow.may_be_inflated == (p in (0.002, 0.03, 0.049))
@@ -336,13 +336,13 @@ def test_a_drop_that_narrowly_exceeds_chance_is_said_to_be_inflated_perhaps():
 
 @pytest.mark.slow
 def test_what_exceeds_chance_without_an_effect_is_inflated_and_all_together_are_not():
-    options = {"permutations": 99, "intervals": False}
+    options = {"permutations": 99}
     found = [find_pairs(draw(seed), seed=seed + 1000, **options)[0] for seed in range(80)]
     written = [each for each in found if each.exceeds_chance]
     assert 0 < len(written) <= 10
     assert min(each.reported_drop.value for each in written) > 0.05
     assert abs(np.mean([each.reported_drop.value for each in found])) < 0.03
-    strong = [find_pairs(draw(seed, effect=0.6), seed=seed + 1000, intervals=False)[0] for seed in range(5)]
+    strong = [find_pairs(draw(seed, effect=0.6), seed=seed + 1000)[0] for seed in range(5)]
     assert all(each.exceeds_chance and not each.may_be_inflated for each in strong)
 
 

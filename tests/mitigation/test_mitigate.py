@@ -227,7 +227,7 @@ def test_all_names_what_a_classifier_cannot_have(tmp_path):
     used = {each.name for each in found.record.methods}
     assert {"image-projection", "balanced-prototypes", "dfr"} <= used
     assert "a model with texts, and PlantedClassifier is a classifier" in found.record.left_out["roboshot"]
-    assert found.record.left_out["foreground"].endswith(" has none: name their source with --masks.")
+    assert "masks of all objects" in found.record.left_out["foreground"]
     assert {each.name for each in list_mitigations()} == used | set(found.record.left_out)
 
 
@@ -252,7 +252,7 @@ def _broken(data):
         ),
         (PlantedClassifier, "roboshot", {}, "roboshot needs a model with texts, and PlantedClassifier is"),
         (Planted, "roboshot", {"background": None}, "needs labels of two backgrounds"),
-        (Planted, "foreground", {}, "needs masks of the objects, and planted has none"),
+        (Planted, "foreground", {}, "needs masks of all objects, and 108 photos"),
         (Planted, "all", {"group": None}, "planted has no class with photos on both sides of drop.*discover"),
         (
             Planted,

@@ -50,28 +50,6 @@ class Choice:
         return ratio(signs * self.kept[..., None], self.kept.sum(-1)[:, None, None])
 
 
-def choose_pairs(tally: Tally, eligible: Flags, *, min_drop: float, choose: Choose, lots: Floats) -> Choice:
-    """Choose each class's best and worst background.
-
-    Ties are decided by the closeness of the true name (see ``photos_seen``), then by more photos, then by
-    lot. A class is kept by its unshrunken accuracies, even if shrunken ones made the choice: ``min_drop`` has
-    one meaning.
-
-    Args:
-        tally: tally of the photos that choose, ``[permutations, classes, backgrounds]``.
-        eligible: the backgrounds with enough photos, same shape.
-        min_drop: a class is kept if its accuracy differs by more than this fraction (paper section 2: 0.05).
-        choose: way to choose.
-        lots: random numbers ``[classes, backgrounds]``.
-    """
-    score = tally.accuracy if choose == "best" else shrunken_accuracy(tally, eligible)
-    closeness = ratio(tally.closeness, tally.photos)
-    common = _first(eligible, (score, closeness, tally.photos, lots))
-    counter = _first(eligible, (-score, -closeness, tally.photos, lots))
-    drop = (_at(tally.accuracy, common) - _at(tally.accuracy, counter)).round(9)
-    return Choice(common, counter, drop, (common != counter) & (drop > min_drop))
-
-
 def shrunken_accuracy(tally: Tally, eligible: Flags) -> Floats:
     """Return empirical Bayes estimates of accuracies, as differences from the mean of their class.
 
@@ -224,7 +202,6 @@ def find_pairs(
     choose: Choose = "best",
     seed: int = 0,
     permutations: int = _PERMUTATIONS,
-    intervals: bool = True,
 ) -> tuple[Pairs, pl.DataFrame]:
     """Choose each class's common and counter background, and do the same with permuted backgrounds.
 
@@ -238,7 +215,6 @@ def find_pairs(
         choose: ``best`` or ``shrunken``.
         seed: seed for the halves, the permutations, and ties that nothing else decides.
         permutations: number of permutations.
-        intervals: whether the accuracies of ``cells`` get intervals; simulations need none.
 
     Returns:
         What was found, and ``path, group`` of the photos of the benchmark.
@@ -277,7 +253,7 @@ def find_pairs(
     finding = Pairs(
         pairs,
         pl.concat(
-            background_accuracy(part, intervals=intervals).with_columns(half=pl.lit(name))
+            background_accuracy(part).with_columns(half=pl.lit(name))
             for name in names
             for part in [predictions.join(halves.filter(half=name), on="path", how="semi")]
         ),
@@ -309,7 +285,15 @@ def _needed(tally: Tally) -> int:
 
 @dataclass(frozen=True)
 class _How:
-    """How pairs are chosen; ``min_drop`` is a fraction, ``sides`` how many halves' pairs are used."""
+    """How pairs are chosen.
+
+    Attributes:
+        min_drop: a class is kept if its accuracy differs by more than this fraction (paper section 2: 0.05).
+        needed: photos that a background needs in each half.
+        choose: way to choose.
+        lots: random numbers ``[classes, backgrounds]``.
+        sides: how many halves' pairs are used.
+    """
 
     min_drop: float
     needed: int
@@ -322,13 +306,21 @@ class _How:
         return np.asarray((tally.photos >= self.needed).all(axis=1), dtype=bool)
 
     def choices(self, tally: Tally) -> list[Choice]:
-        """Return what each half chooses."""
-        eligible = self.eligible(tally)
-        options = {"min_drop": self.min_drop, "choose": self.choose, "lots": self.lots}
-        return [
-            choose_pairs(tally.half(number), eligible, **options)  # type: ignore[arg-type]
-            for number in range(tally.photos.shape[1])
-        ]
+        """Return what each half chooses: each class's best and worst background.
+
+        Ties are decided by the closeness of the true name (see ``photos_seen``), then by more photos, then by
+        lot. A class is kept by its unshrunken accuracies, even if shrunken ones made the choice: ``min_drop``
+        has one meaning.
+        """
+        eligible, choices = self.eligible(tally), []
+        for of in map(tally.half, range(tally.photos.shape[1])):
+            score = of.accuracy if self.choose == "best" else shrunken_accuracy(of, eligible)
+            closeness = ratio(of.closeness, of.photos)
+            common = _first(eligible, (score, closeness, of.photos, self.lots))
+            counter = _first(eligible, (-score, -closeness, of.photos, self.lots))
+            drop = (_at(of.accuracy, common) - _at(of.accuracy, counter)).round(9)
+            choices.append(Choice(common, counter, drop, (common != counter) & (drop > self.min_drop)))
+        return choices
 
     def figures(self, photos: Photos, labels: Ints) -> list[tuple[Floats, ...]]:
         """Return classes kept, their mean drop where chosen and, with two halves, that on the other half.
@@ -338,11 +330,10 @@ class _How:
         """
         tally = photos.count(labels)
         choices = self.choices(tally)
+        drops = [choice.drop_in(tally.half(number)) for number, choice in enumerate(choices)]
         used = choices[: self.sides]
-        kept = _mean([choice.kept.sum(-1) for choice in used])
-        chosen, _ = _mean_drop(
-            used, [choice.drop_in(tally.half(number)) for number, choice in enumerate(used)]
-        )
+        kept = np.mean([choice.kept.sum(-1) for choice in used], axis=0)
+        chosen, _ = _mean_drop(used, drops[: self.sides])
         if len(choices) == 1:
             return [(kept,), (chosen,)]
         others = [*enumerate(reversed(choices))]
@@ -350,14 +341,10 @@ class _How:
             photos.variance(labels, tally, number, choice.weights(tally.photos.shape[-1]))
             for number, choice in others
         ]
-        drops = [choice.drop_in(tally.half(number)) for number, choice in others]
-        held_out, halves = _mean_drop(choices, drops)
+        held_out, halves = _mean_drop(
+            choices, [choice.drop_in(tally.half(number)) for number, choice in others]
+        )
         return [(kept,), (chosen,), (held_out, np.sum(variances, axis=0) / halves**2)]
-
-
-def _mean(values: Sequence[Floats]) -> Floats:
-    mean: Floats = np.mean(values, axis=0)
-    return mean
 
 
 def _mean_drop(choices: Sequence[Choice], drops: Sequence[Floats]) -> tuple[Floats, Floats]:
@@ -410,11 +397,7 @@ def _drop(answers: pl.DataFrame) -> Estimate:
     each = [estimate for found in by_half for estimate in found if estimate.value is not None]
     if len(each) < 2:
         return each[0] if each else Estimate()
-    value, low, high = (_mean_of([getattr(one, end) for one in each]) for end in ("value", "low", "high"))
+    ends = [[getattr(one, name) for one in each] for name in ("value", "low", "high")]
+    value, low, high = (None if None in end else float(np.mean(end)) for end in ends)
     first = [found[0] for found in by_half]
     return Estimate(value, low, high, sum(one.n for one in first), sum(one.clusters or 0 for one in first))
-
-
-def _mean_of(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if len(known) == len(values) else None

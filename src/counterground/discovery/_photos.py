@@ -53,28 +53,24 @@ def photos_seen(predictions: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def background_accuracy(predictions: pl.DataFrame, *, intervals: bool) -> pl.DataFrame:
+def background_accuracy(predictions: pl.DataFrame) -> pl.DataFrame:
     """Return ``class_index, class_name, background, n, clusters, accuracy, low, high`` (fractions), sorted.
 
     Intervals are 95 % and allow for clusters; how alike their photos are is estimated from all cells. With
     several referees these are means, and the mean of their intervals is no narrower than the interval of
-    their mean. Without ``intervals``, which take long, ``low`` and ``high`` are null.
+    their mean.
     """
-    rows = []
     cells = predictions.filter(pl.col("background").is_not_null())
     by = ("class_index", "class_name", "background")
-    for answers in cells.partition_by("model", maintain_order=True):
-        if intervals:
-            for key, found in cell_accuracies(answers, by).items():
-                rows.append((*key, found.n, found.clusters, found.value, found.low, found.high))
-            continue
-        for key, cell in answers.group_by(*by, maintain_order=True):
-            clusters = cell.select(pl.coalesce("cluster", "path").n_unique()).item()
-            rows.append((*key, len(cell), clusters, cell["correct"].mean(), None, None))
+    rows = [
+        (*key, found.n, found.clusters, found.value, found.low, found.high)
+        for answers in cells.partition_by("model", maintain_order=True)
+        for key, found in cell_accuracies(answers, by).items()
+    ]
     frame = pl.DataFrame(rows, schema=_CELLS, orient="row")
-    each = frame.group_by("class_index", "class_name", "background")
     return (
-        each.agg(pl.col("n", "clusters").first(), pl.col("accuracy", "low", "high").mean())
+        frame.group_by(by)
+        .agg(pl.col("n", "clusters").first(), pl.col("accuracy", "low", "high").mean())
         .select(*_CELLS)
         .sort("class_index", "background")
     )

@@ -131,30 +131,21 @@ def _try_all(
     """
     lacking = _lacking(bench)
     left_out: dict[str, str] = {}
-    for method in methods:
-        if missing := sorted(method.needs & lacking.keys()):
-            left_out[method.name] = f"needs {lacking[missing[0]]}."
-            if method.name in named or method in named:
-                raise UsageError(
-                    f"{method.name} {left_out[method.name]} Leave it out, or take --method all for those "
-                    "that can be used."
-                )
     tried: list[Tried] = []
+    # What is asked for by name is refused before anything is fitted.
+    methods = sorted(methods, key=lambda each: not set(each.needs) & lacking.keys())
     shown = bench.run.ready.request.settings.show_progress
-    with progress_bar("Methods", total=len(methods) - len(left_out), shown=shown) as bar:
+    with progress_bar("Methods", total=len(methods), shown=shown) as bar:
         for method in methods:
-            if method.name in left_out:
-                continue
             try:
-                tried.append(try_method(method, bench))
+                tried.append(try_method(method, bench, lacking))
             except UsageError as error:
                 if method.name in named or method in named:
                     raise
                 left_out[method.name] = str(error)
             bar.advance(1)
     if not tried:
-        reasons = " ".join(f"{name}: {reason}" for name, reason in left_out.items())
-        raise UsageError(f"No method can be used here. {reasons}")
+        raise UsageError(f"No method can be used here. {' '.join(left_out.values())}")
     return tried, left_out
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from counterground.composites import Composite, MaskedPhoto
-from counterground.errors import CounterGroundError, error_summary
+from counterground.errors import CounterGroundError, UsageError, error_summary
 from counterground.inference import EncoderRun, HeadOutcome
 from counterground.mitigation._method import FitData, Input, MitigatedHead, Mitigation
 from counterground.mitigation._split import Divided, Fold
@@ -145,10 +145,11 @@ def why_no_parts(benchmark: Benchmark) -> str | None:
     missing = benchmark.photos["mask"].null_count()
     if benchmark.made:
         return f"photos that are files, and those of {benchmark.name} are composites"
-    if missing == len(benchmark.photos):
-        return f"masks of the objects, and {benchmark.name} has none: name their source with --masks"
     if missing:
-        return f"masks of all objects, and {counted(missing, 'photo')} of {benchmark.name} have none"
+        return (
+            f"masks of all objects, and {counted(missing, 'photo')} of {benchmark.name} have none: name "
+            "their source with --masks"
+        )
     return None
 
 
@@ -181,13 +182,18 @@ class Tried:
     seconds: float
 
 
-def try_method(method: Mitigation, bench: Bench) -> Tried:
-    """Fit and choose in each fold.
+def try_method(method: Mitigation, bench: Bench, lacking: Mapping[str, str]) -> Tried:
+    """Fit and choose in each fold; ``lacking`` says in words what of a method's needs is not there.
 
     Raises:
-        UsageError: the method cannot be fitted on these photos.
+        UsageError: the method lacks what it needs, or cannot be fitted on these photos.
         CounterGroundError: it fails, or returns something other than logits.
     """
+    if missing := sorted(set(method.needs) & lacking.keys()):
+        raise UsageError(
+            f"{method.name} needs {lacking[missing[0]]}. Leave it out, or take --method all for those that "
+            "can be used."
+        )
     started = time.process_time()
     names = list(method.settings)
     grid = [dict(zip(names, values, strict=True)) for values in product(*method.settings.values())]

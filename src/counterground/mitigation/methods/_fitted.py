@@ -123,7 +123,7 @@ BALANCED_PROTOTYPES = Mitigation(
     source="Snell et al. 2017, on means of groups",
     fit=balanced_prototypes,
     group_labels="fit",
-    needs=frozenset({"backgrounds"}),
+    needs=("backgrounds",),
 )
 
 
@@ -252,7 +252,7 @@ DFR = Mitigation(
     source="Kirichenko et al. 2022, DFR (arXiv 2204.02937)",
     fit=deep_feature_reweighting,
     group_labels="fit",
-    needs=frozenset({"backgrounds"}),
+    needs=("backgrounds",),
     settings={"c": (1.0, 0.3, 0.1)},
 )
 AFR = Mitigation(
@@ -269,6 +269,6 @@ GROUP_DRO = Mitigation(
     source="Sagawa et al. 2020, group DRO (arXiv 1911.08731), algorithm 1",
     fit=group_dro,
     group_labels="fit",
-    needs=frozenset({"backgrounds"}),
+    needs=("backgrounds",),
     settings={"l2": (1e-5, 1e-4, 1e-3)},
 )

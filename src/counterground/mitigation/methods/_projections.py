@@ -49,7 +49,7 @@ BACKGROUND_SUBTRACTION = Mitigation(
     source="ours, close to Peng et al. 2025 (arXiv 2510.26466)",
     fit=background_subtraction,
     group_labels="choose",
-    needs=frozenset({"masks"}),
+    needs=("masks",),
     settings={"alpha": (0.25, 0.5, 0.75, 1.0)},
 )
 FOREGROUND = Mitigation(
@@ -58,7 +58,7 @@ FOREGROUND = Mitigation(
     source="Xiao et al. 2021, Only-FG",
     fit=foreground,
     group_labels="choose",
-    needs=frozenset({"masks"}),
+    needs=("masks",),
     settings={"share": (0.5, 1.0)},
 )
 
@@ -119,7 +119,7 @@ def text_calibration(data: FitData, *, strength: float) -> MitigatedHead:
 
 
 _CHUANG = "Chuang et al. 2023 (arXiv 2302.00070)"
-_NEEDS: frozenset[Need] = frozenset({"texts", "backgrounds"})
+_NEEDS: tuple[Need, ...] = ("texts", "backgrounds")
 
 BACKGROUND_PROMPTS = Mitigation(
     name="background-prompts",
@@ -252,7 +252,7 @@ ROBOSHOT = Mitigation(
     source="Adila et al. 2024, RoboShot (arXiv 2309.04344), with our labels instead of its language model",
     fit=roboshot,
     group_labels="choose",
-    needs=frozenset({"texts", "backgrounds"}),
+    needs=_NEEDS,
     settings={"boost": (False, True)},
 )
 IMAGE_PROJECTION = Mitigation(
@@ -261,7 +261,7 @@ IMAGE_PROJECTION = Mitigation(
     source="Haghighatkhah et al. 2022 (arXiv 2212.04273), with classes held fixed",
     fit=image_projection,
     group_labels="fit",
-    needs=frozenset({"backgrounds"}),
+    needs=("backgrounds",),
     settings={"boost": (False, True)},
 )
 TEXT_SUBTRACTION = Mitigation(
@@ -270,6 +270,6 @@ TEXT_SUBTRACTION = Mitigation(
     source="ours",
     fit=text_subtraction,
     group_labels="choose",
-    needs=frozenset({"texts", "backgrounds"}),
+    needs=_NEEDS,
     settings={"alpha": (0.5, 1.0)},
 )

@@ -127,14 +127,14 @@ TEMPLATE_ENSEMBLE = Mitigation(
     title="OpenAI's 80 prompt templates, averaged",
     source="Radford et al. 2021, section 3.1.4",
     fit=template_ensemble,
-    needs=frozenset({"texts"}),
+    needs=("texts",),
 )
 SAGE = Mitigation(
     name="sage",
     title="for each photo the templates that separate its classes most",
     source=_SOURCE,
     fit=sage,
-    needs=frozenset({"texts"}),
+    needs=("texts",),
     settings={"templates": (1, 5, 10)},
 )
 SAGE_SET = Mitigation(
@@ -142,6 +142,6 @@ SAGE_SET = Mitigation(
     title="the templates that separate the classes most on average",
     source=f"a variant of {_SOURCE}",
     fit=sage_set,
-    needs=frozenset({"texts"}),
+    needs=("texts",),
     settings={"templates": (1, 5, 10)},
 )
