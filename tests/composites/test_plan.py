@@ -100,16 +100,6 @@ def test_clusters_are_those_that_the_design_names(discs):
         assert sum("of the column observer alone" in note for note in plan.notes) == crossed
 
 
-def test_an_object_is_never_placed_where_it_was(composites, discs):
-    masks = dict(discs.photos.select("path", "mask").iter_rows())
-    placed = composites.photos.filter(pl.col("swap").str.starts_with("placed"))
-    assert len(placed) == 4 * len(discs.photos)
-    for path, own in placed.select("path", "foreground").iter_rows():
-        inside = np.asarray(Image.open(discs.root / masks[own])) >= 128
-        middle = [(np.argwhere(inside)[:, axis].mean() + 0.5) / SIDE for axis in (1, 0)]
-        assert composites.made[path].placement != pytest.approx((inside.mean(), *middle), abs=1e-9)
-
-
 def test_backgrounds_are_used_equally_often(discs):
     photos = plan_swap(discs, SwapSettings(kinds=("other",), backgrounds_per_label=2)).photos
     uses = Counter(photos["background_photo"])
@@ -255,17 +245,3 @@ def test_what_needs_files_refuses_composites(composites, tmp_path, use):
     with pytest.raises(UsageError, match=r"composites made in memory: .* the photos themselves"):
         use(composites, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("kept", "cluster", "each", "said"),
-    [
-        (pl.col("background") == "grass", pl.col("cluster"), 2, r"grass \(\d+\)\. Name"),
-        (True, pl.col("cluster"), 7, r"grass \(6\), water \(6\)\. .* lower --backgrounds-per-label"),
-        (True, pl.lit("all"), 2, r"grass \(0\), water \(0\)\. .* clusters"),
-    ],
-)
-def test_too_few_backgrounds_are_counted(discs, kept, cluster, each, said):
-    photos = discs.photos.filter(kept).with_columns(cluster=cluster)
-    with pytest.raises(CounterGroundError, match=said):
-        plan_swap(replace(discs, photos=photos), SwapSettings(backgrounds_per_label=each))

@@ -111,15 +111,6 @@ def test_an_object_that_the_frame_cut_off_stays_at_the_edge(tmp_path):
     assert ((made[-1, :, 0] - made[-1, :, 1]) > 95).any()
 
 
-def test_a_background_of_another_shape_covers_the_frame(red_on_green, tmp_path):
-    wide = np.zeros((40, 120, 3), np.uint8) + np.array([10, 20, 200], np.uint8)
-    mask = np.zeros((40, 120), np.uint8)
-    mask[10:20, 10:20] = 255
-    made = pixels_of(Composite(red_on_green, saved(tmp_path, "wide", wide, mask)))
-    assert made.shape == (SIDE, SIDE, 3)
-    assert np.abs(made[0, 0] - [10, 20, 200]).max() <= 2
-
-
 @pytest.mark.parametrize(
     ("frame", "behind"), [((4, 400), (400, 4)), ((400, 4), (4, 400)), ((2, 2), (1, 200))]
 )

@@ -48,18 +48,6 @@ def test_halves_share_no_cluster_and_are_alike(seed):
     assert by_background["chooses"].is_between(0.35, 0.65).all()
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_a_photograph_with_two_labels_stays_in_one_half(seed):
-    photos = photo_rows(classes=6, backgrounds=4, clusters=1, per_cell=4).with_columns(
-        cluster=pl.when(pl.col("background").is_in(["b0", "b1"]) & pl.col("path").str.ends_with("/0"))
-        .then(pl.lit("sheep.jpg"))
-        .otherwise(pl.concat_str("background", pl.col("path").str.tail(1)))
-    )
-    chooses = split_halves(photos, seed)
-    assert photos.filter(cluster="sheep.jpg")["background"].n_unique() == 2
-    assert photos.with_columns(chooses).filter(cluster="sheep.jpg")["chooses"].n_unique() == 1
-
-
 def test_halves_are_random_and_the_larger_one_does_not_choose():
     sizes = (12, 13, 14, 15, 11)
     photos = pl.DataFrame(
@@ -156,14 +144,6 @@ def test_a_background_needs_half_of_what_the_median_one_has():
     assert halved.photos_needed in (6, 7)
     few, _ = find_pairs(predictions({(0, "a"): (1, 2), (0, "b"): (1, 3)}), split="none", permutations=19)
     assert few.photos_needed == 2
-
-
-@pytest.mark.parametrize("split", ["half", "cross", "none"])
-@pytest.mark.parametrize("seed", range(4))
-def test_photos_of_one_cluster_cannot_be_halved(split, seed):
-    rows = predictions({(c, name): (c, 4) for c in range(3) for name in "ab"}, cluster=pl.lit("ann"))
-    found, _ = find_pairs(rows, split=split, seed=seed, permutations=9)
-    assert (found.photos_needed, found.comparable) == (2, 3 if split == "none" else 0)
 
 
 def test_two_photos_are_too_few():

@@ -102,22 +102,6 @@ def test_a_model_that_names_its_segments_gives_what_transformers_gives(benchmark
     assert any("under the licence of its weights (unverified)" in note for note in masks.notes)
 
 
-def test_what_a_model_does_not_find_is_named(benchmark, segformer, tmp_path):
-    from transformers import pipeline
-
-    shown = pipeline("image-segmentation", model=str(segformer))(Image.open(tmp_path / "photos/a.png"))
-    labels = {each["label"] for each in shown}
-    assert "sky" not in labels
-    masks = make_masks(
-        benchmark,
-        f"hf:{segformer}",
-        tmp_path / "masks",
-        settings=MaskSettings(categories={"ice bear": "sky"}, device="cpu", accept_licences=("unverified",)),
-    )
-    row = masks.table.row(0, named=True)
-    assert (row["reason"], row["detail"]) == ("other category", f"found: {', '.join(sorted(labels))}")
-
-
 def test_a_model_that_is_asked_by_boxes_gives_what_transformers_gives(sam, tmp_path):
     from transformers import SamModel, SamProcessor
 
@@ -153,8 +137,3 @@ def test_licences_are_accepted_by_name_before_anything_is_made(benchmark, sam, t
     with pytest.raises(UsageError, match=r"'unverified'.*This was not verified.*--accept-licence unverified"):
         make_masks(benchmark, "rembg:silueta", tmp_path / "masks")
     assert not (tmp_path / "masks").exists()
-
-
-def test_unknown_models_of_rembg_are_named(benchmark, tmp_path):
-    with pytest.raises(UsageError, match=r"rembg:u2nett is not one of .*Did you mean 'rembg:u2net'"):
-        make_masks(benchmark, "rembg:u2nett", tmp_path / "masks")

@@ -91,19 +91,9 @@ def test_limits_judge_anew_and_make_nothing_anew(judged, tmp_path):
     assert (tmp_path / "masks/files/a.jpg.png").stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize(
-    ("limits", "said"),
-    [
-        ({"min_area": 0.5, "max_area": 0.5}, "limits of a mask's area are 0.5 and 0.5"),
-        ({"max_area": 2}, "^max_area is from 0 to 1"),
-        ({"max_edges": 5}, "^max_edges must be"),
-        ({"max_parts": 0}, "^max_parts must be"),
-        ({"max_holes": -1}, "^max_holes is from 0 to 1"),
-    ],
-)
-def test_limits_that_make_no_sense_are_refused(limits, said):
-    with pytest.raises(UsageError, match=said):
-        MaskSettings(**limits)
+def test_limits_that_no_mask_keeps_are_refused():
+    with pytest.raises(UsageError, match="area are 0.5 and 0.5"):
+        MaskSettings(min_area=0.5, max_area=0.5)
 
 
 def test_soft_alpha_counts_from_the_middle(judged):

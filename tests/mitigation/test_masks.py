@@ -3,7 +3,6 @@
 import shutil
 from filecmp import cmp
 
-import numpy as np
 import polars as pl
 import pytest
 from planted_photos import Planted, planted_benchmark
@@ -11,7 +10,6 @@ from planted_photos import Planted, planted_benchmark
 import counterground as cg
 from counterground.errors import CounterGroundError
 from counterground.masks import make_masks
-from counterground.mitigation import MitigatedHead, Mitigation
 from counterground.results import read_mitigation, repeat_command
 
 
@@ -55,21 +53,6 @@ def test_masks_that_changed_since_replace_no_mitigation_unless_asked_to(tmp_path
         cg.mitigate(benchmark, Planted(), **asked)
     assert read_mitigation(tmp_path / "run") == first.record
     cg.mitigate(benchmark, Planted(), overwrite=True, **asked)
-
-
-def test_a_method_gets_the_features_of_both_parts(tmp_path):
-    seen = []
-
-    def look(data):
-        seen.append((data.features, data.foreground_features, data.background_features))
-        return MitigatedHead(weight=data.scale * data.head, inputs={"photo": 0.0, "background": 1.0})
-
-    method = Mitigation("look", "", "", look, needs=frozenset({"masks"}))
-    found = cg.mitigate(planted_benchmark(masks=tmp_path), Planted(), method, out=tmp_path / "run")
-    photo, foreground, background = seen[0]
-    assert photo.shape == foreground.shape == background.shape
-    assert not np.allclose(photo, foreground)
-    assert found.record.methods[0].mitigated.counter.value == 0  # the background alone names its own class
 
 
 @pytest.mark.parametrize(

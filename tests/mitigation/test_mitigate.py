@@ -12,11 +12,9 @@ from planted_photos import CLASSES, Planted, PlantedClassifier, planted_benchmar
 from safetensors.numpy import save
 
 import counterground as cg
-from counterground.catalogue import Finding
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics import Contrast, Design, compare_models
 from counterground.mitigation import MitigatedHead, Mitigation, list_mitigations, read_head
-from counterground.photos import Discovered
 from counterground.results import read_mitigation, repeat_command
 
 ROOM = Path(cg.__file__).parent / "mitigation"
@@ -50,18 +48,6 @@ def test_a_method_that_changes_its_data_changes_no_other_method(planted, tmp_pat
     methods = [Mitigation(f.__name__, "a test", "a test", f) for f in (spoil, own)]
     found = cg.mitigate(planted, Planted(), methods, out=tmp_path / "run")
     assert of(found.record, "own").mitigated == found.record.unmitigated
-
-
-def test_the_folder_is_a_run_of_the_model_and_of_each_mitigated_one(mitigated, planted):
-    run = cg.open_run(mitigated.run.path)
-    names = [model.name for model in run.info.models]
-    assert names == [
-        "Planted",
-        *(f"Planted + {name}" for name in [each.name for each in mitigated.record.methods]),
-    ]
-    counts = run.predictions.group_by("model").agg(pl.col("path").n_unique(), pl.len())
-    assert counts.select("path", "len").unique().rows() == [(len(planted), len(planted))]
-    assert cg.compare(run).points.height == len(names)
 
 
 def test_the_unmitigated_model_is_predicted_as_evaluate_does(mitigated, planted, tmp_path):
@@ -363,11 +349,3 @@ def test_a_damaged_file_is_named(planted, tmp_path, name):
         file.write_bytes(content)
         with pytest.raises(CounterGroundError, match=file.name):
             read_mitigation(out) if name.endswith("json") else read_head(file)
-
-
-@pytest.mark.parametrize("split", ["none", "half"])
-def test_pairs_chosen_on_the_judged_photos_are_said_to_be(planted, tmp_path, split):
-    discovery = Discovered("a referee", split, 5.0, "planted@12345678", "planted")
-    found = cg.mitigate(replace(planted, discovery=discovery), Planted(), "sage-set", out=tmp_path / "run")
-    said = Finding("chosen_here", "", {"noun": "drop"}).text
-    assert (said in found.record.notes) == (split == "none")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -141,7 +141,7 @@ class Mitigation:
     source: str
     fit: Callable[..., MitigatedHead]
     group_labels: GroupLabels = "none"
-    needs: Collection[Need] = ()
+    needs: tuple[Need, ...] | frozenset[Need] = ()
     settings: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -210,20 +210,23 @@ def divide(benchmark: Benchmark, classes: Classes, seed: int) -> Divided:
         return Divided(benchmark, contrast, side, rotation, tuple(notes))
 
 
-def _without(benchmark: Benchmark, left_out: Collection[str]) -> Benchmark:
+def _without(benchmark: Benchmark, names: Collection[str]) -> Benchmark:
     """Return a benchmark without the photos and the names of some classes."""
     space = benchmark.classes
-    kept = [index for index, name in enumerate(space.names) if name not in left_out]
+    kept = [index for index, name in enumerate(space.names) if name not in names]
     place = {index: at for at, index in enumerate(kept)}
     candidates = space.candidates and {
         place[index]: tuple(place[other] for other in competing if other in place) or (place[index],)
         for index, competing in space.candidates.items()
         if index in place
     }
-    names, imagenet, members = (
-        each and tuple(each[index] for index in kept) for each in (space.names, space.imagenet, space.members)
+    smaller = replace(
+        space,
+        names=tuple(space.names[index] for index in kept),
+        imagenet=tuple(space.imagenet[index] for index in kept),
+        candidates=candidates,
+        members=space.members and tuple(space.members[index] for index in kept),
     )
-    smaller = replace(space, names=names, imagenet=imagenet, members=members, candidates=candidates)
     photos = benchmark.photos.filter(pl.col("class_index").is_in(kept))
     moved = pl.col("class_index").replace_strict(place, return_dtype=photos.schema["class_index"])
     return replace(benchmark, photos=photos.with_columns(moved), classes=smaller)

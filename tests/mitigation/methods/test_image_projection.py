@@ -83,22 +83,6 @@ def test_between_sets_that_no_photo_connects_nothing_is_removed(boost):
     np.testing.assert_allclose(normalize(PHOTOS.features @ projection), expected, atol=1e-5)
 
 
-def test_the_projection_is_idempotent_and_removes_each_difference():
-    data, _, backgrounds = additive([(k, b) for k in range(8) for b in range(4)])
-    projection = fit("image-projection", data, boost=False).projection.astype(float)
-    np.testing.assert_allclose(projection @ projection, projection, atol=1e-6)
-    assert np.abs((backgrounds - backgrounds[0]) @ projection).max() < 1e-5
-
-
-def test_classes_that_lack_backgrounds_do_not_shift_the_differences():
-    data, _, backgrounds = additive(
-        [(0, 0), (0, 1), (1, 1), (1, 2), (2, 2), (2, 3), *((k, 3) for k in range(3, 8))]
-    )
-    projection = fit("image-projection", data, boost=False).projection
-    assert np.abs((backgrounds - backgrounds[0]) @ projection).max() < 1e-5
-    assert np.linalg.matrix_rank(projection, tol=1e-4) == 24 - 3
-
-
 def test_photos_without_a_label_change_nothing():
     more = WORLD.photos(30, 0.5)
     unlabelled = replace(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.neighbors import NearestCentroid
@@ -49,17 +47,3 @@ def test_balanced_prototypes_weigh_each_background_of_a_class_alike():
     np.testing.assert_allclose(
         shifted(fit("balanced-prototypes", DATA)), expected - expected[:, :1], atol=1e-5
     )
-
-
-def test_they_do_not_change_when_photos_of_one_group_are_repeated():
-    rows = np.flatnonzero((PHOTOS.class_index == 0) & (PHOTOS.background == "grass"))
-    twice = np.concatenate([np.arange(400), rows])
-    repeated = replace(
-        DATA,
-        features=DATA.features[twice],
-        class_index=DATA.class_index[twice],
-        background=DATA.background[twice],
-    )
-    for name, same in (("balanced-prototypes", True), ("prototypes", False)):
-        change = fit(name, repeated).weight - fit(name, DATA).weight
-        assert (np.abs(change).max() < 1e-4) == same

@@ -151,17 +151,3 @@ def test_group_dro_is_the_loop_of_its_authors(l2):
     expected = dro_loop(inputs, PHOTOS.class_index, groups, head, l2)
     found = fit("group-dro", DATA, l2=l2).logits(PHOTOS.features)
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
-
-
-@pytest.mark.parametrize(("name", "setting"), [("dfr", {"c": 1.0}), ("group-dro", {"l2": 0.01})])
-def test_a_class_that_lacks_a_background_has_one_group_fewer(name, setting):
-    kept = (PHOTOS.class_index != 0) | (PHOTOS.background == "grass")
-    fewer = replace(
-        DATA,
-        features=DATA.features[kept],
-        class_index=DATA.class_index[kept],
-        background=DATA.background[kept],
-    )
-    logits = fit(name, fewer, **setting).logits(PHOTOS.features)
-    assert np.isfinite(logits).all()
-    assert (logits.argmax(axis=1) == PHOTOS.class_index).mean() > 2 / 8

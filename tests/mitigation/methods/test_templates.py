@@ -43,11 +43,6 @@ def test_sage_is_the_authors_choice_for_each_photo(number):
     np.testing.assert_allclose(found / DATA.scale, expected, atol=1e-5)
 
 
-def test_with_all_templates_sage_is_the_ensemble():
-    everything = fit("sage", DATA, templates=80).logits(PHOTOS.features)
-    np.testing.assert_allclose(everything, fit("template-ensemble", DATA).logits(PHOTOS.features), atol=1e-3)
-
-
 def test_a_photo_gets_the_same_scores_alone_as_among_others():
     head = fit("sage", DATA, templates=3)
     alone = np.concatenate([head.logits(PHOTOS.features[row : row + 1]) for row in range(5)])
