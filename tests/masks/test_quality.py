@@ -92,7 +92,7 @@ def test_limits_judge_anew_and_make_nothing_anew(judged, tmp_path):
 
 
 def test_limits_that_no_mask_keeps_are_refused():
-    with pytest.raises(UsageError, match="area are 0.5 and 0.5"):
+    with pytest.raises(UsageError, match="limits of a mask"):
         MaskSettings(min_area=0.5, max_area=0.5)
 
 
