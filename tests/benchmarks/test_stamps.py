@@ -197,8 +197,8 @@ class TestNames:
             (lambda: open_benchmark("stmaps"), "Did you mean 'stamps'"),
             (lambda: get_benchmark("stampss"), "Did you mean 'stamps'"),
             (lambda: benchmark_folder("stampss"), "Did you mean 'stamps'"),
-            (lambda: get_benchmark("stamps", archive=tmp_path), "only --packages"),
-            (lambda: get_benchmark("counteranimal", packages=tmp_path), "only --from"),
+            (lambda: get_benchmark("stamps", archive=tmp_path), "not --from"),
+            (lambda: get_benchmark("counteranimal", packages=tmp_path), "not --packages"),
             (lambda: build_stamps(StampsSettings(labels=("gras",))), "Did you mean 'grass'"),
             (lambda: replace(ONE, per_label=0), "per_label must be"),
         ]:

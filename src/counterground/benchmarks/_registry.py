@@ -156,10 +156,12 @@ def get_benchmark(
         CounterGroundError: it cannot be fetched, unpacked or built.
     """
     benchmark = _named(name)
-    given, other = (archive, packages) if benchmark.source == "archive" else (packages, archive)
-    if other is not None:
-        raise UsageError(f"{name} takes no such source, only {_OPTIONS[benchmark.source]}.")
-    return benchmark.get(None if given is None else Path(given), show_progress)
+    given: dict[str, Path | str | None] = {"archive": archive, "packages": packages}
+    path = given.pop(benchmark.source)
+    for source, other in given.items():
+        if other is not None:
+            raise UsageError(f"{name} takes {_OPTIONS[benchmark.source]}, not {_OPTIONS[source]}.")
+    return benchmark.get(None if path is None else Path(path), show_progress)
 
 
 def _open(benchmark: BuiltInBenchmark, *, show_progress: bool) -> Benchmark:
