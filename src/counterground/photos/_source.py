@@ -185,7 +185,7 @@ def _with_our_names(frame: pl.DataFrame, source: Source) -> pl.DataFrame:
     }
     if "path" not in {*columns, *frame.columns} and "url" in frame.columns:
         columns["path"] = "url"
-    for ours, setting in ((("path",), "image"), (("class_name", "class_index", "options"), "label")):
+    for ours, setting in ((("path",), "image"), (("class_name", "class_index"), "label")):
         if not {*ours} & {*columns, *frame.columns}:
             raise CounterGroundError(
                 f"the manifest has no column {ours[0]!r}; it has {', '.join(frame.columns)}. Say which it "
