@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from html import escape
 from pathlib import Path
 from typing import get_type_hints
 
@@ -27,12 +25,7 @@ from counterground.results import (
     Column,
     Run,
     Table,
-    block,
-    html_paragraphs,
-    html_table,
-    plain_text,
-    rich_table,
-    unfolding,
+    TableView,
 )
 from counterground.settings import DiscoverSettings
 from counterground.text import bounds, counted, one_line, p_equals, p_value, percent
@@ -40,11 +33,10 @@ from counterground.text import bounds, counted, one_line, p_equals, p_value, per
 BENCHMARK_FILES = ("benchmark.json", LABEL_SPACE_FILE, "photos.parquet")
 _RECORD = "discovery.json"
 FILES = (*BENCHMARK_FILES, "cells.parquet", "pairs.parquet", "referee")
-_CHOSEN_ON = {"first": "first half", "second": "second half"}
 
 
-@dataclass(frozen=True, eq=False)
-class Discovery(Pairs):
+@dataclass(frozen=True, eq=False, repr=False)
+class Discovery(TableView, Pairs):
     """What a referee chose, and what chance alone would have given.
 
     ``benchmark`` is None if none was written: nothing exceeded chance, or no class varied enough. ``referee``
@@ -112,19 +104,20 @@ class Discovery(Pairs):
             f"than {100 * self.min_drop:g} points between backgrounds{where}; {holds}."
         )
 
-    def __repr__(self) -> str:
-        """Return the pairs, the evidence and the remarks on them, as on a terminal."""
-        width = shutil.get_terminal_size((100, 24)).columns
-        tables = [plain_text(rich_table(table, width), width=width) for table in (self.table, self.evidence)]
-        return "\n".join([*tables, self.summary, self.sentence])
+    @property
+    def rows(self) -> pl.DataFrame:
+        """The pairs."""
+        return self.pairs
 
-    def _repr_html_(self) -> str:
-        return block(
-            f"<p><b>{escape(self.table.title)}</b></p>",
-            unfolding(self.table, "class"),
-            html_table(self.evidence),
-            html_paragraphs([self.summary, self.sentence], 2),
-        )
+    @property
+    def tables(self) -> list[Table]:
+        """The pairs, and the evidence for them."""
+        return [self.table, self.evidence]
+
+    @property
+    def remarks(self) -> list[str]:
+        """The summary, and what to report."""
+        return [self.summary, self.sentence]
 
 
 _FIGURES = tuple(

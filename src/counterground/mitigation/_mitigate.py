@@ -142,10 +142,11 @@ def _try_all(
             except UsageError as error:
                 if method.name in named or method in named:
                     raise
-                left_out[method.name] = str(error)
+                left_out[method.name] = str(error).removeprefix(f"{method.name} ")
             bar.advance(1)
     if not tried:
-        raise UsageError(f"No method can be used here. {' '.join(left_out.values())}")
+        reasons = " ".join(f"{name} {reason}" for name, reason in left_out.items())
+        raise UsageError(f"No method can be used here. {reasons}")
     return tried, left_out
 
 

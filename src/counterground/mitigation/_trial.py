@@ -190,10 +190,7 @@ def try_method(method: Mitigation, bench: Bench, lacking: Mapping[str, str]) -> 
         CounterGroundError: it fails, or returns something other than logits.
     """
     if missing := sorted(set(method.needs) & lacking.keys()):
-        raise UsageError(
-            f"{method.name} needs {lacking[missing[0]]}. Leave it out, or take --method all for those that "
-            "can be used."
-        )
+        raise UsageError(f"{method.name} needs {lacking[missing[0]]}.")
     started = time.process_time()
     names = list(method.settings)
     grid = [dict(zip(names, values, strict=True)) for values in product(*method.settings.values())]

@@ -65,12 +65,8 @@ from counterground.results._table import (
 )
 from counterground.results._view import (
     TableView,
-    block,
-    html_paragraphs,
-    html_table,
     plain_text,
     rich_table,
-    unfolding,
 )
 
 __all__ = [
@@ -101,15 +97,12 @@ __all__ = [
     "ScoresTable",
     "Table",
     "TableView",
-    "block",
     "class_names",
     "contrast_titles",
     "effect_title",
     "find_model",
     "has_unpaired_backgrounds",
     "heading",
-    "html_paragraphs",
-    "html_table",
     "join_frames",
     "measures",
     "near_chance",
@@ -130,5 +123,4 @@ __all__ = [
     "short_name",
     "side_names",
     "strata_notes",
-    "unfolding",
 ]
