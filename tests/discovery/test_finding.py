@@ -151,6 +151,23 @@ def test_two_photos_are_too_few():
     assert found.comparable == 0
 
 
+def table(random, classes, backgrounds, clusters, right):
+    """Predictions of photos, of arrays ``[n]``."""
+    return pl.DataFrame(
+        {
+            "model": "m",
+            "path": [f"{number:05d}" for number in range(len(right))],
+            "class_index": classes.astype(np.int32),
+            "class_name": classes.astype(str),
+            "background": backgrounds.astype(str),
+            "cluster": clusters.astype(str),
+            "correct": right,
+            "true_rank": np.where(right, 0, 1).astype(np.int32),
+            "confidence": random.random(len(right)),
+        }
+    )
+
+
 def draw(
     seed,
     *,
@@ -170,19 +187,7 @@ def draw(
     p = 0.5 + random.normal(0, effect, (classes, labels))[c, b] + random.normal(0, shared, labels)[b]
     p += random.normal(0, photograph, labels * photographs)[k]
     right = random.random(len(c)) < p
-    return pl.DataFrame(
-        {
-            "model": "m",
-            "path": [f"{number:05d}" for number in range(len(c))],
-            "class_index": c.astype(np.int32),
-            "class_name": c.astype(str),
-            "background": b.astype(str),
-            "cluster": k.astype(str),
-            "correct": right,
-            "true_rank": np.where(right, 0, 1).astype(np.int32),
-            "confidence": random.random(len(c)),
-        }
-    )
+    return table(random, c, b, k, right)
 
 
 def p_values(seeds, *, split="half", alone=False, **world):
@@ -211,19 +216,7 @@ def heavy_observers(seed, labels=((10,) * 4, (10,) * 4, (1,) * 40, (1,) * 40)):
         for right in random.random(size) < NormalDist().cdf(0.6 + random.normal(0, 1.5))
     ]
     classes, backgrounds, clusters, right = zip(*rows, strict=True)
-    return pl.DataFrame(
-        {
-            "model": "m",
-            "path": [f"{number:05d}" for number in range(len(rows))],
-            "class_index": np.array(classes, np.int32),
-            "class_name": [str(index) for index in classes],
-            "background": [str(label) for label in backgrounds],
-            "cluster": clusters,
-            "correct": right,
-            "true_rank": np.where(right, 0, 1).astype(np.int32),
-            "confidence": random.random(len(rows)),
-        }
-    )
+    return table(random, *map(np.array, (classes, backgrounds, clusters, right)))
 
 
 @pytest.mark.parametrize("split", ["half", "none"])
