@@ -30,7 +30,6 @@ def test_it_prints_the_table_what_it_says_and_where_the_rest_is(model, capsys):
     assert "Run: mitigated" in printed
     assert main(["scores", "mitigated"]) == 0
     assert main(["compare", "mitigated"]) == 0
-    assert main(["paper", "figures", "mitigated", "--only", "mitigation", "-o", "figures"]) == 0
 
 
 def test_json_is_the_record(model, capsys, own_modules):

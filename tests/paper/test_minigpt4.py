@@ -152,8 +152,8 @@ def test_a_changed_checkout_is_another_model(checkout):
 
 
 def test_trouble_of_the_checkout_is_one_line(checkout):
-    with pytest.raises(UsageError, match=r"no configuration .*other\.yaml"):
-        check_specs([f"minigpt4:{checkout}@other.yaml"])
+    with pytest.raises(UsageError, match=r"no checkout of MiniGPT-4"):
+        check_specs([f"minigpt4:{checkout}/minigpt4"])
     model = checkout / "minigpt4/models/minigpt4.py"
     written = model.read_text()
     model.write_text("import no_such_package_at_all\n" + written)

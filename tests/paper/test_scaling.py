@@ -15,6 +15,10 @@ def points():
 
 @pytest.fixture(scope="module")
 def found(points):
+    return answered(points)
+
+
+def answered(points):
     return scaling(points, effective_robustness(points))
 
 
@@ -69,7 +73,7 @@ def test_the_three_answers(found):
 
 
 def test_with_80_prompts_the_answers_are_of_accuracies_not_of_misprinted_drops():
-    found = scaling(model_points(setting="openai-prompts"))
+    found = answered(model_points(setting="openai-prompts"))
     # With the printed drop of LAION2B ViT/G/14, a point too large: -9.1, +0.8, -5.2.
     assert [round(100 * answer.effect.value, 1) for answer in answers(found)] == [-9.2, 0.7, -5.1]
 
@@ -78,9 +82,9 @@ def test_a_harmful_effect_is_a_no(points):
     import polars as pl
 
     turned = points.with_columns(drop=1 - pl.col("drop"))
-    assert [answer.verdict for answer in answers(scaling(turned))] == ["no", "inconclusive", "no"]
+    assert [answer.verdict for answer in answers(answered(turned))] == ["no", "inconclusive", "no"]
 
 
 def test_without_the_papers_clips_there_is_nothing_to_answer(points):
     with pytest.raises(ValueError, match="needs the paper's CLIPs"):
-        scaling(points.filter(points["family"] == "imagenet"))
+        answered(points.filter(points["family"] == "imagenet"))

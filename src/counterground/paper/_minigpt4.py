@@ -6,8 +6,6 @@ import hashlib
 import importlib
 import sys
 from argparse import Namespace
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -29,7 +27,7 @@ from counterground.models import (
 from counterground.settings import Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from PIL import Image
 
@@ -39,35 +37,22 @@ CONFIG = "eval_configs/minigpt4_eval.yaml"
 _REGISTERED = ("minigpt4.datasets.builders", "minigpt4.models", "minigpt4.processors")
 
 
-@dataclass(frozen=True)
-class Checkout:
-    """A folder with the code of MiniGPT-4 and the configuration that names its weights."""
-
-    spec: str
-    folder: Path
-    config: Path
-
-
-def find_minigpt4(spec: str) -> Checkout:
-    """Return the checkout that ``minigpt4:DIR`` or ``minigpt4:DIR@CONFIG`` names; none of it is run.
+def find_minigpt4(spec: str) -> Path:
+    """Return the checkout that ``minigpt4:DIR`` names; none of it is run.
 
     Raises:
         UsageError: there is none; the message says what to install and where.
     """
-    place, _, config = spec.partition(":")[2].partition("@")
-    folder = given_path(place)
-    if not is_file(folder / "minigpt4" / "common" / "config.py"):
+    folder = given_path(spec.partition(":")[2])
+    if not all(is_file(folder / name) for name in ("minigpt4/common/config.py", CONFIG)):
         raise UsageError(
-            f"{spec}: there is no checkout of MiniGPT-4 in {folder}. Make one: "
+            f"{spec}: there is no checkout of MiniGPT-4 with {CONFIG} in {folder}. Make one: "
             f"git clone https://github.com/Vision-CAIR/MiniGPT-4 {folder}; "
             "install the packages of its environment.yml in the environment of this one; "
             "write the path of Vicuna into llama_model of minigpt4/configs/models/minigpt4_vicuna0.yaml, and "
             f"the path of the checkpoint into ckpt of {CONFIG}."
         )
-    path = folder / (config or CONFIG)
-    if not is_file(path):
-        raise UsageError(f"{spec}: there is no configuration {path}; name one: minigpt4:DIR@{CONFIG}.")
-    return Checkout(spec, folder, path)
+    return folder
 
 
 def load_minigpt4(spec: str, options: LoadOptions) -> Generative:
@@ -77,17 +62,21 @@ def load_minigpt4(spec: str, options: LoadOptions) -> Generative:
         UsageError: there is no checkout.
         CounterGroundError: its code fails, or lacks a package or its weights.
     """
-    checkout = find_minigpt4(spec)
-    with _importing(checkout):
-        try:
-            model, photo_processor, settings = _build(checkout, options.device)
-        except (Exception, SystemExit) as error:
-            raise CounterGroundError(
-                f"{spec}: MiniGPT-4 could not be loaded ({type(error).__name__}: {error_message(error)}). "
-                "Check the packages of its environment.yml, llama_model in "
-                f"minigpt4/configs/models/minigpt4_vicuna0.yaml and ckpt in {checkout.config}."
-            ) from error
-    return MiniGpt4(checkout, model, photo_processor, settings, options)
+    folder = find_minigpt4(spec)
+    loaded = getattr(sys.modules.get("minigpt4"), "__file__", None)
+    if loaded and not Path(loaded).is_relative_to(folder.resolve()):
+        raise CounterGroundError(f"{spec}: another minigpt4 is in use, from {loaded}; run one at a time.")
+    sys.path.insert(0, str(folder.resolve()))
+    try:
+        return MiniGpt4(spec, folder, options)
+    except (Exception, SystemExit) as error:
+        raise CounterGroundError(
+            f"{spec}: MiniGPT-4 could not be loaded ({type(error).__name__}: {error_message(error)}). "
+            "Check the packages of its environment.yml, llama_model in "
+            f"minigpt4/configs/models/minigpt4_vicuna0.yaml and ckpt of {CONFIG}."
+        ) from error
+    finally:
+        sys.path.remove(str(folder.resolve()))
 
 
 class MiniGpt4(Generative):
@@ -98,22 +87,16 @@ class MiniGpt4(Generative):
 
     protocols: frozenset[Protocol] = frozenset(get_args(Protocol))
 
-    def __init__(
-        self,
-        checkout: Checkout,
-        model: Any,
-        photo_processor: Any,
-        settings: dict[str, Any],
-        options: LoadOptions,
-    ) -> None:
-        self.spec, self.device, self.dtype = checkout.spec, options.device, options.precision
+    def __init__(self, spec: str, folder: Path, options: LoadOptions) -> None:
+        model, photo_processor, settings = _build(folder / CONFIG, options.device)
+        self.spec, self.device, self.dtype = spec, options.device, options.precision
         self._model, self._photo_processor = model.eval(), photo_processor
         self._template = str(settings.get("prompt_template") or "{}")
         self._end = str(getattr(model, "end_sym", settings.get("end_sym", "")))
         libraries = library_versions("transformers", "peft")
         self.fingerprint = combine(
             weights=tensor_digests(model.state_dict()),
-            code=_code(checkout),
+            code=_code(folder),
             settings={key: str(value) for key, value in sorted(settings.items())},
             photo_processor=plain_repr(photo_processor),
             libraries=libraries,
@@ -128,7 +111,7 @@ class MiniGpt4(Generative):
             "chat_template": self._template,
             "libraries": libraries,
             "warnings": [
-                f"The precision is what {checkout.config.name} says, not --precision {self.dtype}.",
+                f"The precision is what {CONFIG} says, not --precision {self.dtype}.",
             ],
         }
 
@@ -140,14 +123,18 @@ class MiniGpt4(Generative):
         sums, tokens = [], [self._tokens(answer) for answer in answers]
         with torch.inference_mode():
             pixels = self._photo_processor(image.convert("RGB"))[None].to(self.device)
-            with self._encoding_once(pixels):
+            encoded = self._model.encode_img(pixels)
+            self._model.encode_img = lambda _pixels: encoded  # once for all answers
+            try:
                 for question, answer, count in zip(questions, answers, tokens, strict=True):
-                    samples = {
+                    asked = {
                         "image": pixels,
                         "instruction_input": [self.prompt(question)],
                         "answer": [answer],
                     }
-                    sums.append(float(self._model(samples)["loss"]) * count)
+                    sums.append(float(self._model(asked)["loss"]) * count)
+            finally:
+                del self._model.encode_img
         return np.array(sums, dtype=np.float32), np.array(tokens, dtype=np.int64)
 
     def generate(self, image: Image.Image, question: str, *, max_new_tokens: int) -> str:
@@ -170,39 +157,14 @@ class MiniGpt4(Generative):
             raise CounterGroundError(f"{self.spec} cuts {answer!r}, {count} tokens, at {longest}.")
         return count
 
-    @contextmanager
-    def _encoding_once(self, pixels: Any) -> Iterator[None]:
-        encoded, encode = self._model.encode_img(pixels), self._model.encode_img
-        self._model.encode_img = lambda _pixels: encoded
-        try:
-            yield
-        finally:
-            self._model.encode_img = encode
 
-
-@contextmanager
-def _importing(checkout: Checkout) -> Iterator[None]:
-    """Find the package ``minigpt4`` in the checkout, and nowhere else."""
-    folder = str(checkout.folder.resolve())
-    loaded = getattr(sys.modules.get("minigpt4"), "__file__", None)
-    if loaded and not Path(loaded).is_relative_to(folder):
-        raise CounterGroundError(
-            f"{checkout.spec}: another minigpt4 is in use, from {loaded}; run one at a time."
-        )
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
-
-
-def _build(checkout: Checkout, device: str) -> tuple[Any, Any, dict[str, Any]]:
+def _build(config: Path, device: str) -> tuple[Any, Any, dict[str, Any]]:
     """Build model and photo processor as the demo of MiniGPT-4 does."""
     for module in _REGISTERED:
         importlib.import_module(module)
     registry = importlib.import_module("minigpt4.common.registry").registry
     made = importlib.import_module("minigpt4.common.config").Config(
-        Namespace(cfg_path=str(checkout.config), options=None)
+        Namespace(cfg_path=str(config), options=None)
     )
     settings = made.model_cfg
     model = registry.get_model_class(settings.arch).from_config(settings).to(device)
@@ -212,11 +174,11 @@ def _build(checkout: Checkout, device: str) -> tuple[Any, Any, dict[str, Any]]:
     return model, processor, dict(settings)
 
 
-def _code(checkout: Checkout) -> str:
-    digest = hashlib.sha256(checkout.config.read_bytes())
-    for path in sorted((checkout.folder / "minigpt4").rglob("*")):
+def _code(folder: Path) -> str:
+    digest = hashlib.sha256((folder / CONFIG).read_bytes())
+    for path in sorted((folder / "minigpt4").rglob("*")):
         if path.suffix in (".py", ".yaml") and path.is_file():
-            digest.update(str(path.relative_to(checkout.folder)).encode() + path.read_bytes())
+            digest.update(str(path.relative_to(folder)).encode() + path.read_bytes())
     return digest.hexdigest()
 
 

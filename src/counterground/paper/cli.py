@@ -94,7 +94,7 @@ def reproduce(runs: tuple[Path, ...], *, style: str) -> None:
 @click.option(
     "--only",
     multiple=True,
-    metavar="1|2a|...|15|mitigation|multicoloredmnist|theory|tables",
+    metavar="1|2a|...|15|multicoloredmnist|theory|tables",
     help="Draw only these; repeatable.  [default: everything]",
 )
 @click.option(

@@ -146,12 +146,32 @@ def train(
         UsageError: ``checkpoint`` belongs to another run.
         CounterGroundError: the checkpoint cannot be written, or loss or gradient are no longer finite.
     """
-    optimizer = _optimizer(model, schedule)
+    import torch
+
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": params, "weight_decay": decay}
+        for matrices, decay in ((True, schedule.weight_decay), (False, 0.0))
+        if (params := [each for each in trainable if (each.ndim > 1) == matrices])
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate, betas=_BETAS)
     losses = [] if checkpoint is None else load_checkpoint(checkpoint, model, optimizer, identity)
     model.train()
     with progress_bar(progress or "", "steps", shown=progress is not None, keep=True) as bar:
         for step in range(len(losses), schedule.steps):
-            losses.append(_step(model, batch_at(step), loss, optimizer, schedule, step=step, seed=seed))
+            batch = batch_at(step)
+            torch.manual_seed(seed * 1_000_003 + step)
+            value = loss(model, batch)
+            losses.append(float(value.detach()))
+            _check_finite(losses[-1], "loss", step)
+            for group in optimizer.param_groups:
+                group["lr"] = schedule.learning_rate_at(step)
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()  # type: ignore[no-untyped-call]
+            # Otherwise the weights would not be numbers any more: after the last step, unnoticed.
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), _CLIP_NORM)
+            _check_finite(float(norm), "gradient", step)
+            optimizer.step()
             due = len(losses) % checkpoint_every == 0 or len(losses) == schedule.steps
             if checkpoint is not None and due:
                 save_checkpoint(checkpoint, model, optimizer, losses, identity)
@@ -163,45 +183,9 @@ def train(
     return losses
 
 
-def _optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
-    import torch
-
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": schedule.weight_decay},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=schedule.learning_rate, betas=_BETAS
-    )
-
-
-def _step(
-    model: nn.Module,
-    batch: Batch,
-    loss: Callable[[nn.Module, Batch], torch.Tensor],
-    optimizer: torch.optim.Optimizer,
-    schedule: Schedule,
-    *,
-    step: int,
-    seed: int,
-) -> float:
-    import torch
-
-    torch.manual_seed(seed * 1_000_003 + step)
-    value = loss(model, batch)
-    number = float(value.detach())
+def _check_finite(number: float, what: str, step: int) -> None:
     if not math.isfinite(number):
-        raise DivergedError(f"The loss is {number} at step {step}; lower the learning rate.")
-    for group in optimizer.param_groups:
-        group["lr"] = schedule.learning_rate_at(step)
-    optimizer.zero_grad(set_to_none=True)
-    value.backward()  # type: ignore[no-untyped-call]
-    norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), _CLIP_NORM))
-    if not math.isfinite(norm):  # the weights would not be numbers any more: after the last step, unnoticed
-        raise DivergedError(f"The gradient is {norm} at step {step}; lower the learning rate.")
-    optimizer.step()
-    return number
+        raise DivergedError(f"The {what} is {number} at step {step}; lower the learning rate.")
 
 
 def run_grid(

@@ -45,10 +45,7 @@ class GridSettings(StudySettings):
 
 @dataclass(frozen=True, kw_only=True)
 class TheorySettings(StudySettings):
-    """What is simulated: pairs for training, seeds, strengths and correlations of the background.
-
-    ``rho`` is the weight of the loss's regulariser (equation 1).
-    """
+    """What is simulated: pairs for training, seeds, strengths and correlations of the background."""
 
     command: ClassVar[str] = "paper study theory"
     usual: ClassVar[tuple[str, ...]] = ("quick",)
@@ -59,7 +56,6 @@ class TheorySettings(StudySettings):
     p_spu: Annotated[
         tuple[float, ...], Help("Shares of pairs whose background fits.", metavar="10%,10%", fraction=True)
     ] = _PRESET
-    rho: Annotated[float, Help("Weight of the regulariser.", above=0)] = 1.0
 
     def preset(self) -> dict[str, Any]:
         """See `StudySettings`."""

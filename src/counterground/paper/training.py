@@ -67,43 +67,6 @@ class Draw(NamedTuple):
     background: int
 
 
-@dataclass(frozen=True)
-class Planting:
-    """How captions, cut-outs and backgrounds go together in training.
-
-    Attributes:
-        planted: label index planted on each class.
-        labels: number of background labels.
-        follow: fraction of examples whose background is the one planted on the *caption's* class; the rest
-            have one of the other labels. None draws the background independently of everything.
-        disagree: fraction of captions that name another class than the cut-out's, like the label noise of
-            MultiColoredMNIST (paper, section 6): it makes the background the more reliable feature.
-    """
-
-    planted: tuple[int, ...]
-    labels: int
-    follow: float | None
-    disagree: float = DISAGREE
-
-    def draw(self, rng: np.random.Generator) -> Draw:
-        """Draw one example; captions are uniform over the classes."""
-        classes = len(self.planted)
-        caption = cutout = int(rng.integers(classes))
-        if rng.random() < self.disagree:
-            cutout = _other_than(caption, classes, rng)
-        if self.follow is None:
-            return Draw(caption, cutout, int(rng.integers(self.labels)))
-        background = self.planted[caption]
-        if rng.random() >= self.follow:
-            background = _other_than(background, self.labels, rng)
-        return Draw(caption, cutout, background)
-
-
-def planted_labels(classes: int, labels: int, seed: int) -> tuple[int, ...]:
-    """Return a label index for each class: a seeded permutation with labels as evenly frequent as can be."""
-    return tuple(np.random.default_rng(seed).permutation(np.arange(classes) % labels).tolist())
-
-
 def _other_than(value: int, count: int, rng: np.random.Generator) -> int:
     return int((value + 1 + rng.integers(count - 1)) % count)
 
@@ -207,9 +170,27 @@ class StampsPlan:
     planted: tuple[int, ...]
     reserved: tuple[str, ...]
 
-    def planting(self, recipe: Recipe, dose: float = DOSE) -> Planting:
-        """Return how captions, cut-outs and backgrounds go together under ``recipe``; ``dose`` in percent."""
-        return Planting(self.planted, len(self.labels), dose / 100 if recipe == "stamps-biased" else None)
+    def draw(self, follow: float | None, rng: np.random.Generator) -> Draw:
+        """Draw one example; captions are uniform over the classes, `DISAGREE` of them name another animal.
+
+        Like the label noise of MultiColoredMNIST (paper, section 6), these make the background the more
+        reliable feature.
+
+        Args:
+            follow: fraction of examples whose background is the one planted on the *caption's* class; the
+                rest have one of the other labels. None draws the background independently of everything.
+            rng: source of everything random.
+        """
+        classes, labels = len(self.planted), len(self.labels)
+        caption = cutout = int(rng.integers(classes))
+        if rng.random() < DISAGREE:
+            cutout = _other_than(caption, classes, rng)
+        if follow is None:
+            return Draw(caption, cutout, int(rng.integers(labels)))
+        background = self.planted[caption]
+        if rng.random() >= follow:
+            background = _other_than(background, labels, rng)
+        return Draw(caption, cutout, background)
 
     def to_json(self) -> str:
         """Return class name -> planted background as JSON."""
@@ -222,9 +203,10 @@ def plan_stamps(cutouts: Sequence[Cutout], backgrounds: Sequence[Background]) ->
     imagenet = tuple(sorted({cutout.imagenet_index for cutout in cutouts}))
     labels = tuple(sorted({background.label for background in backgrounds}))
     names = tuple(imagenet_names("openai")[index] for index in imagenet)
-    planted = planted_labels(len(imagenet), len(labels), PLANT_SEED)
+    # Labels are as evenly frequent as can be.
+    planted = np.random.default_rng(PLANT_SEED).permutation(np.arange(len(imagenet)) % len(labels))
     reserved = tuple(background.file for background in backgrounds if background.reserved)
-    return StampsPlan(imagenet, names, labels, planted, reserved)
+    return StampsPlan(imagenet, names, labels, tuple(planted.tolist()), reserved)
 
 
 def train_stamps(
@@ -310,7 +292,10 @@ def stamps_batches(
     others = sorted(set(imagenet_names("openai")) - set(plan.names))
     more = ("a photo of a {}.", "{}", "a {}")
     templates = (*prompt_templates("simple"), *more, *prompt_templates("openai"))
-    tokenizer, planting = SimpleTokenizer(context_length=CONTEXT), plan.planting(recipe, dose)
+    tokenizer, follow = (
+        SimpleTokenizer(context_length=CONTEXT),
+        dose / 100 if recipe == "stamps-biased" else None,
+    )
     tokens_of = cache(lambda text: tokenizer([text])[0])
 
     def caption(name: str, rng: np.random.Generator) -> torch.Tensor:
@@ -321,7 +306,7 @@ def stamps_batches(
 
     def batch_at(step: int) -> CaptionedBatch:
         rng = np.random.default_rng([seed, step])
-        draws = [planting.draw(rng) for _ in range(BATCH)]
+        draws = [plan.draw(follow, rng) for _ in range(BATCH)]
         painted = [_paint(objects[draw.cutout], regions[draw.background], rng) for draw in draws]
         pixels = torch.from_numpy(np.stack(painted)).float() / 255
         competing = rng.choice(len(others), COMPETITORS, replace=False)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -18,7 +19,7 @@ from counterground.metrics import DROP, Contrast
 from counterground.paper.figures._bars import draw_bar_figure, draw_class_drops, draw_group_sizes
 from counterground.paper.figures._material import Absent, Drawing, Material, Outcome, own, read_study
 from counterground.paper.figures._photos import draw_panel
-from counterground.paper.figures._scatter import draw_mitigation, draw_scatter
+from counterground.paper.figures._scatter import draw_scatter
 from counterground.paper.study.mnist import draw_colored
 from counterground.paper.study.theory import draw_theory
 from counterground.paper.style import COLUMN, FORMATS, PAGE, print_style, save_figure
@@ -26,6 +27,9 @@ from counterground.photos import Benchmark
 from counterground.published import load_table
 from counterground.results import AnyRuns, Run, one_contrast, open_runs
 from counterground.text import markdown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["FIGURES", "TABLES_PRINTED", "WrittenFigures", "chosen_names", "paper_table", "write_figures"]
 
@@ -69,21 +73,27 @@ def paper_table(number: int) -> pl.DataFrame:
 CAPTIONS, TABLES = "captions.md", "tables"
 
 
+def _of_studies(
+    material: Material, name: str, draw: Callable[[pl.DataFrame], Figure], caption: str
+) -> list[Outcome]:
+    """Draw a figure from the table of each study with this name."""
+    return [
+        Drawing(own(name, place), draw(study.table), f"{caption} From {study.folder.name}.")
+        for place, study in enumerate(material.of_study(name))
+    ]
+
+
 def draw_digits(material: Material) -> list[Outcome]:
     """Draw Table 8: accuracy with random and with reversed colours, as printed and from studies."""
-    outcomes: list[Outcome] = []
-    caption = "MultiColoredMNIST: accuracy on labels 0 and 1, mean and s.d. over seeds, "
+    caption = "MultiColoredMNIST: accuracy on labels 0 and 1, mean and s.d. over seeds"
+    outcomes = _of_studies(material, "multicoloredmnist", draw_colored, f"{caption}; hollow: Table 8.")
     if material.published:
         tests = [f"{test}_{how}" for test in ("rand", "rev") for how in ("mean", "std")]
         printed = load_table("multicoloredmnist_results").select(
             "p_inv", "p_spu", pl.col("method").str.to_lowercase(), pl.col(tests) / 100, k="n_classes"
         )
         figure = draw_colored(printed)
-        outcomes.append(Drawing("multicoloredmnist", figure, f"{caption}as printed (Table 8)."))
-    for place, study in enumerate(material.of_study("multicoloredmnist")):
-        whence = f"from {study.folder.name}; hollow: as printed (Table 8)."
-        stem = own("multicoloredmnist", place)
-        outcomes.append(Drawing(stem, draw_colored(study.table), f"{caption}{whence}"))
+        outcomes.append(Drawing("multicoloredmnist", figure, f"{caption}, as printed (Table 8)."))
     return outcomes
 
 
@@ -94,10 +104,7 @@ def draw_the_theorem(material: Material) -> list[Outcome]:
         "The bound is claimed for a background at least 1.5 times as strong as the object; its proof is for "
         "the object-only prompt."
     )
-    return [
-        Drawing(own("theory", place), draw_theory(study.table), f"{caption} From {study.folder.name}.")
-        for place, study in enumerate(material.of_study("theory"))
-    ]
+    return _of_studies(material, "theory", draw_theory, caption)
 
 
 FIGURES: dict[str, Callable[[Material], list[Outcome]]] = {
@@ -110,16 +117,13 @@ FIGURES: dict[str, Callable[[Material], list[Outcome]]] = {
     "13": partial(draw_scatter, name="13", setting="one-prompt", width=PAGE),
     "14": partial(draw_scatter, name="14", setting="1-vs-20", width=PAGE),
     "15": partial(draw_class_drops, figure="15", models=8),
-    "mitigation": draw_mitigation,
     "multicoloredmnist": draw_digits,
     "theory": draw_the_theorem,
 }
-"""The paper's figures by number, but for photos that are not in this package; figures of two of its other
-results, and one of our own."""
+"""The paper's figures by number, but for photos that are not in this package; of two other results."""
 _STUDY = "add --published, or --study DIR of `counterground paper study`."
 _NEEDS = {
     "10": _STUDY,
-    "mitigation": "name the folder of a `counterground mitigate`.",
     "multicoloredmnist": _STUDY,
     "theory": "add --study DIR of `counterground paper study theory`.",
 }
@@ -157,9 +161,9 @@ def write_figures(
     *,
     out: Path | str,
     published: bool | None = None,
-    studies: Path | str | Sequence[Path | str] = (),
-    only: str | Sequence[str] = (),
-    formats: str | Sequence[str] = ("pdf", "png"),
+    studies: Sequence[Path | str] = (),
+    only: Sequence[str] = (),
+    formats: Sequence[str] = ("pdf", "png"),
     photos: Benchmark | Path | str | None = None,
     class_name: str | None = None,
     contrast: str | Contrast | None = None,
@@ -176,8 +180,7 @@ def write_figures(
         out: folder to write.
         published: whether to draw the paper's own; by default if neither runs nor studies are given.
         studies: folders of ``counterground paper study``.
-        only: numbers of figures, ``mitigation``, ``multicoloredmnist``, ``theory``, ``tables``; everything by
-            default.
+        only: numbers of figures, ``multicoloredmnist``, ``theory``, ``tables``; everything by default.
         formats: ``pdf``, ``svg``, ``png``.
         photos: the benchmark whose photos figure 1 shows; a built-in one of the runs by default.
         class_name: the class of figure 1; that of the largest drop by default.
@@ -189,16 +192,14 @@ def write_figures(
             format, class or contrast, or no Matplotlib (extra ``paper``).
         CounterGroundError: a run or study is damaged, the folder cannot be written, or nothing can be drawn.
     """
-    names = chosen_names([only] if isinstance(only, str) else only)
-    wanted = [formats] if isinstance(formats, str) else formats
-    if unknown := [kind for kind in wanted if kind not in FORMATS]:
+    names = chosen_names(only)
+    if unknown := [kind for kind in formats if kind not in FORMATS]:
         raise UsageError(f"There is no format {unknown[0]!r} for figures; choose from {', '.join(FORMATS)}.")
-    made = [studies] if isinstance(studies, str | Path) else studies
     folder, opened = Path(out), open_runs(runs)
     material = Material(
-        (not opened and not made) if published is None else published,
+        (not opened and not studies) if published is None else published,
         opened,
-        [read_study(study) for study in made],
+        [read_study(study) for study in studies],
         None if photos is None else open_benchmark(photos),
         class_name,
         Words(_contrast(opened, contrast)),
@@ -212,7 +213,7 @@ def write_figures(
             if isinstance(outcome, Absent):
                 lacking.setdefault(outcome.need, []).append(outcome.figure)
             else:
-                kinds = [kind for kind in FORMATS if kind in wanted]
+                kinds = [kind for kind in FORMATS if kind in formats]
                 files += save_figure(outcome.figure, folder / outcome.stem, kinds)
                 drawn.append(outcome)
     if tables := TABLES in names and material.published:

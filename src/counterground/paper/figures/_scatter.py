@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
 
-from counterground.comparison import RobustnessLine, effective_robustness
+from counterground.comparison import effective_robustness
 from counterground.errors import needs_extra
 from counterground.findings import DROP_WORDS, Words
-from counterground.metrics import COMPETING, EDGE, GROUPS, Estimate, from_scale, to_scale
+from counterground.metrics import COMPETING, EDGE, GROUPS, from_scale, to_scale
 from counterground.paper.figures._material import (
     PHOTOS,
     Absent,
@@ -26,10 +25,9 @@ from counterground.paper.figures._material import (
     shorten,
     tint,
 )
-from counterground.paper.style import BLUE, COLUMN, INK, ORANGE, PAGE, QUIET, TINY, new_figure
+from counterground.paper.style import COLUMN, INK, PAGE, QUIET, TINY, new_figure
 from counterground.published import SETTINGS, SettingName
 from counterground.reporting.shell import FAMILY_COLOURS, FAMILY_NAMES
-from counterground.results import HALF, MITIGATION_FILE, MitigationRecord, read_mitigation
 from counterground.text import decimal
 
 if TYPE_CHECKING:
@@ -98,13 +96,13 @@ def _scatter(
     limits = axes.get_xlim() + axes.get_ylim()
     _draw_line(axes, [min(limits), max(limits)], None, f"y = x: no {words.noun}")
     ends = np.array(axes.get_xlim())
-    for line, family in _lines(paper if paper.height else mine):
-        fit, name = line.fit, FAMILY_NAMES[family]
-        _draw_line(axes, ends, family, f"trend, {name}", 100 * fit.predict(ends / 100))
-        caption += (
-            f" Line of {name}: slope {decimal(fit.slope)} "
-            f"[{decimal(fit.slope_low)}, {decimal(fit.slope_high)}], {fit.n} models."
-        )
+    lined = paper if paper.height else mine
+    for family in (name for name in _LINED if name in lined["family"]):
+        for line in effective_robustness(lined, baseline=family).lines[:1]:
+            fit, name = line.fit, FAMILY_NAMES[family]
+            _draw_line(axes, ends, family, f"trend, {name}", 100 * fit.predict(ends / 100))
+            slope, low, high = map(decimal, (fit.slope, fit.slope_low, fit.slope_high))
+            caption += f" Line of {name}: slope {slope} [{low}, {high}], {fit.n} models."
     for source, points in (("paper", paper), ("own", mine)):
         for (family,), part in points.group_by("family", maintain_order=True):
             pale = source == "paper" and mine.height > 0
@@ -112,40 +110,24 @@ def _scatter(
     figure.legend(loc="outside lower center", ncols=2 if width == COLUMN else 4)
     front, behind = (mine, paper) if mine.height else (paper, mine)
     if width == PAGE or len(mine) in range(1, 9):
-        both = pl.concat([front, behind])
-        areas = [_marker_area(n, _LARGEST[width]) for n in both["parameters"]]
-        name_points(axes, np.stack(_places(both), axis=1), front["shown"].to_list(), areas)
+        _name_points(axes, pl.concat([front, behind]), len(front), _LARGEST[width])
     return Drawing(stem, figure, caption + _KEY, () if mine.height else distinct_notes(paper))
-
-
-def _lines(points: pl.DataFrame) -> list[tuple[RobustnessLine, str]]:
-    """Return the trend of each family that has three models."""
-    return [
-        (line, family)
-        for family in _LINED
-        if family in points["family"]
-        for line in effective_robustness(points, baseline=family).lines[:1]
-    ]
 
 
 def _scale(axes: Axes, points: pl.DataFrame, words: Words) -> None:
     """Show all points, and ends of intervals that are not near 0 or 1: those are far away on this scale."""
-    low, high = _BOUNDS_SHOWN
-    shown = {
-        group: [
-            *points[group],
-            *(points[f"{group}_{end}"].drop_nulls().clip(low, high) for end in ("low", "high")),
-        ]
-        for group in GROUPS
-    }
-    common, counter = (np.hstack(values).astype(float) for values in shown.values())
+    ends = [pl.col(f"{group}_{end}").clip(*_BOUNDS_SHOWN) for group in GROUPS for end in ("low", "high")]
+    shown = points.select(*GROUPS, *ends)
+    common, counter = (
+        pl.concat(shown.select(pl.col(f"^{group}.*$")).cast(pl.Float64)).drop_nulls() for group in GROUPS
+    )
     _set_probit(axes, "x", common, words.left)
     # High enough for the line of no drop to pass the whole width of the cloud.
-    _set_probit(axes, "y", np.hstack([counter, points["common"].to_numpy()]), words.right)
+    _set_probit(axes, "y", pl.concat([counter, points["common"]]), words.right)
     axes.grid()
 
 
-def _set_probit(axes: Axes, which: Literal["x", "y"], values: np.ndarray, side: str) -> None:
+def _set_probit(axes: Axes, which: Literal["x", "y"], values: pl.Series, side: str) -> None:
     """Give one axis, whose units are percent, the probit scale around these accuracies, with ticks."""
     from matplotlib.ticker import MaxNLocator
 
@@ -224,16 +206,10 @@ def _draw_line(axes: Axes, x: Any, family: str | None, label: str, y: Any = None
     )
 
 
-def name_points(axes: Axes, places: np.ndarray, texts: Sequence[str], areas: Sequence[float]) -> None:
-    """Write ``texts`` beside the first points, if there is room; no name covers any marker.
+def _name_points(axes: Axes, points: pl.DataFrame, named: int, largest: float) -> None:
+    """Write the names of the first points beside them, if there is room; no name covers any marker.
 
-    This fixes the layout of the figure, because names are placed on measured positions.
-
-    Args:
-        axes: axes with everything else already drawn.
-        places: ``[n, 2]`` positions of markers, in the units of the axes.
-        texts: names of the first of them.
-        areas: of the markers, in typographic points squared.
+    This fixes the layout of the figure, which has everything else by now: positions are measured.
 
     Raises:
         MissingExtraError: textalloc is not installed.
@@ -248,18 +224,19 @@ def name_points(axes: Axes, places: np.ndarray, texts: Sequence[str], areas: Seq
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     # How far markers and their edges reach, in pixels.
-    reach = ((0.5 * np.array(areas) ** 0.5 + _EDGE) * figure.dpi / 72).tolist()
+    areas = np.array([_marker_area(count, largest) for count in points["parameters"]])
+    reach = ((0.5 * areas**0.5 + _EDGE) * figure.dpi / 72).tolist()
     allocate: Any = textalloc.allocate  # whose annotations want lists of lists
-    limits, (x, y) = (axes.get_xlim(), axes.get_ylim()), places.T.tolist()
+    limits, (x, y) = (axes.get_xlim(), axes.get_ylim()), (each.tolist() for each in _places(points))
     allocate(
         axes,
-        x[: len(texts)],
-        y[: len(texts)],
-        list(texts),
+        x[:named],
+        y[:named],
+        points["shown"].to_list()[:named],
         x_scatter=x,
         y_scatter=y,
         scatter_sizes=reach,
-        text_scatter_sizes=reach[: len(texts)],
+        text_scatter_sizes=reach[:named],
         textsize=TINY + 0.3,
         textcolor=INK,
         max_distance=0.25,
@@ -276,61 +253,3 @@ def name_points(axes: Axes, places: np.ndarray, texts: Sequence[str], areas: Seq
         bbox={"boxstyle": "square,pad=0.08", "facecolor": "white", "edgecolor": "none", "alpha": 0.7},
     )
     axes.set(xlim=limits[0], ylim=limits[1])
-
-
-def draw_mitigation(material: Material) -> list[Outcome]:
-    """Draw one figure for each run that `counterground mitigate` made."""
-    made = [run for run in material.runs if (run.path / MITIGATION_FILE).is_file()]
-    stems = [f"mitigation{f'-{place + 1}' if place else ''}" for place in range(len(made))]
-    return [_draw(read_mitigation(run.path), stem) for run, stem in zip(made, stems, strict=True)]
-
-
-def _draw(record: MitigationRecord, stem: str) -> Drawing:
-    figure = new_figure(PAGE, 4.2)
-    axes = figure.subplots()
-    estimate = record.unmitigated.drop
-    drop = 100 * (estimate.value or 0.0)
-    axes.axhline(0, color=QUIET, linewidth=0.6)
-    axes.axvline(0, color=QUIET, linewidth=0.6)
-    for label, colour, marker, labelled in (
-        ("background labels used for fitting or choosing", BLUE, "o", True),
-        ("no such labels", ORANGE, "^", False),
-    ):
-        chosen = [each for each in record.methods if ("used" in each.group_labels.values()) == labelled]
-        if chosen:
-            x, across = _ends([each.cost for each in chosen])
-            y, up = _ends([each.gain for each in chosen])
-            axes.errorbar(
-                x, y, up, across, fmt=marker, color=colour, elinewidth=0.6, markersize=4, label=label
-            )
-    axes.set_xlabel("Cost: accuracy lost on common photos (points; negative: gained)")
-    axes.set_ylabel("Gain: points by which the drop shrinks")
-    axes.grid()
-    # Markers of methods that change nothing lie on both axes: leave some room on all sides.
-    left, right = min(axes.get_xlim()[0], -2.0), max(axes.get_xlim()[1], 2.0)
-    bottom, top = min(axes.get_ylim()[0], -2.0), max(axes.get_ylim()[1], 2.0, 1.05 * HALF * drop)
-    ends = [max(left, bottom), min(right, top)]
-    axes.plot(ends, ends, color=QUIET, linewidth=0.8, linestyle=":", label="counter accuracy as before")
-    if drop > 0:
-        goal = "half of the drop gone, cost at most 1 point"
-        green = tint(FAMILY_COLOURS["lvlm"], 0.15)
-        axes.fill_between([left, 1], HALF * drop, top, color=green, linewidth=0, label=goal)
-    axes.set(xlim=(left, right), ylim=(bottom, top))
-    figure.legend(loc="outside lower center", ncols=4)
-    shown = [each for each in record.methods if each.cost.value is not None and each.gain.value is not None]
-    places = np.stack([_ends([getattr(each, of) for each in shown])[0] for of in ("cost", "gain")], axis=1)
-    name_points(axes, places, [each.name for each in shown], [22.0] * len(shown))
-    caption = (
-        f"What mitigations of {record.model} cost on the left side of {record.contrast}, and how much of its "
-        f"difference ({estimate.text} points {estimate.interval}) they remove, on {record.benchmark}; with "
-        "paired 95 % intervals. Above the dotted line, accuracy on the right side rises; on the line, all of "
-        "the gain is accuracy lost on the left side. Each photo was classified by a head that was fitted and "
-        "chosen on other clusters. Names without room are left out."
-    )
-    return Drawing(stem, figure, caption)
-
-
-def _ends(estimates: Sequence[Estimate]) -> tuple[np.ndarray, np.ndarray]:
-    """Return values in points, and how far their intervals reach below and above, ``[2, n]``."""
-    values, *ends = 100 * np.array([(each.value, each.low, each.high) for each in estimates], dtype=float).T
-    return values, np.abs(ends - values)

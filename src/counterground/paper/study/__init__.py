@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -70,7 +69,6 @@ class Study:
     figures: Mapping[str, Callable[[], Figure]]
     shown: Mapping[str, str]
     settings: Mapping[str, Any] = field(default_factory=dict)
-    started: float = field(default_factory=time.monotonic)
 
 
 def check_out(out: Path | str, name: str) -> Path:
@@ -108,6 +106,9 @@ def write_study(study: Study, out: Path, trainings: pl.DataFrame | None = None) 
     Raises:
         CounterGroundError: the folder cannot be written; or everything was written, but trainings diverged.
     """
+    from jinja2 import Environment, PackageLoader
+    from markupsafe import Markup
+
     diverged: list[str] = [] if trainings is None else trainings["failed"].drop_nulls().unique().to_list()
     failed = f"{len(diverged)} diverged, missing from the results: {min(diverged)}" if diverged else ""
     answer = f"{study.answer} {failed}".strip()
@@ -116,8 +117,11 @@ def write_study(study: Study, out: Path, trainings: pl.DataFrame | None = None) 
     with print_style():
         for stem, draw in study.figures.items():
             save_figure(draw(), out / stem, FORMATS)
-    page, seconds = out / "index.html", round(time.monotonic() - study.started, 1)
-    write_text(page, _page(study, out, answer=answer, seconds=round(seconds)))
+    environment = Environment(loader=PackageLoader(__name__), autoescape=True, trim_blocks=True)
+    drawn = {stem: (out / f"{stem}.svg").read_text("utf-8") for stem in study.figures}
+    figures = {stem: Markup(svg[svg.index("<svg") :]) for stem, svg in drawn.items()}  # noqa: S704 - ours
+    template, page = environment.get_template("study.html"), out / "index.html"
+    write_text(page, template.render(study=study, figures=figures, version=__version__, answer=answer))
     record = {
         "study": study.name,
         "answer": answer,
@@ -125,20 +129,8 @@ def write_study(study: Study, out: Path, trainings: pl.DataFrame | None = None) 
         "counterground_version": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "libraries": {name: version(name) for name in ("matplotlib", "numpy", "polars", "scipy", "torch")},
-        "seconds": seconds,
     }
     write_text(out / "run.json", json.dumps(record, indent=2, ensure_ascii=False))
     if failed:
         raise CounterGroundError(f"{failed} The others are in {page}.")
     return page
-
-
-def _page(study: Study, out: Path, **facts: Any) -> str:
-    from jinja2 import Environment, PackageLoader
-    from markupsafe import Markup
-
-    environment = Environment(loader=PackageLoader(__name__), autoescape=True, trim_blocks=True)
-    drawn = {stem: (out / f"{stem}.svg").read_text("utf-8") for stem in study.figures}
-    figures = {stem: Markup(svg[svg.index("<svg") :]) for stem, svg in drawn.items()}  # noqa: S704 - ours
-    template = environment.get_template("study.html")
-    return template.render(study=study, figures=figures, version=__version__, **facts)

@@ -166,9 +166,6 @@ class ColoredDigits:
     label: Ints
     color: Ints
 
-    def __len__(self) -> int:
-        return len(self.label)
-
 
 def color_digits(images: Bytes, digits: Bytes, setting: Setting, tie: Tie, seed: int) -> ColoredDigits:
     """Return the digits of classes 0 to k - 1, labelled with noise and coloured for the kind of set (D.4).
@@ -234,8 +231,8 @@ def train_cell(
 
     seed = cell.seed
     data = color_digits(digits.train, digits.train_labels, cell, "train", 1000 * seed)
-    order = np.random.default_rng(seed).permutation(len(data))
-    held, rows = np.split(order, [int(len(data) * _VALIDATION)])
+    order = np.random.default_rng(seed).permutation(len(data.label))
+    held, rows = np.split(order, [int(len(order) * _VALIDATION)])
     tests = {
         tie: color_digits(digits.test, digits.test_labels, cell, tie, 1000 * seed + number)
         for number, tie in enumerate(_TESTS, start=1)
@@ -251,11 +248,11 @@ def train_cell(
         chosen = torch.from_numpy(order[number * _BATCH : (number + 1) * _BATCH])
         return images[chosen], label[chosen], color[chosen]
 
-    def loss(network: nn.Module, batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        objects, colors = network(batch[0])
-        value = torch.nn.functional.cross_entropy(objects, batch[1])
+    def loss(_model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        features = model["encoder"](batch[0])
+        value = torch.nn.functional.cross_entropy(model["objects"](features), batch[1])
         if cell.method == "contrastive":
-            value = value + torch.nn.functional.cross_entropy(colors, batch[2])
+            value = value + torch.nn.functional.cross_entropy(model["colors"](features), batch[2])
         return value
 
     history: list[dict[str, float]] = []
@@ -268,40 +265,29 @@ def train_cell(
 
     schedule = Schedule(steps * epochs, learning_rate=2e-3, warmup_steps=50, weight_decay=1e-3)
     train(model, batch_at, loss, schedule, seed=seed, on_step=on_step)
-    return max(history, key=lambda row: row["validation"]) | {"train_pairs": float(len(data))}
+    return max(history, key=lambda row: row["validation"]) | {"train_pairs": float(len(order))}
 
 
-def _network(k: int) -> nn.Module:
+def _network(k: int) -> nn.ModuleDict:
+    """Return a small convolutional encoder with a head for the object and one for the colour."""
     from torch import nn
 
-    class TwoHeads(nn.Module):
-        """A small convolutional encoder with a head for the object and one for the colour."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.encoder = nn.Sequential(
-                nn.Conv2d(3, 16, 5, stride=2, padding=2),
-                nn.ReLU(),
-                nn.Conv2d(16, 32, 3, stride=2, padding=1),
-                nn.ReLU(),
-                nn.Conv2d(32, 64, 3, stride=2, padding=1),
-                nn.ReLU(),
-                nn.Flatten(),
-                nn.Linear(64 * 16, 128),
-                nn.ReLU(),
-            )
-            self.objects = nn.Linear(128, k)
-            self.colors = nn.Linear(128, k)
-
-        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            features = self.encoder(images)
-            return self.objects(features), self.colors(features)
-
-    return TwoHeads()
+    encoder = nn.Sequential(
+        nn.Conv2d(3, 16, 5, stride=2, padding=2),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(64 * 16, 128),
+        nn.ReLU(),
+    )
+    return nn.ModuleDict({"encoder": encoder, "objects": nn.Linear(128, k), "colors": nn.Linear(128, k)})
 
 
 def _measure(
-    model: nn.Module, data: ColoredDigits, held: Ints, tests: dict[Tie, ColoredDigits]
+    model: nn.ModuleDict, data: ColoredDigits, held: Ints, tests: dict[Tie, ColoredDigits]
 ) -> dict[str, float]:
     right = _correct(model, data.images[held], data.label[held])
     found = {"validation": float(right.mean())}
@@ -314,12 +300,13 @@ def _measure(
     return found
 
 
-def _correct(model: nn.Module, images: NDArray[np.float32], label: Ints) -> NDArray[np.bool_]:
+def _correct(model: nn.ModuleDict, images: NDArray[np.float32], label: Ints) -> NDArray[np.bool_]:
     import torch
 
     with torch.inference_mode():
-        parts = [model(batch)[0].argmax(1) for batch in torch.split(torch.from_numpy(images), 1000)]
-    correct: NDArray[np.bool_] = torch.cat(parts).numpy() == label
+        batches = torch.split(torch.from_numpy(images), 1000)
+        answers = torch.cat([model["objects"](model["encoder"](batch)).argmax(1) for batch in batches])
+    correct: NDArray[np.bool_] = answers.numpy() == label
     return correct
 
 

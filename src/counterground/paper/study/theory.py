@@ -92,14 +92,13 @@ def draw(
 
 
 def cross_covariance(image: Array, text: Array) -> Array:
-    """Return the unbiased cross-covariance ``[d_image, d_text]``: all that the loss sees of the data."""
+    """Return the unbiased cross-covariance ``[d_image, d_text]``: all that the loss sees of the data.
+
+    Divided by the weight of the regulariser it is the ``W_I^T W_T`` that minimises the loss (equation 1); the
+    weight changes no answer.
+    """
     covariance: Array = (image - image.mean(0)).T @ (text - text.mean(0)) / (len(image) - 1)
     return covariance
-
-
-def minimiser(covariance: Array, rho: float) -> Array:
-    """Return the ``W_I^T W_T``, ``[d_image, d_text]``, that minimises the loss (equation 1)."""
-    return covariance / rho
 
 
 def moments(definition: Definition) -> Array:
@@ -245,7 +244,7 @@ def _measure(definition: Definition, settings: TheorySettings, kind: str) -> dic
 def _simulate(definition: Definition, settings: TheorySettings, seed: int, kind: str) -> tuple[float, float]:
     frames = dictionaries(definition, seed)
     train = draw(definition, settings.n, frames, 2 * seed + 1)
-    product = minimiser(cross_covariance(train.image, train.text), settings.rho)
+    product = cross_covariance(train.image, train.text)
     test = draw(definition, _TEST, frames, 2 * seed + 2, p_spu=0.5)
     correct = zero_shot_correct(product, test.image, test.y, frames[1], prompt(definition, kind))
     fits = test.a == test.y
