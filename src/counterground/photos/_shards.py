@@ -279,7 +279,7 @@ def _unpacked(target: Path) -> Benchmark | None:
     return found if all(found.photo_path(path).is_file() for path in found.photos["path"]) else None
 
 
-_SETTINGS = DownloadSettings(jobs=2, longest=6 * 3600.0, timeout=60.0, most_bytes=64 * 2**30)
+_SETTINGS = DownloadSettings(jobs=2, longest=21_600.0, timeout=60.0, most_bytes=MAX_TOTAL_BYTES)
 
 
 def read_webdataset(source: Source, *, show_progress: bool = False) -> Benchmark:
