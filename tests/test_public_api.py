@@ -16,9 +16,9 @@ from noise_photos import save_animals
 
 import counterground as cg
 from counterground import construction, paper
-from counterground.errors import CounterGroundError, UsageError
-from counterground.results import repeat_command, scores_of
-from counterground.settings import EvaluateSettings, MitigateSettings, SwapSettings
+from counterground.errors import UsageError
+from counterground.results import repeat_command
+from counterground.settings import EvaluateSettings, MitigateSettings
 
 
 def test_what_is_public_is_listed_and_there():
@@ -43,27 +43,6 @@ def test_every_argument_has_a_name_and_a_type(name):
             r"not DataFrame.*\.from_frame",
         ),
         (lambda: cg.format_scores(pd.DataFrame({"model": ["a"]})), r"\(DataFrame\) is not a run"),
-        (lambda: cg.compare(pl.DataFrame({"model": ["a"]})), r"\(DataFrame\) is not a run"),
-        (
-            lambda: cg.evaluate("stamps", "efficientnet-lite0", out="x", limit="many"),
-            "^limit must be ",
-        ),
-        (
-            lambda: cg.evaluate(
-                "stamps", "efficientnet-lite0", out="x", settings=EvaluateSettings(precision=16)
-            ),
-            "^precision",
-        ),
-        (
-            lambda: cg.evaluate("stamps", "efficientnet-lite0", out="x", device=None),
-            "^device must be ",
-        ),
-        (lambda: cg.discover("stamps", "efficientnet-lite0", out="x", write_anyway=None), "^write_anyway"),
-        (lambda: cg.swap("stamps", "efficientnet-lite0", out="x", seed=None), "^seed must be "),
-        (
-            lambda: cg.swap("stamps", "efficientnet-lite0", out="x", kinds=3),
-            "kinds takes one text or several",
-        ),
         (lambda: cg.plan(drop="much"), "^drop is written 10% or 0.1"),
         (lambda: cg.check("run", max_drop=0.05, models=3), "models takes one text or several"),
         (lambda: cg.open_run(None), "its folder, not as NoneType"),
@@ -73,16 +52,6 @@ def test_every_argument_has_a_name_and_a_type(name):
                 "nowhere", "efficientnet-lite0", out="x", settings=EvaluateSettings(precision="fp8")
             ),
             "^precision",
-        ),
-        (
-            lambda: cg.mitigate(
-                "nowhere", "efficientnet-lite0", "all", out="x", settings=MitigateSettings(precision=8)
-            ),
-            "^precision",
-        ),
-        (
-            lambda: cg.swap("nowhere", "x", out="x", settings=SwapSettings(accept_licences="mit")),
-            "name the model with --masks",
         ),
         (
             lambda: cg.mitigate(
@@ -106,9 +75,6 @@ AN_OBJECT = construction.ServerSettings()
         (lambda: cg.scores(AN_OBJECT), "as runs or their folders, not as ServerSettings"),
         (lambda: cg.compare([AN_OBJECT]), "as a Run or its folder, not as ServerSettings"),
         (lambda: paper.reproduce(AN_OBJECT), "as runs or their folders, not as ServerSettings"),
-        (lambda: cg.report(AN_OBJECT, "x.html"), "as runs or their folders, not as ServerSettings"),
-        (lambda: paper.write_figures(AN_OBJECT, out="x"), "as runs or their folders, not as ServerSettings"),
-        (lambda: paper.write_figures(out="x", photos=cg.compare()), "A benchmark is .*, not Comparison"),
         (lambda: cg.open_benchmark(AN_OBJECT), "A benchmark is .*, not ServerSettings"),
     ],
 )
@@ -149,14 +115,10 @@ def evaluate(photos, tmp_path):
     ("call", "said"),
     [
         (lambda run, _: cg.scores([]), "There is no run"),
-        (lambda run, _: cg.format_scores([]), "There is no run"),
         (lambda run, _: cg.scores(None), "not as NoneType"),
-        (lambda run, _: cg.scores([3]), "not as int"),
         (lambda run, _: cg.scores([run, run.path]), "is given twice"),
-        (lambda run, _: paper.write_figures([run, run.path], out="x"), "is given twice"),
         (lambda run, _: cg.report(run, "x.html", benchmarks=run), "A benchmark is .*, not Run"),
         (lambda run, other: cg.check([run, other], max_drop=0.05), "about one run, not 2"),
-        (lambda run, other: cg.plan([run, other], drop=0.05), "about one run, not 2"),
         (lambda run, _: cg.check(run, max_drop=0.05, models="turn"), "has the model 'turn'"),
         (
             lambda run, _: cg.check(run, max_drop=0.05, margin=0.01),
@@ -233,21 +195,6 @@ def test_results_with_tables_can_be_compared(evaluate):
         assert len({result, make(run)}) == 2
 
 
-def test_scores_for_a_reader_are_a_table_when_printed(evaluate, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "100")
-    run = evaluate()
-    views = [
-        cg.format_scores(run),
-        cg.format_scores(run, by_class=True),
-        cg.format_scores(run, contrast="drop"),
-        scores_of([run], by="background"),
-    ]
-    for view in views:
-        assert "turn1" in str(view)
-        assert "shape:" not in str(view)
-        assert max(map(len, str(view).splitlines())) <= 100
-
-
 def test_a_tilde_is_the_home_folder_as_pages_write_it(tmp_path, monkeypatch):
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -274,16 +221,6 @@ def test_a_path_or_a_device_is_as_good_as_its_text(evaluate, tmp_path):
         evaluate("other", names=3)
     with pytest.raises(UsageError, match=r"^device must be .*, not 0"):
         evaluate("other", device=0)
-
-
-def test_a_study_takes_its_folder_as_text(tmp_path):
-    settings = paper.TheorySettings(n=200, seeds=1, mu_spu=(1.5,), p_spu=(0.9,))
-    assert paper.study_theory(str(tmp_path / "theory"), settings).is_file()
-    coco = paper.CocoSettings(strengths=(0.8,), seeds=1, epochs=1, offline=True)
-    with pytest.raises(CounterGroundError, match="needs the network, and --offline forbids it"):
-        paper.study_coloredcoco(str(tmp_path / "coco"), coco)
-    with pytest.raises(CounterGroundError, match="nowhere"):
-        cg.get_benchmark("counteranimal", archive=str(tmp_path / "nowhere.zip"))
 
 
 def test_the_import_loads_nothing_heavy():

@@ -12,7 +12,6 @@ import pytest
 from noise_photos import save_animals
 
 import counterground as cg
-from counterground import __version__
 from counterground.cli import main
 
 
@@ -174,25 +173,3 @@ def test_a_mistyped_second_model_is_told_before_the_first_is_run(photos, tiny_cl
     status, said = failed(capsys, *words)
     assert (status, "efficientnet-lite" in said) == (2, True)
     assert not (cache / "features").exists()
-
-
-def test_wrong_usage_is_told_by_the_command_itself():
-    for words in (["evaluate"], ["evaluat"], ["scores", "--format", "xml"]):
-        ran = command(*words)
-        assert ran.returncode == 2
-        assert len(ran.stderr.strip().splitlines()) == 1, ran.stderr
-    assert "Run `counterground scores --help`." in ran.stderr
-    assert command().returncode == 2
-    assert __version__ in command("--version").stdout
-
-
-def test_runs_on_other_photos_are_shown_but_not_compared(photos, tiny_clip, tmp_path, capsys):
-    words = ["-m", f"open_clip:{tiny_clip}", "--label-space", "benchmark", "--out"]
-    assert main(["evaluate", str(photos), *words, str(tmp_path / "a")]) == 0
-    (photos / "flamingo/common-water/1.jpg").unlink()
-    assert main(["evaluate", str(photos), *words, str(tmp_path / "b")]) == 0
-    capsys.readouterr()
-    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
-    said = capsys.readouterr().out
-    assert "Warning: These runs are on different" in said
-    assert "Paired differences" not in said

@@ -59,28 +59,6 @@ def test_help_loads_nothing_heavy():
 
 
 # Options that mean the same in every command that has them.
-SHARED = {
-    "--out": {"-o"},
-    "--model": {"-m"},
-    "--class": {"-c"},
-    "--quiet": {"-q"},
-    "--overwrite": set(),
-    "--limit": set(),
-    "--format": set(),
-}
-
-
-def test_options_are_spelt_alike_in_all_commands():
-    for words, command in commands().items():
-        for option in command.params:
-            if not isinstance(option, click.Option):
-                continue
-            for spelling in option.opts:
-                for long, short in SHARED.items():
-                    if spelling == long or spelling in short:
-                        assert short | {long} <= set(option.opts), (words, option.opts)
-        if not isinstance(command, click.Group):
-            assert any("--quiet" in option.opts for option in command.params), words
 
 
 # Examples that are only parsed here, by how they begin, and why.

@@ -47,13 +47,6 @@ def test_the_scaling_answers_are_real():
     assert stands_in(block.splitlines(), lines_of("paper", "compare")) == []
 
 
-def test_every_option_is_explained():
-    said = subprocess.run([str(COMMAND), "compare", "--help"], capture_output=True, text=True, check=True)
-    options = set(re.findall(r"(?<![\w-])--[a-z-]+", said.stdout)) - {"--help"}
-    assert "--published" in options
-    assert options <= set(re.findall(r"(?<![\w-])--[a-z-]+", PAGE))
-
-
 def test_the_papers_claim_in_its_settings():
     rows = re.findall(r"^\| (\d+ and \d+): [^|]*\| ([^|]*) \| ([^|]*) \|$", PROMPTS, flags=re.MULTILINE)
     expected = [

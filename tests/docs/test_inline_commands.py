@@ -54,3 +54,27 @@ def test_commands_about_the_papers_numbers_run(capsys):
     assert len(commands) >= 5
     for words in {tuple(words): words for words in commands}.values():
         assert main(words) == 0, (words, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("words", "page"),
+    [
+        *(("plan", "gate"), ("check", "gate"), ("compare", "write-up"), ("data masks", "masks")),
+        ("swap", "swap"),
+    ],
+)
+def test_every_usual_setting_of_a_command_is_explained(words, page):
+    command = TOP
+    for word in words.split():
+        command = command.find(word)
+    text = (ROOT / "docs" / f"{page}.md").read_text()
+    for name in {*command.callback.settings.usual} - {
+        "overwrite",
+        "models",
+        "drop",
+        "label_space",
+        "device",
+        "accept_licences",
+    }:
+        (option,) = (each for each in command.params if each.name == name)
+        assert any(re.search(rf"{spelling}(?![\w-])", text) for spelling in option.opts), name

@@ -11,7 +11,7 @@ import pytest
 from disc_photos import CLASSES, COMMON, LABELS, disc, save
 
 import counterground as cg
-from counterground.cli import counterground, main
+from counterground.cli import main
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "swap.md").read_text()
@@ -51,12 +51,3 @@ def test_own_photos_on_the_command_line_and_in_python(workplace, capsys):
     exec(one_way.replace("runs/swap", "runs/mine"), {})
     assert capsys.readouterr().out.count("efficientnet-lite0") == 2
     assert cg.open_run("runs/python").info.intervention.foregrounds == 4
-
-
-def test_every_option_of_its_own_is_explained():
-    options = {long for option in counterground.commands["swap"].params for long in option.opts}
-    own = {"--masks", "--kinds", "--backgrounds-per-label", "--foregrounds"}
-    own |= {"--examples"}
-    assert own <= options
-    for option in own:
-        assert re.search(rf"{option}(?![\w-])", PAGE), option

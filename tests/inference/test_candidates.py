@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -136,16 +135,6 @@ def test_a_set_needs_no_candidates_for_a_class_without_photos(benchmark, tiny_cl
     assert run.predictions["predicted_index"].is_between(290, 299).all()
 
 
-def test_new_confusable_names_replace_the_benchmarks_own_set(benchmark, tiny_clip, tmp_path):
-    own = replace(benchmark.classes, imagenet=(None,) * 3, candidates={0: (0, 1)})
-    limited = replace(benchmark, classes=own)
-    model = f"open_clip:{tiny_clip}"
-    with pytest.raises(UsageError, match="no candidates for classes"):
-        evaluate_models(limited, [model], Settings(label_space="benchmark"), tmp_path / "own")
-    chosen = Settings(label_space="confusable", referee=model)
-    assert len(evaluate_models(limited, [model], chosen, tmp_path / "chosen").predictions) == 48
-
-
 def test_a_list_of_names_must_hold_every_class(benchmark, tmp_path):
     path = tmp_path / "names.txt"
     path.write_text("ice bear\nblack swan\nflaming\n")
@@ -200,17 +189,6 @@ def test_names_in_another_order_than_the_classes_are_refused(order, benchmark, t
         assert str(caught.value).endswith("in this order: black swan, flamingo, ice bear.")
 
 
-@pytest.mark.parametrize("label_space", ["benchmark", "imagenet"])
-def test_a_whole_list_in_another_order_is_refused(label_space, benchmark, tmp_path):
-    path = tmp_path / "names.txt"
-    for kind in ("openai", "wordnet"):
-        path.write_text("\n".join(imagenet_names(kind)))
-        candidate_labels(benchmark, label_space, str(path))
-        path.write_text("\n".join(sorted(imagenet_names(kind))))
-        with pytest.raises(UsageError, match="in this order: tench, goldfish, great white shark"):
-            candidate_labels(benchmark, label_space, str(path))
-
-
 def test_names_that_mean_two_classes_are_no_other_order(benchmark, tmp_path):
     """Torchvision's list calls the corgi what OpenAI's calls the garment."""
     names = list(imagenet_names("openai"))
@@ -218,14 +196,6 @@ def test_names_that_mean_two_classes_are_no_other_order(benchmark, tmp_path):
     path = tmp_path / "names.txt"
     path.write_text("\n".join(names))
     assert list(candidate_labels(benchmark, "imagenet", str(path)).texts) == names
-
-
-def test_label_space_files_are_plain_json(benchmark, tiny_clip, tmp_path):
-    evaluate_models(
-        benchmark, [f"open_clip:{tiny_clip}"], Settings(label_space="benchmark"), tmp_path / "run"
-    )
-    written = json.loads((tmp_path / "run" / "label_space.json").read_text())
-    assert written["names"] == list(benchmark.classes.names)
 
 
 def test_runs_with_other_names_under_one_title_are_not_compared(benchmark, tiny_clip, tmp_path):

@@ -192,14 +192,6 @@ def test_workers_get_a_gpu_even_if_the_first_model_runs_on_the_processor(cluster
 
 
 @pytest.mark.slow
-def test_what_cannot_be_sent_is_refused(cluster, photos, tmp_path):
-    network, preprocess, names = brightness()
-    network.lock = threading.Lock()
-    with pytest.raises(UsageError, match=r"cannot be used .*lock"):
-        evaluate_models(read_benchmark(photos), {"mine": (network, preprocess, names)}, RAY, tmp_path / "run")
-
-
-@pytest.mark.slow
 def test_photos_that_only_this_machine_has_end_the_run(cluster, photos, tmp_path):
     folder = os.open(photos, os.O_RDONLY)  # other processes have another file of this number, or none
     benchmark = replace(read_benchmark(photos), root=Path(f"/proc/self/fd/{folder}"))

@@ -323,18 +323,6 @@ def test_user_code_that_fails_is_named_with_the_photo(photos, tmp_path, monkeypa
             )
 
 
-def test_wrong_settings_are_named(photos, tiny_clip, tmp_path):
-    with pytest.raises(UsageError, match="Did you mean 'imagenet'"):
-        run_on(photos, tiny_clip, tmp_path / "run", label_space="imagnet")
-    with pytest.raises(UsageError, match="--referee"):
-        Settings(label_space="confusable")
-    with pytest.raises(UsageError, match="Did you mean 'openai'"):
-        run_on(photos, tiny_clip, tmp_path / "run", names="opnai")
-    with pytest.raises(UsageError, match=r"Did you mean torchvision:resnet50\?"):
-        evaluate_models(read_benchmark(photos), ["torchvison:resnet50"], Settings(), tmp_path / "run")
-    assert not (tmp_path / "run" / "run.json").exists()
-
-
 @pytest.mark.parametrize(
     "setting",
     [

@@ -13,7 +13,7 @@ from counterground.benchmarks import StampsSettings, build_stamps
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import _try_model as chooser  # its tolerance, and what are many photos
 from counterground.inference import choose_runtime, encode_photos, evaluate_models
-from counterground.models import Classifier, Generative, LoadOptions, Runtime, load_model
+from counterground.models import Classifier, LoadOptions, Runtime, load_model
 
 # A network whose runtimes the test makes.
 from counterground.models._labels import Labels
@@ -142,11 +142,6 @@ class TestAuto:
         assert (made, record.fingerprint) == (eager, plain.fingerprint)
         assert (record.description["runtime"], record.description["runtime_refused"]) == ("eager", why)
 
-    def test_only_onnx_runtime_is_tried(self, photos, tmp_path):
-        starts = []
-        _, record = evaluate(photos, colours(scaled(0, starts, choice="compile")), tmp_path / "run")
-        assert (record.description["runtime"], starts) == ("eager", [])
-
     def test_a_preprocessing_for_the_photos_alone_stays_with_pytorch(self, photos, tmp_path):
         model = colours(scaled(0, []), preprocess=photos_alone)
         _, record = evaluate(photos, model, tmp_path / "run")
@@ -196,15 +191,3 @@ class TestWanted:
             evaluate(photos, Own(), tmp_path / "run", runtime="compile")
         _, record = evaluate(photos, Own(), tmp_path / "run", runtime="onnx")
         assert record.description["runtime"] == "onnx", "it brings its own"
-
-    def test_it_is_refused_for_generative_models(self, photos, tmp_path):
-        class Words(Generative):
-            def generate(self, image, question, *, max_new_tokens):
-                return "a flamingo"
-
-        with pytest.raises(UsageError, match="it is a generative model"):
-            evaluate(photos, Words(), tmp_path / "run", runtime="compile")
-
-    def test_a_mistyped_one(self):
-        with pytest.raises(UsageError, match="Did you mean 'onnx'"):
-            Settings(runtime="onxn")

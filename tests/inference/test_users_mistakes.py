@@ -223,9 +223,7 @@ def test_one_warning_says_that_a_model_confuses_classes(own, photos, tmp_path):
         lambda model, out: cg.evaluate(
             "no-benchmark", "efficientnet-lite0", label_space="confusable", referee=model, out=out
         ),
-        lambda model, out: cg.evaluate("no-benchmark", iter([model]), out=out),
         lambda model, out: cg.discover("no-benchmark", model, out=out),
-        lambda model, out: cg.swap("no-benchmark", model, out=out),
         lambda model, out: cg.mitigate("no-benchmark", model, "all", out=out),
     ],
 )

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 import counterground as cg
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError
 from counterground.inference import evaluate_models
 from counterground.models import load_model
 from counterground.photos import read_benchmark
@@ -80,13 +80,6 @@ def test_three_kinds_give_one_predictions_file_and_one_report(few, tiny_clip, cl
     assert pairs == {(first, second), (first, third), (second, third)}
     thousand = cg.evaluate(few, specs[:2], out=tmp_path / "thousand", label_space="imagenet")
     assert len(thousand.predictions) == 36
-
-
-def test_a_thousand_names_are_refused_before_any_photo(few, tiny_clip, llava, tmp_path, cache):
-    with pytest.raises(UsageError, match="--label-space confusable --referee") as caught:
-        run_on(few, [f"open_clip:{tiny_clip}", f"hf:{llava}"], tmp_path / "run", label_space="imagenet")
-    assert "\n" not in str(caught.value)
-    assert not list(cache.glob("features/*/*"))
 
 
 def test_the_lowest_loss_wins_and_both_losses_are_kept(few, llava, tmp_path):
@@ -198,12 +191,3 @@ def test_free_form_answers_are_written_and_unmatched_ones_counted(few, llava, tm
     assert run.estimates().filter(pl.col("metric") == "top5_accuracy")["value"].null_count() == 3
     assert cg.report([run], tmp_path / "report.html").exists()
     run_on(few, f"hf:{llava}", tmp_path / "run", protocol="free-form")
-
-
-def test_wrong_settings_are_refused(few, tiny_clip, llava, tmp_path):
-    with pytest.raises(UsageError, match="generative model, which does not score every name"):
-        run_on(few, f"open_clip:{tiny_clip}", tmp_path / "a", label_space="confusable", referee=f"hf:{llava}")
-    with pytest.raises(UsageError, match="Did you mean 'yes-no'"):
-        Settings(protocol="yesno")
-    with pytest.raises(UsageError, match=r"^loss must be"):
-        Settings(loss="median")
