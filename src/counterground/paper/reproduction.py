@@ -209,19 +209,6 @@ def _models_of(table: tuple[str, str]) -> frozenset[_Key]:
     return frozenset((row["model"], row["checkpoint"]) for row in _printed(*table))
 
 
-def reproduction_tables(rows: pl.DataFrame) -> list[Table]:
-    """Return the paper's rows next to our values, one table for each of the paper's.
-
-    Args:
-        rows: what ``reproduce`` returns.
-    """
-    return [
-        _table(str(name), part)
-        for (name,), part in rows.group_by("table", maintain_order=True)
-        if part["common_ours"].count() or name in _KNOWN_OF
-    ]
-
-
 def _table(name: str, part: pl.DataFrame) -> Table:
     columns = [Column("Model")]
     for group in ("Common", "Counter", "Drop"):
@@ -256,5 +243,9 @@ class Reproduction(TableView):
 
     @property
     def tables(self) -> list[Table]:
-        """The rows for readers."""
-        return list(reproduction_tables(self.rows))
+        """One table for each of the paper's."""
+        return [
+            _table(str(name), part)
+            for (name,), part in self.rows.group_by("table", maintain_order=True)
+            if part["common_ours"].count() or name in _KNOWN_OF
+        ]

@@ -167,12 +167,10 @@ _Entry = Mapping[str, Any]
 _Object = tuple[Array, int, str]  # pixels, class, individual
 
 
-def load_coco_objects(
-    folder: Path, size: int, *, per_class: Mapping[Part, int] = PER_CLASS, minimal_area: float = MINIMAL_AREA
-) -> Objects:
+def load_coco_objects(folder: Path, size: int, *, per_class: Mapping[Part, int] = PER_CLASS) -> Objects:
     """Return the objects of ColoredCOCO from COCO 2017 under ``folder``.
 
-    As in Ahmed et al. (2021): the largest object of the class in a photo, at least ``minimal_area`` square
+    As in Ahmed et al. (2021): the largest object of the class in a photo, at least 10,000 square
     pixels, photo and mask squashed to ``size`` x ``size``; the first ``per_class`` of each class.
     Unlike theirs, crowds are left out; a photo with large objects of several classes counts only for its
     largest, so parts share no photo; photos are taken in order of id; test and validation are filled first if
@@ -182,14 +180,13 @@ def load_coco_objects(
         folder: folder with ``annotations/instances_train2017.json`` and ``train2017/``.
         size: side of the photos; Ahmed et al. use 64.
         per_class: photos of each class in each part.
-        minimal_area: least area of an object, in pixels of its photo.
 
     Raises:
         UsageError: no COCO there.
         CounterGroundError: pycocotools is missing, or annotations or photos are damaged, missing or do not
         fit.
     """
-    chosen = _choose(check_coco(folder), minimal_area)
+    chosen = _choose(check_coco(folder))
     made: dict[Part, list[_Object]] = {part: [] for part in PARTS}
     test = per_class["validation"] + per_class["test"]
     for label, (name, rows) in enumerate(zip(COCO_CLASSES, chosen, strict=True)):
@@ -234,7 +231,7 @@ def check_coco(folder: Path) -> Path:
     return file
 
 
-def _choose(file: Path, minimal_area: float) -> list[list[tuple[_Entry, _Entry]]]:
+def _choose(file: Path) -> list[list[tuple[_Entry, _Entry]]]:
     """Return each photo's largest object, if large enough, by class and in order of photo id."""
     content = read_coco_file(file)
     named = {str(category["name"]): key for key, category in content.categories.items()}
@@ -246,7 +243,7 @@ def _choose(file: Path, minimal_area: float) -> list[list[tuple[_Entry, _Entry]]
         fit = [
             each
             for each in content.annotations[key]
-            if each["category_id"] in labels and not each.get("iscrowd") and each["area"] >= minimal_area
+            if each["category_id"] in labels and not each.get("iscrowd") and each["area"] >= MINIMAL_AREA
         ]
         if fit:
             largest = max(fit, key=lambda each: each["area"])
