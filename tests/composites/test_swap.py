@@ -13,8 +13,6 @@ from disc_photos import (
     QUICK,
     SIDE,
     background_only,
-    disc_photos,
-    foreground_only,
     soft_discs,
     swapped_discs,
 )
@@ -88,21 +86,6 @@ def test_the_run_says_what_was_swapped(run, discs):
     assert cg.open_run(run.path).info.settings == {"backgrounds_per_label": 3, "label_space": "benchmark"}
 
 
-@pytest.mark.parametrize("kinds", [("other", "background_only"), ("other",), ("pasted", "grey")])
-def test_composites_of_kinds_that_do_not_compare_have_no_drop(discs, tmp_path, kinds):
-    run = cg.swap(
-        discs,
-        {"m": foreground_only},
-        out=tmp_path / "run",
-        kinds=kinds,
-        label_space="benchmark",
-        report=False,
-    )
-    assert "Drop" not in repr(run)
-    with pytest.raises(UsageError, match="composites of several kinds, which have no drop together"):
-        cg.format_scores(run, contrast="drop: group=common - group=counter")
-
-
 def test_the_same_command_writes_the_same_bytes_and_another_seed_others(run, discs, tmp_path):
     again = cg.swap(discs, MODELS, out=tmp_path / "again", **QUICK)
     other = cg.swap(discs, MODELS, out=tmp_path / "other", seed=1, **QUICK)
@@ -144,30 +127,6 @@ def test_the_referee_of_counteranimal_chose_its_composites_too(run):
     verdicts = {each.model: each.verdict for each in cg.check(theirs, max_drop=0.1).verdicts}
     assert verdicts["background"] == "undecided"
     assert cg.check(run, max_drop=0.1, models="background").verdict == "fail"
-
-
-def test_what_cannot_be_read_later_is_listed_with_its_reason(tmp_path):
-    discs = disc_photos(tmp_path / "photos", 2, seed=5)
-    lost = tmp_path / "photos/hen/grass/0.png"
-
-    def forget(image):
-        lost.unlink(missing_ok=True)  # after the plan was made
-        return preprocess(image)
-
-    network, preprocess, names = foreground_only()
-    run = cg.swap(
-        discs,
-        (network, forget, names),
-        out=tmp_path / "run",
-        kinds=["grey", "original"],
-        settings=SwapSettings(batch_size=1),
-        **QUICK,
-    )
-    unreadable = pl.read_csv(run.path / "unreadable.csv")
-    assert len(unreadable) > 0
-    assert set(unreadable["path"]) <= {"hen/grass/0.png", "swap/grey/grey/hen/grass/0.png"}
-    assert unreadable["reason"].str.contains("missing").all()
-    assert len(run.predictions) == 16 - len(unreadable)
 
 
 class SeesTheCorner(models.Generative):

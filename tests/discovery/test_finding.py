@@ -17,7 +17,6 @@ import pytest
 from counterground.discovery import find_pairs
 
 # Few photos rarely exceed chance, and the rest are pure functions: no small benchmark reaches these cases.
-from counterground.discovery._discover import _sentences
 from counterground.discovery._photos import Photos, photos_seen, split_halves
 from counterground.metrics import drop_interval
 
@@ -297,14 +296,11 @@ def test_drops_by_chance_have_a_range_and_are_inflated_only_where_pairs_were_cho
     assert found.held_out_by_chance.p < 0.05
 
 
-def test_a_drop_that_narrowly_exceeds_chance_is_said_to_be_inflated_perhaps():
+def test_a_drop_that_narrowly_exceeds_chance_may_be_inflated():
     found, _ = find_pairs(draw(3, effect=0.4))
     for p in (0.001, 0.0019, 0.002, 0.03, 0.049, 0.05, 0.5):
         narrow = replace(found, held_out_by_chance=replace(found.held_out_by_chance, p=p))
         assert narrow.may_be_inflated == (p in (0.002, 0.03, 0.049))
-        for split in ("half", "cross"):
-            said = " ".join(_sentences(narrow, "m", split))
-            assert ("it may be inflated, too" in said) == narrow.may_be_inflated
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 
@@ -162,14 +161,3 @@ def folder_of_masks(folder, benchmark, level):
         folder.mkdir(parents=True, exist_ok=True)
         ellipse().point([value * level // 255 for value in range(256)]).save(folder / name)
     return folder
-
-
-def test_masks_of_another_folder_of_the_same_name_are_no_more_of_the_same(benchmark, tmp_path):
-    first = folder_of_masks(tmp_path / "a" / "masks", benchmark, 255)
-    second = folder_of_masks(tmp_path / "b" / "masks", benchmark, 200)
-    made = make_masks(benchmark, first, tmp_path / "made")
-    before = {file.name: file.read_bytes() for file in (tmp_path / "made/files").iterdir()}
-    with pytest.raises(UsageError, match="holds other masks"):
-        make_masks(benchmark, second, tmp_path / "made")
-    assert {file.name: file.read_bytes() for file in (tmp_path / "made/files").iterdir()} == before
-    assert make_masks(benchmark, os.path.relpath(first), tmp_path / "made").table.equals(made.table)

@@ -51,13 +51,6 @@ def test_a_method_that_changes_its_data_changes_no_other_method(planted, tmp_pat
     assert of(found.record, "own").mitigated == found.record.unmitigated
 
 
-def test_the_unmitigated_model_is_predicted_as_evaluate_does(mitigated, planted, tmp_path):
-    alone = cg.evaluate(planted, Planted(), out=tmp_path / "alone", report=False)
-    columns = ["path", "predicted_index", "correct", "confidence"]
-    own = mitigated.run.predictions.filter(model="Planted").select(columns)
-    assert own.equals(alone.predictions.select(columns))
-
-
 def test_figures_are_those_of_the_runs_scores_and_of_its_comparison(mitigated):
     run, record = mitigated.run, mitigated.record
     overall = run.estimates().filter(pl.col("class_index").is_null())

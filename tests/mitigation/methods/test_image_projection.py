@@ -83,18 +83,6 @@ def test_between_sets_that_no_photo_connects_nothing_is_removed(boost):
     np.testing.assert_allclose(normalize(PHOTOS.features @ projection), expected, atol=1e-5)
 
 
-def test_photos_without_a_label_change_nothing():
-    more = WORLD.photos(30, 0.5)
-    unlabelled = replace(
-        DATA,
-        features=np.concatenate([DATA.features, more.features]),
-        class_index=np.concatenate([DATA.class_index, more.class_index]),
-        background=np.concatenate([DATA.background, np.full(30, None)]),
-    )
-    found = fit("image-projection", unlabelled, boost=False).projection
-    np.testing.assert_allclose(found, fit("image-projection", DATA, boost=False).projection, atol=1e-6)
-
-
 def test_a_thousand_names_take_no_memory_for_their_pairs():
     random = np.random.default_rng(0)
     head = random.normal(size=(24, 1000)).astype(np.float32)
