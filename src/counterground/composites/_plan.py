@@ -30,10 +30,8 @@ from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.metrics import GROUPS, independent_clusters, swap_design
 from counterground.photos import (
     Benchmark,
-    ObjectPlace,
     UnreadablePhoto,
     load_photo,
-    object_place,
     photo_id,
     photo_size,
     read_mask,
@@ -55,15 +53,13 @@ class UsablePhoto:
     Attributes:
         row: its row of the manifest, ``cluster`` being what the design names.
         masked: its files.
-        place: how large its object is and how far from the middle.
-        placement: where its object is.
+        placement: how large its object is, and where.
         cutout: which cut-out it shows; None if each photo has an object of its own.
         kin: number of the set of photos that it belongs to: those of its cluster, and copies of any of these.
     """
 
     row: Mapping[str, Any]
     masked: MaskedPhoto
-    place: ObjectPlace
     placement: Placement
     cutout: str | None
     kin: int
@@ -131,20 +127,20 @@ def _usable(benchmark: Benchmark, row: Mapping[str, Any], cutout: str | None, ki
         pixels = read_mask(mask, expect_id=content)
     except UnreadablePhoto as error:
         return f"with an unreadable {'mask' if error.path == mask else 'photo'} ({error.reason})"
-    place = object_place(pixels)
     if pixels.shape[::-1] != size:
         return "with a mask of another size"
-    if not 0 < place.area <= _MOST or not has_background(pixels):
+    inside = (pixels >= OBJECT).astype(np.float64)
+    area = float(inside.sum() / inside.size)
+    if not 0 < area <= _MOST or not has_background(pixels):
         return "with a mask that is empty, or leaves next to nothing of the background"
     masked = MaskedPhoto(photo, row["photo_id"], mask, content)
     if not has_cutout(masked):
         return "with an object too thin or too small to be cut out"
-    inside = (pixels >= OBJECT).astype(np.float64)
     across, down = (
         float(inside.sum(axis=axis) @ (np.arange(side) + 0.5)) / inside.sum() / side
         for axis, side in enumerate(size)
     )
-    return UsablePhoto(row, masked, place, Placement(place.area, across, down), cutout, kin)
+    return UsablePhoto(row, masked, Placement(area, across, down), cutout, kin)
 
 
 def groups_of_labels(
@@ -399,9 +395,7 @@ class _Draw:
         """Describe a composite. Rows of one background follow each other in the order of paths."""
         label = behind.label if behind else None
         path = f"swap/{behind.path if behind else 'grey'}/{kind}/{own.path}" + f"@{turn + 1}" * (turn > 0)
-        has_object = kind != "background_only"
-        held = has_object and (recipe is None or recipe.placement is None)
-        place = own.place if held else None
+        held = kind != "background_only" and (recipe is None or recipe.placement is None)
         row = {
             "path": own.path if recipe is None else path,
             "photo_id": own.row["photo_id"] if recipe is None else recipe.photo_id,
@@ -420,8 +414,6 @@ class _Draw:
             "background_cluster": source.cluster if (source := donor or behind) else None,
             "background_class": behind.row["class_name"] if behind else None,
             "own_group": own.row["group"],
-            "object_area": place and place.area,
-            "object_distance": place and place.distance,
         }
         return row, recipe
 
