@@ -1,7 +1,5 @@
 """A run is read model by model, and gives what a run in memory gives."""
 
-import os
-
 import polars as pl
 import pytest
 from made_runs import write_run
@@ -96,17 +94,6 @@ def test_a_file_damaged_in_the_middle_is_one_line(made, tmp_path):
     ):
         with pytest.raises(CounterGroundError, match=r"is damaged \(.*Delete the folder and evaluate again"):
             read()
-
-
-def test_a_run_that_was_replaced_since_it_was_opened_is_not_read(made, tmp_path):
-    opened = cg.open_run(tmp_path)
-    path = tmp_path / "predictions.parquet"
-    path.write_bytes(path.read_bytes())
-    os.utime(path, ns=(0, 0))  # whatever a disk's clock counts in
-    for read in (lambda: opened.predictions, lambda: opened.answers, lambda: opened.by("background")):
-        with pytest.raises(CounterGroundError, match=r"was replaced, moved or deleted.*: open it again"):
-            read()
-    assert cg.open_run(tmp_path).predictions.equals(made.predictions)
 
 
 def test_an_opened_run_is_read_from_any_folder(made, tmp_path, monkeypatch):

@@ -82,7 +82,6 @@ from counterground.metrics._regression import (
     correlation_of,
     ordinary_least_squares,
     rank_correlation,
-    standard_ranks,
 )
 from counterground.metrics._sampling import ALPHA, LEVEL, InfluenceEstimate, Sampling
 from counterground.metrics._scores import (
@@ -208,7 +207,6 @@ __all__ = [
     "scores_frame",
     "selection",
     "share_interval",
-    "standard_ranks",
     "swap_design",
     "swap_effects",
     "tests_against",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,18 +38,13 @@ def cohen_kappa(first: npt.ArrayLike, second: npt.ArrayLike) -> float | None:
     None if it is undefined: no unit has both labels, or both annotators gave only one and the same label.
 
     Args:
-        first: ``[n]`` labels, all texts or all numbers; null (None, NaN) if a unit was not labelled.
+        first: ``[n]`` labels, compared as texts; null (None, NaN) if a unit was not labelled.
         second: ``[n]`` labels of the other annotator, same units in the same order.
 
     Raises:
-        ValueError: the two have different lengths, or mix texts and numbers.
+        ValueError: the two have different lengths.
     """
-    sides = [np.asarray(side, dtype=object) for side in (first, second)]
-    if sides[0].ndim != 1 or sides[0].shape != sides[1].shape:
-        raise ValueError(
-            f"Two annotators need one label each per unit, not {sides[0].shape} and {sides[1].shape}."
-        )
-    return _kappa(_coded(np.stack(sides)).codes)
+    return _kappa(_codes(np.array([first, second], dtype=object)))
 
 
 def alpha_interval(ratings: npt.ArrayLike, cluster: npt.ArrayLike | None = None) -> Estimate:
@@ -62,16 +57,14 @@ def alpha_interval(ratings: npt.ArrayLike, cluster: npt.ArrayLike | None = None)
     agreed on all of five units are not assumed to always agree. ``n`` counts units with two or more ratings.
 
     Args:
-        ratings: ``[annotators, units]``, all texts or all numbers; null (None, NaN) if one is missing.
+        ratings: ``[annotators, units]``, compared as texts; null (None, NaN) if one is missing.
         cluster: ``[units]``; units of one cluster count together, null is a cluster of its own.
 
     Raises:
-        ValueError: not two dimensions, texts and numbers mixed, or ``cluster`` has a different length.
+        ValueError: not two dimensions, or ``cluster`` has a different length.
     """
-    coded = _coded(ratings)
-    units = coded.codes.shape[1]
-    members, _ = cluster_codes(cluster, units)
-    return _alpha_interval(coded, members)
+    codes = _codes(ratings)
+    return _alpha_interval(codes, cluster_codes(cluster, codes.shape[1])[0])
 
 
 def agreement(votes: pl.DataFrame) -> pl.DataFrame:
@@ -91,54 +84,26 @@ def agreement(votes: pl.DataFrame) -> pl.DataFrame:
 
     Returns:
         The columns of ``AGREEMENT_SCHEMA``, tasks in order of appearance, then all photos, classes, labels.
-
-    Raises:
-        ValueError: a column is missing.
     """
-    wanted = ("path", "class_name", "annotator", "task", "labels")
-    if missing := [name for name in wanted if name not in votes.columns]:
-        raise ValueError(f"The votes lack the column {missing[0]!r}.")
     rows: list[tuple[Any, ...]] = []
     for task in votes["task"].unique(maintain_order=True):
         rows += _rows_of_task(task, votes.filter(pl.col("task") == task))
     return pl.DataFrame(rows, schema=AGREEMENT_SCHEMA, orient="row")
 
 
-class _Coded(NamedTuple):
+def _codes(ratings: npt.ArrayLike) -> Codes:
     """Ratings as positions among the sorted values, ``[annotators, units]``; MISSING where there is none."""
-
-    codes: Codes
-    values: npt.NDArray[Any]
-
-
-def _coded(ratings: npt.ArrayLike) -> _Coded:
     table = np.asarray(ratings, dtype=object)
-    if table.ndim != 2:
-        raise ValueError(f"Ratings need two dimensions (annotators, units), not {table.ndim}.")
     known = np.array([not is_null(value) for value in table.ravel()], dtype=bool).reshape(table.shape)
-    given = table[known].tolist()
-    texts = sum(isinstance(value, str) for value in given)
-    if texts and texts == len(given):
-        plain = np.array(given, dtype=str)
-    elif texts:
-        raise ValueError("Ratings are all texts or all numbers, not both.")
-    else:
-        plain = np.array(given, dtype=np.float64)
     codes = np.full(table.shape, MISSING, dtype=np.intp)
-    values, codes[known] = np.unique(plain, return_inverse=True)
-    return _Coded(codes, values)
+    codes[known] = np.unique(table[known].astype(str), return_inverse=True)[1]
+    return codes
 
 
-def _counts(coded: _Coded) -> Floats:
-    """How many annotators gave each value to each unit, ``[units, values]``."""
-    units, size = coded.codes.shape[1], len(coded.values)
-    known = coded.codes != MISSING
-    keys = (np.arange(units) * size + coded.codes)[known]
-    return np.bincount(keys, minlength=units * size).reshape(units, size).astype(np.float64)
-
-
-def _pairable(coded: _Coded) -> Floats:
-    counts = _counts(coded)
+def _counts(codes: Codes) -> Floats:
+    """How many annotators gave each value to each unit that has two ratings or more, ``[units, values]``."""
+    values = np.arange(codes.max(initial=MISSING) + 1)
+    counts = (codes[..., None] == values).sum(axis=0).astype(np.float64)
     pairable: Floats = counts[counts.sum(axis=1) > 1]
     return pairable
 
@@ -166,11 +131,9 @@ def _mean_kappa(codes: Codes) -> float | None:
     return total / weights if weights else None
 
 
-def _alpha_interval(coded: _Coded, cluster: Codes) -> Estimate:
-    counts = _counts(coded)
+def _alpha_interval(codes: Codes, cluster: Codes) -> Estimate:
+    counts, pairable = _counts(codes), (codes != MISSING).sum(axis=0) > 1
     ratings = counts.sum(axis=1)
-    pairable = ratings > 1
-    counts, ratings = counts[pairable], ratings[pairable]
     units, (names, members) = len(ratings), np.unique(cluster[pairable], return_inverse=True)
     clusters, n, totals = len(names), ratings.sum(), counts.sum(axis=0)
     unlike = n * n - float(totals @ totals)
@@ -228,13 +191,13 @@ def _rows_of_task(task: str, votes: pl.DataFrame) -> Iterator[tuple[Any, ...]]:
 
 def _figures(table: npt.NDArray[np.object_], cluster: Codes) -> tuple[Any, ...]:
     """Annotators, photos, agreement, kappa, alpha and its bounds."""
-    coded = _coded(table)
-    annotators = int((coded.codes != MISSING).any(axis=1).sum())
+    codes = _codes(table)
+    annotators = int((codes != MISSING).any(axis=1).sum())
     if not annotators:
         return 0, 0, None, None, None, None, None
-    counts = _pairable(coded)
+    counts = _counts(codes)
     ratings = counts.sum(axis=1)
     agreeing = ((counts**2).sum(axis=1) - ratings) / (ratings * (ratings - 1))
-    alpha = _alpha_interval(coded, cluster)
+    alpha = _alpha_interval(codes, cluster)
     shared = float(agreeing.mean()) if len(counts) else None
-    return annotators, alpha.n, shared, _mean_kappa(coded.codes), alpha.value, alpha.low, alpha.high
+    return annotators, alpha.n, shared, _mean_kappa(codes), alpha.value, alpha.low, alpha.high

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -39,6 +40,7 @@ _WITHIN = ("class_name",)
 _CLUSTERS = ("cluster",)
 _TAKEN = frozenset({"accuracy", "all", "average", "within", "class", "cell", "side"})
 _LISTED = 12
+_ALIKE = 0.85  # a letter of six, or two neighbours of ten
 
 
 def attributes(columns: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,27 +53,17 @@ def name_problem(name: str, known: Collection[str]) -> str:
 
     Args:
         name: name of the column.
-        known: columns of a manifest; a name one typo away from one of them, or with capitals, is not taken as
-            a new one.
+        known: columns of a manifest; a name that hardly differs from one of them is not taken as a new one.
     """
     if name in RESERVED:
         return "the name is taken by predictions, scores or expressions: rename it"
     small = "_".join(name.casefold().split())
-    meant = next((other for other in known if small == other or _one_typo(small, other)), None)
+    meant = next(iter(get_close_matches(small, known, 1, _ALIKE)), None)
     if meant is not None and name != meant:
-        return f"did you mean {meant!r}? If not, rename it, since it is one typo away from that"
+        return f"did you mean {meant!r}? If not, rename it, since it hardly differs from that"
     if not _NAME.fullmatch(name):
         return "an attribute's name has small letters, digits and _ only, a letter first: rename it"
     return ""
-
-
-def _one_typo(name: str, other: str) -> bool:
-    """Return whether one letter is missing, extra or different, or two neighbours are swapped."""
-    if abs(len(name) - len(other)) > 1 or name == other:
-        return False
-    start = next((i for i, (a, b) in enumerate(zip(name, other, strict=False)) if a != b), len(name))
-    a, b = name[start:], other[start:]
-    return a[1:] == b or a == b[1:] or a[1:] == b[1:] or (a[1::-1] == b[:2] and a[2:] == b[2:])
 
 
 class ScoreKey(NamedTuple):

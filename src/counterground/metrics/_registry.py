@@ -373,17 +373,11 @@ def expected_calibration_error(
         return None
     values = np.asarray(confidence, dtype=np.float64)
     same_length(len(flags), values, "confidence")
-    sums = np.bincount(confidence_bins(values, bins), weights=values - flags, minlength=bins)
-    return float(np.abs(sums).sum() / len(flags))
-
-
-def confidence_bins(confidence: npt.ArrayLike, bins: int = BINS) -> Codes:
-    """Return the bin of each confidence, ``[n]`` in 0 .. bins - 1; rounding past 0 or 1 is tolerated."""
-    values = np.asarray(confidence, dtype=np.float64)
-    if not ((values >= -1e-6) & (values <= 1 + 1e-6)).all():
+    if not ((values >= -1e-6) & (values <= 1 + 1e-6)).all():  # rounding
         raise ValueError("'confidence' must hold a probability between 0 and 1 for every photo.")
-    edges = np.linspace(0, 1, bins + 1)
-    return np.clip(np.searchsorted(edges, values, side="left") - 1, 0, bins - 1).astype(np.intp)
+    places = np.searchsorted(np.linspace(0, 1, bins + 1), values, side="left") - 1
+    sums = np.bincount(np.clip(places, 0, bins - 1), weights=values - flags)
+    return float(np.abs(sums).sum() / len(flags))
 
 
 _ALL_AND_GROUPS = (None, *GROUPS)

@@ -136,21 +136,8 @@ def rank_correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> Correlation
         raise ValueError(f"The columns differ in shape: {x.shape} and {y.shape}.")
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise ValueError("A rank correlation needs a number in every place.")
-    r = float(np.clip(standard_ranks(x) @ standard_ranks(y), -1, 1)) if len(x) else np.nan
+    r = float(np.clip(_standard_ranks(x) @ _standard_ranks(y), -1, 1)) if len(x) else np.nan
     return Correlation(None, None, None) if np.isnan(r) else correlation_of(r, len(x))
-
-
-def standard_ranks(values: npt.ArrayLike) -> Floats:
-    """Return the ranks in each row of ``[..., n]`` numbers, ties sharing theirs, with mean 0 and length 1.
-
-    The product of two rows is Spearman's correlation. A row whose numbers do not vary is NaN.
-    """
-    rows = np.asarray(values, dtype=np.float64)
-    flat = rows.reshape(-1, rows.shape[-1])
-    ranks = np.stack([_mean_ranks(row) for row in flat]).reshape(rows.shape) - (rows.shape[-1] + 1) / 2
-    length = np.linalg.norm(ranks, axis=-1, keepdims=True)
-    standard: Floats = np.divide(ranks, length, out=np.full(ranks.shape, np.nan), where=length > 0)
-    return standard
 
 
 def correlation_of(r: float, n: int) -> Correlation:
@@ -161,8 +148,11 @@ def correlation_of(r: float, n: int) -> Correlation:
     return Correlation(r, float(np.tanh(np.arctanh(r) - half)), float(np.tanh(np.arctanh(r) + half)))
 
 
-def _mean_ranks(values: Floats) -> Floats:
+def _standard_ranks(values: Floats) -> Floats:
+    """Ranks ``[n]``, ties sharing theirs, with mean 0 and length 1; NaN where none varies."""
     # scipy.stats has this too, but takes two seconds to import.
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks = np.cumsum(counts) - (counts - 1) / 2
-    return np.asarray(ranks[place], dtype=np.float64)
+    ranks = ranks[place] - (len(values) + 1) / 2
+    length = np.linalg.norm(ranks)
+    return np.asarray(ranks / length if length > 0 else np.full(len(values), np.nan))

@@ -54,50 +54,19 @@ if TYPE_CHECKING:
     from counterground.comparison import Comparison
 
 
-class OpenedFile:
-    """The rows of a file, as long as it is the one that was opened: a run may be replaced by another."""
-
-    def __init__(self, file: Path, rows: pl.LazyFrame) -> None:
-        self._file, self._rows, self._state = file, rows, _state(file)
-
-    def lazy(self) -> pl.LazyFrame:
-        """Return the rows, not yet read.
-
-        Raises:
-            CounterGroundError: the file was replaced, or is no longer there.
-        """
-        if _state(self._file) != self._state:
-            raise CounterGroundError(
-                f"The run in {self._file.parent} was replaced, moved or deleted after it was opened: open it "
-                "again."
-            )
-        return self._rows
-
-
-def _state(file: Path) -> tuple[int, int] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_size, found.st_mtime_ns
-
-
-_Given = pl.DataFrame | pl.LazyFrame | OpenedFile
-
-
 class _Predictions:
     """A frame, or a file that is read once, when all of its rows are requested."""
 
     def __get__(self, run: Run | None, _: type[Run]) -> pl.DataFrame:
         if run is None:
             raise AttributeError  # it has no default
-        given: _Given = run.__dict__["given"]
+        given: pl.DataFrame | pl.LazyFrame = run.__dict__["given"]
         if not isinstance(given, pl.DataFrame):
             with reading(run.path):
-                given = run.__dict__["given"] = given.lazy().collect()
+                given = run.__dict__["given"] = given.collect()
         return given
 
-    def __set__(self, run: Run, given: _Given) -> None:
+    def __set__(self, run: Run, given: pl.DataFrame | pl.LazyFrame) -> None:
         run.__dict__["given"] = given
 
 
@@ -126,8 +95,8 @@ class Run:
     @property
     def rows(self) -> pl.LazyFrame:
         """The predictions, perhaps not yet read."""
-        given: _Given = self.__dict__["given"]
-        return given.lazy()
+        rows: pl.LazyFrame = self.__dict__["given"].lazy()
+        return rows
 
     @cached_property
     def answers(self) -> dict[tuple[Any, ...], Answers]:
@@ -304,10 +273,7 @@ def reading(folder: Path) -> Iterator[None]:
         reason = str(error).splitlines()[0]
         if isinstance(error, ValidationError):
             reason = f"run.json: {first_problem(error)}"
-        raise CounterGroundError(
-            f"The run in {folder} is damaged ({reason}). Delete the folder and evaluate again; "
-            "stored features make that quick."
-        ) from error
+        raise CounterGroundError(f"The run in {folder} is damaged ({reason}). {_AGAIN}") from error
 
 
 def select_models(runs: Mapping[Path, Run], models: Sequence[str]) -> dict[Path, Run]:
@@ -405,7 +371,7 @@ def open_run(path: Path | str) -> Run:
             record = pl.read_parquet_metadata(file).get(RECORD)
         info = _unrecorded(file, rows) if record is None else RunInfo.model_validate_json(record)
         _check_rows(path, info, rows)
-    return Run(path, info, OpenedFile(file, rows))
+    return Run(path, info, rows)
 
 
 def _check_columns(path: Path, types: pl.Schema) -> None:
