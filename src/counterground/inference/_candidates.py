@@ -54,11 +54,6 @@ class CandidateLabels:
         return short_hash(self.space.to_json(), *self.all_texts)
 
     @property
-    def follows_imagenet(self) -> bool:
-        """Whether any name is written as ImageNet's list of ``--names`` has it."""
-        return not _is_list(self.space) and any(index is not None for index in self.space.imagenet)
-
-    @property
     def all_texts(self) -> tuple[str, ...]:
         """Every text a text encoder sees."""
         return self.texts if self.spellings is None else tuple(t for each in self.spellings for t in each)

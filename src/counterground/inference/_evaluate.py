@@ -109,7 +109,10 @@ def evaluate_models(
     if referee:
         request = replace(request, candidates=_choose_confusable(request, referee))
     check_generative(request)
-    outcomes = _evaluate_all(request)
+    waiting, outcomes = deque(given), list[ModelOutcome]()
+    with freed_memory_kept():
+        while waiting:
+            outcomes += _evaluate_group(request, waiting)
     if not overwrite:
         refuse_other_models(out, [outcome.record for outcome in outcomes], request.candidates)
     answers = generated_answers(outcomes)
@@ -163,15 +166,6 @@ def make_request(benchmark: Benchmark, models: tuple[NamedModel, ...], settings:
     return Request(benchmark, models, settings, candidates, prompt_templates(settings.prompts))
 
 
-def _evaluate_all(request: Request) -> list[ModelOutcome]:
-    waiting = deque(request.models)
-    outcomes: list[ModelOutcome] = []
-    with freed_memory_kept():
-        while waiting:
-            outcomes += _evaluate_group(request, waiting)
-    return outcomes
-
-
 def _evaluate_group(request: Request, waiting: deque[NamedModel]) -> list[ModelOutcome]:
     """Take as many models as fit in memory together; each photo is decoded once for all of them.
 
@@ -191,10 +185,15 @@ def _evaluate_group(request: Request, waiting: deque[NamedModel]) -> list[ModelO
         group.append((given, started))
         weights += _WEIGHTS_TOGETHER if own else _weight_bytes(started)
     encode_all(request, [(given, each) for given, each in group if isinstance(each, ReadyEncoder)])
-    return [
-        each if isinstance(each, ModelOutcome) else _encoder_outcome(given, each.fitted())
-        for given, each in group
-    ]
+    outcomes = []
+    for given, each in group:
+        if isinstance(each, ReadyEncoder):
+            ready, features = each.fitted(), each.features()
+            predictions, device = ready.predictions(features), ready.model.device
+            outcomes.append(ModelOutcome(ready.record(given), predictions, features.status, device))
+        else:
+            outcomes.append(each)
+    return outcomes
 
 
 def encode_all(request: Request, ready: Sequence[tuple[NamedModel, ReadyEncoder]]) -> None:
@@ -236,13 +235,6 @@ def _weight_bytes(started: ReadyEncoder | ModelOutcome) -> int:
         return 0
     parameters = started.model.description.get("parameters")
     return 4 * parameters if isinstance(parameters, int) else _WEIGHTS_TOGETHER
-
-
-def _encoder_outcome(given: NamedModel, ready: ReadyEncoder) -> ModelOutcome:
-    features = ready.features()
-    model, predictions = ready.model, ready.predictions(features)
-    record = ready.record(given)
-    return ModelOutcome(record, predictions, features.status, model.device)
 
 
 def _choose_confusable(request: Request, referee: str) -> CandidateLabels:

@@ -205,11 +205,6 @@ class Settings(ClusterSettings, GenerativeSettings, ModelSettings):
         """Whether the user decided which names compete; else the benchmark's classes do."""
         return self.label_space is not None and self.chooser is None
 
-    @property
-    def own_names(self) -> bool:
-        """Whether the candidate names, or how they are written, were chosen by the user."""
-        return self.label_space is not None or self.names != Settings.names
-
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateSettings(Settings):

@@ -71,7 +71,7 @@ class Matcher:
         for at in range(len(words)):
             for length in range(min(self._longest, len(words) - at), 0, -1):
                 *first, last = words[at : at + length]
-                for ending in _singular(last):
+                for ending in (last, last.removesuffix("s"), last.removesuffix("es")):
                     named = candidates.intersection(self._names.get((*first, ending), ()))
                     if named:
                         return min(named)
@@ -90,10 +90,6 @@ def split_words(text: str) -> tuple[str, ...]:
     plain = unicodedata.normalize("NFC", _APOSTROPHES.sub(" ", _ACCENTS.sub("", apart)))
     kept = "".join(letter if unicodedata.category(letter)[0] in "LNM" else " " for letter in plain)
     return tuple(_SPACELESS.sub(r" \g<0> ", kept).split())
-
-
-def _singular(word: str) -> list[str]:
-    return [word, *(word.removesuffix(end) for end in ("s", "es") if word.endswith(end) and word != end)]
 
 
 Questions = Mapping[str, list[str]]
