@@ -8,11 +8,12 @@ import json
 import os
 import re
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
-from counterground.errors import CounterGroundError, UsageError, needs_extra
+from pydantic import BaseModel, Field, ValidationError
+
+from counterground.errors import CounterGroundError, UsageError, first_problem, needs_extra
 from counterground.http import (
     SECRET_NAME,
     Client,
@@ -47,14 +48,15 @@ _VENDOR_KEYS = {"https://api.openai.com": "OPENAI_API_KEY"}
 _PROTOCOLS: frozenset[Protocol] = frozenset({"free-form", "yes-no", "multiple-choice"})
 _LONGEST_SIDE = 2048
 _SENT = f"JPEG, quality 95, no chroma subsampling, longest side {_LONGEST_SIDE} pixels at most"
-_OPTIONS = {"jobs": 4.0, "timeout": 120.0, "retries": 5.0, "price": None}
+_OPTIONS = ("jobs", "timeout", "retries", "price", "key")
 _PLAIN_QUERY = {"api-version"}
-# Prefixes of keys, long and with digits, as few names of models are; or a word for a key.
+# Prefixes of keys, long and with digits, as few names of models are; a word for a key; a long mix of letters.
 _KEY = re.compile(
     r"^(sk|gsk|xai|nvapi|ghp)[-_](?=\S*[0-9])\S{16}"
     r"|^hf_(?=\S*[A-Z0-9])[A-Za-z0-9]{10}|^AIza\S{16}"
     r"|^(x[-_])?(?i:api[-_]?key|secret)(?![a-z])"
     r"|^(?i:key|token|bearer)([=:]|[-_](?=\S*[0-9])\S{16})"
+    r"|^(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])[A-Za-z0-9]{20,}$"
 )
 FIRST_WAIT = 1.0
 _LONGEST_WAIT = 60.0
@@ -72,32 +74,58 @@ class _TransientError(Exception):
         self.wait = wait
 
 
-class _FilteredError(Exception):
-    """The server's content filter refused the photo or the question; another attempt would fail, too."""
+class Endpoint(Generative):
+    """A model behind an HTTP API; safe to call from several threads.
 
-
-class _UnfinishedError(Exception):
-    """The answer ends before the model says anything; another attempt would fail, too."""
-
-
-class Caller:
-    """Posts chat requests to one address; safe to use from several threads.
-
-    Args:
-        source: the address, and for how long and how often it is asked.
-        key: API key, sent as a bearer token; never part of a message, nor of an answer that repeats it.
+    Its weights cannot be seen, so its fingerprint is its name and address. The key is sent as a bearer token;
+    it is never part of a message, nor of an answer that repeats it.
     """
 
-    def __init__(self, source: EndpointSource, key: str | None) -> None:
-        self._source = source
+    protocols = _PROTOCOLS
+
+    def __init__(self, spec: str, options: LoadOptions) -> None:
+        self._source = source = find_endpoint(spec)
+        if options.offline and not is_local(source.url):
+            raise CounterGroundError(f"{spec} is on another machine, and --offline forbids calling it.")
+        with needs_extra("web"):
+            import requests  # noqa: F401 - one clear line before anything else
+        self.spec, self.device, self.dtype = spec, "remote", options.precision
+        self.concurrency, self.price = source.jobs, source.price
         self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        key = os.environ.get(source.key, "").strip()  # one read from a file often ends in a line break
+        if not (key.isascii() and key.isprintable()):
+            raise UsageError(f"{source.key} contains characters that a key cannot have; set it again.")
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
             keep_secret(key)
         self._client = Client(user_agent(), RequestLimits(source.timeout, source.timeout, _LARGEST_ANSWER))
         self._stopped = threading.Event()
+        self._request = {"model": source.model, "temperature": 0}
+        warnings = [
+            "The model behind this address can change without notice, and no fingerprint would show it."
+        ]
+        if key and source.url.startswith("http:") and not is_local(source.url):
+            warnings.append("The key and the photos travel unencrypted, since the address begins with http:.")
+        # Libraries, jobs and price are left out: answers that were paid for stay valid after an update.
+        self.fingerprint = combine(url=source.url, request=self._request, sent=_SENT)
+        self.description = {
+            "architecture": source.model,
+            "weights": f"behind {source.url}",
+            "training_data": None,
+            "parameters": None,
+            "preprocessing": _SENT,
+            "request": self._request,
+            "chat_template": "the server's own",
+            "api_key": f"from {source.key}" if key else "none",
+            "jobs": source.jobs,
+            "timeout_seconds": source.timeout,
+            "retries": source.retries,
+            "price_per_call": source.price,
+            "libraries": {},
+            "warnings": warnings,
+        }
 
-    def call(self, body: dict[str, Any]) -> str:
+    def generate(self, image: Image.Image, question: str, *, max_new_tokens: int) -> str:
         """Return the text of the answer, empty if the server's content filter refused the request.
 
         Raises:
@@ -110,54 +138,55 @@ class Caller:
             stop_after_attempt,
         )
 
+        content = [
+            {"type": "image_url", "image_url": {"url": _data_url(image)}},
+            {"type": "text", "text": question},
+        ]
+        body = {
+            **self._request,
+            "max_tokens": max_new_tokens,
+            "messages": [{"role": "user", "content": content}],
+        }
+        attempts = self._source.retries + 1
         retrying = Retrying(
-            stop=stop_after_attempt(self._source.retries + 1),
+            stop=stop_after_attempt(attempts),
             retry=retry_if_exception_type(_TransientError),
             wait=_pause,
             sleep=sleep_using_event(self._stopped),
             reraise=True,
         )
         try:
-            return retrying(self._once, json.dumps(body).encode())
-        except _FilteredError:
-            return ""
-        except _UnfinishedError as error:
-            raise CounterGroundError(f"{self._source.spec}: {error}. {_KEPT}.") from error
+            return retrying(self._call, json.dumps(body).encode())
         except _TransientError as error:
-            repeated = f", {self._source.retries + 1} times in a row" if self._source.retries else ""
             raise CounterGroundError(
-                f"{self._source.spec}: {error}{repeated}. {_KEPT}, or raise retries=."
+                f"{self.spec}: {error}, {attempts} times in a row. {_KEPT}, or raise retries=."
             ) from error
 
     def stop(self) -> None:
-        """Stop calls that wait for another attempt."""
         self._stopped.set()
 
-    def _once(self, data: bytes) -> str:
+    def _call(self, data: bytes) -> str:
         if self._stopped.is_set():
-            raise CounterGroundError(f"{self._source.spec}: stopped. {_KEPT}.")
+            raise CounterGroundError(f"{self.spec}: stopped. {_KEPT}.")
         try:  # a redirected call would carry its key to another host
             answer = self._client.fetch(
                 self._source.url, method="POST", follow=False, data=data, headers=self._headers
             )
         except FetchError as error:
-            if error.status in (400, 403) and _is_filtered(error.excerpt):
-                raise _FilteredError from error
-            excerpt = _excerpt(error.excerpt)
-            if error.again or error.status is None:
+            status, excerpt = error.status or 0, _excerpt(error.excerpt)
+            if status in (400, 403) and _is_filtered(error.excerpt):
+                return ""
+            if error.again or not status:
                 raise _TransientError(f"{error.reason}{excerpt}", error.wait) from error
-            raise CounterGroundError(self._rejected(error, excerpt)) from error
-        return _text(answer.body)
-
-    def _rejected(self, error: FetchError, excerpt: str) -> str:
-        remedy = {
-            401: f" Set {self._source.key}.",
-            403: f" Check {self._source.key} and what it may use.",
-            404: " Check the address and the model's name.",
-        }.get(error.status or 0, "")
-        if 300 <= (error.status or 0) < 400:
-            remedy = " Give that address if you trust it."
-        return f"{self._source.spec}: {masked(error.reason)}{excerpt}.{remedy} {_KEPT}."
+            remedy = {
+                401: f" Set {self._source.key}.",
+                403: f" Check {self._source.key} and what it may use.",
+                404: " Check the address and the model's name.",
+            }.get(status, " Give that address if you trust it." if 300 <= status < 400 else "")
+            raise CounterGroundError(
+                f"{self.spec}: {masked(error.reason)}{excerpt}.{remedy} {_KEPT}."
+            ) from error
+        return _text(self.spec, answer.body)
 
 
 def _pause(state: RetryCallState) -> float:
@@ -176,14 +205,14 @@ def _is_filtered(body: bytes) -> bool:
     return any(isinstance(code, str) and code in _FILTERS for code in codes)
 
 
-def _text(body: bytes) -> str:
+def _text(spec: str, body: bytes) -> str:
     """Return the text of a chat completion; a body without one may be a transient fault.
 
     A refusal is an answer, and so is one that the server's filter emptied: another attempt would not help.
 
     Raises:
         _TransientError: there is none.
-        _UnfinishedError: the model spent all of its tokens before it answered.
+        CounterGroundError: the model spent all of its tokens before it answered.
     """
     try:
         choice = json.loads(body)["choices"][0]
@@ -198,9 +227,9 @@ def _text(body: bytes) -> str:
     if content is None and ended == "content_filter":
         content = ""
     if ended == "length" and (not content or opens_thoughts(str(content))):
-        raise _UnfinishedError(
-            "the model spent all tokens of its answer on reasoning; switch reasoning off at the server, or "
-            "use a model that answers at once"
+        raise CounterGroundError(
+            f"{spec}: the model spent all tokens of its answer on reasoning; switch reasoning off at the "
+            f"server, or use a model that answers at once. {_KEPT}."
         )
     if not isinstance(content, str):
         raise _TransientError(f"a chat completion without text{_excerpt(body)}")
@@ -212,18 +241,16 @@ def _excerpt(body: bytes) -> str:
     return f" ({text[:160]})" if text else ""
 
 
-@dataclass(frozen=True)
-class EndpointSource:
+class EndpointSource(BaseModel):
     """``URL#MODEL?OPTIONS``, parsed; ``url`` ends in ``/chat/completions``, ``key`` is a variable's name."""
 
-    spec: str
     url: str
     model: str
-    jobs: int
-    timeout: float
-    retries: int
-    price: float | None
     key: str
+    jobs: int = Field(4, ge=1, le=MOST_AT_ONCE)
+    timeout: float = Field(120.0, ge=0.01, le=1e6)
+    retries: int = Field(5, ge=0, le=1e6)
+    price: float | None = Field(None, ge=0, le=1e6)
 
 
 def find_endpoint(spec: str) -> EndpointSource:
@@ -257,82 +284,14 @@ def find_endpoint(spec: str) -> EndpointSource:
             f"The address {parts.hostname} contains {secret}, which would be kept in the run. Put a key into "
             f"the environment variable {API_KEY} instead; it is sent as a bearer token."
         )
-    options = _options(spec, query)
+    options = read_options(spec, query, _OPTIONS)
     path = parts.path.rstrip("/").removesuffix("/chat/completions") + "/chat/completions"
-    return EndpointSource(
-        spec,
-        urlunsplit((parts.scheme, parts.netloc, path, parts.query, "")),
-        model,
-        jobs=int(options["jobs"]),
-        timeout=options["timeout"],
-        retries=int(options["retries"]),
-        price=options["price"],
-        key=_key_variable(options["key"], f"{parts.scheme}://{parts.hostname}"),
-    )
-
-
-def load_endpoint(spec: str, options: LoadOptions) -> Generative:
-    """Prepare to call a model behind an HTTP API; nothing is called yet.
-
-    Raises:
-        UsageError: see `find_endpoint`.
-        CounterGroundError: ``offline`` is set, and the address is another machine's.
-    """
-    source = find_endpoint(spec)
-    if options.offline and not is_local(source.url):
-        raise CounterGroundError(f"{spec} is on another machine, and --offline forbids calling it.")
-    with needs_extra("web"):
-        import requests  # noqa: F401 - one clear line before anything else
-    return Endpoint(source, options)
-
-
-class Endpoint(Generative):
-    """A model behind an HTTP API. Its weights cannot be seen, so its fingerprint is its name and address."""
-
-    protocols = _PROTOCOLS
-
-    def __init__(self, source: EndpointSource, options: LoadOptions) -> None:
-        self.spec, self.device, self.dtype = source.spec, "remote", options.precision
-        self.concurrency, self.price = source.jobs, source.price
-        key = _key(source.key)
-        self._caller = Caller(source, key)
-        self._request = {"model": source.model, "temperature": 0}
-        # Libraries, jobs and price are left out: answers that were paid for stay valid after an update.
-        self.fingerprint = combine(url=source.url, request=self._request, sent=_SENT)
-        self.description = {
-            "architecture": source.model,
-            "weights": f"behind {source.url}",
-            "training_data": None,
-            "parameters": None,
-            "preprocessing": _SENT,
-            "request": self._request,
-            "chat_template": "the server's own",
-            "api_key": f"from {source.key}" if key else "none",
-            "jobs": source.jobs,
-            "timeout_seconds": source.timeout,
-            "retries": source.retries,
-            "price_per_call": source.price,
-            "libraries": {},
-            "warnings": [
-                "The model behind this address can change without notice, and no fingerprint would show it.",
-                *_unsafe(source, key),
-            ],
-        }
-
-    def generate(self, image: Image.Image, question: str, *, max_new_tokens: int) -> str:
-        content = [
-            {"type": "image_url", "image_url": {"url": _data_url(image)}},
-            {"type": "text", "text": question},
-        ]
-        body = {
-            **self._request,
-            "max_tokens": max_new_tokens,
-            "messages": [{"role": "user", "content": content}],
-        }
-        return self._caller.call(body)
-
-    def stop(self) -> None:
-        self._caller.stop()
+    key = _key_variable(options.pop("key", None), f"{parts.scheme}://{parts.hostname}")
+    url = urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
+    try:
+        return EndpointSource(url=url, model=model, key=key, **options)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise UsageError(f"{spec}: {first_problem(error)}.") from error
 
 
 def _secret_part(path: str, query: str) -> str:
@@ -343,15 +302,9 @@ def _secret_part(path: str, query: str) -> str:
     if others or (query and not parse_qsl(query)):
         return "a query besides api-version"
     known = {value for name, value in os.environ.items() if SECRET_NAME.search(name) and len(value) >= 8}
-    if any(value in path for value in known) or any(map(_looks_like_a_key, path.split("/"))):
+    if any(value in path for value in known) or any(map(_KEY.search, path.split("/"))):
         return "what looks like a key in its path"
     return ""
-
-
-def _looks_like_a_key(part: str) -> bool:
-    """Whether part of a path begins like a key, is named like one, or is long and mixes cases and digits."""
-    mixed = all(re.search(kind, part) for kind in ("[a-z]", "[A-Z]", "[0-9]"))
-    return bool(_KEY.search(part)) or (len(part) >= 20 and part.isalnum() and mixed)
 
 
 def _key_variable(given: str | None, server: str) -> str:
@@ -364,38 +317,6 @@ def _key_variable(given: str | None, server: str) -> str:
             "key itself into the address."
         )
     return given
-
-
-def _key(variable: str) -> str | None:
-    """Return the key from the environment, without the line break that one read from a file often ends in."""
-    key = os.environ.get(variable, "").strip()
-    if not (key.isascii() and key.isprintable()):
-        raise UsageError(f"{variable} contains characters that a key cannot have; set it again.")
-    return key or None
-
-
-def _options(spec: str, query: str) -> dict[str, Any]:
-    given = read_options(spec, query, (*_OPTIONS, "key"))
-    options: dict[str, Any] = {**_OPTIONS, "key": given.pop("key", None)}
-    for name, value in given.items():
-        lowest, highest = {"jobs": (1, MOST_AT_ONCE), "timeout": (0.01, 1e6)}.get(name, (0, 1e6))
-        try:
-            options[name] = float(value or "")
-        except ValueError:
-            options[name] = -1.0
-        whole = name in ("jobs", "retries")
-        if not lowest <= options[name] <= highest or (whole and options[name] != int(options[name])):
-            raise UsageError(
-                f"{spec}: {name} must be a {'whole ' if whole else ''}number from {lowest} to "
-                f"{highest:,.0f}, not {value!r}."
-            )
-    return options
-
-
-def _unsafe(source: EndpointSource, key: str | None) -> list[str]:
-    if key and source.url.startswith("http:") and not is_local(source.url):
-        return ["The key and the photos travel unencrypted, since the address begins with http:."]
-    return []
 
 
 def _data_url(image: Image.Image) -> str:
@@ -413,6 +334,6 @@ ENDPOINT = Family(
     usage="http://HOST/v1#MODEL",
     claims=lambda spec: spec.startswith(("http:", "https:")) and bool(spec.partition(":")[2].strip("/")),
     resolve=find_endpoint,
-    load=load_endpoint,
+    load=Endpoint,
     kind=lambda _spec: "generative",
 )
