@@ -90,14 +90,14 @@ def colours(*runtimes: Runtime, preprocess=pixels) -> NetworkClassifier:
     return model
 
 
-def scaled(by, starts: list[str], name: str = "quick 1", choice="onnx") -> Runtime:
+def scaled(by, starts: list[str], name: str = "quick 1") -> Runtime:
     """Gives 1 + ``by`` times what the network gives, which is between 0 and 10."""
 
     def start(network, batch):
         starts.append(name)
         return lambda batch: 10 * batch.mean((2, 3)) * (1 + by)
 
-    return Runtime(name, start, choice)
+    return Runtime(name, start)
 
 
 def failing(network, batch):
@@ -133,7 +133,7 @@ class TestAuto:
         [
             (scaled(0.01, []), "quick 1: differs by 0.01 of the largest number on made-up images"),
             (scaled(float("nan"), []), "quick 1: differs by nan of the largest number on made-up images"),
-            (Runtime("broken 1", failing, "onnx"), "broken 1: no such operator"),
+            (Runtime("broken 1", failing), "broken 1: no such operator"),
         ],
     )
     def test_one_that_differs_or_fails_is_not_used(self, runtime, why, photos, tmp_path):
@@ -160,9 +160,8 @@ def test_few_photos_are_not_worth_it(photos, tmp_path):
 
 class TestWanted:
     def test_it_is_used(self, photos, tmp_path):
-        both = scaled(1e-6, []), scaled(1e-6, [], "slow 1", choice="compile")
-        for wanted, name in (("compile", "slow 1"), ("onnx", "quick 1"), ("eager", "eager")):
-            _, record = evaluate(photos, colours(*both), tmp_path / wanted, runtime=wanted)
+        for wanted, name in (("onnx", "quick 1"), ("eager", "eager")):
+            _, record = evaluate(photos, colours(scaled(1e-6, [])), tmp_path / wanted, runtime=wanted)
             assert record.description["runtime"] == name
 
     def test_it_is_refused_where_it_differs_or_fails(self, photos, tmp_path):
@@ -187,7 +186,5 @@ class TestWanted:
             def encode(self, batch):
                 return batch.mean((2, 3))
 
-        with pytest.raises(UsageError, match="runs networks of PyTorch"):
-            evaluate(photos, Own(), tmp_path / "run", runtime="compile")
         _, record = evaluate(photos, Own(), tmp_path / "run", runtime="onnx")
         assert record.description["runtime"] == "onnx", "it brings its own"

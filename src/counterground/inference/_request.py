@@ -154,10 +154,8 @@ def load_requested(model: str | NamedModel, settings: Settings) -> Model:
         offline=settings.offline,
         fitted_head=True,
     )
-    if isinstance(loaded, Generative) and settings.runtime in ("onnx", "compile"):
-        raise UsageError(
-            f"{loaded.display_name} cannot be run by -X runtime={settings.runtime}: it is a generative model."
-        )
+    if isinstance(loaded, Generative) and settings.runtime == "onnx":
+        raise UsageError(f"{loaded.display_name} cannot be run by -X runtime=onnx: it is a generative model.")
     return loaded
 
 

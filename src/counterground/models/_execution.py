@@ -19,7 +19,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, get_args
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, is_installed
-from counterground.settings import Precision, RuntimeChoice
+from counterground.settings import Precision
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -233,40 +233,17 @@ class Runtime:
         name: name of the runtime, with all that decides its numbers; part of the model's fingerprint.
         start: returns the forward pass, given a network and a batch like those it will get. May raise
             anything.
-        choice: the ``-X runtime`` that selects it.
     """
 
     name: str
     start: Callable[[torch.nn.Module, torch.Tensor], Forward]
-    choice: RuntimeChoice
 
 
 def runtimes_for(device: str, precision: str) -> tuple[Runtime, ...]:
     """Return the other ways to run a network on a device."""
-    kind = device.partition(":")[0]
-    if kind not in {"cpu", "cuda"}:
+    if (device, precision) != ("cpu", "fp32") or not all(map(find_spec, ("onnx", "onnxruntime"))):
         return ()
-    found = [Runtime("torch.compile", _start_compiled, "compile")]
-    if (kind, precision) == ("cpu", "fp32") and all(map(find_spec, ("onnx", "onnxruntime"))):
-        name = f"onnxruntime {version('onnxruntime')}, opset {_OPSET}"
-        found.append(Runtime(name, _start_onnx, "onnx"))
-    return tuple(found)
-
-
-def _start_compiled(network: torch.nn.Module, batch: torch.Tensor) -> Forward:
-    import torch
-
-    # Freezing folds batch norm and lays weights out for the CPU.
-    compiled = torch.compile(own_layers(network), options={"freezing": batch.device.type == "cpu"})
-
-    def forward(batch: torch.Tensor) -> Any:
-        # A batch of one photo would be compiled separately.
-        several = batch if len(batch) > 1 else batch.expand(2, *batch.shape[1:]).contiguous()
-        torch._dynamo.mark_dynamic(several, 0)  # noqa: SLF001  # PyTorch documents it
-        made = compiled(several)
-        return made if len(batch) > 1 else made[:1]
-
-    return forward
+    return (Runtime(f"onnxruntime {version('onnxruntime')}, opset {_OPSET}", _start_onnx),)
 
 
 def _start_onnx(network: torch.nn.Module, batch: torch.Tensor) -> Forward:

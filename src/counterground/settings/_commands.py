@@ -11,7 +11,7 @@ from counterground.errors import UsageError, did_you_mean
 from counterground.settings._record import Help, Record
 
 Precision = Literal["fp32", "bf16", "fp16"]
-RuntimeChoice = Literal["auto", "eager", "onnx", "compile"]
+RuntimeChoice = Literal["auto", "eager", "onnx"]
 Engine = Literal["local", "ray"]
 Loss = Literal["mean", "sum"]
 Protocol = Literal[

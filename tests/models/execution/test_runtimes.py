@@ -71,7 +71,7 @@ def photos():
 
 
 def by_onnx(model):
-    (runtime,) = (each for each in model.runtimes if each.choice == "onnx")
+    (runtime,) = model.runtimes
     return model.run_by(runtime)
 
 
@@ -94,8 +94,6 @@ def test_hundreds_of_photos_are_predicted_as_by_pytorch(name, images):
     tied = ties(expected)
     assert tied.sum() < 0.02 * len(images)
     for runtime in model.runtimes:
-        if runtime.choice == "compile" and name != "transformer":
-            continue  # it takes up to half a minute; the smallest stands for all
         given = encoded(model.run_by(runtime), blocks)
         assert (given - expected).abs().max() <= CLOSE * expected.abs().max(), runtime.name
         changed = given.argmax(1) != expected.argmax(1)
@@ -130,17 +128,17 @@ def test_patches_of_several_grids_are_not_traced(tmp_path):
 @pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
 def test_without_its_packages_there_is_no_onnx_runtime(missing, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
-    assert [each.choice for each in load_model(LITE, device="cpu").runtimes] == ["compile"]
+    assert load_model(LITE, device="cpu").runtimes == ()
 
 
 def test_onnx_runtime_is_for_full_precision():
     model = load_model(LITE, device="cpu", precision="bf16")
-    assert "onnx" not in [each.choice for each in model.runtimes]
+    assert model.runtimes == ()
 
 
 def test_onnx_runtime_runs_a_network_whatever_the_default_dtype_of_the_program():
     network, batch = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2)), torch.rand(3, 3, 2, 2)
-    (onnx,) = (each for each in runtimes_for("cpu", "fp32") if each.choice == "onnx")
+    (onnx,) = runtimes_for("cpu", "fp32")
     torch.set_default_dtype(torch.float64)
     try:
         torch.testing.assert_close(onnx.start(network, batch)(batch), network(batch))
@@ -156,8 +154,7 @@ def test_the_network_and_pytorch_are_left_as_they_were(photos):
         before = each(photos), [(*weights.stride(), weights.data_ptr()) for weights in each.parameters()]
         model = classifier(each, lambda image: image)
         for runtime in model.runtimes:
-            if runtime.choice != "compile":
-                model.run_by(runtime).encode(photos)
+            model.run_by(runtime).encode(photos)
         after = each(photos), [(*weights.stride(), weights.data_ptr()) for weights in each.parameters()]
         assert torch.equal(after[0], before[0])
         assert after[1] == before[1]
