@@ -114,9 +114,9 @@ def test_agreement_has_one_interval_wherever_it_is_shown(tmp_path):
         for name, every in (("ann", 7), ("ben", 3)):
             label = "rock" if number % every == 0 else "snow"
             pool.decide(path, annotator=name, task="background", labels=[label])
-    photos = pool.photos().select("path", "class_name", cluster="observation")
-    by_observation = agreement(pool.votes().join(photos, on="path"))
-    apart = agreement(pool.votes().join(photos.drop("cluster"), on="path"))
+    votes = pool.votes()
+    assert votes["cluster"].n_unique() == 4
+    by_observation, apart = agreement(votes), agreement(votes.drop("cluster"))
     found = summarise_pool(pool).agreement
     whole = pl.col("class_name").is_null() & pl.col("label").is_null()
     assert found.filter(whole).equals(by_observation.filter(whole))

@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from counterground.construction.pool import open_pool
+from counterground.construction.pool import class_folder, open_pool
 from counterground.construction.pool_page import summarise_pool, write_pool_report
 from counterground.photos import photo_id
 
@@ -23,7 +23,7 @@ def test_every_reader_can_use_a_pools_page(chromium, complaints, tmp_path):
     pool = open_pool(tmp_path / "pool", create=True)
     paths = []
     for number in range(4):
-        paths.append(f"files/{pool.class_folder('flamingo')}/{number}.png")
+        paths.append(f"files/{class_folder('flamingo')}/{number}.png")
         (pool.root / paths[-1]).parent.mkdir(exist_ok=True)
         Image.new("RGB", (8, 8), (40 * number, 90, 90)).save(pool.root / paths[-1])
     pool.add_photos(

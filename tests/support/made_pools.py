@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from counterground.construction.pool import Pool, open_pool
+from counterground.construction.pool import Pool, class_folder, open_pool
 from counterground.photos import photo_id
 
 
@@ -29,7 +29,7 @@ def fill_pool(
     rows = []
     for class_name, count in sizes.items():
         for number in range(count):
-            path = f"files/{pool.class_folder(class_name)}/{number:03d}.png"
+            path = f"files/{class_folder(class_name)}/{number:03d}.png"
             file = pool.root / path
             file.parent.mkdir(exist_ok=True)
             random = np.random.default_rng([number, *class_name.encode()])

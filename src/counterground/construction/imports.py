@@ -27,6 +27,7 @@ from counterground.construction.pool import (
     PHOTO_DETAILS,
     check_annotators,
     check_class_names,
+    class_folder,
     file_stem,
     keep_photo,
     open_pool,
@@ -119,26 +120,28 @@ def import_photos(
     photos, notes = _photos(benchmark, chosen)
     with open_pool(pool_path, create=True) as pool:
         check_annotators(pool, [chosen.annotator])
-        check_class_names(pool, photos["class_name"].unique(), _rename_remedy)
+        check_class_names(
+            pool, photos["class_name"].unique(), "Import it under that name: --rename {0!r}={1!r}."
+        )
         stored = _stored(pool)
-        added = _copy(pool, benchmark, photos, stored, chosen)
+        added, rejected = _copy(pool, benchmark, photos, stored, chosen)
         updated = _update(pool, photos, stored)
         backgrounds, new = _label(pool, photos, chosen.annotator)
         pool.snapshot()
-        unread = sum(one.item in set(photos["path"]) for one in added.rejected)
+        unread = sum(one.item in set(photos["path"]) for one in rejected)
         if updated:
             notes += (f"Updated {counted(updated, 'photo')} of the pool from the source.",)
         if new:
             notes += (f"New background labels in the pool: {and_more(new, 8)}.",)
         return ImportReport(
-            added.photos.total(),
-            len(photos) - added.photos.total() - unread,
-            tuple(added.rejected),
-            dict(sorted(added.photos.items())),
+            len(added),
+            len(photos) - len(added) - unread,
+            tuple(rejected),
+            dict(sorted(Counter(row["class_name"] for row in added).items())),
             backgrounds,
-            added.masks,
+            sum(row["mask"] is not None for row in added),
             notes,
-            _write_rejected(pool.root, str(source), added.rejected),
+            _write_rejected(pool.root, str(source), rejected),
         )
 
 
@@ -198,10 +201,6 @@ def _class_names(names: list[str], options: ImportOptions) -> dict[str, str]:
     return {name: classes.classes.names[classes.index[new]] for name, new in renamed.items()}
 
 
-def _rename_remedy(name: str, known: str) -> str:
-    return f"Import it under that name: --rename {f'{name}={known}'!r}."
-
-
 Stored = dict[tuple[str, str], dict[str, Any]]
 """The pool's photos by class and content."""
 
@@ -210,46 +209,36 @@ def _stored(pool: Pool) -> Stored:
     return {(row["class_name"], row["photo_id"]): row for row in pool.photos().iter_rows(named=True)}
 
 
-@dataclass
-class _Added:
-    """What an import has added so far: photos by class, masks, and what could not be."""
-
-    photos: Counter[str]
-    masks: int
-    rejected: list[RejectedItem]
-
-
 def _copy(
     pool: Pool, benchmark: Benchmark, photos: pl.DataFrame, stored: Stored, options: ImportOptions
-) -> _Added:
-    """Copy the photos that the pool does not have, read in threads and written in batches."""
+) -> tuple[list[dict[str, Any]], list[RejectedItem]]:
+    """Copy the photos that the pool does not have, in threads and batches; return rows and what was not."""
     rows = [
         row
         for row in photos.unique(["class_name", "photo_id"], keep="first", maintain_order=True).to_dicts()
         if (row["class_name"], row["photo_id"]) not in stored
     ]
-    added = _Added(Counter(), 0, [])
+    added: list[dict[str, Any]] = []
+    rejected: list[RejectedItem] = []
     with (
         progress_bar("Copying", total=len(rows), shown=options.show_progress) as bar,
         ThreadPoolExecutor(options.jobs) as workers,
     ):
         for start in range(0, len(rows), _BATCH):
-            kept = []
-            for new, rejected in workers.map(partial(_keep, pool, benchmark), rows[start : start + _BATCH]):
-                kept += new
-                added.rejected += rejected
+            before = len(added)
+            for new, failed in workers.map(partial(_keep, pool, benchmark), rows[start : start + _BATCH]):
+                added += new
+                rejected += failed
                 bar.advance()
-            pool.add_photos(kept)
-            added.photos.update(row["class_name"] for row in kept)
-            added.masks += sum(row["mask"] is not None for row in kept)
-    return added
+            pool.add_photos(added[before:])
+    return added, rejected
 
 
 def _keep(
     pool: Pool, benchmark: Benchmark, row: dict[str, Any]
 ) -> tuple[list[dict[str, Any]], list[RejectedItem]]:
     """Copy a photo and its mask; return the row of the pool, if any, and what was rejected; in a thread."""
-    folder = pool.class_folder(row["class_name"])
+    folder = class_folder(row["class_name"])
     stem = file_stem(row["key"], Path(row["path"]).stem)
     try:
         photo = keep_photo(pool.root, folder, stem, _read(benchmark.photo_path(row["path"]), row["photo_id"]))

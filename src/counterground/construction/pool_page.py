@@ -182,7 +182,7 @@ def summarise_pool(pool: Pool) -> PoolSummary:
         [*known, *(label for label in backgrounds["label"].unique().sort() if label not in known)],
         _by_label(state.filter(side="discarded").with_columns(label="reason")),
         _annotators(pool.decisions()),
-        agreement(pool.votes_by_cluster()),
+        agreement(pool.votes()),
         licences.agg(photos=pl.len(), standing=pl.col("stands").sum()).sort(
             "photos", "licence", descending=[True, False], nulls_last=True
         ),

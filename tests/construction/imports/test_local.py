@@ -266,7 +266,7 @@ def test_long_numbers_of_observations_stay_apart(tmp_path, suffix):
 def test_class_names_that_mean_one_class_are_refused_and_can_be_renamed(tmp_path, labelled):
     import_photos(tmp_path / "pool", labelled)
     noise(tmp_path / "more" / "Flamingo" / "1.jpg", 50)
-    with pytest.raises(CounterGroundError, match="Import it under that name: --rename 'Flamingo=flamingo'"):
+    with pytest.raises(CounterGroundError, match="Import it under that name: --rename 'Flamingo'='flamingo'"):
         import_photos(tmp_path / "pool", tmp_path / "more")
     noise(tmp_path / "other" / "ice bear" / "1.jpg", 51)
     import_photos(tmp_path / "pool", tmp_path / "other")

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from counterground.benchmarks import open_benchmark
+from counterground.construction.pool import class_folder
 from counterground.errors import CounterGroundError, UsageError
 
 CLASSES = ("ice bear", "flamingo")
@@ -56,7 +57,7 @@ def test_class_folders_differ_and_are_plain(pool):
         "x" * 200,
         "x" * 201,
     ]
-    folders = [pool.class_folder(name) for name in names]
+    folders = [class_folder(name) for name in names]
     assert len({folder.lower() for folder in folders}) == len(names)
     assert folders[0] == "ice_bear"
     assert all(folder.isascii() and "/" not in folder and not folder.startswith(".") for folder in folders)

@@ -26,6 +26,7 @@ from counterground.construction.pool import (
     PHOTO_SCHEMA,
     KeptPhoto,
     check_class_names,
+    class_folder,
     file_stem,
     is_from,
     is_pool,
@@ -54,16 +55,6 @@ if TYPE_CHECKING:
 
 
 _SHARED = tuple(name for name in CANDIDATE_SCHEMA if name in PHOTO_SCHEMA)
-
-
-def cluster_of(photo: Mapping[str, Any]) -> str | None:
-    """Return the cluster of a photo of an observer, or of an observation; None: neither is known.
-
-    Photos of one observer are alike in place, camera and habit.
-    """
-    if photo.get("observer"):
-        return f"observer:{photo['observer']}"
-    return f"observation:{photo['observation']}" if photo.get("observation") else None
 
 
 Candidate = dict[str, Any]
@@ -108,7 +99,7 @@ class Download(FetchLoop[Candidate, KeptPhoto]):
     def work(self, task: Task[Candidate]) -> tuple[KeptPhoto, int]:
         """Fetch a photo and keep its file; in a thread."""
         data, row = self.fetch(task), task.payload
-        folder = self.pool.class_folder(row["class_name"])
+        folder = class_folder(row["class_name"])
         try:
             photo = keep_photo(self.pool.root, folder, file_stem(row["key"]), data)
         except UnreadablePhoto as error:
@@ -119,7 +110,9 @@ class Download(FetchLoop[Candidate, KeptPhoto]):
     def record(self, task: Task[Candidate], result: KeptPhoto) -> None:
         """Add the row of a photo."""
         row = {name: task.payload[name] for name in _SHARED} | vars(result)
-        self.pool.add_photos([row | {"cluster": cluster_of(row)}])
+        # Photos of one observer are alike in place, camera and habit.
+        by = next((name for name in ("observer", "observation") if row[name]), None)
+        self.pool.add_photos([row | {"cluster": by and f"{by}:{row[by]}"}])
         self.fetched += 1
         self._report()
 
@@ -231,8 +224,8 @@ class Session:
             name: Choice(name, tuple(Taxon(**one) for one in kept)) for name, kept in settings.items()
         }
         if pool:
-            names, remedy = [one.name for one in wanted], "Collect it under that name: -c {!r}."
-            check_class_names(pool, names, lambda _, known: remedy.format(known), also=settings)
+            names, remedy = [one.name for one in wanted], "Collect it under that name: -c {1!r}."
+            check_class_names(pool, names, remedy, also=settings)
         progress = partial(self.bar.update, description="resolving names")
         return resolve_classes(wanted, self.options.taxa, remembered, self.api, progress)
 
@@ -447,7 +440,10 @@ def _keep_queries(pool: Pool, queries: Mapping[str, Query]) -> None:
     with pool.connect() as connection:
         for name, query in queries.items():
             if stored.get(name, query) != query:
-                pool.forget_waiting(name, INATURALIST, within=connection)
+                connection.execute(
+                    "DELETE FROM candidate WHERE class_name = ? AND status = 'wanted' AND key GLOB ? || ':*'",
+                    (name, INATURALIST),
+                )
         pool.set_setting("queries", stored | dict(queries), within=connection)
 
 

@@ -83,27 +83,11 @@ class Referee:
 
     spec: str
     model: Encoder
-    running: Settings
     space: LabelSpace
     index: dict[str, int]
     head: Head
     names: tuple[str, ...]
     column: dict[int, int]
-
-    def benchmark(self, pool: Pool, photos: pl.DataFrame) -> Benchmark:
-        """Return photos of the pool as a benchmark that can be encoded."""
-        return _benchmark(pool, photos, self.space, self.index)
-
-    def encode(self, benchmark: Benchmark) -> tuple[np.ndarray, np.ndarray]:
-        """Return features ``[n, d]`` and which photos were readable, in manifest order."""
-        features = encode_photos(
-            self.model,
-            benchmark,
-            cache_dir() / "features",
-            batch_size=self.running.batch_size,
-            show_progress=self.running.show_progress,
-        )
-        return features.matrix, features.readable
 
     def judge(self, features: np.ndarray, class_indices: Iterable[int]) -> Judgement:
         """Return the judgement on photos with these features and classes."""
@@ -152,7 +136,6 @@ def load_referee(spec: str, pool: Pool, photos: pl.DataFrame, running: Settings)
     return Referee(
         spec=specs[0],
         model=model,
-        running=running,
         space=space,
         index=index,
         head=replace(head, columns=columns),
@@ -212,9 +195,16 @@ def model_signals(
     """
     if measured.is_empty():
         return pl.DataFrame(schema=SIGNAL_SCHEMA)
-    benchmark = referee.benchmark(pool, measured)
-    matrix, readable = referee.encode(benchmark)
-    matrix, paths = matrix[readable], benchmark.photos["path"].filter(pl.Series(readable)).to_list()
+    benchmark = _benchmark(pool, measured, referee.space, referee.index)
+    features = encode_photos(
+        referee.model,
+        benchmark,
+        cache_dir() / "features",
+        batch_size=settings.batch_size,
+        show_progress=settings.show_progress,
+    )
+    readable, matrix = features.readable, features.matrix[features.readable]
+    paths = benchmark.photos["path"].filter(pl.Series(readable)).to_list()
     photos = measured.filter(pl.col("path").is_in(paths))
     judgement = referee.judge(matrix, benchmark.photos["class_index"].filter(pl.Series(readable)))
     signals = [

@@ -52,8 +52,7 @@ _FREE_SOFTWARE = re.compile(
 _RESERVED = re.compile(
     r"(?:c|©|copyright(?:ed)?)?[ ,.]*all[ -]rights[ -]reserved\.?|c|©|copyright(?:ed)?|proprietary|none"
 )
-_SEPARATOR = re.compile(r"(?:;|\bor\b|\band\b)(?![^()]*\))")
-_BRACKETS = re.compile(r"\(([^()]*)\)")
+_SEPARATOR = re.compile(r"[;()]|\bor\b|\band\b")
 # Remarks of the built-in benchmarks that restrict nothing.
 _HARMLESS = frozenset(
     {"as debian states", "background", "cut-out", "generic", "international", "per file", "unported"}
@@ -98,8 +97,8 @@ def read_licence(text: str | None) -> Licence:
 
     Known are the Creative Commons licences (codes, names, URLs; 4.0 if no version is given, as iNaturalist's
     are), CC0 and public domain, the usual free licences, and "all rights reserved". Several, separated by
-    ``;``, "and" or "or", or one in brackets, all apply: a photo may be shared only if each allows it. Any
-    other remark in brackets makes a licence unknown, except some that restrict nothing, such as "(per file)".
+    ``;``, "and" or "or", or in brackets, all apply: a photo may be shared only if each allows it. Any other
+    remark makes a licence unknown, except some that restrict nothing, such as "(per file)".
     """
     if text is None or not text.strip():
         return Licence("not stated", obstacle="no licence is stated")
@@ -107,31 +106,16 @@ def read_licence(text: str | None) -> Licence:
         return _unknown(text)
     if not (whole := _read_one(text)).obstacle:
         return whole
-    parts = [part.strip() for part in _SEPARATOR.split(text)]
-    return _all_of(text, [_read_part(part) for part in parts if part] or [whole])
-
-
-def _read_part(text: str) -> Licence:
-    """Read one licence, with the remarks in brackets after it."""
-    remarks = (" ".join(remark.split()) for remark in _BRACKETS.findall(text))
-    texts = [_BRACKETS.sub("", text), *(remark for remark in remarks if remark.lower() not in _HARMLESS)]
-    found = list(dict.fromkeys(_read_one(each) for each in texts))
-    if len(found) > 1 and any(licence.obstacle for licence in found):
-        return _unknown(text)
-    return _all_of(text, found)
-
-
-def _all_of(text: str, found: Sequence[Licence]) -> Licence:
-    if len(found) == 1:
-        return found[0]
+    parts = [" ".join(part.split()) for part in _SEPARATOR.split(text)]
+    found = list(dict.fromkeys(_read_one(part) for part in parts if part and part.lower() not in _HARMLESS))
+    if len(found) < 2:
+        return found[0] if found else whole
     return Licence(
         " ".join(text.split()),
         # A link to one of several texts would pass for all of them.
-        " ".join(dict.fromkeys(licence.url for licence in found)) if all(x.url for x in found) else "",
+        " ".join(licence.url for licence in found) if all(licence.url for licence in found) else "",
         next((licence.obstacle for licence in found if licence.obstacle), ""),
-        any(licence.needs_credit for licence in found),
-        any(licence.noncommercial for licence in found),
-        any(licence.verbatim for licence in found),
+        *(any(getattr(one, name) for one in found) for name in ("needs_credit", "noncommercial", "verbatim")),
     )
 
 
@@ -150,10 +134,6 @@ def _read_one(text: str) -> Licence:
     return _unknown(text)
 
 
-def _port_name(port: str) -> str:
-    return port.capitalize() if len(port) > 3 else port.upper()
-
-
 def _unknown(text: str) -> Licence:
     name = " ".join(text.split())
     return Licence(name, obstacle=f"the licence {name!r} is not known to allow redistribution")
@@ -165,7 +145,9 @@ def _creative_commons(terms: str, version: str, port: str) -> Licence:
     # Until version 4.0, the licence of a jurisdiction is a text of its own.
     port = "" if version == "4.0" else port
     return Licence(
-        " ".join(filter(None, ("CC", code.upper(), version, _port_name(port)))),
+        " ".join(
+            filter(None, ("CC", code.upper(), version, port.capitalize() if len(port) > 3 else port.upper()))
+        ),
         "/".join(filter(None, (f"https://creativecommons.org/licenses/{code}/{version}", port))) + "/",
         needs_credit=True,
         noncommercial="nc" in words,
@@ -207,6 +189,7 @@ class ExportFormat:
         reader: Python code that opens the export, run in its folder.
         write: write photos, masks and manifest into a new folder; call the tick once for each photo.
         lay_out: decide the path of each photo in the export.
+        reserved: names that mean something else in the format: columns called so could not be read back.
         describe: write files that describe the others, and return the text before the card, such as YAML for
             a hub.
     """
@@ -216,6 +199,7 @@ class ExportFormat:
     reader: str
     write: Callable[[Contents, Path, Tick], None]
     lay_out: Callable[[Benchmark], Contents] = keep_paths
+    reserved: tuple[str, ...] = ()
     describe: Callable[[Benchmark, Statement, Path], str] | None = None
 
 
@@ -309,28 +293,19 @@ def _counts(benchmark: Benchmark) -> str:
 
 def _licences(benchmark: Benchmark, own: str) -> str:
     counts = Counter(read_licence(text) for text in benchmark.photos["licence"])
-    rows = [
-        (
-            markdown(licence.name),
-            _permits(licence),
-            " ".join(f"<{url}>" for url in licence.url.split()),
-            count,
-        )
-        for licence, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0].name))
-    ]
+    rows = []
+    for licence, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0].name)):
+        limits = {"non-commercial": licence.noncommercial, "unchanged": licence.verbatim}
+        allowed = ", ".join(limit for limit, applies in limits.items() if applies) or "yes"
+        no = f"**no**: {markdown(licence.obstacle)}"
+        urls = " ".join(f"<{url}>" for url in licence.url.split())
+        rows.append((markdown(licence.name), no if licence.obstacle else allowed, urls, count))
     return (
         f"## Licences\n\nThe collection (selection and labels): {markdown(own) or 'no licence is stated'}. "
         "Each photo keeps its author's licence; `ATTRIBUTION.csv` has author, licence and source of each. "
         "Licences stated without a version are shown as 4.0.\n\n"
         + markdown_table(("licence", "redistribution", "text", "photos"), rows, 3)
     )
-
-
-def _permits(licence: Licence) -> str:
-    if licence.obstacle:
-        return f"**no**: {markdown(licence.obstacle)}"
-    limits = {"non-commercial": licence.noncommercial, "unchanged": licence.verbatim}
-    return ", ".join(limit for limit, applies in limits.items() if applies) or "yes"
 
 
 def citation(benchmark: Benchmark, statement: Statement) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,11 +90,18 @@ def export(
     """
     chosen = settings or ExportSettings()
     benchmark = open_apart(benchmark, out, show_progress=chosen.show_progress)
-    forms = [
-        _known_format(name) for name in dict.fromkeys([formats] if isinstance(formats, str) else formats)
-    ]
+    known, forms = _FORMATS.names(), []
+    for name in dict.fromkeys([formats] if isinstance(formats, str) else formats):
+        if (form := _FORMATS.find(name)) is None:
+            raise UsageError(f"Unknown format {name!r}: use {', '.join(known)}.{did_you_mean(name, known)}")
+        if taken := set(form.reserved) & set(benchmark.photos.columns):
+            raise UsageError(
+                f"{benchmark.name} has a column {min(taken)!r}, a name that the format {name} uses itself: "
+                "rename it in the manifest, or choose another format."
+            )
+        forms.append(form)
     if not forms:
-        raise UsageError(f"Name at least one format: {', '.join(_FORMATS.names())}.")
+        raise UsageError(f"Name at least one format: {', '.join(known)}.")
     benchmark.check_files("export")
     out = given_path(str(out)).resolve()
     _check_replaceable(out, chosen.overwrite)
@@ -118,13 +125,6 @@ def export(
             _write_mark(draft, formats=list(folders))
     notes += [note for laid_out in contents for note in laid_out.notes]
     return ExportReport(folders, len(kept), left_out, tuple(dict.fromkeys(notes)))
-
-
-def _known_format(name: str) -> ExportFormat:
-    if (form := _FORMATS.find(name)) is None:
-        known = _FORMATS.names()
-        raise UsageError(f"Unknown format {name!r}: use {', '.join(known)}.{did_you_mean(name, known)}")
-    return form
 
 
 def _describe(benchmark: Benchmark, statement: Statement, left_out: pl.DataFrame, folder: Path) -> None:
@@ -173,7 +173,7 @@ def _select(benchmark: Benchmark, settings: ExportSettings) -> tuple[Benchmark, 
     forbidden = photos.with_columns(reasons).filter(reasons != "").select(*LEFT_OUT_SCHEMA)
     left_out = forbidden if not settings.private and not settings.all_licences else forbidden.clear()
     kept = photos.join(left_out.select("path"), on="path", how="anti", maintain_order="left")
-    tally = _tally(left_out["reason"])
+    tally = "; ".join(f"{reason}: {n:,}" for reason, n in Counter(left_out["reason"]).most_common())
     if kept.is_empty():
         raise CounterGroundError(
             f"No photo of {benchmark.name!r} may be shared ({tally}). If they are "
@@ -202,10 +202,6 @@ def _select(benchmark: Benchmark, settings: ExportSettings) -> tuple[Benchmark, 
         ),
     }
     return chosen, left_out, notes + [f"{text}: {counted(n, 'photo')}." for text, n in remarks.items() if n]
-
-
-def _tally(values: Iterable[str]) -> str:
-    return "; ".join(f"{value}: {count:,}" for value, count in Counter(values).most_common())
 
 
 def _write_mark(folder: Path, **record: Any) -> None:

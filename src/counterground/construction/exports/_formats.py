@@ -26,8 +26,6 @@ from counterground.construction.exports._layout import (
     copy_photos,
     counteranimal_paths,
     in_shards,
-    keep_paths,
-    refuse_columns,
     samples,
     slug,
 )
@@ -102,11 +100,6 @@ _FIELDS = {
     "attribution": "Credit line to be shown with the photo.",
     "source": "Where the photo comes from.",
 }
-
-
-def _lay_out_croissant(benchmark: Benchmark) -> Contents:
-    refuse_columns(benchmark, ("image",), "croissant")
-    return keep_paths(benchmark)
 
 
 def _write_croissant(benchmark: Benchmark, statement: Statement, folder: Path) -> str:
@@ -225,18 +218,13 @@ CROISSANT = ExportFormat(
     summary="Photos in folders, a manifest (`photos.parquet`), and `croissant.json`, which describes both.",
     reader='import mlcroissant\n\nphotos = mlcroissant.Dataset("croissant.json").records("photos")',
     write=_write_folder,
-    lay_out=_lay_out_croissant,
+    reserved=("image",),
     describe=_write_croissant,
 )
 
 
 _IMAGE = pl.Struct({"bytes": pl.Binary(), "path": pl.String()})
 _GROUP_MEGABYTES = 16  # a row group is what a reader loads at once
-
-
-def _lay_out_huggingface(benchmark: Benchmark) -> Contents:
-    refuse_columns(benchmark, ("image", *CLASS_FIELDS), "huggingface")
-    return keep_paths(benchmark)
 
 
 def _write_huggingface(contents: Contents, folder: Path, tick: Tick) -> None:
@@ -345,14 +333,9 @@ HUGGINGFACE = ExportFormat(
         'photos = datasets.load_dataset(os.getcwd(), split="test")'
     ),
     write=_write_huggingface,
-    lay_out=_lay_out_huggingface,
+    reserved=("image", *CLASS_FIELDS),
     describe=_front_matter,
 )
-
-
-def _lay_out_webdataset(benchmark: Benchmark) -> Contents:
-    refuse_columns(benchmark, CLASS_FIELDS, "webdataset")
-    return keep_paths(benchmark)
 
 
 def _write_webdataset(contents: Contents, folder: Path, tick: Tick) -> None:
@@ -397,5 +380,5 @@ WEBDATASET = ExportFormat(
         'photos = webdataset.WebDataset(shards, shardshuffle=False).decode("pil")'
     ),
     write=_write_webdataset,
-    lay_out=_lay_out_webdataset,
+    reserved=CLASS_FIELDS,
 )

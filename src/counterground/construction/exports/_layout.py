@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -233,20 +233,6 @@ class Sample:
     def size(self) -> int:
         """Bytes of photo and mask."""
         return len(self.photo) + len(self.mask or b"")
-
-
-def refuse_columns(benchmark: Benchmark, taken: Collection[str], form: str) -> None:
-    """Refuse attributes whose names mean something else in a format: they could not be read back.
-
-    Raises:
-        UsageError: there is one; the message names the first.
-    """
-    found = next((name for name in benchmark.photos.columns if name in taken), None)
-    if found is not None:
-        raise UsageError(
-            f"{benchmark.name} has a column {found!r}, a name that the format {form} uses itself: rename it"
-            " in the manifest, or choose another format."
-        )
 
 
 def samples(contents: Contents, tick: Tick) -> Iterator[Sample]:

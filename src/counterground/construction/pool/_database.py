@@ -33,7 +33,6 @@ from counterground.construction.pool._schema import (
     PHOTO_SCHEMA,
     SIGNAL_SCHEMA,
     VERDICT_SCHEMA,
-    VOTE_SCHEMA,
 )
 from counterground.errors import CounterGroundError, database_problem, error_message
 
@@ -127,7 +126,8 @@ def verdicts_of(votes: str, where: str = "TRUE") -> str:
     """
 
 
-_VOTES = f"""
+# The votes that stand, without adjudications, in the order they were made.
+VOTES = f"""
     SELECT path, task, voter, labels FROM ({LAST_DECISIONS} {BY_VOTER})
     WHERE voter <> '' AND label <> '{LATER}' ORDER BY id
 """
@@ -289,11 +289,6 @@ def read_table(
 ) -> pl.DataFrame:
     """Return the rows of a table."""
     return read_frame(connection, f"SELECT {', '.join(schema)} FROM {table} WHERE {where}", schema)
-
-
-def read_votes(connection: sqlite3.Connection) -> pl.DataFrame:
-    """Return the votes that stand, without adjudications, as ``VOTE_SCHEMA`` in the order they were made."""
-    return read_frame(connection, _VOTES, VOTE_SCHEMA)
 
 
 def read_verdicts(connection: sqlite3.Connection, task: str) -> pl.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -208,15 +208,13 @@ def spelling_of(labels: Iterable[str]) -> dict[str, str]:
     return spelling
 
 
-def check_class_names(
-    pool: Pool, names: Iterable[str], remedy: Callable[[str, str], str], *, also: Iterable[str] = ()
-) -> None:
+def check_class_names(pool: Pool, names: Iterable[str], remedy: str, *, also: Iterable[str] = ()) -> None:
     """Refuse classes that the pool has under other names.
 
     Args:
         pool: the pool.
         names: names of the incoming classes.
-        remedy: function from a name and the pool's name for the class to the remedy.
+        remedy: what to do; ``{0}`` is the name, ``{1}`` the pool's name for the class.
         also: further names that count as the pool's.
 
     Raises:
@@ -227,8 +225,8 @@ def check_class_names(
     fresh = sorted(set(names) - theirs)
     for name in fresh:
         if known := plain.get(name_key(name)):
-            theirs_and_ours = " ".join(quoted_ways([name, known]))
-            raise CounterGroundError(f"The pool calls the class {theirs_and_ours}. {remedy(name, known)}")
+            ways = " ".join(quoted_ways([name, known]))
+            raise CounterGroundError(f"The pool calls the class {ways}. {remedy.format(name, known)}")
     if fresh:
         assign_classes([*theirs, *fresh])  # refuses two names of one class
 

@@ -18,12 +18,12 @@ import polars as pl
 from counterground.benchmarks import FolderReader
 from counterground.construction.pool._database import (
     UNDONE,
+    VOTES,
     Database,
     read_frame,
     read_setting,
     read_table,
     read_verdicts,
-    read_votes,
 )
 from counterground.construction.pool._schema import (
     BACKGROUND_LABELS,
@@ -37,7 +37,7 @@ from counterground.construction.pool._schema import (
     REVIEW_LABELS,
     SIGNAL_SCHEMA,
     TASKS,
-    class_folder,
+    VOTE_SCHEMA,
     inside_files,
     is_pool,
     spelling_of,
@@ -149,10 +149,6 @@ class Pool:
         """
         return inside_files(self.root, path)
 
-    def class_folder(self, class_name: str) -> str:
-        """Return the name of a class's folder below ``files/``."""
-        return class_folder(class_name)
-
     def candidates(self, class_name: str | None = None) -> pl.DataFrame:
         """Return the photos found to fetch, as ``CANDIDATE_SCHEMA``, by class and position."""
         with self.connect(writes=False) as connection:
@@ -165,13 +161,6 @@ class Pool:
         """Add photos to fetch; return how many are new; a key that its class has is left as it is."""
         with self.connect() as connection:
             return _insert(connection, "candidate", CANDIDATE_SCHEMA, rows, status="wanted", tries=0)
-
-    def forget_waiting(self, class_name: str, source: str, *, within: sqlite3.Connection) -> None:
-        """Forget the photos of a class that wait to be fetched from a source; ``within`` is a transaction."""
-        within.execute(
-            "DELETE FROM candidate WHERE class_name = ? AND status = 'wanted' AND key GLOB ? || ':*'",
-            (class_name, source),
-        )
 
     def mark_candidates(self, rows: Sequence[tuple[str, str, str, str | None]]) -> None:
         """Set candidates' ``(key, class_name, status, reason)``; any status but "wanted" counts as a try."""
@@ -275,20 +264,14 @@ class Pool:
             return read_frame(connection, f"{_EVENTS} ORDER BY id", DECISION_SCHEMA)
 
     def votes(self) -> pl.DataFrame:
-        """Return each annotator's standing decision on each photo, as ``VOTE_SCHEMA``, oldest first.
+        """Return each annotator's standing decision on each photo, oldest first.
 
-        Adjudications are left out, since an adjudicator has seen what others decided.
+        ``VOTE_SCHEMA`` with ``class_name`` and ``cluster`` of the photos, as ``agreement`` takes them: those
+        of one observation are related even if no cluster was given. Adjudications are left out, since an
+        adjudicator has seen what others decided.
         """
         with self.connect(writes=False) as connection:
-            return read_votes(connection)
-
-    def votes_by_cluster(self) -> pl.DataFrame:
-        """Return the votes with ``class_name`` and ``cluster`` of their photos, as ``agreement`` takes them.
-
-        Photos of one observation are related even if no cluster was given.
-        """
-        with self.connect(writes=False) as connection:
-            votes, photos = read_votes(connection), _photos(connection)
+            votes, photos = read_frame(connection, VOTES, VOTE_SCHEMA), _photos(connection)
         known = photos.select("path", "class_name", cluster=pl.coalesce("cluster", "observation"))
         return votes.join(known, on="path", how="left", maintain_order="left")
 
