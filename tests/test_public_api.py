@@ -141,7 +141,7 @@ def test_one_of_several_needs_no_list(evaluate, photos, tmp_path):
     assert {finding.model for finding in cg.check(run, max_drop=0.05, models="turn1").verdicts} == {"turn1"}
     assert len({finding.model for finding in cg.check(run, max_drop=0.05, models=iter(())).verdicts}) == 2
     assert cg.report(run, tmp_path / "page.html", benchmarks=photos).is_file()
-    written = paper.write_figures(out=tmp_path / "figures", only="2a", formats="svg")
+    written = paper.write_figures(out=tmp_path / "figures", only=["2a"], formats=["svg"])
     assert [file.name for file in written.files] == ["figure-2a.svg", "captions.md"]
     assert construction.LabelSettings(annotators="ann").annotators == ("ann",)
     assert construction.CollectOptions(licences="cc0").licences == ("cc0",)

@@ -223,10 +223,6 @@ class OnnxClassifier(Classifier):
                 f"{self.spec}: the graph takes {names}; only classifiers with one input, float [n, 3, h, w], "
                 "can be scored. Wrap others in a function of your own: module:function."
             )
-        if not _channels_last(shape) and isinstance(shape[1], int) and shape[1] != 3:
-            raise UsageError(
-                f"{self.spec}: input {given.name!r} is {shape}: its channels are not the 3 of RGB."
-            )
         wanted = (source.size, source.size) if isinstance(source.size, int) else source.size or (None, None)
         fixed = [side if isinstance(side, int) and side > 0 else None for side in sides]
         height, width = (one or other for one, other in zip(fixed, wanted, strict=True))
@@ -234,9 +230,7 @@ class OnnxClassifier(Classifier):
             raise UsageError(
                 f'{self.spec}: the graph takes {sides}; write a "size" that fits into {sidecar}.'
             )
-        if max(height, width) > _LARGEST_SIDE or (
-            source.resize != "squash" and source.resize < max(height, width)
-        ):
+        if source.resize != "squash" and source.resize < max(height, width):
             raise UsageError(
                 f"{self.spec}: {sidecar} resizes the shorter side to {source.resize}, from which {height} x "
                 f"{width} pixels cannot be cropped."
@@ -257,8 +251,6 @@ class OnnxClassifier(Classifier):
         """Return how many numbers a photo gets; those that look like probabilities are no logits."""
         probe = self._run(np.zeros((1, 3, *size), np.float32))
         classes = probe.shape[1]
-        if not classes:
-            raise UsageError(f"{self.spec}: output {self._output!r} is empty: the graph knows no class.")
         normalised = classes > 1 and probe.min() >= 0 and abs(float(probe.sum()) - 1) < _ROUNDING
         if normalised and self._source.output == "logits":
             raise UsageError(
@@ -266,16 +258,6 @@ class OnnxClassifier(Classifier):
                 f'write "output": "probabilities" into {self._source.sidecar}.'
             )
         return int(classes)
-
-
-def load_onnx(spec: str, options: LoadOptions) -> OnnxClassifier:
-    """Load ``onnx:FILE``, a classifier; an image tower without its text tower cannot be scored.
-
-    Raises:
-        UsageError: no such file or sidecar, or a sidecar that does not fit the graph.
-        CounterGroundError: the graph cannot be read or run.
-    """
-    return OnnxClassifier(find_onnx(spec), options)
 
 
 @contextmanager
@@ -322,7 +304,7 @@ ONNX = Family(
     prefix="onnx",
     usage="onnx:FILE",
     resolve=find_onnx,
-    load=load_onnx,
+    load=lambda spec, options: OnnxClassifier(find_onnx(spec), options),
     kind=lambda _spec: "classifier",
     extra="onnx",
 )
