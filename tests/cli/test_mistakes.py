@@ -112,7 +112,6 @@ MISTAKES = [
     ("scores damaged-run", 1, "damaged-run is damaged (run.json", "evaluate again"),
     ("scores run --by colour", 2, "no column 'colour'", "there are class_name, background"),
     ("scores run --format json -o run/run.json", 2, "run/run.json is a file of the run", "another name"),
-    ("scores run --format parquet", 2, "Parquet is not text", "--out FILE"),
     (
         "scores run -m colour_model:thousan",
         2,

@@ -175,20 +175,6 @@ def test_a_list_of_imagenets_names_has_its_indices_and_keeps_its_words(benchmark
     assert set(candidate_labels(benchmark, str(path), "openai").space.imagenet) == {None}
 
 
-@pytest.mark.parametrize(
-    "order", [reversed, lambda names: [*names[1:], names[0]], lambda names: [names[1], "swan", names[2]]]
-)
-def test_names_in_another_order_than_the_classes_are_refused(order, benchmark, tmp_path):
-    path = tmp_path / "names.txt"
-    for names in (("black swan", "flamingo", "ice bear"), ("Cygnus atratus", "Flamingo", "polar bear")):
-        path.write_text("\n".join(names))
-        assert candidate_labels(benchmark, "benchmark", str(path)).texts == names
-        path.write_text("\n".join(order(list(names))))
-        with pytest.raises(UsageError, match=r"is on the line of the class .*, but names ") as caught:
-            candidate_labels(benchmark, "benchmark", str(path))
-        assert str(caught.value).endswith("in this order: black swan, flamingo, ice bear.")
-
-
 def test_names_that_mean_two_classes_are_no_other_order(benchmark, tmp_path):
     """Torchvision's list calls the corgi what OpenAI's calls the garment."""
     names = list(imagenet_names("openai"))

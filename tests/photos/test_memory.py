@@ -121,7 +121,7 @@ def test_masks_are_found_below_the_root(in_memory, absolute, columns, photos):
     assert benchmark.photos["mask"].to_list() == [f"masks/{row:02}.png" for row in range(ROWS)]
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "I;16", "I"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "I;16"])
 def test_every_mode_is_kept_as_its_file_would_be(mode, tmp_path):
     grey = Image.linear_gradient("L").resize((20, 16))
     image = (
@@ -145,13 +145,9 @@ def png():
     ("frame", "how", "message"),
     [
         ({"path": ["a"], "class_name": [3]}, {}, "'class_name' has numbers: say what they mean with names="),
-        (
-            {"path": [Image.new("I", (4, 4), 70_000)], "class_name": ["ox"]},
-            {},
-            "Row 0 of the frame has grey values beyond 16 bits",
-        ),
-        ({"path": [png(), 3], "class_name": ["ox"] * 2}, {}, "Row 1 of the frame is int; a photo is"),
-        ({"path": [np.zeros((4, 4, 3))], "class_name": ["ox"]}, {}, r"Row 0 .* array of float64 \[4, 4, 3\]"),
+        ({"path": [Image.new("F", (4, 4))], "class_name": ["ox"]}, {}, "Row 0 of the frame is no photo"),
+        ({"path": [png(), 3], "class_name": ["ox"] * 2}, {}, "Row 1 of the frame is no photo"),
+        ({"path": [np.zeros((4, 4, 3))], "class_name": ["ox"]}, {}, "Row 0 of the frame is no photo"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_said(frame, how, message):

@@ -82,8 +82,6 @@ def test_rows_are_those_of_the_metrics_over_all_or_by_class(swapped, capsys):
     assert {row["class_index"] for row in rows} == {None}
     rows = json.loads(shown(capsys, "swapped", "--effects", "--by", "class", "--format", "json"))["rows"]
     assert {row["class_name"] for row in rows} == {"ox", "yak"}
-    assert main(["scores", "swapped", "--effects", "--format", "parquet", "-o", "effects.parquet"]) == 0
-    assert pl.read_parquet("effects.parquet").schema == SCORES_SCHEMA
     heights = [cg.scores(swapped, effects=True, by=by).height for by in (None, "class")]
     assert sum(heights) == swap_effects(swapped.predictions, design=swapped.design, chance=0.001).height
 

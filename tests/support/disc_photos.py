@@ -11,7 +11,6 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 import counterground as cg
 from counterground import Benchmark
-from counterground.settings import SwapSettings
 
 SIDE = 64
 CLASSES = {"hen": (230, 200, 40), "ox": (200, 40, 160)}
@@ -109,4 +108,4 @@ def swapped_discs(discs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COUNTERGROUND_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return cg.swap(discs, MODELS, out=folder / "run", settings=SwapSettings(examples=3), **QUICK)
+        return cg.swap(discs, MODELS, out=folder / "run", **QUICK)

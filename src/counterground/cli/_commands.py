@@ -102,7 +102,7 @@ def discover(data: str, referees: tuple[str, ...], out: Path, settings: Discover
     cls=Command,
     examples="""
         counterground swap my-photos -m efficientnet-lite0 --masks my-masks \\
-          --examples 8 -o runs/swap
+          -o runs/swap
         counterground swap my-photos -m efficientnet-lite0 --masks annotations.json \\
           --kinds original,same,other,grey -o runs/swap
     """,
@@ -122,8 +122,6 @@ def swap(data: str, models: tuple[str, ...], out: Path, settings: SwapSettings) 
     from counterground.cli.show import show_swap
 
     show_swap(run_swap(data, models, out=out, settings=settings))
-    if settings.examples:
-        click.echo(f"Examples: {out / 'examples.png'}")
     _say_report(out, written=settings.report)
 
 
@@ -199,7 +197,7 @@ def mitigate(
         click.echo(line, err=True)
 
 
-Style = Literal["table", "csv", "json", "parquet", "markdown", "latex"]
+Style = Literal["table", "csv", "json", "markdown", "latex"]
 
 
 @click.command(
@@ -248,13 +246,12 @@ def scores(
     style: Style,
     out: Path | None,
 ) -> None:
-    """Show the scores of one or more RUN folders: percent in tables, fractions in csv, json and parquet.
+    """Show the scores of one or more RUN folders: percent in tables, fractions in csv and json.
 
     With more than one RUN, a column names the run.
     """
     from counterground.cli.show import print_text
-    from counterground.errors import UsageError
-    from counterground.files import write_parquet, write_text
+    from counterground.files import write_text
     from counterground.findings import judged_scores
     from counterground.results import open_runs, plain_text, refuse_run_file, select_models
 
@@ -264,15 +261,11 @@ def scores(
     if models:
         opened = list(select_models({run.path: run for run in opened}, models).values())
     view = judged_scores(opened, by=by, contrast=contrast, effects=effects, named=len(runs) > 1)
-    if style == "parquet":
-        if out is None:
-            raise UsageError("Parquet is not text: add --out FILE.")
-        write_parquet(out, view.rows)
-    elif out is None:
-        print_text(view if style == "table" else view.write(style), wide=wide)
+    written = view if style == "table" else view.write(style)
+    if out is None:
+        print_text(written, wide=wide)
     else:
-        write_text(out, plain_text(view if style == "table" else view.write(style), width=120) + "\n")
-    if out is not None:
+        write_text(out, plain_text(written, width=120) + "\n")
         click.echo(f"Scores: {out}")
 
 

@@ -22,7 +22,6 @@ CONFIG = "counterground.toml"
 _SHORT = {"models": "-m", "class_name": "-c"}
 _SPELLING = {  # where a repeatable option reads better in the singular
     "accept_licences": ("--accept-licence", "--accept-license"),
-    "all_licences": ("--all-licences", "--all-licenses"),
     "annotators": ("--annotator",),
     "benchmarks": ("--benchmark",),
     "categories": ("--category",),

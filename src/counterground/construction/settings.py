@@ -235,14 +235,10 @@ class ExportSettings(Record):
     """Settings of ``data export``."""
 
     command: ClassVar[str] = "data export"
-    usual: ClassVar[tuple[str, ...]] = ("overwrite", "private", "all_licences", "licence_for_unknown")
+    usual: ClassVar[tuple[str, ...]] = ("overwrite", "private", "licence_for_unknown")
 
     private: Annotated[
         bool, Help("Export all photos for your own use, marked as not for redistribution.")
-    ] = False
-    all_licences: Annotated[
-        bool,
-        Help("Also share photos whose licence is unknown or forbids sharing, on your own responsibility."),
     ] = False
     licence_for_unknown: Annotated[
         str | None,

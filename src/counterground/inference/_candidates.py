@@ -19,7 +19,6 @@ from counterground.photos import (
     imagenet_classes,
     imagenet_names,
     match_imagenet,
-    name_key,
     read_class_names,
 )
 from counterground.settings import Settings
@@ -252,10 +251,8 @@ def _texts(space: LabelSpace, names: str) -> tuple[str, ...]:
         )
     listed = read_class_names(path)
     if len(listed) == len(space):
-        _refuse_other_order(path, listed, space)
         return listed
     if len(listed) == 1000 and (space.members is not None or None not in space.imagenet):
-        _refuse_other_order(path, listed, imagenet_classes())
         return _as_imagenet(space, listed)
     raise UsageError(
         f"{path} lists {len(listed)} names for {len(space)} candidate classes. "
@@ -267,29 +264,6 @@ def _as_imagenet(space: LabelSpace, listed: Sequence[str]) -> tuple[str, ...]:
     """Return a list's names for ImageNet's classes, own names for others."""
     pairs = zip(space.names, space.imagenet, strict=True)
     return tuple(name if index is None else listed[index] for name, index in pairs)
-
-
-def _refuse_other_order(path: Path, listed: Sequence[str], space: LabelSpace) -> None:
-    """Refuse a text that names another class, unless that class is named at its own place too.
-
-    Lists of ImageNet's names write "Cardigan" for the corgi and "cardigan" for the garment.
-    """
-    by_key: dict[str, set[int]] = {}
-    for at, name in enumerate(space.names):
-        by_key.setdefault(name_key(name), set()).add(at)
-    by_imagenet = {index: {at} for at, index in enumerate(space.imagenet) if index is not None}
-    found = [
-        by_key.get(name_key(text)) or (set() if index is None else by_imagenet.get(index, set()))
-        for text, index in zip(listed, match_imagenet(listed).indices, strict=True)
-    ]
-    for at, classes in enumerate(found):
-        others = [other for other in classes if other not in found[other]]
-        if len(classes) == 1 and others and at not in classes:
-            order = ", ".join(space.names[:5]) + (", ..." if len(space) > 5 else "")
-            raise UsageError(
-                f"{path}: {listed[at]!r} is on the line of the class {space.names[at]!r}, but names "
-                f"{space.names[others[0]]!r}. Write one line per class, in this order: {order}."
-            )
 
 
 def _by_imagenet(own: LabelSpace, space: LabelSpace) -> dict[int, int | None]:

@@ -51,7 +51,6 @@ _NAMED = 10  # names that a warning lists
 _ANSWERS = ("path", "model", "prompts", "question", "answer", "named")
 _BESIDE = (
     "answers.parquet",
-    "examples.png",
     "report.html",
     "mitigation.*",
     "heads/*-all-photos.safetensors",

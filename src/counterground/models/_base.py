@@ -158,13 +158,11 @@ class Generative(Model):
     Attributes:
         protocols: the protocols it supports; without one of ``NEED_LOSSES`` it gives no losses.
         concurrency: how many photos can be sent to it at once.
-        price: cost of one call, in whatever unit the user gave it; None if calls cost nothing.
     """
 
     kind: ClassVar[Kind] = "generative"
     protocols: frozenset[Protocol]
     concurrency: int = 1
-    price: float | None = None
 
     def losses(
         self, image: Image.Image, questions: Sequence[str], answers: Sequence[str]

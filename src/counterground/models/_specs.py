@@ -174,7 +174,7 @@ AnyModel = str | Model | Callable[[], Any] | tuple[Any, ...]
 AnyModels = AnyModel | Sequence[AnyModel] | Mapping[str, AnyModel]
 """One model, several, or several by the names that tables give them."""
 
-# A name contains none of these characters, so "http://host/v1?price=2" has no name.
+# A name contains none of these characters, so "http://host/v1?jobs=2" has no name.
 _NAME_AND_SPEC = re.compile(r"([^:?@/=]*)=(.*)", re.DOTALL)
 _NAME = re.compile(r"[\w .-]+")
 _FORMS = (

@@ -25,8 +25,7 @@ from counterground.text import and_more
 _LISTED = 8
 _NOT_A_VALUE = ("NAType", "NaTType")  # of pandas, which need not be installed
 # The others become RGB, as when they are read.
-_PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
-_LARGEST_16_BIT = 2**16 - 1
+_PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I", "F"})
 
 
 def find_column(column: str, known: Iterable[str], where: str) -> str:
@@ -204,34 +203,14 @@ def _file_of(value: Any, row: int) -> tuple[bytes, str]:
         if kind is None:
             raise UsageError(f"Row {row} of the frame holds bytes that are not an image file.")
         return value, kind.suffix
-    image = value if isinstance(value, Image.Image) else _image_of(value, row)
-    if image.mode == "I":
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > _LARGEST_16_BIT:  # PIL would clip them
-            raise UsageError(
-                f"Row {row} of the frame has grey values beyond 16 bits, whose range is not defined."
-            )
-        image = image.convert("I;16")
     try:
-        if image.mode not in _PNG_MODES | {"F"}:  # which PNG refuses: its range is not defined
-            image = image.convert("RGB")
+        image = value if isinstance(value, Image.Image) else Image.fromarray(value)
         buffer = BytesIO()
-        image.save(buffer, "PNG", compress_level=1, icc_profile=None)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise UsageError(f"Row {row} of the frame cannot be kept as a photo: {error}.") from error
+        plain = image if image.mode in _PNG_MODES else image.convert("RGB")
+        plain.save(buffer, "PNG", compress_level=1, icc_profile=None)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"Row {row} of the frame is no photo ({error}): give paths, PIL images, uint8 arrays [h, w] or "
+            "[h, w, 3], or the bytes of files."
+        ) from error
     return buffer.getvalue(), ".png"
-
-
-def _image_of(value: Any, row: int) -> Image.Image:
-    try:
-        array = np.asarray(value) if hasattr(value, "__array__") else None
-    except Exception:  # such as a tensor that is not in this machine's memory
-        array = None
-    fits = array is not None and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4)))
-    if array is not None and fits and array.dtype == np.uint8:
-        return Image.fromarray(array)
-    found = type(value).__name__ if array is None else f"an array of {array.dtype} {list(array.shape)}"
-    raise UsageError(
-        f"Row {row} of the frame is {found}; a photo is a path, a PIL image, a uint8 array [h, w] or "
-        "[h, w, 3], or the bytes of a file."
-    )

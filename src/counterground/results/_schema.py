@@ -15,7 +15,6 @@ from counterground.photos import LABEL_SPACE_FILE, Benchmark, Discovered
 
 RUN_FILES = (
     "answers.parquet",
-    "examples.png",
     "figures",
     "heads",
     LABEL_SPACE_FILE,

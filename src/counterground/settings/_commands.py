@@ -284,7 +284,7 @@ class SwapSettings(ClusterSettings, GenerativeSettings, ModelSettings):
     command: ClassVar[str] = "swap"
     usual: ClassVar[tuple[str, ...]] = (
         *("overwrite", "masks", "accept_licences", "kinds", "backgrounds_per_label", "foregrounds"),
-        *("examples", "label_space", "device"),
+        *("label_space", "device"),
     )
 
     masks: _Masks = None
@@ -310,14 +310,6 @@ class SwapSettings(ClusterSettings, GenerativeSettings, ModelSettings):
         ),
     ] = None
     seed: Annotated[int, Help("Seed for all draws.", least=0)] = 0
-    examples: Annotated[
-        int,
-        Help(
-            "Write the composites of N objects to examples.png, to check their seams.",
-            least=0,
-            recorded=False,
-        ),
-    ] = 0
     report: _Report = True
     photos: _Photos = True
     overwrite: _Overwrite = False

@@ -51,7 +51,7 @@ class AlsoSigned(Signed):
     pass
 
 class Paid(Words):
-    price, concurrency = 0.5, 3
+    concurrency = 3
 
 class Named(Words):
     head, split, dim, class_names = torch.nn.Linear(2, 2), "test", None, {0: "a"}

@@ -284,7 +284,7 @@ def test_a_date_to_wait_for_is_waited_for(serve):
 
 def test_the_fingerprint_is_the_address_and_the_model(serve):
     first = load_model("http://127.0.0.1:9/v1#m")
-    assert first.fingerprint == load_model("http://127.0.0.1:9/v1#m?jobs=9&price=2&timeout=3").fingerprint
+    assert first.fingerprint == load_model("http://127.0.0.1:9/v1#m?jobs=9&timeout=3").fingerprint
     assert first.fingerprint != load_model("http://127.0.0.1:9/v1#n").fingerprint
     assert first.fingerprint != load_model("http://127.0.0.1:8/v1#m").fingerprint
     assert first.kind == "generative"
@@ -303,7 +303,6 @@ def test_the_fingerprint_is_the_address_and_the_model(serve):
         ("http://127.0.0.1/v1#m?jobs=0", "jobs: "),
         ("http://127.0.0.1/v1#m?jobs=1.5", "jobs: "),
         ("http://127.0.0.1/v1#m?jobs=999999", "jobs: .* 1000"),
-        ("http://127.0.0.1/v1#m?price=free", "price: "),
     ],
 )
 def test_wrong_addresses_are_named_before_any_call(spec, said):

@@ -171,7 +171,7 @@ def _select(benchmark: Benchmark, settings: ExportSettings) -> tuple[Benchmark, 
     licences = {text: read_licence(text) for text in photos["licence"]}
     reasons = pl.Series("reason", [licences[text].obstacle for text in photos["licence"]], pl.String)
     forbidden = photos.with_columns(reasons).filter(reasons != "").select(*LEFT_OUT_SCHEMA)
-    left_out = forbidden if not settings.private and not settings.all_licences else forbidden.clear()
+    left_out = forbidden.clear() if settings.private else forbidden
     kept = photos.join(left_out.select("path"), on="path", how="anti", maintain_order="left")
     tally = "; ".join(f"{reason}: {n:,}" for reason, n in Counter(left_out["reason"]).most_common())
     if kept.is_empty():
@@ -192,9 +192,6 @@ def _select(benchmark: Benchmark, settings: ExportSettings) -> tuple[Benchmark, 
         (licences[text], (credit or "").strip()) for text, credit in kept["licence", "attribution"].rows()
     ]
     remarks = {
-        "Shared although the licence is not known to allow it, at the exporter's risk": (
-            len(forbidden) if settings.all_licences and not settings.private else 0
-        ),
         "For non-commercial use only (NC)": sum(licence.noncommercial for licence, _ in credited),
         "To be shared only unchanged, without crops or edits (ND)": sum(x.verbatim for x, _ in credited),
         "Credit line required by the licence but missing: add it before sharing, in a column attribution": (

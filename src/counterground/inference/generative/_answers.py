@@ -206,7 +206,7 @@ class AnswerStore:
 def generate_answers(request: Request, model: Generative, questions: Questions) -> tuple[Answers, ReadStatus]:
     """Generate the answers that are not stored yet, about as many photos at once as the model allows.
 
-    Standard error says how many calls are to be made, and what they cost if that is known.
+    Standard error says how many calls are to be made.
 
     After an interrupt or a failed call, calls in flight finish and their answers are stored.
 
@@ -221,11 +221,10 @@ def generate_answers(request: Request, model: Generative, questions: Questions) 
     failed: dict[str, str] = {}
     with closing(AnswerStore(model)) as kept:
         answers, missing = kept.look_up(questions)
-        if settings.show_progress and (model.price is not None or model.device == "remote"):
-            calls, price = sum(map(len, missing.values())), model.price
-            cost = "" if price is None else f", at {price:g} per call {calls * price:,.2f} in total"
+        if settings.show_progress and model.device == "remote":
+            calls = sum(map(len, missing.values()))
             Console(stderr=True, highlight=False, markup=False, emoji=False).print(
-                f"{model.display_name}: {calls:,} calls to make{cost}; {len(answers):,} answers are cached."
+                f"{model.display_name}: {calls:,} calls to make; {len(answers):,} answers are cached."
             )
         pool = ThreadPoolExecutor(max(1, model.concurrency), thread_name_prefix="ask")
         shown, done = settings.show_progress and len(missing) > 0, total - len(missing)

@@ -48,7 +48,7 @@ _VENDOR_KEYS = {"https://api.openai.com": "OPENAI_API_KEY"}
 _PROTOCOLS: frozenset[Protocol] = frozenset({"free-form", "yes-no", "multiple-choice"})
 _LONGEST_SIDE = 2048
 _SENT = f"JPEG, quality 95, no chroma subsampling, longest side {_LONGEST_SIDE} pixels at most"
-_OPTIONS = ("jobs", "timeout", "retries", "price", "key")
+_OPTIONS = ("jobs", "timeout", "retries", "key")
 _PLAIN_QUERY = {"api-version"}
 # Prefixes of keys, long and with digits, as few names of models are; a word for a key; a long mix of letters.
 _KEY = re.compile(
@@ -90,7 +90,7 @@ class Endpoint(Generative):
         with needs_extra("web"):
             import requests  # noqa: F401 - one clear line before anything else
         self.spec, self.device, self.dtype = spec, "remote", options.precision
-        self.concurrency, self.price = source.jobs, source.price
+        self.concurrency = source.jobs
         self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
         key = os.environ.get(source.key, "").strip()  # one read from a file often ends in a line break
         if not (key.isascii() and key.isprintable()):
@@ -106,7 +106,7 @@ class Endpoint(Generative):
         ]
         if key and source.url.startswith("http:") and not is_local(source.url):
             warnings.append("The key and the photos travel unencrypted, since the address begins with http:.")
-        # Libraries, jobs and price are left out: answers that were paid for stay valid after an update.
+        # Libraries and jobs are left out: answers that were paid for stay valid after an update.
         self.fingerprint = combine(url=source.url, request=self._request, sent=_SENT)
         self.description = {
             "architecture": source.model,
@@ -120,7 +120,6 @@ class Endpoint(Generative):
             "jobs": source.jobs,
             "timeout_seconds": source.timeout,
             "retries": source.retries,
-            "price_per_call": source.price,
             "libraries": {},
             "warnings": warnings,
         }
@@ -250,14 +249,13 @@ class EndpointSource(BaseModel):
     jobs: int = Field(4, ge=1, le=MOST_AT_ONCE)
     timeout: float = Field(120.0, ge=0.01, le=1e6)
     retries: int = Field(5, ge=0, le=1e6)
-    price: float | None = Field(None, ge=0, le=1e6)
 
 
 def find_endpoint(spec: str) -> EndpointSource:
     """Return what ``http://HOST/v1#MODEL[?OPTIONS]`` names; nothing is called.
 
-    Options, joined by ``&``: ``jobs=4`` photos at once, ``timeout=120`` seconds, ``retries=5``,
-    ``price=0.002`` for one call and ``key=VARIABLE``, the environment variable that holds the key.
+    Options, joined by ``&``: ``jobs=4`` photos at once, ``timeout=120`` seconds, ``retries=5`` and
+    ``key=VARIABLE``, the environment variable that holds the key.
 
     Raises:
         UsageError: no host or no model is named, an unknown option, or a password or key in the address.
