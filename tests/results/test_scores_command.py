@@ -45,14 +45,12 @@ def test_one_run_has_the_columns_of_its_scores(make_run, write, shown):
 
 
 @pytest.mark.parametrize("words", [[], ["--by", "class"], ["--contrast", "drop"], ["--by", "background"]])
-def test_at_80_columns_no_word_is_broken_and_wide_shows_the_rest(make_run, write, shown, monkeypatch, words):
+def test_at_80_columns_no_word_is_broken(make_run, write, shown, monkeypatch, words):
     monkeypatch.setenv("COLUMNS", "80")
     run = write(make_run({"efficientnet-lite0": (0.8, 0.5), "open_clip:ViT-B-32/openai": (0.7, 0.6)}))
     narrow = shown(run, *words)
     assert max(map(len, narrow.splitlines())) <= 80
     assert {"efficientnet-lite0", "open_clip:ViT-B-32/openai"} <= set(narrow.split())
-    wide = shown(run, *words, "--wide")
-    assert ("Top-5" in wide, "Top-5" in narrow) == (not words, False)
 
 
 def test_one_model_on_two_benchmarks_has_two_rows(two_benchmarks, shown):

@@ -226,7 +226,6 @@ Style = Literal["table", "csv", "json", "markdown", "latex"]
     help="Show what backgrounds cause, from a run of `counterground swap`: the drop = background + size and "
     "position + rest, each background, BG-Gap, and the cost of editing. Also works with --by class.",
 )
-@click.option("--wide", is_flag=True, help="Show all columns, however wide the terminal is.")
 @model_option("models", "Show only this model; repeatable.", multiple=True)
 @format_option(get_args(Style))
 @out_option(
@@ -241,7 +240,6 @@ def scores(
     by: str | None,
     contrast: str | None,
     effects: bool,
-    wide: bool,
     models: tuple[str, ...],
     style: Style,
     out: Path | None,
@@ -263,7 +261,7 @@ def scores(
     view = judged_scores(opened, by=by, contrast=contrast, effects=effects, named=len(runs) > 1)
     written = view if style == "table" else view.write(style)
     if out is None:
-        print_text(written, wide=wide)
+        print_text(written)
     else:
         write_text(out, plain_text(written, width=120) + "\n")
         click.echo(f"Scores: {out}")
@@ -281,12 +279,11 @@ def scores(
 )
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
 @settings_option(CompareSettings)
-@click.option("--wide", is_flag=True, help="Show all columns, however wide the terminal is.")
 @format_option(
     help_text="Output format; csv has one row per model, in fractions, with warnings on stderr; json has "
     "everything."
 )
-def compare(runs: tuple[Path, ...], *, wide: bool, style: str, settings: CompareSettings) -> None:
+def compare(runs: tuple[Path, ...], *, style: str, settings: CompareSettings) -> None:
     """Compare the models of RUN folders with each other and with the paper's.
 
     Differences are tested on the same photos only (paired, Holm-corrected); warnings name comparisons
@@ -302,7 +299,7 @@ def compare(runs: tuple[Path, ...], *, wide: bool, style: str, settings: Compare
             "There is nothing to compare: give RUN folders, or --published for the paper's models."
         )
     comparison = compare_runs(runs, settings=settings)
-    print_view(comparison, style, wide=wide)
+    print_view(comparison, style)
 
 
 @click.command(

@@ -26,18 +26,13 @@ if TYPE_CHECKING:
     from counterground.models import ModelInfo
     from counterground.results import Run, TableView
 
-_UNLIMITED = 100_000  # columns
 _MOST_BACKGROUNDS = 60  # rows of a table after a run
 _MOST_PAIRS = 12  # rows of a table after a discovery
 _MANY = 500  # models
 
 
-def print_text(text: RenderableType, *, wide: bool = False) -> None:
-    """Print text as it is (a pipe must get valid CSV), or a table fitted to the terminal, unless ``wide``."""
-    if wide:
-        from counterground.results import plain_text
-
-        text = plain_text(text, width=_UNLIMITED)
+def print_text(text: RenderableType) -> None:
+    """Print text as it is (a pipe must get valid CSV), or a table fitted to the terminal."""
     if isinstance(text, str):
         print(text)
     elif _console().is_terminal:
@@ -83,9 +78,9 @@ def print_notes(notes: Sequence[str]) -> None:
         _print_sentences(notes, "Note")
 
 
-def print_view(view: TableView, style: str, *, wide: bool = False) -> None:
+def print_view(view: TableView, style: str) -> None:
     """Print a result in a format; its findings and notes are on stderr beside csv, which has no place."""
-    print_text(view if style == "table" else view.write(style), wide=wide)
+    print_text(view if style == "table" else view.write(style))
     if style == "csv":
         for remark in view.remarks:
             print(remark, file=sys.stderr)
