@@ -219,7 +219,8 @@ def moved(expected, found, tolerance=1e-9):
 def test_numbers_do_not_move(case):
     name = case.__name__
     expected = frozen(HERE / "numbers" / f"{name}.csv")
-    assert not moved(expected, numbers(case()), TOLERANCES.get(name, 1e-9))
+    found = numbers(case()).join(expected, on=KEYS, how="semi")  # a new metric moves no number
+    assert not moved(expected, found, TOLERANCES.get(name, 1e-9))
 
 
 @pytest.mark.parametrize("source", ["demo", "swap"])

@@ -175,7 +175,7 @@ def _with_ends(fit: LineFit | LineWithErrors, name: str) -> str:
 def tests_table(tests: pl.DataFrame, contrast: Contrast) -> Table:
     """Return paired tests, a heading for each pair (columns of ``TESTS_SCHEMA``)."""
     known = tests.filter(pl.col("value").is_not_null())
-    quantities = {ScoreKey("accuracy"): "accuracy", contrast.difference_key: contrast.name}
+    quantities = {ScoreKey("accuracy"): "balanced accuracy", contrast.difference_key: contrast.name}
     quantities |= {
         key: f"accuracy, {side}" for key, side in zip(contrast.side_keys, contrast.titles, strict=True)
     }
