@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 import counterground as cg
 from counterground.benchmarks import open_benchmark
-from counterground.construction.pool import Pool, open_pool
+from counterground.construction.pool import Pool, class_folder, open_pool
 from counterground.photos import photo_id
 
 WHERE = {
@@ -49,7 +49,7 @@ def make_pool(folder: Path) -> Pool:
     rows = []
     for animal, places in WHERE.items():
         for number, place in enumerate(places * 3):
-            path = f"files/{pool.class_folder(animal)}/{number:02d}.jpg"
+            path = f"files/{class_folder(animal)}/{number:02d}.jpg"
             file = pool.root / path
             file.parent.mkdir(exist_ok=True)
             draw(animal, place, number).save(file, quality=88)
