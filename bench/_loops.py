@@ -99,10 +99,25 @@ def plain_classifier(photos: str, names: list[str], models: list[str]) -> torch.
     del names
     network = resnet50()
     network.load_state_dict(torch.load(models[0], weights_only=True))
+    return plain(network, ResNet50_Weights.DEFAULT.transforms(), photos)
+
+
+def plain_lite(photos: str, names: list[str], models: list[str]) -> torch.Tensor:
+    """The same with timm's EfficientNet-Lite0, whose weights do not matter for the time."""
+    import timm
+
+    del names, models
+    network = timm.create_model("tf_efficientnet_lite0")
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(network))
+    return plain(network, transform, photos)
+
+
+def plain(network: torch.nn.Module, transform: object, photos: str) -> torch.Tensor:
+    """A DataLoader, one eager forward pass per batch, the arg-max."""
     network.eval()
     found, right = [], []
     with torch.inference_mode():
-        for batch, target in loader(photos, ResNet50_Weights.DEFAULT.transforms()):
+        for batch, target in loader(photos, transform):
             scores = network(batch)
             found.append(scores)
             right.append(scores.argmax(dim=1) == target)
@@ -139,6 +154,7 @@ LOOPS = {
     "openclip": openclip,
     "plain-clip": plain_clip,
     "plain-classifier": plain_classifier,
+    "plain-lite": plain_lite,
     "one-decode": one_decode,
 }
 

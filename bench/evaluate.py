@@ -1,6 +1,6 @@
 """``counterground evaluate`` against other programs, whole processes: ``python bench/evaluate.py ROW ...``.
 
-lite      EfficientNet-Lite0 and Lite1, against commit b73423d
+lite      EfficientNet-Lite0, against a plain loop
 rn50      OpenCLIP RN50, against CLIP_benchmark
 resnet50  torchvision ResNet-50, against a plain loop
 vitb32    OpenCLIP ViT-B/32, against CLIP_benchmark
@@ -16,12 +16,9 @@ with an empty cache, compute in float32 and use all cores. ``BENCH_PHOTOS``: the
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
-import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,24 +33,18 @@ from _peers import peer_python
 
 ROOT = Path(__file__).parents[1]
 PHOTOS = int(os.environ.get("BENCH_PHOTOS", "300"))
-EARLIER = "b73423d"
 WHOLE = (
     "The clock holds whole processes: imports, weights, text head, photos and results (ours: run, scores and "
     "report without photos, too). Photos are in the page cache."
 )
 
 
-def evaluate(
-    folder: Path, photos: Path, models: Sequence[str], *options: str, source: Path = ROOT / "src"
-) -> Run:
+def evaluate(folder: Path, photos: Path, models: Sequence[str], *options: str) -> Run:
     """Run ``counterground evaluate`` with an empty cache into a new folder; our page holds no photos."""
     out = Path(tempfile.mkdtemp(dir=folder))
-    if source == ROOT / "src":
-        options = (*options, "-X", "photos=no")
-    command = [sys.executable, "-m", "counterground", "evaluate", photos, "--out", out / "run", *options]
-    run = process(
-        [*command, *(word for model in models for word in ("-m", model))], {"PYTHONPATH": str(source)}
-    )
+    command = [sys.executable, "-m", "counterground", "evaluate", photos, "--out", out / "run"]
+    command += [*options, "-X", "photos=no", *(word for model in models for word in ("-m", model))]
+    run = process(command, {"PYTHONPATH": str(ROOT / "src")})
     shutil.rmtree(out)
     return run
 
@@ -153,18 +144,14 @@ def small_clips(folder: Path, number: int) -> list[str]:
 
 
 def lite(folder: Path) -> list[Row]:
-    old = folder / "earlier"
-    archive = subprocess.run(["git", "archive", EARLIER, "src"], cwd=ROOT, check=True, capture_output=True)
-    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
-        files.extractall(old, filter="data")
-    photos, models = stamps(folder, PHOTOS), ["efficientnet-lite0", "efficientnet-lite1"]
+    photos = stamps(folder, PHOTOS)
     return [
         paired(
-            f"evaluate EfficientNet-Lite0 and Lite1, {PHOTOS} photos of stamps",
-            partial(evaluate, folder, photos, models),
-            f"commit {EARLIER}",
-            partial(evaluate, folder, photos, models, source=old / "src"),
-            wanted="3",
+            f"evaluate EfficientNet-Lite0, {PHOTOS} photos of stamps",
+            partial(evaluate, folder, photos, ["efficientnet-lite0"]),
+            "plain DataLoader loop, eager",
+            partial(loop, "plain-lite", photos, []),
+            wanted="1.5",
             clock=WHOLE,
         )
     ]
