@@ -17,7 +17,6 @@ from no_hang import no_hang
 from PIL import Image
 
 from counterground.benchmarks._fetch import unpack  # hostile archives need no benchmark in them
-from counterground.cli import main
 from counterground.construction.imports import import_photos
 from counterground.errors import CounterGroundError, UsageError
 from counterground.models._weights import read_json as read_configuration  # without a whole model beside it
@@ -215,22 +214,6 @@ def test_a_column_called_as_a_pattern_is_refused(tmp_path, name):
     one_line(error)
     with pytest.raises(CounterGroundError, match="No column can be called"):
         benchmark_of_frame(pl.DataFrame({"path": "ox/p0.png", "class_name": "ox", name: 1}), tmp_path, "")
-
-
-def test_a_loop_of_links_is_one_line(tmp_path, capsys):
-    save_photos(tmp_path / "photos", "ox/p0.png", "hen/p1.png")
-    (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    for arguments in (
-        ["evaluate", tmp_path / "loop", "-m", "efficientnet-lite0", "--out", tmp_path / "run"],
-        ["evaluate", tmp_path / "photos", "-m", "efficientnet-lite0", "--out", tmp_path / "loop/run"],
-        ["data", "import", tmp_path / "loop", "-o", tmp_path / "pool"],
-        ["data", "import", tmp_path / "photos", "-o", tmp_path / "loop/pool"],
-        ["scores", tmp_path / "loop"],
-    ):
-        assert main([str(argument) for argument in arguments]) in (1, 2)
-        said = capsys.readouterr().err
-        assert "bug in CounterGround" not in said
-        assert len(said.strip().splitlines()) == 1
 
 
 def test_a_record_of_a_study_and_a_configuration_of_weights_are_read_as_all_json_of_others(tmp_path):
