@@ -73,13 +73,13 @@ def test_the_planted_reliance_is_found_and_its_twin_is_cleared(executed):
 @pytest.mark.slow
 def test_scores_comparison_and_exports_are_shown(executed):
     notebook, folder = executed
-    assert "<table" in outputs(notebook, "cg.format_scores")[1]
+    assert "<table" in outputs(notebook, "by_class=True")[1]
     compared = outputs(notebook, "cg.compare(run)")[1]
     assert "reflect its weaknesses" in compared
     assert "p (Holm)" in compared
     assert "Do larger models help?" in outputs(notebook, "Claims(")[0]
     assert (folder / "tutorial" / "report.html").stat().st_size > 100_000
-    assert r"\toprule" in outputs(notebook, "latex")[0]
+    assert r"\toprule" in outputs(notebook, '"latex"')[0]
 
 
 @pytest.mark.slow
