@@ -2,7 +2,6 @@
 
 A token of a causal tower sees only the tokens before it. So texts that begin alike share the states of their
 beginning, states after the end token are never needed, and in the last block only those of end tokens are.
-With ViT-B-32 and 80 templates x 12 classes, 3,850 states are left of the 73,920 in the padded texts.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 TOLERANCE = 1e-5
-_STATES = 512  # in one forward pass: enough to fill the cores, few enough for a whole mask of who sees whom
+_STATES = 4096  # in one forward pass
 
 
 class OpenClipTextEncoder(TextEncoder):
@@ -112,9 +111,7 @@ def encode_tree(tower: Any, texts: Sequence[list[int]], device: str) -> np.ndarr
     order = sorted(range(len(texts)), key=lambda place: tuple(texts[place]))
     groups = _groups([texts[place] for place in order])
     parts = [unit_length(_forward(tower, _Tree(group), device)) for group in groups]
-    embedded = np.empty((len(texts), parts[0].shape[1]), np.float32)
-    embedded[order] = np.concatenate(parts)
-    return embedded
+    return np.concatenate(parts)[np.argsort(order)]
 
 
 def _groups(texts: Sequence[list[int]]) -> Iterator[list[list[int]]]:
@@ -140,13 +137,12 @@ def common_length(first: Sequence[int], second: Sequence[int]) -> int:
 class _Tree:
     """The tree of sorted texts: one state for each distinct beginning.
 
-    ``tokens`` and ``positions`` ``[states]``; ``ends`` ``[texts]``: the state of each text's end token;
+    ``tokens`` ``[states]``; ``ends`` ``[texts]``: the state of each text's end token;
     ``above``: for each state, the states from the root to itself.
     """
 
     def __init__(self, texts: Sequence[list[int]]) -> None:
         self.tokens: list[int] = []
-        self.positions: list[int] = []
         self.ends: list[int] = []
         self.above: list[list[int]] = []
         path: list[int] = []
@@ -156,45 +152,50 @@ class _Tree:
             for depth in range(len(path), len(text)):
                 path.append(len(self.tokens))
                 self.tokens.append(text[depth])
-                self.positions.append(depth)
                 self.above.append(path.copy())
             self.ends.append(path[len(text) - 1])
             before = text
 
 
-def _forward(tower: Any, tree: _Tree, device: str) -> torch.Tensor:
+def _forward(tower: Any, tree: _Tree, device: str) -> Any:
     import torch
 
-    tokens, positions, ends = (
-        torch.as_tensor(each, device=device) for each in (tree.tokens, tree.positions, tree.ends)
-    )
+    tokens, ends = (torch.as_tensor(each, device=device) for each in (tree.tokens, tree.ends))
     sees = torch.zeros(len(tokens), len(tokens), dtype=torch.bool, device=device)
     for state, above in enumerate(tree.above):
         sees[state, above] = True
-    states = tower.token_embedding(tokens) + tower.positional_embedding[positions]
+    states = tower.token_embedding(tokens) + tower.positional_embedding[sees.sum(dim=1) - 1]
     *blocks, last = tower.transformer.resblocks
     for block in blocks:
         states = _block(block, states, slice(None), sees)
-    states = tower.ln_final(_block(last, states, ends, sees))  # in the last block only end tokens are needed
+    states = tower.ln_final(_block(last, states, ends, sees))
     projection = tower.text_projection
     if isinstance(projection, torch.nn.Module):
         states = projection(states)
     elif projection is not None:
         states = states @ projection
-    embedded: torch.Tensor = states
-    return embedded
+    return states
 
 
-def _block(block: Any, states: torch.Tensor, rows: Any, sees: torch.Tensor) -> torch.Tensor:
+def _block(block: Any, states: torch.Tensor, rows: Any, sees: torch.Tensor) -> Any:
     """Return what a block makes of some of the states ``[n, width]``, which attend to those they see."""
     import torch
 
     attention = block.attn
-    weights, bias = attention.in_proj_weight, attention.in_proj_bias
-    parts = torch.nn.functional.linear(block.ln_1(states), weights, bias).chunk(3, dim=-1)
-    heads = [part.view(len(states), attention.num_heads, -1) for part in parts]
-    queries, keys, values = (part.transpose(0, 1)[None] for part in (heads[0][rows], *heads[1:]))
-    mixed = torch.nn.functional.scaled_dot_product_attention(queries, keys, values, attn_mask=sees[rows])
-    states = states[rows] + block.ls_1(attention.out_proj(mixed[0].transpose(0, 1).flatten(1)))
-    added: torch.Tensor = states + block.ls_2(block.mlp(block.ln_2(states)))
-    return added
+    projected = torch.nn.functional.linear(
+        block.ln_1(states), attention.in_proj_weight, attention.in_proj_bias
+    )
+    queries, keys, values = (
+        part.view(1, len(states), attention.num_heads, -1).transpose(1, 2)
+        for part in projected.chunk(3, dim=-1)
+    )
+    mixed = []
+    for query, mask in zip(torch.split(queries[:, :, rows], 64, 2), torch.split(sees[rows], 64), strict=True):
+        seen = mask.any(dim=0)  # neighbours see mostly the same
+        mixed.append(
+            torch.nn.functional.scaled_dot_product_attention(
+                query, keys[:, :, seen], values[:, :, seen], mask[:, seen]
+            )
+        )
+    states = states[rows] + block.ls_1(attention.out_proj(torch.cat(mixed, 2)[0].transpose(0, 1).flatten(1)))
+    return states + block.ls_2(block.mlp(block.ln_2(states)))
