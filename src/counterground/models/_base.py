@@ -321,6 +321,17 @@ def require(*packages: str) -> None:
             raise ModuleNotFoundError(f"No module named {package!r}", name=package)
 
 
+_ON_HUB = " A model of OpenCLIP on the hub is named like hf-hub:imageomics/bioclip."
+_READ = " Its predictions are read by counterground evaluate DATA --predictions FILE."
+_ELSEWHERE = {"bioclip": _ON_HUB, "imageomics": _ON_HUB, "speciesnet": _READ, "megadetector": _READ}
+
+
+def near_model(name: str, known: Iterable[str]) -> str:
+    """Return `did_you_mean`, but say where models are that users look for among others."""
+    hints = (hint for part, hint in _ELSEWHERE.items() if part in name.lower())
+    return next(hints, "") or did_you_mean(name, known)
+
+
 def read_options(spec: str, text: str, known: Iterable[str]) -> dict[str, str | None]:
     """Return the options of ``NAME=VALUE&NAME``, None for those without a value.
 

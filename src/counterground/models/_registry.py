@@ -30,6 +30,7 @@ from counterground.models._base import (
     LoadOptions,
     Model,
     ModelInfo,
+    near_model,
     require,
 )
 from counterground.models._execution import check_precision, out_of_memory, resolve_device
@@ -47,11 +48,11 @@ from counterground.models.families import (
     load_object,
 )
 from counterground.models.huggingface import HUGGING_FACE
-from counterground.models.open_clip import OPEN_CLIP, SHIPPED
+from counterground.models.open_clip import HUB, OPEN_CLIP, SHIPPED
 from counterground.plugins import Registry
 
 # In the order of `list_models`: those that need no network first.
-_BUILT_IN = (LITE, SHIPPED, TORCHVISION, OPEN_CLIP, HUGGING_FACE, TIMM, ONNX, ENDPOINT)
+_BUILT_IN = (LITE, SHIPPED, TORCHVISION, OPEN_CLIP, HUB, HUGGING_FACE, TIMM, ONNX, ENDPOINT)
 _FAMILIES = Registry(
     "counterground.models",
     Family,
@@ -132,9 +133,9 @@ def load_model(
 
     Args:
         model: an object with its name, or a specification: ``open_clip:ARCH/TAG``,
-            ``open_clip:hf-hub:OWNER/NAME``, ``open_clip:DIR``,
-            ``open_clip:NAME@FILE``, ``hf:OWNER/NAME``, ``hf:DIR``, ``torchvision:NAME``,
-            ``torchvision:NAME/WEIGHTS``, ``torchvision:NAME@FILE?labels=FILE``, ``timm:NAME.tag``,
+            ``hf-hub:OWNER/NAME``, ``open_clip:DIR``, ``open_clip:NAME@FILE``, ``hf:OWNER/NAME``,
+            ``hf:DIR``, ``torchvision:NAME``, ``torchvision:NAME/WEIGHTS``,
+            ``torchvision:NAME@FILE?labels=FILE``, ``timm:NAME.tag``,
             ``timm:NAME@FILE?labels=FILE``, ``onnx:FILE``, ``efficientnet-lite0`` (1, 2),
             ``counterground:stamps-biased``, ``minigpt4:DIR``, ``http://HOST/v1#MODEL``,
             ``module:function``, ``file.py:function``, or a form of another package's family. With
@@ -306,9 +307,9 @@ def _suggestion(spec: str) -> str:
             family, _, whole = each.partition(":")
             if any(_plain(part).startswith(_plain(spec)) for part in (each, whole, whole.rpartition("/")[2])):
                 first.setdefault(family, each)
-        repository = [f"hf:{spec}"] if re.fullmatch(r"[\w-]+/[\w.-]+", spec) else []
+        repository = [f"hf:{spec}", f"hf-hub:{spec}"] if re.fullmatch(r"[\w-]+/[\w.-]+", spec) else []
         meant = list(first.values())[:3] or repository
-        if not meant and (near := did_you_mean(spec, listed)):
+        if not meant and (near := near_model(spec, listed)):
             return near
     if meant:
         return f" Did you mean {' or '.join(meant)}?"

@@ -325,8 +325,10 @@ def _hub_reachable() -> bool:
     from huggingface_hub import constants
 
     address = urlsplit(constants.ENDPOINT)
-    if address.scheme in urllib.request.getproxies():
-        return True  # a proxy answers for the hub; only a real request can tell
+    proxy = urllib.request.getproxies().get(address.scheme)
+    if proxy and not urllib.request.proxy_bypass(address.hostname or ""):
+        # It answers for the hub; only a real request can tell more.
+        address = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     try:
         port = address.port or (443 if address.scheme == "https" else 80)
         socket.create_connection((address.hostname or "", port), timeout=10).close()

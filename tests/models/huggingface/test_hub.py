@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from tiny_hf import build
 
+from counterground.errors import CounterGroundError
 from counterground.models import load_model
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -20,10 +21,31 @@ ASKED = """
 from counterground.errors import CounterGroundError
 from counterground.models import load_model
 
+
+def compare(model, spec):
+    # Print how far the features are from those of OpenCLIP itself, which asks the same hub.
+    import numpy as np
+    import open_clip
+    import torch
+    from PIL import Image
+
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8))
+    theirs, preprocess = open_clip.create_model_from_pretrained(spec)
+    texts = ["a photo of a bee"]
+    with torch.inference_mode():
+        features = theirs.encode_image(preprocess(photo)[None], normalize=True)
+        words = theirs.encode_text(open_clip.get_tokenizer(spec)(texts), normalize=True)
+    ours = model.encode(torch.as_tensor(model.preprocess(photo))[None])
+    texts_apart = np.abs(model.encode_texts(texts) - words.numpy()).max()
+    print(float((ours - features).abs().max()), texts_apart)
+
+
 for spec, offline in SPECS:
     try:
         model = load_model(spec, device="cpu", offline=offline)
         print(model.fingerprint, model.description["weights"], flush=True)
+        if spec.startswith("hf-hub:"):
+            compare(model, spec)
     except CounterGroundError as error:
         print(error, flush=True)
 """
@@ -111,14 +133,25 @@ def test_a_repository_is_fetched_once_pinned_and_found_again(hub, tmp_path):
 @pytest.mark.slow
 def test_a_repository_of_open_clip_is_fetched_and_found_again(hub, tiny_clip, tmp_path):
     hub.folder = tiny_clip
-    specs = [("open_clip:hf-hub:some/clip", False), ("open_clip:hf-hub:some/clip@main", True)]
+    specs = [("open_clip:hf-hub:some/clip", False), ("hf-hub:some/clip", False)]
+    specs += [("open_clip:hf-hub:some/clip@main", True)]
     environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "*"}
     environment["HF_ENDPOINT"] = f"http://127.0.0.1:{hub.server_port}"
     code = ASKED.replace("SPECS", repr([*specs, ("open_clip:hf-hub:some/other", False)]))
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
     )
-    fetched, again, other = done.stdout.splitlines()
+    fetched, alias, distances, again, other = done.stdout.splitlines()
     expected = load_model(f"open_clip:{tiny_clip}", device="cpu").fingerprint
-    assert fetched == again == f"{expected} some/clip@{COMMIT}"
+    assert fetched == alias == again == f"{expected} some/clip@{COMMIT}"
+    assert max(map(float, distances.split())) < 1e-6
     assert "Cannot fetch the weights of open_clip:hf-hub:some/other" in other
+
+
+def test_behind_a_dead_proxy_there_are_no_retries(monkeypatch):
+    retries = []
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setattr("time.sleep", retries.append)
+    with pytest.raises(CounterGroundError, match="the Hugging Face hub cannot be reached"):
+        load_model("hf-hub:some/clip@0000000", device="cpu")
+    assert not retries

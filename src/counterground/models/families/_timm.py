@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from counterground.errors import UsageError, did_you_mean
-from counterground.models._base import Family, LoadOptions, Tower, known_models, known_training_data
+from counterground.models._base import (
+    Family,
+    LoadOptions,
+    Tower,
+    known_models,
+    known_training_data,
+    near_model,
+)
 from counterground.models._labels import Labels, match_labels, order_warning, unnamed
 from counterground.models._networks import NetworkClassifier, NetworkTower
 from counterground.models._weights import (
@@ -100,7 +107,7 @@ def _pretrained_cfg(spec: str, name: str, *, needs_weights: bool) -> Any:
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         known = timm.list_models()
-        raise UsageError(f"{spec}: timm has no model {architecture!r}.{did_you_mean(architecture, known)}")
+        raise UsageError(f"{spec}: timm has no model {architecture!r}.{near_model(architecture, known)}")
     tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
     try:
         configuration = get_pretrained_cfg(name)

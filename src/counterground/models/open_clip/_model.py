@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from functools import cache, partial
 from importlib import resources
 from pathlib import Path
@@ -398,12 +399,13 @@ def _load_shipped(spec: str, options: LoadOptions) -> Model:
 
 OPEN_CLIP = Family(
     prefix="open_clip",
-    usage="open_clip:ARCH/TAG or open_clip:hf-hub:OWNER/NAME",
+    usage="open_clip:ARCH/TAG",
     resolve=find_open_clip,
     load=load_open_clip,
     kind=lambda _spec: "dual_encoder",
     list=partial(known_models, "open_clip:", "open_clip"),
 )
+HUB = replace(OPEN_CLIP, prefix="hf-hub", usage="hf-hub:OWNER/NAME", list=tuple)
 SHIPPED = Family(
     prefix="counterground",
     usage="counterground:stamps-biased",

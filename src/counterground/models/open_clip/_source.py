@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.files import given_path, is_file, is_folder
-from counterground.models._base import read_options
+from counterground.models._base import near_model, read_options
 from counterground.models._weights import check_limits, read_json, split_file
 
 _SUFFIX = "-quickgelu"
@@ -66,7 +67,8 @@ def resolve_activation(name: str, tag: str, *, as_published: bool = False) -> Ac
     tags = open_clip.list_pretrained_tags_by_model(plain)
     if config is None or not tags:
         known = {model for model, _ in open_clip.list_pretrained()}
-        raise UsageError(f"OpenCLIP has no pretrained architecture {name!r}.{did_you_mean(name, known)}")
+        near = near_model(name, known) or f" If it is a repository of the hub, write {_HUB}{name}/{tag}."
+        raise UsageError(f"OpenCLIP has no pretrained architecture {name!r}.{near}")
     spelled = tag.lower().replace("-", "_")
     weights = open_clip.get_pretrained_cfg(plain, tag)
     if not weights:
@@ -106,6 +108,7 @@ def _named_quick_gelu(name: str) -> bool:
 
 CONFIG_NAME = "open_clip_config.json"
 _HUB = "hf-hub:"
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 _TOKENIZER_NAMES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -148,7 +151,7 @@ class OpenClipSource:
 def find_open_clip(spec: str) -> OpenClipSource:
     """Return what follows ``open_clip:``: ARCH/TAG, hf-hub:OWNER/NAME, DIR or NAME@FILE.
 
-    Each may end in ``?as_published``.
+    ``hf-hub:`` may also come first, and OWNER/NAME end in ``@REVISION``. Each may end in ``?as_published``.
 
     Raises:
         UsageError: unknown name, tag, folder, file or option.
@@ -162,8 +165,12 @@ def find_open_clip(spec: str) -> OpenClipSource:
 
 
 def _find(spec: str) -> OpenClipSource:
-    rest = spec.partition(":")[2]
+    rest = spec if spec.startswith(_HUB) else spec.partition(":")[2]
     if rest.startswith(_HUB):
+        if not _REPOSITORY.fullmatch(rest.removeprefix(_HUB)):
+            raise UsageError(
+                f"{spec}: a repository of the hub is {_HUB}OWNER/NAME or {_HUB}OWNER/NAME@REVISION."
+            )
         return OpenClipSource(repository=rest.removeprefix(_HUB))
     architecture, slash, tag = rest.rpartition("/")
     # No architecture begins like a path, and OpenCLIP takes seconds to import.
@@ -210,7 +217,7 @@ def _neither(spec: str, rest: str) -> UsageError:
         )
     return UsageError(
         f"{spec}: {rest!r} is neither ARCH/TAG, a folder with {CONFIG_NAME}, nor NAME@FILE."
-        f"{did_you_mean(rest, names)}"
+        f"{near_model(rest, names)}"
     )
 
 
