@@ -44,6 +44,8 @@ METRICS = [
     *[("top5_accuracy", group) for group in (None, "common", "counter")],
     ("ece", None),
     ("tie_rate", None),
+    ("bias_ratio", "counter"),
+    ("bias_ratio_chance", "counter"),
 ]
 
 

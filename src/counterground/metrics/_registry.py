@@ -11,14 +11,20 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from counterground.metrics._bias import background_errors
 from counterground.metrics._codes import COMMON, COUNTER, GROUPS, Codes, Flags, Floats, as_flags, same_length
 from counterground.metrics._design import DESIGN, DROP, Contrast, Design
 from counterground.metrics._estimate import UNKNOWN, Estimate
-from counterground.metrics._intervals import difference_interval, estimate_of, share_interval
+from counterground.metrics._intervals import (
+    balanced_interval,
+    difference_interval,
+    estimate_of,
+    share_interval,
+)
 from counterground.metrics._sampling import ALPHA, Average, InfluenceEstimate, Partition, StratumMeans
 from counterground.metrics._settings import by_key
 from counterground.metrics._single import SingleStrata
-from counterground.metrics._stratification import Stratification, Stratifications
+from counterground.metrics._stratification import Stratification, Stratifications, cluster_columns
 from counterground.plugins import Registry
 
 LAST = 1000
@@ -338,6 +344,22 @@ def _ties(answers: Answers, _group: str | None) -> Estimate:
     return answers.plain_share(tied(answers.rows["top2_gap"].to_numpy()), None)
 
 
+def _bias_ratio(answers: Answers, _group: str | None) -> Estimate:
+    wrong = background_errors(answers.rows)
+    if wrong.is_empty():
+        return answers.unknown
+    clusters = cluster_columns(wrong, answers.photos.design)
+    return balanced_interval(wrong["follows"], np.zeros(len(wrong), np.intp), **clusters)
+
+
+def _bias_by_chance(answers: Answers, _group: str | None) -> Estimate:
+    wrong = background_errors(answers.rows)
+    if wrong.is_empty():
+        return answers.unknown
+    value = float(np.mean(wrong["chance"].to_numpy()))
+    return replace(_bias_ratio(answers, None), value=value, low=None, high=None)
+
+
 def within_top_k(true_rank: npt.ArrayLike, k: int = 5) -> npt.NDArray[np.bool_]:
     """Return ``[n]`` Booleans: the true class ranks under ``k``, counted from 0.
 
@@ -455,6 +477,25 @@ BUILT_IN = (
     ),
     Metric(
         "tie_rate", (None,), _ties, "Ties", "Share of photos whose two highest scores are equal.", place=None
+    ),
+    Metric(
+        "bias_ratio",
+        ("counter",),
+        _bias_ratio,
+        "Bias ratio",
+        "Of wrong predictions on counter photos that name another class of the benchmark, the share that "
+        "names one whose common photos have that background.",
+        place=9,
+        needs_groups=True,
+    ),
+    Metric(
+        "bias_ratio_chance",
+        ("counter",),
+        _bias_by_chance,
+        "Bias by chance",
+        "The bias ratio if these predictions were spread evenly over the other classes.",
+        place=10,
+        needs_groups=True,
     ),
 )
 

@@ -70,12 +70,12 @@ def score_predictions(
     (unweighted means over the classes that have photos, for all photos and for each group),
     ``plain_accuracy`` (over photos, likewise), ``drop`` (mean class-wise drop over classes with both groups,
     so not always the difference of the two accuracies), ``worst_group_accuracy`` and ``mean_minus_worst``
-    (over the cells of the design), ``ece`` (15 bins), ``tie_rate``. Each further contrast of the design is a
-    metric under its own name, beside the accuracies of its sides (``Contrast.side_keys``). Each named
-    share of cells is a metric ``average(NAME)``. Rows with ``class_index`` hold ``accuracy``, ``drop`` and
-    contrasts of one class. What the photos do not show is null, never 0. The worst cell and the calibration
-    error have no interval: chance alone lowers the one and raises the other, so an interval around them would
-    often miss the truth.
+    (over the cells of the design), ``ece`` (15 bins), ``tie_rate``, ``bias_ratio``. Each further contrast of
+    the design is a metric under its own name, beside the accuracies of its sides (``Contrast.side_keys``).
+    Each named share of cells is a metric ``average(NAME)``. Rows with ``class_index`` hold ``accuracy``,
+    ``drop`` and contrasts of one class. What the photos do not show is null, never 0. The worst cell and the
+    calibration error have no interval: chance alone lowers the one and raises the other, so an interval
+    around them would often miss the truth.
 
     Args:
         predictions: the columns of ``predictions.parquet``, read one model at a time; a photo whose cluster
