@@ -200,6 +200,8 @@ RECORDS = {
     "n_photos": "number of photos in the manifest",
     "design": "its `cells`, `contrasts` and named shares (`weights`: values of a cell, then the share; "
     "[contrasts](contrasts.md)); absent or null: the drop",
+    "columns": "what columns were called in the table of photos, and their names here; `--by` and "
+    "`--contrast` know both",
     "sampled": "number of its photos that `--limit` kept; absent or null: all",
     "notes": "what readers must know about the benchmark",
     "referee": "model that chose the pairs of backgrounds, or the names of several; null: people chose them",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Literal
@@ -24,7 +24,7 @@ from counterground.inference import evaluate_models
 from counterground.masks import with_masks
 from counterground.metrics import Contrast, Scale
 from counterground.models import AnyModel, AnyModels, check_specs, named_models
-from counterground.photos import Benchmark, sample_photos
+from counterground.photos import Benchmark, sample_photos, without_classes
 from counterground.published import SettingName
 from counterground.results import AnyRuns, Run, ScoresTable, open_runs, scores_of, select_models
 from counterground.settings import (
@@ -57,6 +57,7 @@ def evaluate(
     models: AnyModels,
     *,
     out: Path | str | None = None,
+    map: Mapping[str, str] | None = None,  # noqa: A002 - as the option
     label_space: str | None = None,
     referee: str | None = None,
     names: str = "openai",
@@ -83,6 +84,7 @@ def evaluate(
             `DualEncoder`, `ImageEncoder` or `Generative` (see ``counterground.models``), or a function
             without arguments that returns one of these. Networks are left unchanged.
         out: the folder of the run; None for a new temporary one (``run.path``).
+        map: which column of a table is which: column of the manifest -> its name there.
         label_space: ``benchmark``, ``imagenet``, ``confusable`` or a file; None for ``imagenet`` if every
             class has an ImageNet index, else ``benchmark``.
         referee: the model that chooses the confusable names.
@@ -107,6 +109,7 @@ def evaluate(
     """
     chosen = EvaluateSettings.of(
         settings,
+        map=map,
         label_space=label_space,
         referee=referee,
         names=names,
@@ -123,9 +126,7 @@ def evaluate(
         if chosen.referee:
             check_specs([chosen.referee])
         out = _folder(out)
-        opened = _opened(data, out, chosen.show_progress)
-        if chosen.limit is not None:
-            opened = sample_photos(opened, chosen.limit)
+        opened = _opened_for(data, out, chosen)
         # Read first, so that a damaged record is reported before the models run.
         discovery = None if isinstance(data, Benchmark) or not chosen.report else read_discovery(Path(data))
         fit_on = chosen.train if train is None else train
@@ -669,6 +670,20 @@ def _known(models: AnyModels) -> AnyModels:
         models = list(models)
     check_specs([each.spec for each in named_models(models) if each.made is None])
     return models
+
+
+def _opened_for(data: AnyBenchmark, out: Path, chosen: EvaluateSettings, *, files: bool = True) -> Benchmark:
+    """Open the photos of an evaluation; without ``files`` they need not be on this machine."""
+    opened = open_apart(
+        data,
+        out,
+        columns=chosen.columns_of_photos,
+        skip_bad_rows=chosen.skip_bad_rows,
+        files=files,
+        show_progress=chosen.show_progress,
+    )
+    opened = without_classes(opened, chosen.drop_classes)
+    return opened if chosen.limit is None else sample_photos(opened, chosen.limit)
 
 
 def _opened(benchmark: AnyBenchmark, out: Path, show_progress: bool) -> Benchmark:

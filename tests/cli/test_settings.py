@@ -56,7 +56,7 @@ def _options(group, path=""):
 def test_there_are_few_options():
     options = dict(_options(counterground))
     assert len(set().union(*options.values())) <= 110
-    assert len(options["evaluate"]) <= 12
+    assert len(options["evaluate"]) <= 16
     assert max(map(len, options.values())) <= 16
 
 

@@ -182,7 +182,7 @@ def test_a_photo_that_is_elsewhere_is_named_by_its_row(tmp_path, path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"species": [0, -1, 1]}, "Row 2 of the manifest has no class_name"),
+        ({"species": [0, -1, 1]}, r"row 2 \('.*'\): no class_name"),
         (
             {"img": [{"bytes": photo_bytes(0), "path": "0.jpg"}, None, None]},
             "birds, row 2 has no photo",

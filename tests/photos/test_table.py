@@ -179,15 +179,15 @@ def test_given_hashes_are_believed_until_the_photo_is_read(write):
     [
         (
             {"path": None},
-            "no column 'path'; it has class_name. Say which it is: ?image=COLUMN.",
+            "no column 'path'; it has class_name. Say which it is: evaluate --map path=COLUMN",
         ),
-        ({"class_name": ["hen", None, "hen"]}, "Row 2 of the manifest has no class_name"),
+        ({"class_name": ["hen", None, "hen"]}, "1 of 3 rows cannot be used: row 2 ('0.png'): no class_name."),
         (
             {"background": ["Grass", None, "grass"]},
             "'Grass' and 'grass' are the same background: write it in one way.",
         ),
         ({"class_name": None, "class_index": [0, 1000, 0]}, "class_index 1000 is not an ImageNet-1K index"),
-        ({"path": ["0.png", "9.png", "1.png"]}, "9.png: missing"),
+        ({"path": ["0.png", "9.png", "1.png"]}, "1 of 3 rows cannot be used: row 2 ('9.png'): missing file."),
         ({"path": ["0.png", "0.png", "1.png"]}, "Row 2 of the manifest has the path of row 1, '0.png'"),
     ],
 )

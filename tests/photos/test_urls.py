@@ -147,7 +147,7 @@ def test_what_is_secret_in_a_url_is_in_no_output(table, server):
             "ftp://host/1.jpg",
             "Row 2: 'ftp://host/1.jpg' is neither http nor https",
         ),
-        ("", "Row 2 has no URL"),
+        ("", "1 of 3 rows cannot be used: row 2: no path."),
         (0, "Row 2 of the manifest has the path of row 1"),
     ],
 )

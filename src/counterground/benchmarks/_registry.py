@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -47,7 +48,13 @@ def benchmark_folder(name: str) -> Path:
 
 
 def open_apart(
-    benchmark: str | Path | Benchmark, out: Path | str, *, show_progress: bool = False
+    benchmark: str | Path | Benchmark,
+    out: Path | str,
+    *,
+    columns: Mapping[str, str] | None = None,
+    skip_bad_rows: bool = False,
+    files: bool = True,
+    show_progress: bool = False,
 ) -> Benchmark:
     """Open a benchmark as ``open_benchmark`` does, for results in ``out``, which must be apart from it.
 
@@ -57,7 +64,9 @@ def open_apart(
         UsageError: ``out`` is, lies in or holds the benchmark, or see ``open_benchmark``.
         CounterGroundError: see ``open_benchmark``.
     """
-    opened = open_benchmark(benchmark, show_progress=show_progress)
+    opened = open_benchmark(
+        benchmark, columns=columns, skip_bad_rows=skip_bad_rows, files=files, show_progress=show_progress
+    )
     if not isinstance(benchmark, Benchmark) and Path(benchmark).is_dir():
         check_apart(Path(out), Path(benchmark), "the benchmark")
     if _has_class_folders(opened):
@@ -72,20 +81,32 @@ def _has_class_folders(benchmark: Benchmark) -> bool:
     return len(folders) > 1 and all(folders[column].is_unique().all() for column in folders.columns)
 
 
-def open_benchmark(name_or_path: str | Path | Benchmark, *, show_progress: bool = False) -> Benchmark:
+def open_benchmark(
+    name_or_path: str | Path | Benchmark,
+    *,
+    columns: Mapping[str, str] | None = None,
+    skip_bad_rows: bool = False,
+    files: bool = True,
+    show_progress: bool = False,
+) -> Benchmark:
     """Return a benchmark by built-in name, folder, manifest or pool.
 
     Args:
         name_or_path: a name (``stamps`` is built on first use, the others must be fetched first; options as
             in ``waterbirds?split=val``), what ``photos.read_benchmark`` reads, or a pool, which is frozen. A
             ``Path``, or a name with a slash, is never a built-in name. A `Benchmark` is returned as it is.
+        columns: column of the manifest -> its name in a table, annotations or a data set.
+        skip_bad_rows: leave out rows of a table without a path, a class or a file (``Benchmark.left_out``).
+        files: whether the photos of a table must be on this machine; predictions that exist need none.
         show_progress: show a bar on standard error while a benchmark is built or fetched.
 
     Raises:
-        UsageError: neither a built-in name nor an existing path; a run, or the folder of one class.
+        UsageError: neither a built-in name nor an existing path; a run, or the folder of one class; or
+            ``columns`` of something without columns.
         CounterGroundError: it cannot be built or read, or must be fetched first.
     """
     if isinstance(name_or_path, Benchmark):
+        _refuse_columns(columns, name_or_path.name)
         return name_or_path
     if not isinstance(name_or_path, str | os.PathLike):
         raise UsageError(
@@ -94,9 +115,17 @@ def open_benchmark(name_or_path: str | Path | Benchmark, *, show_progress: bool 
         )
     named = _find(name_or_path) if isinstance(name_or_path, str) else None
     if named is not None:
+        _refuse_columns(columns, named.name)
         return _open(named, show_progress=show_progress)
+    read = partial(
+        read_benchmark,
+        columns=columns,
+        skip_bad_rows=skip_bad_rows,
+        files=files,
+        show_progress=show_progress,
+    )
     if isinstance(name_or_path, str) and names_source(name_or_path):
-        return read_benchmark(name_or_path, show_progress=show_progress)
+        return read(name_or_path)
     path = given_path(os.fspath(name_or_path))
     if not is_file(path) and not is_folder(path):
         names = _BENCHMARKS.names()
@@ -108,11 +137,17 @@ def open_benchmark(name_or_path: str | Path | Benchmark, *, show_progress: bool 
         )
     for reader in _FOLDERS.each(warnings.warn):
         if (folder := reader.find(path)) is not None:
+            _refuse_columns(columns, str(path))
             return reader.read(folder)
     _refuse_run(path)
-    benchmark = read_benchmark(path, show_progress=show_progress)
+    benchmark = read(path)
     _refuse_class_folder(path, benchmark)
     return benchmark
+
+
+def _refuse_columns(columns: Mapping[str, str] | None, name: str) -> None:
+    if columns:
+        raise UsageError(f"{name} has columns of its own: --map is for tables, annotations and data sets.")
 
 
 def _refuse_run(path: Path) -> None:

@@ -139,15 +139,16 @@ class Contrast:
         return f"{self.name}: {self.left} - {self.right}{within}"
 
     @classmethod
-    def parse(cls, text: str) -> Contrast:
+    def parse(cls, text: str, names: Mapping[str, str] | None = None) -> Contrast:
         """Read ``NAME: LEFT - RIGHT [within COLUMN, COLUMN]``; without a name it is called ``contrast``.
 
-        ``within`` is ``class_name`` by default; ``within all`` holds nothing constant.
+        ``names`` are other names of columns -> theirs. ``within`` is ``class_name`` by default; ``within
+        all`` holds nothing constant.
 
         Raises:
             UsageError: the text does not have this form; one line says where.
         """
-        reader = Reader(text)
+        reader = Reader(text, names)
         name = reader.name()
         left = reader.side()
         reader.expect("-")
@@ -264,12 +265,13 @@ class Design:
         for contrast in self.contrasts:
             self._check_averages(contrast)
 
-    def find(self, text: str, photos: pl.DataFrame) -> Contrast:
+    def find(self, text: str, photos: pl.DataFrame, names: Mapping[str, str] | None = None) -> Contrast:
         """Return a contrast by its name, or the one that an expression defines (``Contrast.parse``).
 
         Args:
             text: as on the command line.
             photos: photos whose columns and values it may name.
+            names: other names of columns -> theirs.
 
         Raises:
             UsageError: no such contrast, or one that does not fit these photos (``check``).
@@ -284,7 +286,7 @@ class Design:
                 f"{did_you_mean(text.strip(), named)}"
             )
         else:
-            contrast = Contrast.parse(text)
+            contrast = Contrast.parse(text, names)
             known = named.get(contrast.name, contrast)
             if known != contrast:
                 raise UsageError(f"The design has another contrast of that name ({known}): choose another.")

@@ -97,8 +97,9 @@ def quoted(value: str) -> str:
 class Reader:
     """Reads the parts of an expression from left to right."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, names: Mapping[str, str] | None = None) -> None:
         self._text = text
+        self._names = names or {}
         self._tokens = list(self._split())
         self._at = 0
 
@@ -194,9 +195,10 @@ class Reader:
         return Condition(column, sign, tuple(values))
 
     def _column(self) -> str:
-        if self._peek()[0] != "word" or self._is("-", "within"):
+        if self._peek()[0] not in ("word", "quoted") or self._is("-", "within"):
             raise self._refused(f"a name is missing {self._where()}")
-        return self._take()
+        name = self._take()
+        return self._names.get(name, name)
 
     def _value(self) -> str:
         """Read a quoted value, or words up to the next sign."""

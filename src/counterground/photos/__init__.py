@@ -6,6 +6,7 @@ from counterground.photos._benchmark import (
     benchmark_of_frame,
     describe_gaps,
     sample_photos,
+    without_classes,
     without_shared_clusters,
 )
 from counterground.photos._classified import read_table
@@ -97,6 +98,7 @@ __all__ = [
     "sample_photos",
     "similar_imagenet_name",
     "validate_manifest",
+    "without_classes",
     "without_shared_clusters",
     "write_benchmark",
     "write_description",

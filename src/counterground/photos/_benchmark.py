@@ -15,19 +15,20 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import TypeAdapter
 
-from counterground.errors import UsageError
+from counterground.errors import UsageError, did_you_mean
 from counterground.metrics import DESIGN, GROUPS, Design
 from counterground.metrics import attributes as attributes_of
 from counterground.photos._classified import classified
 from counterground.photos._manifest import validate_manifest
 from counterground.photos._photo import AnyPhoto, MadePhoto
 from counterground.photos._rows import manifest_of_table, with_class_names
-from counterground.photos.labels import LabelSpace
+from counterground.photos.labels import LabelSpace, name_key
 from counterground.text import and_more, counted, one_line
 
 _VERSIONED = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
 _COPIES = "byte for byte: copies share a cluster."  # the end of the note on them
 _SHOWN = 8  # values of a column in a REPL
+_NO_CLASS = ("blank", "empty", "unknown")
 _CELL = ("class_index", "group", "background")
 _MOST_BACKGROUNDS = 1000  # with many more, comparing all of them takes hours and gigabytes
 
@@ -108,6 +109,9 @@ class Benchmark:
         masks_root: folder the manifest's masks are relative to; None if that is ``root``.
         made: photos that are made in memory when they are read, by path; all others are files.
         sampled: how many photos of a larger benchmark `sample_photos` kept; None if it chose none.
+        columns: what columns were called in the table that was read -> their names here.
+        left_out: rows of the table that could not be used: ``row``, ``name`` and ``reason``; None if there
+            are none, or it is not known.
 
     Raises:
         UsageError: photos that are not a Polars frame, or a design that does not fit them (`Design.check`).
@@ -124,6 +128,8 @@ class Benchmark:
     masks_root: Path | None = None
     made: Mapping[str, MadePhoto] = field(default_factory=dict)
     sampled: int | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    left_out: pl.DataFrame | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.photos, pl.DataFrame):
@@ -232,8 +238,9 @@ class Benchmark:
         notes: Iterable[str] | None = None,
         discovery: Discovered | None = None,
         design: Design | None = None,
+        columns: Mapping[str, str] | None = None,
     ) -> Benchmark:
-        """Return the same photos with another name, notes, discovery or design, without validating again.
+        """Return the same photos with other descriptions, without validating again.
 
         Raises:
             UsageError: the design does not fit the photos.
@@ -246,6 +253,7 @@ class Benchmark:
             "notes": None if notes is None else tuple(notes),
             "discovery": discovery,
             "design": design,
+            "columns": columns,
         }
         vars(described).update({field: value for field, value in changes.items() if value is not None})
         return described
@@ -293,15 +301,20 @@ def benchmark_of_frame(
     name: str,
     masks_root: Path | None = None,
     classes: LabelSpace | None = None,
+    *,
+    skip_bad_rows: bool = False,
+    files: bool = True,
 ) -> Benchmark:
     """Return the benchmark of a manifest (see `classified`); its paths are below ``root``, or absolute.
 
     Raises:
         CounterGroundError: see `classified`; or ``validate_manifest`` refuses the manifest.
     """
-    photos, root, masks_root, classes, notes = classified(frame, root, masks_root, classes)
-    benchmark = Benchmark(name, root, photos, classes, masks_root=masks_root)
-    return benchmark.described(notes=(*notes, *describe_gaps(benchmark)))
+    found = classified(frame, root, masks_root, classes, skip_bad_rows=skip_bad_rows, files=files)
+    benchmark = Benchmark(
+        name, found.root, found.photos, found.classes, masks_root=found.masks_root, left_out=found.left_out
+    )
+    return benchmark.described(notes=(*found.notes, *describe_gaps(benchmark)))
 
 
 def describe_gaps(benchmark: Benchmark) -> tuple[str, ...]:
@@ -316,6 +329,8 @@ def describe_gaps(benchmark: Benchmark) -> tuple[str, ...]:
     several = contents.filter(pl.col("classes") > 1).height
     if several:
         notes.append(f"{counted(several, 'photo')} in several classes, byte for byte: at most one is right.")
+    blank = [name for name in classes.names if name_key(name) in _NO_CLASS]
+    notes += [f"{name!r} counts like any other class; --drop-classes {name} leaves it out." for name in blank]
     groups = {group: set(photos.filter(pl.col("group") == group)["class_index"]) for group in GROUPS}
     if any(groups.values()):
         notes += [
@@ -343,6 +358,42 @@ def _note_classes(classes: LabelSpace, those: set[int], lacking: str) -> str:
         return ""
     named = ", ".join(classes.names[index] for index in sorted(those))
     return f"{lacking} {len(those)} of {counted(len(classes), 'class')}: {named}."
+
+
+def without_classes(benchmark: Benchmark, names: Sequence[str]) -> Benchmark:
+    """Return a benchmark without some classes and their photos; a note counts these.
+
+    Raises:
+        UsageError: there is no such class.
+        CounterGroundError: no class is left.
+    """
+    if not names:
+        return benchmark
+    classes = benchmark.classes
+    index = {name_key(name): number for number, name in enumerate(classes.names)}
+    for name in names:
+        if name_key(name) not in index:
+            raise UsageError(
+                f"--drop-classes: {benchmark.name} has no class {name!r}.{did_you_mean(name, classes.names)}"
+            )
+    gone = {index[name_key(name)] for name in names}
+    kept = [number for number in range(len(classes)) if number not in gone]
+    photos = benchmark.photos.filter(pl.col("class_index").is_in(kept)).with_columns(
+        pl.col("class_index").replace_strict(kept, range(len(kept)), return_dtype=pl.Int32)
+    )
+    members = classes.members and tuple(classes.members[number] for number in kept)
+    space = replace(
+        classes,
+        names=tuple(classes.names[number] for number in kept),
+        imagenet=tuple(classes.imagenet[number] for number in kept),
+        members=members,
+    )
+    smaller = replace(benchmark, photos=photos, classes=space)
+    known = describe_gaps(benchmark)
+    dropped = ", ".join(classes.names[number] for number in sorted(gone))
+    note = f"{counted(len(benchmark) - len(smaller), 'photo')} of {dropped} left out."
+    rest = (each for each in benchmark.notes if each not in known)
+    return smaller.described(notes=(*rest, note, *describe_gaps(smaller)))
 
 
 def sample_photos(benchmark: Benchmark, limit: int) -> Benchmark:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import os
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
 from counterground.errors import CounterGroundError, error_message
-from counterground.files import open_regular, read_parquet, read_text
+from counterground.files import is_file, open_regular, read_parquet, read_text
 from counterground.photos._manifest import (
     EXACT,
     MANIFEST_SCHEMA,
@@ -27,6 +29,7 @@ from counterground.photos.labels import (
     assign_classes,
     imagenet_names,
 )
+from counterground.text import and_more, counted
 
 TEXT_SUFFIXES = (".csv", ".tsv")
 _JSON_LINES = (".jsonl", ".ndjson")
@@ -98,14 +101,41 @@ def _read_text(source: Path) -> pl.DataFrame:
 
 
 _ABSOLUTE = r"^(/|\\|[A-Za-z]:)"
+_LISTED = 20
 _CREDITS = ("licence", "attribution", "source")
 _WHOLE = r"^-?\d{1,9}(\.0)?$"  # pandas writes whole numbers as 8.0 where some are missing
 
 
+class Classified(NamedTuple):
+    """A manifest with its classes and photo ids.
+
+    Attributes:
+        photos: the manifest.
+        root: the folder of its paths.
+        masks_root: that of its masks; None if it is the same.
+        classes: the classes.
+        notes: what outputs must say.
+        left_out: rows that cannot be used (row, name, reason); None if there are none.
+    """
+
+    photos: pl.DataFrame
+    root: Path
+    masks_root: Path | None
+    classes: LabelSpace
+    notes: tuple[str, ...]
+    left_out: pl.DataFrame | None
+
+
 def classified(
-    frame: pl.DataFrame, root: Path, masks_root: Path | None = None, classes: LabelSpace | None = None
-) -> tuple[pl.DataFrame, Path, Path | None, LabelSpace, tuple[str, ...]]:
-    """Return a manifest with its classes and photo ids, its folder and that of its masks, classes and notes.
+    frame: pl.DataFrame,
+    root: Path,
+    masks_root: Path | None = None,
+    classes: LabelSpace | None = None,
+    *,
+    skip_bad_rows: bool = False,
+    files: bool = True,
+) -> Classified:
+    """Return what follows from the rows of a manifest.
 
     The table needs ``path`` and ``class_name``, or ``path`` and ``class_index``, which is then the
     ImageNet-1K index. A missing ``photo_id`` is computed.
@@ -117,10 +147,14 @@ def classified(
             that all photos and masks share, so that the benchmark is the same wherever it is.
         masks_root: the same for masks that do not lie where the photos do; None if they do.
         classes: the classes, whose names or numbers the table has; None: those that its names mean.
+        skip_bad_rows: whether rows without a path, a class or a file are left out.
+        files: whether the photos must be on this machine. If they need not and the first is not, the photo
+            ids are made of the paths.
 
     Raises:
         CounterGroundError: a missing column, a column name one slip from a known one or that is a pattern, a
-            class with two names or spellings, absolute paths among relative ones, or a missing file.
+            class with two names or spellings, absolute paths among relative ones, or rows that cannot be
+            used: the first are listed.
     """
     refuse_patterns(frame)
     if "path" not in frame.columns:
@@ -139,10 +173,52 @@ def classified(
         frame, root, moved = _below_one_folder(frame, root, "path")
         frame, masks_root, also = _below_one_folder(frame, masks_root, "mask")
         moved += also
+    hashed = "photo_id" not in frame.columns
+    first = str(frame["path"].drop_nulls().first())
+    apart = hashed and not files and not is_file(root / first)
+    frame, left_out, skipped = usable_rows(frame, root if hashed and not apart else None, skip=skip_bad_rows)
     classes, frame, found = _classify(frame, classes)
-    if "photo_id" not in frame.columns:
+    if apart:
+        skipped += ("The photos are not on this machine, so copies among them are not recognised.",)
+        ids = [hashlib.sha256(path.encode()).hexdigest() for path in frame["path"]]
+        frame = frame.with_columns(photo_id=pl.Series(ids, dtype=pl.String))
+    elif hashed:
         frame = frame.with_columns(pl.Series("photo_id", _hashed(frame["path"], root), pl.String))
-    return frame, root, masks_root, classes, (*moved, *found, *notes_on_columns)
+    notes = (*moved, *skipped, *found, *notes_on_columns)
+    return Classified(frame, root, masks_root, classes, notes, left_out)
+
+
+def usable_rows(
+    frame: pl.DataFrame, root: Path | None, *, skip: bool
+) -> tuple[pl.DataFrame, pl.DataFrame | None, tuple[str, ...]]:
+    """Return the rows with a path, a class and, below ``root``, a file; the others, and a note on them.
+
+    Raises:
+        CounterGroundError: there are others, and they are not skipped, or they are all: the first are listed.
+    """
+    key = "class_name" if "class_name" in frame.columns else "class_index"
+    gone = [root is not None and not is_file(root / (path or "")) for path in frame["path"]]
+    reason = (
+        pl.when(pl.col("path").fill_null("") == "")
+        .then(pl.lit("no path"))
+        .when(pl.col(key).is_null())
+        .then(pl.lit(f"no {key}"))
+        .when(pl.Series(gone))
+        .then(pl.lit("missing file"))
+    )
+    rows = frame.select(pl.int_range(1, pl.len() + 1).alias("row"), name="path", reason=reason)
+    bad = rows.drop_nulls("reason")
+    if bad.is_empty():
+        return frame, None, ()
+    if not skip or len(bad) == len(frame):
+        listed = [f"row {row}{f' ({name!r})' if name else ''}: {why}" for row, name, why in bad.iter_rows()]
+        raise CounterGroundError(
+            f"{len(bad):,} of {counted(len(frame), 'row')} cannot be used: {and_more(listed, _LISTED)}. "
+            "Correct them, or leave them out: evaluate --skip-bad-rows."
+        )
+    counts = ", ".join(f"{count:,} {why}" for why, count in Counter(bad["reason"]).items())
+    note = f"{len(bad):,} of {counted(len(frame), 'row')} left out ({counts})."
+    return frame.filter(rows["reason"].is_null()), bad, (note,)
 
 
 def as_attributes(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -212,7 +288,7 @@ def refuse_repeated(frame: pl.DataFrame, column: str) -> None:
     Raises:
         CounterGroundError: there is one; the message names the first row that repeats, and the earlier one.
     """
-    repeated = ~frame[column].is_first_distinct()
+    repeated = frame[column].is_not_null() & ~frame[column].is_first_distinct()
     if repeated.any():
         row = row_of(repeated)
         value = frame[column][row - 1]
@@ -265,11 +341,7 @@ def _cast_keys(frame: pl.DataFrame) -> pl.DataFrame:
     if frame.schema.get("class_index") == pl.String and frame["class_index"].str.contains(_WHOLE).all():
         frame = frame.with_columns(pl.col("class_index").str.replace(r"\.0$", "").cast(pl.Int32))
     keys = [key for key in ("path", "mask", "class_name", "class_index") if key in frame.columns]
-    frame = frame.with_columns(cast_column(frame[key], MANIFEST_SCHEMA[key]) for key in keys)
-    for key in keys:
-        if key != "mask" and frame[key].null_count():
-            raise CounterGroundError(f"Row {row_of(frame[key].is_null())} of the manifest has no {key}.")
-    return frame
+    return frame.with_columns(cast_column(frame[key], MANIFEST_SCHEMA[key]) for key in keys)
 
 
 def _classify(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeGuard
 
@@ -48,7 +49,7 @@ def read_coco(path: Path, source: Source, *, show_progress: bool = False) -> Ben
     folder = path.parent if urls else _folder(path, source, [str(row.get(column) or "") for row in rows])
     columns = {"path": column, "class_name": "class_name", **source.columns}
     frame = pl.DataFrame(rows, infer_schema_length=None, strict=False)
-    named = Source(source.text, str(path), columns, source.options)
+    named = replace(source, place=str(path), columns=columns)
     found = benchmark_of_rows(frame, named, folder, path.stem, show_progress=show_progress)
     return found.described(notes=(*notes, *found.notes))
 
@@ -220,4 +221,6 @@ def _folder(path: Path, source: Source, names: Sequence[str]) -> Path:
     for folder in [*beside, path.parent.parent / "images" / split]:
         if is_file(folder / names[0]):
             return folder
+    if not source.files:
+        return path.parent
     raise UsageError(f"{names[0]!r} is not found beside {path}: say where the photos are, ?images=FOLDER.")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -60,6 +61,7 @@ def read_dataset(source: Source, *, show_progress: bool = False) -> Benchmark:
         name if not local else "",
         dict(source.columns),
         dict(options),
+        source.skip_bad_rows,
         read_class_names(names) if names else None,
     )
     state, notes = (_content_of(Path(name)), ()) if local else _commit_of(source, name, asked)
@@ -94,7 +96,7 @@ def read_dataset(source: Source, *, show_progress: bool = False) -> Benchmark:
         except Exception as error:  # the library may raise anything
             raise _cannot_load(name, error) from error
         label = {"class_name": columns.label} if columns.label else {}
-        chosen = Source(source.text, source.place, {**label, **source.columns})
+        chosen = replace(source, columns={**label, **source.columns})
         write_benchmark(benchmark_of_samples(frame, draft, chosen, columns.class_names, names), draft)
 
     found = unpack_once(f"{asked[:32]}-{state[:16]}", fill, source.text)

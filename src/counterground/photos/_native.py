@@ -53,6 +53,7 @@ def write_description(benchmark: Benchmark, out: Path, **further: str) -> Path:
         **further,
         **(asdict(benchmark.discovery) if benchmark.discovery else {}),
         **({"design": benchmark.design.to_json()} if benchmark.design != DESIGN else {}),
+        **({"columns": benchmark.columns} if benchmark.columns else {}),
     }
     write_text(out / BENCHMARK_FILE, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
     return out
@@ -83,6 +84,7 @@ def as_described(benchmark: Benchmark, folder: Path) -> Benchmark:
             notes=map(str, content["notes"]),
             discovery=Discovered.from_json(content),
             design=Design.from_json(content.get("design")),
+            columns=dict(content.get("columns", {})),
         )
         version = content["version"]
     if benchmark.version != version:

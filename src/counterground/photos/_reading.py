@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from counterground.errors import CounterGroundError, UsageError
@@ -18,7 +20,14 @@ _SUFFIXES = ", ".join(TABLE_SUFFIXES)
 _DISCOVERY_FILE = "discovery.json"
 
 
-def read_benchmark(source: str | Path, *, show_progress: bool = False) -> Benchmark:
+def read_benchmark(
+    source: str | Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    skip_bad_rows: bool = False,
+    files: bool = True,
+    show_progress: bool = False,
+) -> Benchmark:
     """Read a benchmark from disk, from the web, or from Hugging Face.
 
     ``source`` is a folder that ``write_benchmark`` wrote, a folder in the CounterAnimal layout (with or
@@ -31,6 +40,10 @@ def read_benchmark(source: str | Path, *, show_progress: bool = False) -> Benchm
 
     Args:
         source: see above; a ``Path`` has no settings.
+        columns: column of the manifest -> its name in the table, the annotations or the data set.
+        skip_bad_rows: leave out rows of a table without a path, a class or a file (``Benchmark.left_out``).
+        files: whether the photos must be on this machine. If not, those of a table without ``photo_id`` are
+            told apart by their paths, and none is fetched; the version is then another.
         show_progress: show a bar on standard error while photos are fetched.
 
     Raises:
@@ -39,6 +52,7 @@ def read_benchmark(source: str | Path, *, show_progress: bool = False) -> Benchm
     """
     text = str(source)
     settings = Source(text, text) if isinstance(source, Path) else parse_source(text)
+    settings = replace(settings.with_columns(columns or {}), skip_bad_rows=skip_bad_rows, files=files)
     path = Path(settings.place)
     if settings.place.startswith("hf:") and not path.exists():
         return read_dataset(settings, show_progress=show_progress)

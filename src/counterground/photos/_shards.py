@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -153,7 +154,7 @@ def benchmark_of_samples(
         if not classes.str.contains(r"^\s*-?[0-9]+(\.0)?\s*$").all():
             names = None
     options = {"names": str(names)} if names else {}
-    plain = Source(source.text, source.place, columns, options)
+    plain = replace(source, columns=columns, options=options)
     found = benchmark_of_rows(frame, plain, draft / "photos", "")
     absent = note_absent_classes(listed, found.photos["class_name"])
     return found.described(notes=(*absent, *found.notes))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -15,7 +15,8 @@ from counterground.errors import CounterGroundError, UsageError, did_you_mean, n
 from counterground.files import cache_dir, write_bytes
 from counterground.http import DownloadSettings, FetchError, FetchLoop, Task, without_query
 from counterground.photos._benchmark import Benchmark, benchmark_of_frame
-from counterground.photos._classified import refuse_patterns, refuse_repeated, with_covariates
+from counterground.photos._classified import refuse_patterns, refuse_repeated, usable_rows, with_covariates
+from counterground.photos._manifest import MANIFEST_SCHEMA
 from counterground.photos._photo import IMAGE_SUFFIXES, image_type, photo_missing, why_missing
 from counterground.photos._rows import find_column, with_class_names
 from counterground.photos.labels import read_class_names
@@ -35,6 +36,11 @@ COLUMNS = {
 }
 """What a specification calls the columns of a manifest."""
 
+_NEEDED = (
+    ("path", (), "image", ("path", "filename", "file_name", "filepath", "image")),
+    ("class_name", ("class_index",), "label", ("class_name", "label", "class", "species", "category")),
+)
+"""A column that every table needs, what may stand for it, its setting, and what it is usually called."""
 _WEB = ("http://", "https://")
 _BRACES = re.compile(r"\{(\d{1,18})\.\.(\d{1,18})\}")
 _MOST_SHARDS = 100_000
@@ -49,12 +55,37 @@ class Source:
         place: a path, ``hf:NAME`` or a URL.
         columns: column of the manifest -> column of the source.
         options: the other settings.
+        skip_bad_rows: whether rows that cannot be used are left out, instead of refused.
+        files: whether the photos must be on this machine.
     """
 
     text: str
     place: str
     columns: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
+    skip_bad_rows: bool = False
+    files: bool = True
+
+    def with_columns(self, columns: Mapping[str, str]) -> Source:
+        """Return it with further columns, column of the manifest -> column of the source.
+
+        Raises:
+            UsageError: a manifest has no such column, or one column is named as background and as cluster.
+        """
+        for ours in columns:
+            if ours not in MANIFEST_SCHEMA:
+                raise UsageError(
+                    f"--map: a manifest has no column {ours!r}; it has {', '.join(MANIFEST_SCHEMA)}."
+                    f"{did_you_mean(ours, MANIFEST_SCHEMA)}"
+                )
+        columns = {**self.columns, **columns}
+        if (site := columns.get("cluster")) is not None and site == columns.get("background"):
+            raise UsageError(
+                f"{site!r} is named as background and as cluster. A fixed camera or site is a cluster; the "
+                "background is the habitat, or day and night. Accuracy by site is counterground scores RUN "
+                f"--by {site}."
+            )
+        return replace(self, columns=columns)
 
     def only(self, *allowed: str) -> None:
         """Refuse options that this kind of source does not have.
@@ -161,7 +192,7 @@ def benchmark_of_rows(
     """
     try:
         refuse_patterns(frame)
-        frame = _with_our_names(frame, source)
+        frame, columns = _with_our_names(frame, source)
         notes: tuple[str, ...] = ()
         if texts:
             frame = with_covariates(frame)
@@ -170,46 +201,63 @@ def benchmark_of_rows(
         masks_root = None
         if frame["path"].dtype == pl.String and frame["path"].str.contains("^(?i)https?://").any():
             masks_root = root
-            frame, root, fetched = _fetched(frame, show_progress=show_progress)
+            usable_rows(frame, None, skip=source.skip_bad_rows)  # before anything is fetched
+            frame, root, fetched = _fetched(frame, fetch=source.files, show_progress=show_progress)
             notes += fetched
-        found = benchmark_of_frame(frame, root, name, masks_root)
+        found = benchmark_of_frame(
+            frame, root, name, masks_root, skip_bad_rows=source.skip_bad_rows, files=source.files
+        )
     except CounterGroundError as error:
         raise type(error)(f"{source.place}: {error}") from error
-    return found.described(notes=(*notes, *found.notes))
+    return found.described(notes=(*notes, *found.notes), columns=columns)
 
 
-def _with_our_names(frame: pl.DataFrame, source: Source) -> pl.DataFrame:
-    """Rename columns; one that has our name but is not the one chosen is left out."""
+def _with_our_names(frame: pl.DataFrame, source: Source) -> tuple[pl.DataFrame, dict[str, str]]:
+    """Rename columns; one that has our name but is not the one chosen is left out.
+
+    Returns also what each renamed column was called: its name -> ours. Names of attributes become small.
+    """
     columns = {
         ours: find_column(theirs, frame.columns, source.place) for ours, theirs in source.columns.items()
     }
     if "path" not in {*columns, *frame.columns} and "url" in frame.columns:
         columns["path"] = "url"
-    for ours, setting in ((("path",), "image"), (("class_name", "class_index"), "label")):
-        if not {*ours} & {*columns, *frame.columns}:
+    for ours, others, setting, usual in _NEEDED:
+        if {ours, *others} & {*columns, *frame.columns}:
+            continue
+        meant = [name for name in frame.columns if name.casefold() in usual and name not in columns.values()]
+        if len(meant) != 1:
             raise CounterGroundError(
-                f"the manifest has no column {ours[0]!r}; it has {', '.join(frame.columns)}. Say which it "
-                f"is: ?{setting}=COLUMN."
+                f"the manifest has no column {ours!r}; it has {', '.join(frame.columns)}. Say which it is: "
+                f"evaluate --map {ours}=COLUMN, or ?{setting}=COLUMN."
             )
+        columns[ours] = meant[0]
     taken = {*columns, *columns.values()}
-    return frame.select(
-        *(pl.col(theirs).alias(ours) for ours, theirs in columns.items()),
-        *(name for name in frame.columns if name not in taken),
-    )
+    for name in (name for name in frame.columns if name not in taken):
+        small = re.sub(r"\W+", "_", name.casefold()).strip("_")
+        columns[name if small in {*MANIFEST_SCHEMA, *frame.columns, *columns} else small] = name
+    renamed = {theirs: ours for ours, theirs in columns.items() if theirs not in {ours, *MANIFEST_SCHEMA}}
+    return frame.select(pl.col(theirs).alias(ours) for ours, theirs in columns.items()), renamed
 
 
-def _fetched(frame: pl.DataFrame, *, show_progress: bool) -> tuple[pl.DataFrame, Path, tuple[str, ...]]:
+def _fetched(
+    frame: pl.DataFrame, *, fetch: bool, show_progress: bool
+) -> tuple[pl.DataFrame, Path, tuple[str, ...]]:
     """Return the frame with the paths of the photos in the cache, their folder, and notes."""
     for row, url in enumerate(frame["path"], 1):
-        if url is None:
-            raise CounterGroundError(f"Row {row} has no URL.")
-        if problem := problem_of_url(url):
+        if url and (problem := problem_of_url(url)):
             raise CounterGroundError(f"Row {row}: {url!r} {problem}: correct it, or remove the row.")
     refuse_repeated(frame, "path")
-    folder, paths, notes = fetch_photos(frame["path"].to_list(), show_progress=show_progress)
-    columns = [pl.Series("path", paths, pl.String)]
+    urls = frame["path"].drop_nulls().to_list()
+    if fetch:
+        folder, paths, notes = fetch_photos(urls, show_progress=show_progress)
+    else:
+        folder, paths, notes = cache_dir() / "fetched", [_path_of(url) for url in urls], ()
+    known = {url: (path, without_query(url)) for url, path in zip(urls, paths, strict=True)}
+    found = [known.get(url, (None, None)) for url in frame["path"]]
+    columns = [pl.Series("path", [path for path, _ in found], pl.String)]
     if "source" not in frame.columns:
-        columns.append(pl.Series("source", [without_query(url) for url in frame["path"]], pl.String))
+        columns.append(pl.Series("source", [source for _, source in found], pl.String))
     return frame.with_columns(columns), folder, notes
 
 

@@ -138,7 +138,7 @@ class Run:
         known = str(contrast) in ("drop", str(DROP)) and DROP not in self.design.contrasts
         if known and self.shows(DROP):
             return DROP
-        found = self.design.find(str(contrast), self.photos)
+        found = self.design.find(str(contrast), self.photos, self.info.benchmark.columns)
         if not self.shows(found):
             raise UsageError(
                 f"{self.path} holds composites of several kinds, which have no drop together; its contrasts: "
@@ -213,7 +213,8 @@ class Run:
         Raises:
             UsageError: no column, one that is named twice or unknown, or one with numbers.
         """
-        columns = [columns] if isinstance(columns, str) else list(columns)
+        columns = [columns] if isinstance(columns, str) else columns
+        columns = [self.info.benchmark.columns.get(name, name) for name in columns]
         if not columns or len(set(columns)) < len(columns):
             raise UsageError("A breakdown is by one column or several, each named once.")
         check_columns(columns, self.rows.collect_schema(), "a breakdown")

@@ -93,7 +93,8 @@ def _settings(run: Run) -> list[str]:
     for name, value in given.items():
         setting = find_setting(record, name, "run.json")
         text = setting.written(value)
-        words += [setting.option, text] if name in record.usual else ["-X", f"{setting.option[2:]}={text}"]
+        option = name in record.usual and setting.kind is not bool
+        words += [setting.option, text] if option else ["-X", f"{setting.option[2:]}={text}"]
     return words
 
 

@@ -71,7 +71,7 @@ class BenchmarkRecord(_Record):
     """The benchmark a run was made on; the fields of `Discovered` if a model chose its pairs.
 
     ``design`` is what `metrics.Design` writes; None is the default, the drop. ``sampled`` is how many of
-    its photos ``--limit`` kept.
+    its photos ``--limit`` kept, ``columns`` what columns were called in the user's table -> their names.
     """
 
     name: str
@@ -88,6 +88,7 @@ class BenchmarkRecord(_Record):
     referee_candidates: str = ""
     design: dict[str, Any] | None = None
     sampled: _Number | None = None
+    columns: dict[str, str] = {}
 
     @field_validator("design")
     @classmethod
@@ -109,6 +110,7 @@ class BenchmarkRecord(_Record):
             **_chosen(benchmark.discovery),
             design=None if benchmark.design == DESIGN else benchmark.design.to_json(),
             sampled=benchmark.sampled,
+            columns=dict(benchmark.columns),
         )
 
     @property

@@ -32,6 +32,7 @@ KINDS = (
 )
 """What a composite may be; see the README of ``composites``."""
 _PAIRED_KINDS = (("mixed_same", "mixed_rand"), ("placed_common", "placed_counter"))
+_OF_PREDICTIONS = ("photo", "prediction", "confidence", "model")
 _Overwrite = Annotated[
     bool, Help("Replace another result already in --out; other files are never replaced.", recorded=False)
 ]
@@ -211,9 +212,24 @@ class EvaluateSettings(Settings):
     """Settings of ``evaluate``."""
 
     usual: ClassVar[tuple[str, ...]] = (
+        *("map", "skip_bad_rows", "drop_classes"),
         *("overwrite", "limit", "label_space", "referee", "names", "prompts", "device", "precision"),
     )
 
+    map: Annotated[
+        Mapping[str, str] | None,
+        Help(
+            "Which column of your table is which: path, class_name, background, group, cluster, ...; of a "
+            "file of predictions photo, prediction, confidence, model. Repeatable.",
+            metavar="COLUMN=NAME",
+        ),
+    ] = None
+    skip_bad_rows: Annotated[
+        bool, Help("Leave out rows without a path, a class or a file, and count them.")
+    ] = False
+    drop_classes: Annotated[
+        tuple[str, ...], Help("Leave out the photos of these classes.", metavar="CLASS,CLASS,...")
+    ] = ()
     limit: _Limit = None
     train: Annotated[
         str | None,
@@ -226,6 +242,16 @@ class EvaluateSettings(Settings):
     report: _Report = True
     photos: _Photos = True
     overwrite: _Overwrite = False
+
+    @property
+    def columns_of_photos(self) -> dict[str, str]:
+        """The part of ``map`` that is about the table of photos: column of the manifest -> its name there."""
+        return {ours: theirs for ours, theirs in (self.map or {}).items() if ours not in _OF_PREDICTIONS}
+
+    @property
+    def columns_of_predictions(self) -> dict[str, str]:
+        """The part of ``map`` that is about a file of predictions."""
+        return {ours: theirs for ours, theirs in (self.map or {}).items() if ours in _OF_PREDICTIONS}
 
     def check(self) -> None:
         """Refuse a referee that chooses nothing."""

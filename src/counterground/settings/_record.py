@@ -239,7 +239,7 @@ def _read(setting: Setting, value: Any) -> Any:
     if origin is tuple:
         return tuple(items(value))
     if origin is Mapping and not isinstance(value, Mapping):
-        pairs = _pairs(items(value))
+        pairs = _pairs(pair for word in items(value) for pair in _split_pairs(str(word)))
         several = get_origin(get_args(setting.kind)[1]) is tuple
         return {name: items(text) for name, text in pairs.items()} if several else pairs
     return value
@@ -256,6 +256,12 @@ def items(value: Any) -> list[Any]:
     if isinstance(value, Mapping | bytes) or not isinstance(value, Iterable):
         raise TypeError(f"takes one text or several, not {type(value).__name__}")
     return list(value)
+
+
+def _split_pairs(word: str) -> list[str]:
+    """Split ``a=b,c=d``, but not ``a=b, c``: a name may have a comma."""
+    parts = items(word)
+    return parts if all("=" in part for part in parts) else [word]
 
 
 def _pairs(words: Iterable[str]) -> dict[str, str]:
