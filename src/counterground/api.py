@@ -482,6 +482,7 @@ def plan(
     *,
     drop: float | None = None,
     contrast: str | Contrast | None = None,
+    by: str | None = None,
     power: float = 0.8,
     against: str | None = None,
     clusters: int | None = None,
@@ -499,6 +500,7 @@ def plan(
             from assumptions.
         drop: the drop to detect (a fraction); required here or in ``settings``.
         contrast: what the drop is of, as in ``scores``; by default the first one of the benchmark.
+        by: a column; a row for each of its values, whose accuracy is then ``drop`` below that of the others.
         power: the probability of detecting it, above 0.05 and below 1.
         against: a model of the run; each other model's drop is then compared with its drop.
         clusters: the number of observers or background photographs, at least 4; None: it grows with the
@@ -522,7 +524,9 @@ def plan(
         "accuracy": accuracy,
         "icc": icc,
     }
-    chosen = PlanSettings.of(settings, drop=drop, power=power, against=against, clusters=clusters, **assumed)
+    chosen = PlanSettings.of(
+        settings, drop=drop, by=by, power=power, against=against, clusters=clusters, **assumed
+    )
     source = None if run is None else _one_run(run)
     if source is not None and (own := [name for name in assumed if name in chosen.given()]):
         raise UsageError(
@@ -536,6 +540,7 @@ def check(
     *,
     max_drop: float | None = None,
     min_accuracy: float | None = None,
+    by: str | None = None,
     contrast: str | Contrast | None = None,
     baseline: Run | Path | str | None = None,
     margin: float = 0.02,
@@ -550,6 +555,7 @@ def check(
         run: a run or its folder.
         max_drop: the largest drop that passes (a fraction).
         min_accuracy: the smallest accuracy that passes, averaged over classes (a fraction).
+        by: a column, every value of which must keep ``min_accuracy``.
         contrast: what a drop is of, as in ``scores``; by default the first one of the benchmark.
         baseline: a run on the same photos; the drop may exceed that of its model of the same name, or
             of its only one, by at most ``margin``.
@@ -568,6 +574,7 @@ def check(
         settings,
         max_drop=max_drop,
         min_accuracy=min_accuracy,
+        by=by,
         margin=margin,
         undecided=undecided,
         detectable=detectable,

@@ -11,6 +11,7 @@ import pytest
 from scipy.stats import chi2, norm
 
 import counterground as cg
+from counterground.catalogue import Finding
 from counterground.cli import main
 from counterground.errors import UsageError
 from counterground.metrics import ALPHA, drop_interval, score_predictions
@@ -108,6 +109,20 @@ def test_not_worse_is_a_paired_test_with_a_margin(run, folders):
     same = cg.check(folders / "sure", baseline=folders / "all", margin=0.02).verdicts[0]
     assert (same.value, same.verdict) == (0.0, "pass")
     assert (same.check, same.limit, same.versus) == ("drop", 0.02, f"sure in {folders / 'all'}")
+
+
+def test_two_files_are_all_that_a_gate_needs(folders, tmp_path, capsys):
+    for name, source in (("new", "leans"), ("main", "sure")):
+        (tmp_path / f"{name}.parquet").write_bytes((folders / source / "predictions.parquet").read_bytes())
+    command = ["check", str(tmp_path / "new.parquet"), "--baseline", str(tmp_path / "main.parquet")]
+    assert main([*command, "--margin", "10%", "--format", "json"]) == 3
+    (found,) = json.loads(capsys.readouterr().out)["verdicts"]
+    of_folders = cg.check(folders / "leans", baseline=folders / "sure", margin=0.1).verdicts[0]
+    assert (found["value"], found["low"], found["high"]) == (
+        of_folders.value,
+        of_folders.low,
+        of_folders.high,
+    )
 
 
 def answers_of(rows, wrong):
@@ -310,6 +325,23 @@ def test_no_model_fails_on_the_papers_photos_which_chose_its_pairs(make_run):
     found = cg.check(replace(run, info=run.info.model_copy(update={"models": [record]})), max_drop=0.05)
     assert found.verdict == "undecided"
     assert found.verdicts[0].reasons == ("chose_here",)
+
+
+@pytest.mark.parametrize("style", ["table", "markdown", "json"])
+def test_what_cannot_be_decided_on_the_papers_photos_comes_first(make_run, tmp_path, capsys, style):
+    limits = Finding("check_limits", "", {"noun": "drop"})
+    run = make_run({"a": (0.9, 0.4)}, per_group=40, name="counteranimal")
+    command = ["check", str(made_runs.write_run(run, tmp_path / "run")), "--format", style]
+    assert main([*command, "--max-drop", "5%", "--min-accuracy", "90%"]) == 3
+    shown = capsys.readouterr().out
+    if style == "json":
+        assert json.loads(shown)["findings"][0]["code"] == "check_limits"
+    else:
+        assert " ".join(shown.split()).startswith(f"Warning: {limits.text}")
+        assert " ".join(shown.split()).count(limits.text) == 1
+    other = cg.check(make_run({"a": (0.9, 0.4)}), max_drop=0.05)
+    own_contrast = cg.check(run, max_drop=0.05, contrast="background=snow - background=sky within all")
+    assert not any(each.code == "check_limits" for each in (*other.findings, *own_contrast.findings))
 
 
 def test_photos_that_would_decide_are_for_the_corrected_interval(run):

@@ -164,6 +164,13 @@ CATALOGUE: dict[str, tuple[Severity, str]] = {
         ),
     ),
     # What a check decides.
+    "check_limits": (
+        "warning",
+        (
+            "The pairs were chosen on these photos: a {noun} can pass but not fail, a baseline decides "
+            "nothing, accuracy decides as usual."
+        ),
+    ),
     "contains_limit": ("warning", "{subject}: the interval of its {noun} contains the limit."),
     "more_photos": (
         "warning",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any, Literal
@@ -17,10 +17,11 @@ import polars as pl
 from counterground.catalogue import Finding, ordered
 from counterground.comparison import Selection, selection_of
 from counterground.decision._pilot import Pilot
-from counterground.decision._plan import Question, photos_needed, photos_to_decide
+from counterground.decision._plan import Question, photos_needed, photos_to_decide, values_of
 from counterground.errors import UsageError
 from counterground.metrics import (
     ALPHA,
+    KEYS,
     Answers,
     Compared,
     Contrast,
@@ -29,6 +30,8 @@ from counterground.metrics import (
     contrast_change,
     difference_interval,
     different_photos,
+    in_setting,
+    score_by,
     share_interval,
 )
 from counterground.results import Cell, Column, Run, Table, TableView, near_chance, regroup, side_names
@@ -51,7 +54,8 @@ class Judgement:
 
     Attributes:
         model: what tables call it.
-        check: what is limited: ``accuracy``, the name of the contrast, or with ``versus`` its change.
+        check: what is limited: ``accuracy``, ``accuracy of COLUMN=VALUE``, the name of the contrast, or with
+            ``versus`` its change.
         versus: the model and the run that it is compared with.
         value: the measured value, as ``low``, ``high`` and ``limit`` a fraction.
         low: lower end of the interval, corrected for the number of verdicts.
@@ -88,7 +92,7 @@ class Judgement:
         limit = f"{100 * self.limit:g} %"
         if self.versus is not None:
             return f"{self.check} at most {limit} larger than that of {self.versus}"
-        return f"{self.check} at {'least' if self.check == 'accuracy' else 'most'} {limit}"
+        return f"{self.check} at {'least' if self.check.split()[0] == 'accuracy' else 'most'} {limit}"
 
 
 _SCHEMA: dict[str, Any] = {
@@ -156,6 +160,11 @@ class Check(TableView):
         about = {"run": self.run, "verdict": self.verdict, "verdicts": self.rows.to_dicts()}
         return about | {"findings": [each.to_json() for each in self.findings], "notes": list(self.notes)}
 
+    @property
+    def lead(self) -> int:
+        """What no check can decide here comes before the verdicts."""
+        return sum(each.code == "check_limits" for each in self.findings)
+
     def junit(self) -> str:
         """Return the verdicts as JUnit XML: a failure for ``fail``, an error for ``undecided``."""
         kinds = Counter(each.verdict for each in self.verdicts)
@@ -221,6 +230,8 @@ def check_run(
     selections = [Selection()] * 2
     if "group" in chosen.columns:  # others are not what the pairs were chosen for
         selections = [selection_of(each) for each in (run, base or run)]
+    accuracies = 1 if limits.by is None else len(values_of(run, limits.by))
+    kinds += (accuracies - 1) * (limits.min_accuracy is not None)
     verdicts: list[Judgement] = []
     for model, (key, answers) in zip(regroup(run.estimates()), run.answers.items(), strict=True):
         alpha = ALPHA / (kinds * len(run.answers))
@@ -228,7 +239,7 @@ def check_run(
         if limits.max_drop is not None:
             verdicts.append(subject.of_contrast(limits.max_drop))
         if limits.min_accuracy is not None:
-            verdicts.append(subject.of_accuracy(limits.min_accuracy))
+            verdicts += subject.of_accuracy(limits.min_accuracy, limits.by)
         if base is not None:
             verdicts.append(subject.of_change(limits.margin, base))
     notes = dict.fromkeys(note for each in runs for note in each.info.benchmark.notes)
@@ -236,8 +247,11 @@ def check_run(
     findings += [found for each in selections[: len(runs)] for found in each.findings(chosen.name)]
     if _CHOSEN & {each.code for each in findings}:
         findings.append(Finding("do_measure_elsewhere"))
+    findings = ordered(findings)
+    if any(each.on_these_photos for each in selections[: len(runs)]):
+        findings.insert(0, Finding("check_limits", "", {"noun": chosen.name}))
     decided = tuple(_decided(each, limits) for each in verdicts)
-    return Check(str(run.path), decided, limits.undecided, tuple(ordered(findings)), tuple(notes))
+    return Check(str(run.path), decided, limits.undecided, tuple(findings), tuple(notes))
 
 
 def _decided(found: Judgement, limits: CheckSettings) -> Judgement:
@@ -278,12 +292,20 @@ class _Subject:
         found = self._measured(self.contrast.name, value, limit)
         return self._judged(found, self._unsupported(), self.answers.correct, needed)
 
-    def of_accuracy(self, limit: float) -> Judgement:
-        """Judge accuracy, averaged over classes."""
-        estimate = self.answers.estimate("accuracy")
-        assert estimate is not None
-        value = share_interval(replace(estimate, alpha=self.alpha))
-        found = self._measured("accuracy", value, limit)
+    def of_accuracy(self, limit: float, by: str | None) -> Iterator[Judgement]:
+        """Judge accuracy, averaged over classes: on all photos, or of each value of a column."""
+        if by is None:
+            estimate = self.answers.estimate("accuracy")
+            assert estimate is not None
+            yield self._accurate("accuracy", share_interval(replace(estimate, alpha=self.alpha)), limit)
+            return
+        rows = self.run.rows.filter(in_setting(dict(zip(KEYS, self.key, strict=True))))
+        scores = score_by(rows, [by], alpha=self.alpha, design=self.run.design)
+        for row in reversed(scores.to_dicts()):
+            yield self._accurate(f"accuracy of {by}={row['level']}", Estimate.of(row), limit)
+
+    def _accurate(self, check: str, value: Estimate, limit: float) -> Judgement:
+        found = self._measured(check, value, limit)
         if value.low is None or value.high is None or value.value is None:
             return self._explained(found, Finding("no_interval", self.label))
         if value.low >= limit or value.high < limit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,10 +15,19 @@ from counterground.catalogue import Finding
 from counterground.comparison import selection_of
 from counterground.decision._pilot import MOST, Assumptions, Pilot, Source
 from counterground.errors import UsageError
-from counterground.metrics import ALPHA, DROP, Answers, Contrast, Stratification, comparable
+from counterground.metrics import (
+    ALPHA,
+    DROP,
+    Answers,
+    Condition,
+    Contrast,
+    Stratification,
+    check_columns,
+    comparable,
+)
 from counterground.results import Cell, Column, Run, Table, TableView, find_model
 from counterground.settings import PlanSettings
-from counterground.text import NOTHING, count, percent
+from counterground.text import NOTHING, count, counted, percent
 
 _PRECISION = 1e-4  # of a drop
 _SOURCES = ("foreground", "background_photo")
@@ -38,6 +47,7 @@ class Question(NamedTuple):
 
 _SCHEMA: dict[str, Any] = {
     "model": pl.String,
+    "level": pl.String,
     "drop": pl.Float64,
     "power": pl.Float64,
     "photos_now": pl.Int64,
@@ -56,10 +66,11 @@ class Plan(TableView):
 
     A model that cannot be planned for has nulls, and a finding says why.
 
-    ``rows``: ``model``; ``drop`` to be detected with ``power``; the ``power_now`` of ``photos_now`` in
-    ``clusters_now``, and the ``smallest_drop_now`` that they show with ``power``; ``photos`` and ``clusters``
-    needed (null: 10 million photos are not enough), ``label_hours`` for those not at hand. Drops and power
-    are fractions. ``noun`` is what the drop is called, or the difference of two models' drops.
+    ``rows``: ``model``; ``level``, a value of the column that it is planned by; ``drop`` to be detected with
+    ``power``; the ``power_now`` of ``photos_now`` in ``clusters_now``, and the ``smallest_drop_now`` that
+    they show with ``power``; ``photos`` and ``clusters`` needed (null: 10 million photos are not enough),
+    ``label_hours`` for those not at hand. Drops and power are fractions. ``noun`` is what the drop is called,
+    or the difference of two models' drops.
     """
 
     rows: pl.DataFrame
@@ -77,8 +88,12 @@ class Plan(TableView):
             "clusters": ("Clusters needed", count),
             "label_hours": ("Label hours", lambda hours: NOTHING if hours is None else f"{hours:,.1f}"),
         }
+        heads = ["model", *["level"] * bool(self.rows["level"].count())]
         cells = [
-            [Cell(row["model"]), *(Cell(shown(row[name])) for name, (_, shown) in titles.items())]
+            [
+                *(Cell(row[name]) for name in heads),
+                *(Cell(shown(row[name])) for name, (_, shown) in titles.items()),
+            ]
             for row in self.rows.iter_rows(named=True)
         ]
         first = self.rows.row(0, named=True)
@@ -86,12 +101,13 @@ class Plan(TableView):
             f"detects a {self.noun} of {100 * first['drop']:g} points with power {100 * first['power']:g} % "
             "(its 95 % interval above 0); power in percent, drops in points; no number: more than 10 million"
         )
-        columns = [Column("Model"), *(Column(title, True) for title, _ in titles.values())]
+        columns = [Column(name.capitalize()) for name in heads]
+        columns += [Column(title, True) for title, _ in titles.values()]
         return Table(columns, cells, caption)
 
 
-_Planned = tuple[str, "Source | str", float]
-"""A model, what it shows or why it shows nothing, and the photographs labelled for each row that counts."""
+_Planned = tuple[str, str | None, "Source | str", float]
+"""A model, a value of the column, what they show or why nothing, photographs labelled per row that counts."""
 
 
 def plan_photos(run: Run | None, settings: PlanSettings, *, contrast: str | Contrast | None = None) -> Plan:
@@ -113,29 +129,62 @@ def plan_photos(run: Run | None, settings: PlanSettings, *, contrast: str | Cont
         raise UsageError("Say which drop to detect: --drop 10%.")
     noun = DROP.name
     if run is None:
-        if against is not None or contrast is not None:
-            option = "--contrast" if against is None else "--against"
+        options = {"--against": against, "--contrast": contrast, "--by": settings.by}
+        if option := next((name for name, value in options.items() if value is not None), None):
             raise UsageError(f"{option} needs a pilot RUN: assumptions say nothing of it.")
         names = ("classes", "photos", "cluster_size", "accuracy", "icc")
         assumed = Assumptions(**{name: getattr(settings, name) for name in names})
-        planned: list[_Planned] = [("assumed", assumed, 1.0)]
+        planned: list[_Planned] = [("assumed", None, assumed, 1.0)]
     else:
-        chosen = run.contrast(contrast)
-        noun, planned = chosen.name, _pilots(run, chosen, against)
+        contrasts = _contrasts(run, contrast, settings.by)
+        planned = [each for level, of in contrasts.items() for each in _pilots(run, of, against, level)]
+        chosen = next(iter(contrasts.values()))
+        noun = chosen.name
         if "group" in chosen.columns:
             findings += selection_of(run).findings(noun)
     obstacles = [
-        Finding("no_plan", name, {"reason": reason})
-        for name, source, _ in planned
+        Finding("no_plan", name if level is None else f"{name}, {level}", {"reason": reason})
+        for name, level, source, _ in planned
         if (reason := _obstacle(source, drop))
     ]
     if len(obstacles) == len(planned):
         raise UsageError(" ".join(each.text for each in obstacles))
     question = Question(drop, settings.power, settings.clusters)
     hours = settings.seconds_per_photo / 3600
-    rows = [_row(name, source, question, labelled * hours) for name, source, labelled in planned]
+    rows = [
+        _row(name, source, question, labelled * hours) | {"level": level}
+        for name, level, source, labelled in planned
+    ]
     noun = noun if against is None else f"difference in {noun}"
     return Plan(pl.DataFrame(rows, schema=_SCHEMA), (*obstacles, *findings), noun)
+
+
+def values_of(run: Run, column: str) -> list[str]:
+    """Return the values of a column that a check or a plan has a row for.
+
+    Raises:
+        UsageError: an unknown column, one with numbers, or more values than half the photos.
+    """
+    check_columns([column], run.photos.schema, "--by")
+    values: list[str] = run.photos[column].drop_nulls().unique().sort().to_list()
+    if not 0 < 2 * len(values) <= run.photos.height:
+        raise UsageError(
+            f"--by {column}: {counted(len(values), 'value')} for {counted(run.photos.height, 'photo')}; name "
+            "a column whose values have several photos each."
+        )
+    return values
+
+
+def _contrasts(run: Run, contrast: str | Contrast | None, by: str | None) -> Mapping[str | None, Contrast]:
+    """Return the contrast to plan for; of a column, for each value that of the others with it."""
+    if by is None:
+        return {None: run.contrast(contrast)}
+    if contrast is not None:
+        raise UsageError("--by compares each value with the others: leave out --contrast.")
+    sides = {
+        value: [str(Condition(by, sign, (value,))) for sign in ("!=", "=")] for value in values_of(run, by)
+    }
+    return {value: Contrast("gap", left, right, ()) for value, (left, right) in sides.items()}
 
 
 class Outlook(NamedTuple):
@@ -268,7 +317,7 @@ def _unlabelled(source: Source, needed: int, clusters: int | None) -> float:
     return max(0.0, needed - source.photos_now, needed * further)
 
 
-def _pilots(run: Run, contrast: Contrast, against: str | None) -> list[_Planned]:
+def _pilots(run: Run, contrast: Contrast, against: str | None, level: str | None) -> list[_Planned]:
     """Return what each model of a run shows."""
     chosen, keys = None if against is None else find_model([run], against), list(run.answers)
     bases = [key for key in keys if key[0] == chosen]
@@ -277,12 +326,12 @@ def _pilots(run: Run, contrast: Contrast, against: str | None) -> list[_Planned]
         label, photos, hits = _label(key, keys), answers.photos, answers.correct.astype(np.float64)
         labelled = _photographs_per_row(photos, contrast)
         if chosen is None:
-            pilots.append((label, _pilot_or_reason(photos, hits, contrast), labelled))
+            pilots.append((label, level, _pilot_or_reason(photos, hits, contrast), labelled))
         for base in bases:
             if key[0] != chosen and comparable(key[1:], base[1:]):
                 change = hits - run.answers[base].correct
                 pilot = _pilot_or_reason(photos, change, contrast, paired=True)
-                pilots.append((f"{label} vs. {_label(base, keys)}", pilot, labelled))
+                pilots.append((f"{label} vs. {_label(base, keys)}", level, pilot, labelled))
     if not pilots:
         raise UsageError(f"The run has no other model to plan a comparison with {against!r} for.")
     return pilots

@@ -13,7 +13,7 @@ from counterground.metrics._codes import Floats, as_flags, same_length
 from counterground.metrics._design import DROP
 from counterground.metrics._distributions import t_cdf, t_quantile
 from counterground.metrics._estimate import UNKNOWN, Estimate
-from counterground.metrics._sampling import InfluenceEstimate, StratumMeans
+from counterground.metrics._sampling import ALPHA, InfluenceEstimate, StratumMeans
 from counterground.metrics._stratification import Stratification
 
 _NO_SPREAD = 1e-12
@@ -50,6 +50,7 @@ def balanced_interval(
     cluster: npt.ArrayLike | None = None,
     *,
     crossed: npt.ArrayLike | None = None,
+    alpha: float = ALPHA,
 ) -> Estimate:
     """Return balanced accuracy (unweighted over classes) with its interval.
 
@@ -58,6 +59,7 @@ def balanced_interval(
         class_index: ``[n]`` integers.
         cluster: ``[n]``; may span classes; null is a cluster of its own.
         crossed: ``[n]`` clusters of a second way of clustering (``Design.clusters``); None: there is one way.
+        alpha: how often the interval may miss the truth.
 
     Raises:
         ValueError: the columns have different lengths, or hold other values.
@@ -66,7 +68,7 @@ def balanced_interval(
     if not flags.size:
         return UNKNOWN
     same_length(len(flags), np.asarray(class_index), "class_index")
-    photos = Stratification(class_index, None, cluster, crossed=crossed)
+    photos = Stratification(class_index, None, cluster, crossed=crossed, alpha=alpha)
     return share_interval(StratumMeans(photos.by_class, flags).average(np.arange(photos.c)))
 
 

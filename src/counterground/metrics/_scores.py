@@ -184,6 +184,7 @@ def score_by(
     columns: Sequence[str] = ("background",),
     *,
     balanced: bool = True,
+    alpha: float = ALPHA,
     design: Design = DESIGN,
 ) -> pl.DataFrame:
     """Return the accuracy on each background, each value of an attribute or each cell, with 95 % intervals.
@@ -197,6 +198,7 @@ def score_by(
         columns: the columns whose combinations photos are broken down by.
         balanced: average over classes; if not, accuracy is over photos, as in the metrics of cells
             (``worst_group_accuracy``).
+        alpha: how often an interval may miss the truth.
         design: the design whose clusters count.
 
     Returns:
@@ -212,13 +214,13 @@ def score_by(
         estimates, known = [], rows.drop_nulls(columns)
         single = {
             values[: len(columns)]: estimate
-            for values, estimate in cell_accuracies(known, cells, design=design).items()
+            for values, estimate in cell_accuracies(known, cells, alpha=alpha, design=design).items()
         }
         for values, part in known.partition_by(columns, as_dict=True).items():
             estimate = single[values]
             if balanced and part["class_index"].n_unique() != 1:
                 clusters = cluster_columns(part, design)
-                estimate = balanced_interval(part["correct"], part["class_index"], **clusters)
+                estimate = balanced_interval(part["correct"], part["class_index"], alpha=alpha, **clusters)
             estimates.append((values, estimate))
         estimates.sort(key=lambda row: (-(row[1].value or 0.0), row[0]))
         for values, estimate in estimates:
@@ -231,6 +233,7 @@ def cell_accuracies(
     rows: pl.DataFrame,
     columns: Sequence[str],
     *,
+    alpha: float = ALPHA,
     design: Design = DESIGN,
 ) -> dict[tuple[Any, ...], Estimate]:
     """Return the accuracy over photos of each combination of values of columns, with 95 % intervals.
@@ -238,6 +241,7 @@ def cell_accuracies(
     Args:
         rows: the photos of one model, with ``correct`` and the clusters of the design.
         columns: names of columns without nulls.
+        alpha: how often an interval may miss the truth.
         design: the design whose clusters count.
 
     Raises:
@@ -249,7 +253,7 @@ def cell_accuracies(
     first = values.with_row_index(row).select(pl.col(row).first().over(columns)).to_series()
     starts, cell = np.unique(first.to_numpy(), return_inverse=True)
     clusters = cluster_columns(rows, design)
-    found = cell_intervals(rows["correct"], cell, **clusters)
+    found = cell_intervals(rows["correct"], cell, alpha=alpha, **clusters)
     return dict(zip(values[starts.tolist()].rows(), found, strict=True))
 
 

@@ -15,7 +15,7 @@ from counterground.metrics._codes import Codes, Floats, as_flags
 from counterground.metrics._distributions import t_quantile
 from counterground.metrics._estimate import Estimate
 from counterground.metrics._intervals import share_interval
-from counterground.metrics._sampling import ONE_WAY, InfluenceEstimate, StratumMeans, sum_by_code
+from counterground.metrics._sampling import ALPHA, ONE_WAY, InfluenceEstimate, StratumMeans, sum_by_code
 from counterground.metrics._stratification import Sides, Stratification
 
 OTHERS = 8.0
@@ -171,6 +171,7 @@ def cell_intervals(
     cluster: npt.ArrayLike | None = None,
     *,
     crossed: npt.ArrayLike | None = None,
+    alpha: float = ALPHA,
 ) -> list[Estimate]:
     """Return plain accuracy in each cell, in the order of their codes, with its interval.
 
@@ -179,11 +180,12 @@ def cell_intervals(
         cell: ``[n]`` codes 0 .. number of cells - 1, each of which occurs.
         cluster: ``[n]``; may span cells; null is a cluster of its own.
         crossed: ``[n]`` clusters of a second way of clustering (``Design.clusters``); None: there is one way.
+        alpha: how often an interval may miss the truth.
 
     Raises:
         ValueError: the columns have different lengths, or hold other values.
     """
-    photos = Stratification(cell, None, cluster, crossed=crossed)
+    photos = Stratification(cell, None, cluster, crossed=crossed, alpha=alpha)
     means = StratumMeans(photos.by_class, as_flags(correct))
     single = SingleStrata(means)
     return [share_interval(single.share(means.average(np.array([at])), at)) for at in range(photos.c)]

@@ -33,7 +33,8 @@ class TableView:
     """A result with ``rows`` for programs (fractions) and tables for readers (percent).
 
     The tables fit the console that they are printed on; in a notebook they are HTML. Below them are
-    ``findings``, those of the catalogue, and ``notes``, texts of a benchmark.
+    ``findings``, those of the catalogue, and ``notes``, texts of a benchmark; the first ``lead`` of these are
+    above.
     """
 
     if TYPE_CHECKING:  # fields of some subclasses, properties of others
@@ -61,6 +62,11 @@ class TableView:
         return {"rows": self.rows.to_dicts(), "findings": [each.to_json() for each in self._findings]}
 
     @property
+    def lead(self) -> int:
+        """How many remarks are above the tables."""
+        return 0
+
+    @property
     def _findings(self) -> Sequence[Finding]:
         return getattr(self, "findings", ())
 
@@ -74,11 +80,13 @@ class TableView:
         """Build the tables for the console's width."""
         from rich.text import Text
 
+        for sentence in self.remarks[: self.lead]:
+            yield Text(sentence)
         for place, table in enumerate(self.tables):
             if place:
                 yield Text("")
             yield rich_table(table, options.max_width)
-        for sentence in self.remarks:
+        for sentence in self.remarks[self.lead :]:
             yield Text(sentence)
 
     def __repr__(self) -> str:
@@ -87,7 +95,8 @@ class TableView:
 
     def _repr_html_(self) -> str:
         tables = "".join(unfolding(table, "row") for table in self.tables)
-        return tables + html_paragraphs(self.remarks, _REMARKS, "remark", fine=True)
+        above = html_paragraphs(self.remarks[: self.lead], _REMARKS)
+        return above + tables + html_paragraphs(self.remarks[self.lead :], _REMARKS, "remark", fine=True)
 
     def write(self, format: str = "table") -> str:  # noqa: A002 - the option has this name
         """Return it as ``table`` (for a terminal), ``markdown``, ``latex`` (percent), ``csv`` or ``json``.
@@ -108,8 +117,9 @@ class TableView:
             parts = [
                 f"### {each.title}\n\n" * bool(each.title) + markdown_table(each) for each in self.tables
             ]
-            listed = "\n".join(f"- {markdown(text)}" for text in self.remarks)
-            return "\n\n".join([*parts, *[listed] * bool(listed)])
+            above, below = self.remarks[: self.lead], self.remarks[self.lead :]
+            listed = "\n".join(f"- {markdown(text)}" for text in below)
+            return "\n\n".join([*map(markdown, above), *parts, *[listed] * bool(listed)])
         several = len(self.tables) > 1
         labels = (
             f"counterground-{k}" if several else "counterground" for k in range(1, 1 + len(self.tables))

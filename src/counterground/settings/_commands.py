@@ -413,12 +413,25 @@ class CheckSettings(Record):
 
     command: ClassVar[str] = "check"
     usual: ClassVar[tuple[str, ...]] = (
-        *("max_drop", "min_accuracy", "contrast", "baseline", "margin", "undecided", "detectable", "models"),
+        *(
+            "max_drop",
+            "min_accuracy",
+            "by",
+            "contrast",
+            "baseline",
+            "margin",
+            "undecided",
+            "detectable",
+            "models",
+        ),
     )
 
     max_drop: Annotated[float | None, Help("Largest drop that passes.", fraction=True)] = None
     min_accuracy: Annotated[
         float | None, Help("Smallest accuracy that passes, averaged over classes.", fraction=True)
+    ] = None
+    by: Annotated[
+        str | None, Help("Every value of this column must keep --min-accuracy.", metavar="COLUMN")
     ] = None
     baseline: Annotated[
         Path | None,
@@ -447,6 +460,8 @@ class CheckSettings(Record):
         """Refuse one of two that go together."""
         if (self.undecided == "pass") != (self.detectable is not None):
             raise UsageError("--undecided pass and --detectable go together: give both or neither.")
+        if self.by is not None and self.min_accuracy is None:
+            raise UsageError("--by asks every value of a column to keep --min-accuracy: add it.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -457,6 +472,7 @@ class PlanSettings(Record):
     usual: ClassVar[tuple[str, ...]] = (
         "drop",
         "contrast",
+        "by",
         "power",
         "against",
         "classes",
@@ -468,6 +484,14 @@ class PlanSettings(Record):
 
     drop: Annotated[float | None, Help("Drop to detect.", fraction=True, above=0, below=1)] = None
     contrast: _Contrast = None
+    by: Annotated[
+        str | None,
+        Help(
+            "A row for each value of this column: how many photos show that its accuracy is --drop below "
+            "that of the others.",
+            metavar="COLUMN",
+        ),
+    ] = None
     power: Annotated[float, Help("Probability of detecting it.", fraction=True, above=0.05, below=1)] = 0.8
     against: Annotated[
         str | None,
