@@ -25,6 +25,7 @@ from counterground.masks import with_masks
 from counterground.metrics import Contrast, Scale
 from counterground.models import AnyModel, AnyModels, check_specs, named_models
 from counterground.photos import Benchmark, sample_photos, without_classes
+from counterground.predictions import evaluate_predictions
 from counterground.published import SettingName
 from counterground.results import AnyRuns, Run, ScoresTable, open_runs, scores_of, select_models
 from counterground.settings import (
@@ -54,8 +55,9 @@ def _folder(out: Path | str | None) -> Path:
 
 def evaluate(
     data: AnyBenchmark,
-    models: AnyModels,
+    models: AnyModels = (),
     *,
+    predictions: Path | str | None = None,
     out: Path | str | None = None,
     map: Mapping[str, str] | None = None,  # noqa: A002 - as the option
     label_space: str | None = None,
@@ -83,6 +85,9 @@ def evaluate(
             ``(network, preprocess, HeadSpec)`` or ``(clip, preprocess, tokenizer)``, a `Classifier`,
             `DualEncoder`, `ImageEncoder` or `Generative` (see ``counterground.models``), or a function
             without arguments that returns one of these. Networks are left unchanged.
+        predictions: instead of models, a file of predictions that exist: CSV, Parquet or JSON lines with
+            columns such as ``path`` and ``prediction``, or what ``counterground.predictions.FORMATS`` reads.
+            No model library is imported.
         out: the folder of the run; None for a new temporary one (``run.path``).
         map: which column of a table is which: column of the manifest -> its name there.
         label_space: ``benchmark``, ``imagenet``, ``confusable`` or a file; None for ``imagenet`` if every
@@ -110,6 +115,7 @@ def evaluate(
     chosen = EvaluateSettings.of(
         settings,
         map=map,
+        predictions=None if predictions is None else Path(predictions),
         label_space=label_space,
         referee=referee,
         names=names,
@@ -121,6 +127,8 @@ def evaluate(
         overwrite=overwrite,
         show_progress=show_progress,
     )
+    if chosen.predictions is not None and models:
+        raise UsageError("Models and --predictions are two ways to the same table: give one of them.")
     with offline(forbid=chosen.offline):
         models = _known(models)
         if chosen.referee:
@@ -130,14 +138,17 @@ def evaluate(
         # Read first, so that a damaged record is reported before the models run.
         discovery = None if isinstance(data, Benchmark) or not chosen.report else read_discovery(Path(data))
         fit_on = chosen.train if train is None else train
-        run = evaluate_models(
-            opened,
-            models,
-            chosen,
-            out,
-            train=None if fit_on is None else _opened(fit_on, out, chosen.show_progress),
-            overwrite=chosen.overwrite,
-        )
+        if chosen.predictions is not None:
+            run = evaluate_predictions(opened, chosen, out)
+        else:
+            run = evaluate_models(
+                opened,
+                models,
+                chosen,
+                out,
+                train=None if fit_on is None else _opened(fit_on, out, chosen.show_progress),
+                overwrite=chosen.overwrite,
+            )
         if chosen.report:
             _report(
                 run,

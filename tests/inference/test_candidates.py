@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.inference import candidate_labels, evaluate_models
-from counterground.inference._candidates import match_classes
+from counterground.inference import evaluate_models
 from counterground.photos import LabelSpace, imagenet_names, read_benchmark
+from counterground.predictions import candidate_labels, match_classes
 from counterground.results import open_run
 from counterground.settings import Settings
 

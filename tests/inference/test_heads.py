@@ -10,9 +10,9 @@ import pytest
 
 from counterground.errors import UsageError
 from counterground.inference import build_head
-from counterground.inference._candidates import candidate_labels
 from counterground.models import load_model
 from counterground.photos import LabelSpace, imagenet_names
+from counterground.predictions import candidate_labels
 
 
 def test_names_with_the_same_text_share_a_column(tiny_clip, tmp_path):

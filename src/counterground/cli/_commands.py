@@ -35,20 +35,23 @@ _MODELS = "Model to evaluate; repeatable. 'NAME=MODEL' sets its name in tables a
           --label-space benchmark -X precision=bf16 -o runs/llava
         counterground evaluate my-photos -m 'efficientnet-lite0?head=prototypes' \\
           --label-space benchmark -o runs/fitted
+        counterground evaluate labels.csv --predictions predictions.csv -o runs/given
     """,
 )
 @click.argument("data")
-@model_option("models", _MODELS, required=True, multiple=True)
+@model_option("models", _MODELS, multiple=True)
 @out_option("Output folder for the run: run.json, predictions.parquet, scores.parquet, report.html.")
 @settings_option(EvaluateSettings)
 def evaluate(data: str, models: tuple[str, ...], out: Path, settings: EvaluateSettings) -> None:
-    """Evaluate models on DATA and write a run, with a report, into a folder.
+    """Evaluate models, or predictions that exist, on DATA and write a run, with a report, into a folder.
 
     DATA is a built-in benchmark, a folder of photos, a pool, a table of paths or URLs
     ('photos.csv?image=url&label=kind'), COCO annotations, a data set ('hf:NAME?split=test') or tar files on
     the web ('https://HOST/{00..09}.tar'); `counterground models` lists models. The same command resumes a
     run that was stopped. To add a model to a finished run, evaluate it into another folder: scores, compare
     and report take several runs.
+
+    --predictions reads what another program predicted, and needs no model library.
     """
     from counterground.api import evaluate as run_evaluation
     from counterground.cli.show import show_run

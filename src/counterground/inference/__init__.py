@@ -1,12 +1,6 @@
 """Encode the photos that are missing, store the features, score them, write a run. See README.md."""
 
 from counterground.inference._cache import COMPUTED, CacheEntry, cache_entries, prune_cache
-from counterground.inference._candidates import (
-    CandidateLabels,
-    candidate_labels,
-    default_space,
-    listed_classes,
-)
 from counterground.inference._encode import map_blocks
 from counterground.inference._evaluate import (
     EncoderRun,
@@ -22,20 +16,16 @@ from counterground.inference._try_model import choose_runtime, encode_photos
 __all__ = [
     "COMPUTED",
     "CacheEntry",
-    "CandidateLabels",
     "EncoderRun",
     "Features",
     "Head",
     "HeadOutcome",
     "build_head",
     "cache_entries",
-    "candidate_labels",
     "choose_runtime",
-    "default_space",
     "encode_photos",
     "encoder_run",
     "evaluate_models",
-    "listed_classes",
     "load_requested",
     "map_blocks",
     "prune_cache",

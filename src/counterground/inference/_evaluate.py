@@ -17,11 +17,6 @@ import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import cache_dir
-from counterground.inference._candidates import (
-    CandidateLabels,
-    requested_labels,
-    with_confusable,
-)
 from counterground.inference._encode import EncodingJob, run_encoding
 from counterground.inference._heads import Head, encode_texts
 from counterground.inference._predict import (
@@ -34,12 +29,10 @@ from counterground.inference._predict import (
 from counterground.inference._ray import check_ray, encode_on_ray
 from counterground.inference._record import (
     ModelOutcome,
-    check_free,
     generated_answers,
     refuse_other_models,
     run_info,
     unreadable_photos,
-    write_run,
 )
 from counterground.inference._request import Request, Training, load_requested
 from counterground.inference._store import Features
@@ -59,7 +52,12 @@ from counterground.models import (
     named_models,
 )
 from counterground.photos import Benchmark, prompt_templates
-from counterground.results import InterventionRecord, ModelRecord, Run
+from counterground.predictions import (
+    CandidateLabels,
+    requested_labels,
+    with_confusable,
+)
+from counterground.results import InterventionRecord, ModelRecord, Run, check_free, write_run
 from counterground.settings import ModelSettings, Settings
 
 _Group = list[tuple[NamedModel, ReadyEncoder | ModelOutcome]]

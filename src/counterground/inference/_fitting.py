@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from counterground.errors import UsageError
-from counterground.inference._candidates import listed_classes, match_classes
 from counterground.inference._request import Request
 from counterground.inference._store import Features
 from counterground.metrics import GROUPS, independent_clusters
 from counterground.models import Encoder, HeadSpec
 from counterground.photos import Benchmark, LabelSpace
+from counterground.predictions import listed_classes, match_classes
 from counterground.progress import progress_bar
 from counterground.text import counted
 

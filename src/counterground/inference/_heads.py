@@ -13,10 +13,10 @@ import numpy as np
 
 from counterground.errors import CounterGroundError, UsageError, error_summary
 from counterground.files import read_rebuildable, write_bytes
-from counterground.inference._candidates import listed_classes
 from counterground.inference._try_model import refuse_other_lengths
 from counterground.models import Classifier, DualEncoder, own_arithmetic
 from counterground.photos import LabelSpace
+from counterground.predictions import listed_classes
 from counterground.text import counted
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ import numpy as np
 import polars as pl
 
 from counterground.files import cache_dir
-from counterground.inference._candidates import CandidateLabels
 from counterground.inference._encode import EncodingJob, feature_store, plan_encoding, require_readable
 from counterground.inference._fitting import FittedHead, FittedHeads, Fitting
 from counterground.inference._heads import Head, build_head
@@ -23,6 +22,7 @@ from counterground.inference._try_model import choose_runtime, try_model
 from counterground.metrics import PHOTO_COLUMNS, attributes
 from counterground.models import Encoder, ImageEncoder, NamedModel
 from counterground.photos import Benchmark
+from counterground.predictions import CandidateLabels
 from counterground.results import PREDICTIONS_SCHEMA, ModelRecord
 
 _ROWS = 256

@@ -1,4 +1,4 @@
-"""The record of a run: what ``run.json`` says, what deserves a warning, and the folder it is written to."""
+"""The record of a run: what ``run.json`` says, and what deserves a warning."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ from pathlib import Path
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.files import check_only, check_writable, write_parquet, write_text
-from counterground.inference._candidates import CandidateLabels, other_names
 from counterground.inference._request import Request
 from counterground.inference._store import ReadStatus
 from counterground.inference.generative import GenerativeOutput
 from counterground.metrics import (
     DROP,
-    SCORES_METADATA,
     Design,
     check_contrast,
     cluster_columns,
@@ -27,18 +24,15 @@ from counterground.metrics import (
 )
 from counterground.models import library_versions
 from counterground.photos import (
-    LABEL_SPACE_FILE,
     Benchmark,
-    LabelSpace,
     similar_imagenet_name,
 )
+from counterground.predictions import CandidateLabels, other_names
 from counterground.results import (
-    RUN_FILES,
     BenchmarkRecord,
     CandidatesRecord,
     CountsRecord,
     ModelRecord,
-    Run,
     RunInfo,
     open_run,
 )
@@ -49,12 +43,6 @@ _ENOUGH, _TIES = 10, 0.01
 _BIASED = 0.1  # excess of a position's share over what it would be without a bias
 _NAMED = 10  # names that a warning lists
 _ANSWERS = ("path", "model", "prompts", "question", "answer", "named")
-_BESIDE = (
-    "answers.parquet",
-    "report.html",
-    "mitigation.*",
-    "heads/*-all-photos.safetensors",
-)
 _LIBRARIES = (
     *("numpy", "open_clip_torch", "pillow", "polars", "scikit-learn", "scipy", "timm", "torch"),
     *("torchvision", "transformers"),
@@ -75,27 +63,6 @@ class ModelOutcome:
     def rows_per_photo(self) -> int:
         """The number of rows of a photo: one for each prompt of a generative model."""
         return 1 if self.generative is None else len(self.generative.asked)
-
-
-def check_free(out: Path, request_hash: str, *, overwrite: bool) -> None:
-    """Refuse a folder that must not be written to, before any photo is read.
-
-    Raises:
-        UsageError: ``out`` holds files that are not a run.
-        CounterGroundError: ``out`` holds a run of another request and ``overwrite`` is not set, or ``out``
-            cannot be written.
-    """
-    if not all((out / name).exists() for name in ("run.json", "predictions.parquet")):
-        check_only(out, RUN_FILES, "a run")  # a study has a run.json, too
-    if (out / "run.json").exists() and not overwrite:
-        info = open_run(out).info
-        if info.request != request_hash:
-            raise CounterGroundError(
-                f"{out} holds another run ({info.benchmark.name}, {counted(len(info.models), 'model')}, "
-                f"{info.created}). Choose another --out (scores, compare and report take several runs), or "
-                "replace it with --overwrite."
-            )
-    check_writable(out)
 
 
 def run_info(
@@ -169,33 +136,6 @@ def generated_answers(outcomes: Sequence[ModelOutcome]) -> pl.DataFrame | None:
     outputs = [outcome.generative for outcome in outcomes if outcome.generative]
     tables = [output.answers for output in outputs if output.answers is not None]
     return pl.concat(tables).select(_ANSWERS) if tables else None
-
-
-def write_run(
-    run: Run,
-    space: LabelSpace,
-    unreadable: pl.DataFrame,
-    answers: pl.DataFrame | None = None,
-) -> None:
-    """Write the files of a run, each atomically; ``run.json`` is removed first and written last.
-
-    Other files of an earlier run in the folder are removed.
-    """
-    for pattern in ("run.json", *_BESIDE):  # the others are replaced
-        for file in run.path.glob(pattern):
-            file.unlink(missing_ok=True)
-    tables = {"predictions.parquet": run.predictions, "scores.parquet": run.all_scores()}
-    if answers is not None:
-        tables["answers.parquet"] = answers
-    write_text(run.path / "unreadable.csv", unreadable.write_csv())
-    space.save(run.path / LABEL_SPACE_FILE)
-    metadata = {
-        "predictions.parquet": run.info.as_metadata,
-        "scores.parquet": SCORES_METADATA,
-    }
-    for name, table in tables.items():
-        write_parquet(run.path / name, table, metadata.get(name))
-    write_text(run.path / "run.json", run.info.model_dump_json(indent=2))
 
 
 def _unfit_contrasts(request: Request) -> Iterator[str]:

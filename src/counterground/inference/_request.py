@@ -11,15 +11,15 @@ from typing import Any, get_args
 import polars as pl
 
 from counterground.errors import UsageError
-from counterground.inference._candidates import (
+from counterground.metrics import CLASSIFICATION, COMPETING, DESIGN, FITTED_HEAD
+from counterground.models import NEED_LOSSES, Generative, HeadSpec, Model, NamedModel, load_model
+from counterground.photos import Benchmark
+from counterground.predictions import (
     BUILT_IN_NAMES,
     BUILT_IN_PROMPTS,
     CandidateLabels,
     named_by_content,
 )
-from counterground.metrics import CLASSIFICATION, COMPETING, DESIGN, FITTED_HEAD
-from counterground.models import NEED_LOSSES, Generative, HeadSpec, Model, NamedModel, load_model
-from counterground.photos import Benchmark
 from counterground.settings import Protocol, Record, Settings
 from counterground.text import counted
 

@@ -13,7 +13,7 @@ import polars as pl
 from counterground.comparison import selection_of
 from counterground.errors import UsageError
 from counterground.files import write_parquet, write_text
-from counterground.inference import default_space, encoder_run
+from counterground.inference import encoder_run
 from counterground.metrics import (
     SCORES_METADATA,
     SETTING,
@@ -29,6 +29,7 @@ from counterground.mitigation._trial import Bench, Tried, mask_contents, outcome
 from counterground.mitigation.methods import find_mitigations
 from counterground.models import AnyModel
 from counterground.photos import Benchmark
+from counterground.predictions import default_space
 from counterground.progress import progress_bar
 from counterground.results import (
     MITIGATION_FILE,

@@ -68,6 +68,7 @@ from counterground.results._view import (
     plain_text,
     rich_table,
 )
+from counterground.results._write import check_free, write_run
 
 __all__ = [
     "HALF",
@@ -97,6 +98,7 @@ __all__ = [
     "ScoresTable",
     "Table",
     "TableView",
+    "check_free",
     "class_names",
     "contrast_titles",
     "effect_title",
@@ -123,4 +125,5 @@ __all__ = [
     "short_name",
     "side_names",
     "strata_notes",
+    "write_run",
 ]

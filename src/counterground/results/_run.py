@@ -98,6 +98,11 @@ class Run:
         rows: pl.LazyFrame = self.__dict__["given"].lazy()
         return rows
 
+    @property
+    def is_read(self) -> bool:
+        """Whether the predictions are in memory."""
+        return isinstance(self.__dict__["given"], pl.DataFrame)
+
     @cached_property
     def answers(self) -> dict[tuple[Any, ...], Answers]:
         """What each model got right and predicted under each setting (``metrics.KEYS``), photos by path."""

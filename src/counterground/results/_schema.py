@@ -18,6 +18,7 @@ RUN_FILES = (
     "figures",
     "heads",
     LABEL_SPACE_FILE,
+    "left_out.csv",
     "mitigation.json",
     "predictions.parquet",
     "report.html",
@@ -164,7 +165,7 @@ class ModelRecord(_Record):
     @property
     def reads_names(self) -> bool:
         """Whether names and prompts decide its predictions: not with its own classes or a fitted head."""
-        return self.kind not in ("classifier", "image_encoder")
+        return self.kind not in ("classifier", "image_encoder", "predictions")
 
     @property
     def has_other_head(self) -> bool:

@@ -212,7 +212,7 @@ class EvaluateSettings(Settings):
     """Settings of ``evaluate``."""
 
     usual: ClassVar[tuple[str, ...]] = (
-        *("map", "skip_bad_rows", "drop_classes"),
+        *("predictions", "map", "skip_bad_rows", "drop_classes"),
         *("overwrite", "limit", "label_space", "referee", "names", "prompts", "device", "precision"),
     )
 
@@ -230,6 +230,14 @@ class EvaluateSettings(Settings):
     drop_classes: Annotated[
         tuple[str, ...], Help("Leave out the photos of these classes.", metavar="CLASS,CLASS,...")
     ] = ()
+    predictions: Annotated[
+        Path | None,
+        Help("Score the predictions in this file (CSV, Parquet, JSON of detectors, ...) instead of models."),
+    ] = None
+    other_names: Annotated[
+        Literal["refuse", "wrong"],
+        Help("Predictions that name no candidate label: refuse the file, or count them as wrong."),
+    ] = "refuse"
     limit: _Limit = None
     train: Annotated[
         str | None,

@@ -25,13 +25,13 @@ from counterground.files import cache_dir
 from counterground.inference import (
     Head,
     build_head,
-    candidate_labels,
     choose_runtime,
     encode_photos,
     load_requested,
 )
 from counterground.models import Classifier, Encoder, check_specs, expand_specs
 from counterground.photos import Benchmark, LabelSpace, assign_classes, imagenet_classes, prompt_templates
+from counterground.predictions import candidate_labels
 from counterground.settings import Settings
 
 
