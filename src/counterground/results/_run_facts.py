@@ -63,7 +63,13 @@ def repeat_command(run: Run, only: str | None = None) -> str:
     benchmark = info.source.name if _is_built_in(info.source.name) else "BENCHMARK"
     mitigated = [model for model in info.models if model.stated("mitigation", dict)]
     words = ["counterground", info.command, benchmark]
-    models = [model for model in info.models if only in (None, model.name) and model not in mitigated]
+    if files := {model.stated("predictions", str) for model in info.models} - {None}:
+        words += ["--predictions", *map(str, files)]
+    models = [
+        model
+        for model in info.models
+        if only in (None, model.name) and model not in mitigated and model.kind != "predictions"
+    ]
     if mitigated:
         models = models or info.models[:1]
     for model in models:

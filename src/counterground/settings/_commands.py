@@ -232,7 +232,10 @@ class EvaluateSettings(Settings):
     ] = ()
     predictions: Annotated[
         Path | None,
-        Help("Score the predictions in this file (CSV, Parquet, JSON of detectors, ...) instead of models."),
+        Help(
+            "Score the predictions in this file (CSV, Parquet, JSON of detectors, ...) instead of models.",
+            recorded=False,
+        ),
     ] = None
     other_names: Annotated[
         Literal["refuse", "wrong"],
