@@ -14,7 +14,11 @@ from counterground.settings import EvaluateSettings
 
 WRONG = EvaluateSettings(other_names="wrong")
 SKIP = EvaluateSettings(skip_bad_rows=True)
-ALL = [(f"site{site}/{photo}.jpg", name) for site in (1, 2) for photo, name in zip("abcd", ("fox", "hare", "deer", "boar"))]
+ALL = [
+    (f"site{site}/{photo}.jpg", name)
+    for site in (1, 2)
+    for photo, name in zip("abcd", ("fox", "hare", "deer", "boar"))
+]
 
 
 def csv_of(rows, header="path,prediction"):
@@ -28,7 +32,9 @@ def test_round_trip(tmp_path, suffix):
     rows = run.predictions.with_columns(
         predicted_name=pl.Series(np.array(made_runs.ANIMALS)[run.predictions["predicted_index"]])
     )
-    rows.select("path", "class_name", "background", "group", "cluster").unique().write_csv(tmp_path / "data.csv")
+    rows.select("path", "class_name", "background", "group", "cluster").unique().write_csv(
+        tmp_path / "data.csv"
+    )
     file = tmp_path / f"given.{suffix}"
     {
         "csv": rows.write_csv,
@@ -40,7 +46,8 @@ def test_round_trip(tmp_path, suffix):
         tmp_path / "data.csv", predictions=file, out=tmp_path / "run", label_space="benchmark", report=False
     )
     ours, theirs = (
-        each.estimates().filter(pl.col("class_index").is_null()).sort("model", "metric", "level") for each in (run, again)
+        each.estimates().filter(pl.col("class_index").is_null()).sort("model", "metric", "level")
+        for each in (run, again)
     )
     assert ours["metric"].to_list() == theirs["metric"].to_list()
     for column in ("value", "low", "high", "p_value"):
@@ -123,13 +130,19 @@ def test_indices_follow_the_candidate_labels(predicted, tmp_path):
     rows = [(path, order.index(name)) for path, name in ALL]
     assert predicted(csv_of(rows, "path,index"), label_space=str(space)) == dict(ALL)
     with pytest.raises(UsageError, match="4 is no index"):
-        predicted(csv_of([(path, 4) for path, _ in ALL], "path,index"), label_space=str(space), overwrite=True)
+        predicted(
+            csv_of([(path, 4) for path, _ in ALL], "path,index"), label_space=str(space), overwrite=True
+        )
 
 
 def test_imagenets_names_match_by_synonym_and_wnid(tmp_path):
     (tmp_path / "data.csv").write_text("path,class_name\na.jpg,tench\nb.jpg,goldfish\nc.jpg,goldfish\n")
-    (tmp_path / "given.csv").write_text("path,label\na.jpg,n01440764\nb.jpg,Carassius auratus\nc.jpg,great white shark\n")
-    run = cg.evaluate(tmp_path / "data.csv", predictions=tmp_path / "given.csv", out=tmp_path / "run", report=False)
+    (tmp_path / "given.csv").write_text(
+        "path,label\na.jpg,n01440764\nb.jpg,Carassius auratus\nc.jpg,great white shark\n"
+    )
+    run = cg.evaluate(
+        tmp_path / "data.csv", predictions=tmp_path / "given.csv", out=tmp_path / "run", report=False
+    )
     assert run.predictions["correct"].to_list() == [True, True, False]
     assert run.info.candidates.name == "imagenet"
 

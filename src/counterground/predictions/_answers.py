@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile, is_zipfile
 
 import polars as pl
 
+from counterground.errors import CounterGroundError
 from counterground.files import read_text
 from counterground.predictions._formats import NO_ANSWER, GivenPredictions, PredictionFormat
 from counterground.predictions._tables import PHOTO_NAMES
@@ -47,18 +47,13 @@ def _first(answer: Any) -> str | None:
 
 
 def _is_inspect(path: Path, content: Any) -> bool:
-    if path.suffix == ".eval":
-        return is_zipfile(path)
+    if path.suffix == ".eval":  # compressed as Python cannot read it before 3.14
+        raise CounterGroundError(f"Write {path} as JSON: inspect log dump {path.name} > log.json")
     return isinstance(content, dict) and {"eval", "samples"} <= set(content)
 
 
-def _inspect(path: Path, content: Any, _columns: Mapping[str, str]) -> GivenPredictions:
+def _inspect(_path: Path, content: Any, _columns: Mapping[str, str]) -> GivenPredictions:
     """Read a log of Inspect: the answer that a scorer took, or the completion; a letter is an option."""
-    if path.suffix == ".eval":
-        with ZipFile(path) as log:
-            content = json.loads(log.read("header.json"))
-            names = [name for name in log.namelist() if name.startswith("samples/")]
-            content["samples"] = [json.loads(log.read(name)) for name in names]
     model, samples = content["eval"]["model"], content["samples"]
     rows = ((_photo_of(of.get("metadata") or {}, str(of["id"])), _answer(of), model) for of in samples)
     return _table(rows, model=pl.String)

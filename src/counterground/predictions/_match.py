@@ -13,23 +13,26 @@ from counterground.predictions._candidates import CandidateLabels
 from counterground.text import count
 
 _LISTED = 20
+_NUMBER = "doc_id"  # how lmms-eval, which logs no file, numbers photos
 
 
 def match_photos(photos: pl.DataFrame, given: pl.Series) -> pl.DataFrame:
     """Return columns ``photo`` and ``row``: which row of the manifest each of distinct texts means.
 
-    A text is the ``photo_id``, or the path: one of the two may be the end of the other, at a slash, as
+    A text is the ``photo_id``, the manifest's column ``doc_id`` if there is one, or the path: one of the two may be the end of the other, at a slash, as
     ``site1/IMG_1.JPG`` is of ``/data/2024/site1/IMG_1.JPG``. Texts that mean no photo are left out.
 
     Raises:
         CounterGroundError: a text is the end of several paths.
     """
-    rows = photos.select("path", "photo_id").with_row_index("row")
+    columns = [name for name in ("path", "photo_id", _NUMBER) if name in photos.columns]
+    rows = photos.select(columns).with_row_index("row")
     left = given.rename("photo").to_frame()
     matched = []
-    for column in ("path", "photo_id"):
-        keyed = rows.unique(column, keep="none") if column == "photo_id" else rows
-        matched.append(left.join(keyed.select("row", photo=column), on="photo"))
+    for column in columns:
+        key = pl.col(column) if photos.schema[column] == pl.String else pl.col(column).cast(pl.Int64)
+        keyed = rows.unique(column, keep="none").select("row", photo=key.cast(pl.String))
+        matched.append(left.join(keyed, on="photo"))
         left = left.join(matched[-1], on="photo", how="anti")
     texts = left.with_columns(parts=_parts("photo"))
     paths = rows.select("row", parts=_parts("path"))
