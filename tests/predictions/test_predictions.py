@@ -14,11 +14,8 @@ from counterground.settings import EvaluateSettings
 
 WRONG = EvaluateSettings(other_names="wrong")
 SKIP = EvaluateSettings(skip_bad_rows=True)
-ALL = [
-    (f"site{site}/{photo}.jpg", name)
-    for site in (1, 2)
-    for photo, name in zip("abcd", ("fox", "hare", "deer", "boar"))
-]
+NAMES = ("fox", "hare", "deer", "boar")
+ALL = [(f"site{s}/{photo}.jpg", name) for s in (1, 2) for photo, name in zip("abcd", NAMES, strict=True)]
 
 
 def csv_of(rows, header="path,prediction"):
@@ -82,7 +79,7 @@ def test_a_file_name_of_two_photos_is_refused(evaluate):
 def test_what_is_missing_or_strange_is_counted_and_listed(evaluate):
     rows = [*ALL[:6], ("site3/x.jpg", "fox")]
     run = evaluate(csv_of(rows))
-    assert run.info.counts.unreadable == 2 and len(run.predictions) == 6
+    assert (run.info.counts.unreadable, len(run.predictions)) == (2, 6)
     unreadable = pl.read_csv(run.path / "unreadable.csv")
     assert unreadable["path"].to_list() == ["site2/c.jpg", "site2/d.jpg"]
     left_out = pl.read_csv(run.path / "left_out.csv")

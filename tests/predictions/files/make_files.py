@@ -1,7 +1,7 @@
 """Write the files in this folder by the programs they come from.
 
-In an environment of its own: ``pip install inspect-ai lmms-eval megadetector-utils`` (written by 0.3.285, 0.7.3 and
-10.0.28), then ``python make_files.py`` here. The logs of Inspect lack their ``events``, which nobody reads.
+In an environment of its own: ``pip install inspect-ai lmms-eval megadetector-utils`` (written by 0.3.285,
+0.7.3 and 10.0.28), then ``python make_files.py`` here. The logs of Inspect lack their ``events``, which nobody reads.
 """
 
 import json
@@ -103,4 +103,4 @@ results = {
 (HERE / "megadetector.json").write_text(json.dumps(results, indent=1))
 options = ValidateBatchResultsOptions()
 options.check_image_existence = False
-assert not validate_batch_results(HERE / "megadetector.json", options)["validation_results"]["errors"]
+assert not validate_batch_results(str(HERE / "megadetector.json"), options)["validation_results"]["errors"]
