@@ -690,14 +690,14 @@ def _known(models: AnyModels) -> AnyModels:
     return models
 
 
-def _opened_for(data: AnyBenchmark, out: Path, chosen: EvaluateSettings, *, files: bool = True) -> Benchmark:
-    """Open the photos of an evaluation; without ``files`` they need not be on this machine."""
+def _opened_for(data: AnyBenchmark, out: Path, chosen: EvaluateSettings) -> Benchmark:
+    """Open the photos of an evaluation; those of predictions need not be on this machine."""
     opened = open_apart(
         data,
         out,
         columns=chosen.columns_of_photos,
         skip_bad_rows=chosen.skip_bad_rows,
-        files=files,
+        files=chosen.predictions is None,
         show_progress=chosen.show_progress,
     )
     opened = without_classes(opened, chosen.drop_classes)

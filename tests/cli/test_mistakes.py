@@ -26,7 +26,7 @@ MISTAKES = [
     # the command itself
     ("evaluat photos -m MODEL -o out", 2, "No such command 'evaluat'", "Did you mean 'evaluate'?"),
     ("evaluate", 2, "Missing argument 'DATA'", "`counterground evaluate --help`"),
-    ("evaluate photos -o out", 2, "'-m' / '--model'", "`counterground evaluate --help`"),
+    ("evaluate photos -o out", 2, "-m MODEL", "--predictions FILE"),
     (f"{EVALUATE} --promts simple", 2, "'--promts'", "'--prompts'"),
     # the same objects on other backgrounds
     (SWAP, 1, "No photo of photos has a mask that can be used", "add --masks"),

@@ -1,5 +1,6 @@
 """Files that other programs write; files/make_files.py says how they were made."""
 
+import json
 from pathlib import Path
 
 import polars as pl
@@ -13,17 +14,27 @@ from counterground.settings import EvaluateSettings
 FILES = Path(__file__).parent / "files"
 LENIENT = EvaluateSettings(other_names="wrong", skip_bad_rows=True)
 
+LABELS = """path,class_name
+site1/a.jpg,fox
+site1/b.jpg,hare
+"""
+
+
+def _evaluate(table, file, folder):
+    return cg.evaluate(table, predictions=file, out=folder / "run", report=False, settings=LENIENT)
+
 
 @pytest.fixture
 def read(tmp_path):
     """Function: format and predictions of a file, on photos of these classes."""
 
     def run(name, classes=("fox", "hare", "deer", "boar"), extra=""):
-        rows = [f"site1/{photo}.jpg,{of},{at}" for at, (photo, of) in enumerate(zip("abcd", classes, strict=True))]
+        rows = [
+            f"site1/{photo}.jpg,{of},{at}" for at, (photo, of) in enumerate(zip("abcd", classes, strict=True))
+        ]
         table = tmp_path / "labels.csv"
         table.write_text("\n".join(["path,class_name,doc_id", *rows, *extra.split(), ""]))
-        settings = EvaluateSettings(other_names="wrong", skip_bad_rows=True)
-        run = cg.evaluate(table, predictions=FILES / name, out=tmp_path / "run", report=False, settings=settings)
+        run = _evaluate(table, FILES / name, tmp_path)
         (record,) = run.info.models
         return record, dict(run.predictions.sort("path").select("path", "predicted_name").iter_rows()), run
 
@@ -46,7 +57,8 @@ def test_mega_detector(read):
 
 
 @pytest.mark.parametrize(
-    ("name", "format_name"), [("inspect-choice.json", "Inspect"), ("inspect-text.json", "Inspect"), ("lmms-eval.jsonl", "lmms-eval")]
+    ("name", "format_name"),
+    [("inspect-choice.json", "Inspect"), ("inspect-text.json", "Inspect"), ("lmms-eval.jsonl", "lmms-eval")],
 )
 def test_answers(read, name, format_name):
     record, named, run = read(name)
@@ -57,28 +69,39 @@ def test_answers(read, name, format_name):
 
 
 def test_inspects_own_form_says_how_to_convert_it(tmp_path):
-    (tmp_path / "labels.csv").write_text("path,class_name\na.jpg,fox\nb.jpg,hare\n")
+    (tmp_path / "labels.csv").write_text(LABELS)
     (tmp_path / "log.eval").write_bytes(b"PK")
-    with pytest.raises(CounterGroundError, match="inspect log dump log.eval"):
+    with pytest.raises(CounterGroundError, match="inspect log dump"):
         cg.evaluate(tmp_path / "labels.csv", predictions=tmp_path / "log.eval", out=tmp_path / "run")
 
 
-PIPELINE = '[{{"label": "{0}", "score": 0.7}}, {{"label": "boar", "score": 0.3}}]'
+FOX, HARE = ([{"label": "boar", "score": 0.3}, {"label": name, "score": 0.7}] for name in ("fox", "hare"))
+TIMM = """filename,index,label,prob
+site1/a.jpg,3,fox,0.7
+site1/b.jpg,2,hare,0.7
+"""
+TIMM_TOP_2 = """filename,label_0,label_1,prob_0,prob_1
+site1/a.jpg,fox,boar,0.7,0.3
+site1/b.jpg,hare,boar,0.7,0.3
+"""
 
 
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("list.json", "[" + ",".join(f'{{"path": "site1/{p}.jpg", "out": {PIPELINE.format(c)}}}' for p, c in ("a fox".split(), "b hare".split())) + "]"),
-        ("dict.json", "{" + ",".join(f'"site1/{p}.jpg": {PIPELINE.format(c)}' for p, c in ("a fox".split(), "b hare".split())) + "}"),
-        ("timm.csv", "filename,index,label,prob\nsite1/a.jpg,3,fox,0.7\nsite1/b.jpg,2,hare,0.7\n"),
-        ("timm.csv", "filename,label_0,label_1,prob_0,prob_1\nsite1/a.jpg,fox,boar,0.7,0.3\nsite1/b.jpg,hare,boar,0.7,0.3\n"),
+        (
+            "list.json",
+            json.dumps([{"path": "site1/a.jpg", "out": FOX}, {"path": "site1/b.jpg", "out": HARE}]),
+        ),
+        ("dict.json", json.dumps({"site1/a.jpg": FOX, "site1/b.jpg": HARE})),
+        ("timm.csv", TIMM),
+        ("timm.csv", TIMM_TOP_2),
     ],
 )
 def test_pipelines_and_timm(tmp_path, name, text):
-    (tmp_path / "labels.csv").write_text("path,class_name\nsite1/a.jpg,fox\nsite1/b.jpg,hare\n")
+    (tmp_path / "labels.csv").write_text(LABELS)
     (tmp_path / name).write_text(text)
-    run = cg.evaluate(tmp_path / "labels.csv", predictions=tmp_path / name, out=tmp_path / "run", report=False, settings=LENIENT)
+    run = _evaluate(tmp_path / "labels.csv", tmp_path / name, tmp_path)
     assert run.predictions["correct"].all()
     assert run.predictions["confidence"].to_list() == pytest.approx([0.7, 0.7])
 
@@ -92,7 +115,7 @@ def test_another_package_adds_a_format(tmp_path, monkeypatch):
 
     lines = PredictionFormat("lines", lambda path, _: path.suffix == ".lines", read_lines)
     monkeypatch.setitem(FORMATS.built_in, "lines", lines)
-    (tmp_path / "labels.csv").write_text("path,class_name\na.jpg,fox\nb.jpg,hare\n")
-    (tmp_path / "x.lines").write_text("a.jpg=fox\nb.jpg=fox\n")
-    run = cg.evaluate(tmp_path / "labels.csv", predictions=tmp_path / "x.lines", out=tmp_path / "run", report=False)
+    (tmp_path / "labels.csv").write_text(LABELS)
+    (tmp_path / "x.lines").write_text("site1/a.jpg=fox\nsite1/b.jpg=fox\n")
+    run = _evaluate(tmp_path / "labels.csv", tmp_path / "x.lines", tmp_path)
     assert run.predictions["correct"].to_list() == [True, False]

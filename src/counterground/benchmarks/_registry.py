@@ -69,7 +69,7 @@ def open_apart(
     )
     if not isinstance(benchmark, Benchmark) and Path(benchmark).is_dir():
         check_apart(Path(out), Path(benchmark), "the benchmark")
-    if _has_class_folders(opened):
+    if files and _has_class_folders(opened):
         check_apart(Path(out), opened.root, "the folder of the photos")
     return opened
 

@@ -97,7 +97,9 @@ def evaluate_models(
         check_ray()
     given = named_models(models)
     if not given:
-        raise UsageError("No model was named. Add -m MODEL; `counterground models` lists them.")
+        raise UsageError(
+            "No model was named. Add -m MODEL (`counterground models` lists them), or --predictions FILE."
+        )
     referee = settings.chooser
     check_specs([each.spec for each in given if each.made is None] + ([referee] if referee else []))
     training = Training.of(train, benchmark) if train else None
@@ -154,7 +156,7 @@ def finish_run(
     seconds = round(time.monotonic() - started, 2)
     info = info.model_copy(update={**more, "seconds": seconds, "warnings": [*info.warnings, *warnings]})
     run = Run(out, info, predictions)
-    write_run(run, request.candidates.space, unreadable, answers)
+    write_run(run, request.candidates.space, unreadable, answers, [benchmark.left_out])
     return run
 
 

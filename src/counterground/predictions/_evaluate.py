@@ -52,7 +52,7 @@ def evaluate_predictions(benchmark: Benchmark, settings: EvaluateSettings, out: 
     started = time.monotonic()
     file = Path(settings.predictions or "")
     labels = requested_labels(benchmark, settings)
-    given, form = read_predictions(file, {}, FORMATS)
+    given, form = read_predictions(file, settings.columns_of_predictions, FORMATS)
     digest = file_sha256(file)
     parts = (benchmark.version, digest, labels.version(), json.dumps(settings.given(), sort_keys=True))
     request = hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -89,4 +89,4 @@ def evaluate_predictions(benchmark: Benchmark, settings: EvaluateSettings, out: 
         seconds=round(time.monotonic() - started, 2),
     )
     run = Run(out, info, scored.table)
-    return write_run(run, labels.space, scored.unreadable, left_out=scored.left_out)
+    return write_run(run, labels.space, scored.unreadable, left_out=[benchmark.left_out, scored.left_out])

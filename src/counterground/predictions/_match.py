@@ -19,9 +19,9 @@ _NUMBER = "doc_id"  # how lmms-eval, which logs no file, numbers photos
 def match_photos(photos: pl.DataFrame, given: pl.Series) -> pl.DataFrame:
     """Return columns ``photo`` and ``row``: which row of the manifest each of distinct texts means.
 
-    A text is the ``photo_id``, the ``doc_id`` if the manifest has that column, or the path: one of the two may
-    be the end of the other, at a slash, as
-    ``site1/IMG_1.JPG`` is of ``/data/2024/site1/IMG_1.JPG``. Texts that mean no photo are left out.
+    A text is the ``photo_id``, the ``doc_id`` if the manifest has that column, or the path: one of the two
+    may be the end of the other, at a slash, as ``site1/IMG_1.JPG`` is of ``/data/2024/site1/IMG_1.JPG``.
+    Texts that mean no photo are left out.
 
     Raises:
         CounterGroundError: a text is the end of several paths.

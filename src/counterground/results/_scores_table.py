@@ -222,11 +222,7 @@ def measures(models: Sequence[ModelScores]) -> list[Measure]:
             key = ScoreKey.of_group(column.group, metric.name)
             key = DROP.difference_key if metric.name == DROP.name else key
             is_known = not models or any(model.get(key).value is not None for model in models)
-            if (
-                metric.name in known
-                and (has_groups or not column.group)
-                and (is_known or not metric.needs_groups)
-            ):
+            if metric.name in known and is_known and (has_groups or not column.group):
                 placed.append((column.place, Measure(key, column.title, column.meaning)))
     return [measure for _, measure in sorted(placed, key=lambda each: each[0])]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -57,12 +58,12 @@ def write_run(
     space: LabelSpace,
     unreadable: pl.DataFrame,
     answers: pl.DataFrame | None = None,
-    left_out: pl.DataFrame | None = None,
+    left_out: Sequence[pl.DataFrame | None] = (),
 ) -> Run:
     """Write the files of a run, each atomically, and return it; ``run.json`` is removed first, written last.
 
-    Other files of an earlier run in the folder are removed. Predictions that are not in memory are written
-    in parts, and read back.
+    Other files of an earlier run in the folder are removed. ``left_out`` are lists of rows of tables that do
+    not count. Predictions that are not in memory are written in parts, and read back.
     """
     for pattern in ("run.json", *_BESIDE):  # the others are replaced
         for file in run.path.glob(pattern):
@@ -77,8 +78,9 @@ def write_run(
     write_parquet(run.path / "scores.parquet", run.all_scores(), SCORES_METADATA)
     if answers is not None:
         write_parquet(run.path / "answers.parquet", answers)
-    if left_out is not None and len(left_out):
-        write_text(run.path / LEFT_OUT, left_out.write_csv())
+    lists = [rows for rows in left_out if rows is not None and len(rows)]
+    if lists:
+        write_text(run.path / LEFT_OUT, pl.concat(lists, how="diagonal_relaxed").write_csv())
     write_text(run.path / "unreadable.csv", unreadable.write_csv())
     space.save(run.path / LABEL_SPACE_FILE)
     write_text(run.path / "run.json", run.info.model_dump_json(indent=2))

@@ -1,7 +1,8 @@
 """Write the files in this folder by the programs they come from.
 
 In an environment of its own: ``pip install inspect-ai lmms-eval megadetector-utils`` (written by 0.3.285,
-0.7.3 and 10.0.28), then ``python make_files.py`` here. The logs of Inspect lack their ``events``, which nobody reads.
+0.7.3 and 10.0.28), then ``python make_files.py`` here. The ``events`` of Inspect
+are left out, which nobody reads.
 """
 
 import json
