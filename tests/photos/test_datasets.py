@@ -195,6 +195,15 @@ def test_a_row_without_photo_or_class_is_named(folder, changes, message):
         read_benchmark(f"hf:{folder}?split=test&label=species")
 
 
+def test_columns_can_be_mapped_and_rows_without_a_class_left_out(folder):
+    birds(species=[0, -1, 1]).to_parquet(folder / "data" / "test-00000-of-00001.parquet")
+    found = read_benchmark(f"hf:{folder}?split=test", columns={"class_name": "species"}, skip_bad_rows=True)
+    assert len(found) == 2
+    assert any(note.startswith("1 of 3 rows left out") for note in found.notes)
+    with pytest.raises(CounterGroundError, match="1 of 3 rows cannot be used"):
+        read_benchmark(f"hf:{folder}?split=test&label=species")
+
+
 def test_numbers_get_the_names_of_a_file(folder, tmp_path):
     (tmp_path / "names.txt").write_text("a fish\na bird\n")
     benchmark = read_benchmark(f"hf:{folder}?split=test&label=species&names={tmp_path}/names.txt")
