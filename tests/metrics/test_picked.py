@@ -82,8 +82,8 @@ def test_a_corrected_interval_excludes_0_where_the_corrected_p_value_says_so():
 def test_the_best_of_several_alike_backgrounds_rarely_beats_the_worst(backgrounds):
     rng = np.random.default_rng(backgrounds)
     p_values = np.array([picked(backgrounds, rng) for _ in range(150)])
-    alone, corrected = (p_values < 0.05).mean(axis=0)
-    assert corrected <= 0.06 < alone
+    alone, corrected, any_pair = (p_values < 0.05).mean(axis=0)
+    assert max(corrected, any_pair) <= 0.06 < alone
 
 
 def test_the_corrected_intervals_of_a_comparison_agree_with_its_corrected_p_values():

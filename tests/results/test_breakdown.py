@@ -85,3 +85,37 @@ def test_photos_without_backgrounds_have_no_such_table(unpaired, tmp_path, capsy
     folder = write_run(type(unpaired)(unpaired.path, unpaired.info, bare), tmp_path / "run")
     assert main(["scores", str(folder), "--by", "background"]) == 2
     assert "No photo of these runs has a background" in capsys.readouterr().err
+
+
+def test_the_command_says_what_sites_and_pairs_of_values_show(make_run, tmp_path, capsys):
+    run = make_run(dict.fromkeys("abcd", (0.8, 0.8)), per_group=60)
+    site = pl.col("path").hash(3) % 12
+    hard = (site < 3) & (pl.col("path").hash(1) % 10 < 6)
+    predictions = run.predictions.with_columns(
+        site=pl.format("s{}", site),
+        shade=pl.when(hard).then(pl.lit("dark")).otherwise(pl.lit("light")),
+        noise=pl.format("n{}", pl.col("path").hash(2) % 4),
+        correct=pl.col("correct") & ~hard,
+    )
+    predictions = predictions.with_columns(cluster=pl.format("{} {}", "site", pl.col("path").hash(7) % 20))
+    folder = write_run(type(run)(run.path, run.info, predictions), tmp_path / "run")
+
+    def findings(column):
+        assert main(["scores", str(folder), "--by", column, "--format", "json"]) == 0
+        found = json.loads(capsys.readouterr().out)["findings"]
+        assert {each["subject"] for each in found} == set("abc")  # the first three models
+        return {each["code"]: each["numbers"] for each in found if each["subject"] == "a"}
+
+    of_sites = findings("site")
+    assert set(of_sites) == {"values_differ", "another_value", "lowest_values", "pairs_differ"}
+    assert set(of_sites["lowest_values"]["names"]) == {"s0", "s1", "s2"}
+    assert of_sites["another_value"]["values"] == 12
+    assert 0.05 < of_sites["values_differ"]["low"] < 0.2 < of_sites["values_differ"]["high"] < 0.5
+    pairs = of_sites["pairs_differ"]
+    assert (pairs["number"], pairs["tests"]) == (66, 3 * 66)
+    assert set(pairs["lower"]) <= {"s0", "s1", "s2"}
+    assert min(pairs["low"]) > 0
+    shades = findings("shade")
+    assert list(shades) == ["pairs_differ"]  # two values
+    assert (shades["pairs_differ"]["higher"], shades["pairs_differ"]["tests"]) == (["light"], 3)
+    assert list(findings("noise")) == ["pairs_alike"]

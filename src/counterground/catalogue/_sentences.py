@@ -26,6 +26,43 @@ CATALOGUE: dict[str, tuple[Severity, str]] = {
         ),
     ),
     "all_near_chance": ("claim", "No {noun} can be judged: no model is clearly better than guessing."),
+    # What the values of a column show.
+    "values_differ": (
+        "claim",
+        (
+            "{subject}: accuracy differs between the {values} values of {column} ({p}), by a standard "
+            "deviation of {size}."
+        ),
+    ),
+    "values_alike": (
+        "note",
+        (
+            "{subject}: the {values} values of {column} do not differ significantly ({p}); standard "
+            "deviation of their true accuracies: {size}."
+        ),
+    ),
+    "another_value": (
+        "note",
+        (
+            "{subject}: on another {column}, drawn like these {values}, accuracy over photos is between "
+            "{low:points} and {high:points} % (95 %)."
+        ),
+    ),
+    "lowest_values": ("note", "{subject}: lowest of the {values} values of {column}, shrunken: {lowest}."),
+    "pairs_differ": (
+        "claim",
+        (
+            "{subject}: within classes, {differ} of {number} pairs of {column} differ (points; Holm, "
+            "{tests} tests): {pairs}."
+        ),
+    ),
+    "pairs_alike": (
+        "note",
+        (
+            "{subject}: within classes, none of {number} pairs of {column} differs significantly (Holm, "
+            "{tests} tests)."
+        ),
+    ),
     # Who chose the two sides.
     "chose_here": (
         "warning",

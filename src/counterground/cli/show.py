@@ -94,7 +94,7 @@ def _print_sentences(sentences: Sequence[str], kind: str) -> None:
 def show_run(run: Run) -> None:
     """Print the scores of a run, with its notes and warnings."""
     from counterground.findings import judged_scores
-    from counterground.metrics import attributes
+    from counterground.metrics import breakdowns
     from counterground.results import has_unpaired_backgrounds, scores_of
 
     print_text(judged_scores([run]))
@@ -102,8 +102,7 @@ def show_run(run: Run) -> None:
         breakdown = scores_of([run], by="background")
         if len(breakdown.rows) <= _MOST_BACKGROUNDS:
             print_text(breakdown)
-    kinds = attributes(run.photos.schema)
-    if named := [name for name, kind in kinds.items() if not kind.is_numeric()]:
+    if named := breakdowns(run.photos):
         _console().print(
             f"Accuracy by {' or '.join(named)}: counterground scores {quote(str(run.path))} --by {named[0]}"
         )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from counterground.catalogue import Finding, ordered
 from counterground.comparison import Selection, selection_of
 from counterground.findings._rules import Facts, judge
+from counterground.findings._values import judge_values
 from counterground.findings._words import Words
 from counterground.metrics import CLASSIFICATION, KEYS, Contrast, corrected_differences
 from counterground.results import (
@@ -50,11 +51,18 @@ def judged_scores(
     effects: bool = False,
     named: bool = False,
 ) -> ScoresTable:
-    """Return `results.scores_of` with what can be said about the models; not by a column."""
+    """Return `results.scores_of` with what can be said about the models; not by cell."""
     table = scores_of(runs, by=by, contrast=contrast, effects=effects, named=named)
-    return (
-        table if by not in (None, "class") else replace(table, findings=tuple(judge_scores(runs, contrast)))
-    )
+    if by in (None, "class"):
+        return replace(table, findings=tuple(judge_scores(runs, contrast)))
+    if by == "cell":
+        return table
+    paths = {str(run.path): run for run in runs}
+    models = [
+        (model.label, paths.get(str(model.setting.run), runs[0]).answers[model.setting[: len(KEYS)]])
+        for model in regroup(table.scores)
+    ]
+    return replace(table, findings=tuple(judge_values(models, str(by))))
 
 
 def facts_of(models: Sequence[tuple[ModelScores, Run]], words: Words) -> Facts:

@@ -17,6 +17,7 @@ from counterground.metrics._design import (
     Design,
     ScoreKey,
     attributes,
+    breakdowns,
     check_columns,
     check_contrast,
     name_problem,
@@ -110,6 +111,7 @@ from counterground.metrics._settings import (
     comparable,
     in_setting,
 )
+from counterground.metrics._spread import FEWEST_VALUES, ScoreSpread, score_spread
 from counterground.metrics._stratification import Stratification, cluster_columns, independent_clusters
 
 __all__ = [
@@ -126,6 +128,7 @@ __all__ = [
     "DROP",
     "EDGE",
     "FEWEST",
+    "FEWEST_VALUES",
     "FITTED_HEAD",
     "GROUPS",
     "INTERCEPT",
@@ -161,6 +164,7 @@ __all__ = [
     "Sampling",
     "Scale",
     "ScoreKey",
+    "ScoreSpread",
     "Side",
     "Stratification",
     "TableColumn",
@@ -168,6 +172,7 @@ __all__ = [
     "alpha_interval",
     "attributes",
     "balanced_interval",
+    "breakdowns",
     "by_key",
     "cell_accuracies",
     "check_columns",
@@ -204,6 +209,7 @@ __all__ = [
     "score_by",
     "score_contrast",
     "score_predictions",
+    "score_spread",
     "scores_frame",
     "selection",
     "share_interval",

@@ -325,8 +325,8 @@ class Design:
                 side that selects no photo, columns that leave no stratum with both sides, or a share of a
                 cell without photos.
         """
-        check_columns(self.cells, photos.schema, "the cells")
-        check_columns(self.clusters, photos.schema, "the clusters")
+        check_columns(self.cells, photos, "the cells")
+        check_columns(self.clusters, photos, "the clusters")
         for contrast in self.contrasts:
             if not contrast.sides_apart:
                 check_contrast(contrast, photos, values=values)
@@ -419,7 +419,7 @@ def check_contrast(contrast: Contrast, photos: pl.DataFrame, *, values: bool = T
         UsageError: it does not.
     """
     what = f"the contrast {contrast.name!r}"
-    check_columns(contrast.within, photos.schema, f"'within' of {what}")
+    check_columns(contrast.within, photos, f"'within' of {what}")
     chosen = []
     for side in contrast.sides:
         for condition in side.conditions:
@@ -442,39 +442,47 @@ def check_contrast(contrast: Contrast, photos: pl.DataFrame, *, values: bool = T
             )
 
 
-def _known_columns(schema: Mapping[str, Any]) -> list[str]:
-    return [*(name for name in SELECTABLE if name in schema), *attributes(schema)]
+def breakdowns(photos: pl.DataFrame) -> list[str]:
+    """Return the attributes to offer for breakdowns: texts with at most half as many values as photos."""
+    named = (name for name, kind in attributes(photos.schema).items() if not kind.is_numeric())
+    return [name for name in named if 1 < photos[name].drop_nulls().n_unique() <= photos.height / 2]
 
 
-def _check_column(column: str, schema: Mapping[str, Any], where: str) -> None:
-    known = _known_columns(schema)
+def _offered(photos: pl.DataFrame) -> list[str]:
+    """Return the columns that messages list."""
+    numbers = [name for name, kind in attributes(photos.schema).items() if kind.is_numeric()]
+    return [*(name for name in SELECTABLE if name in photos.columns), *breakdowns(photos), *numbers]
+
+
+def _check_column(column: str, photos: pl.DataFrame, where: str) -> None:
+    known = [*(name for name in SELECTABLE if name in photos.columns), *attributes(photos.schema)]
     if column not in known:
         raise UsageError(
-            f"There is no column {column!r} for {where}; there are {', '.join(known)}."
+            f"There is no column {column!r} for {where}; there are {', '.join(_offered(photos))}."
             f"{did_you_mean(column, known)}"
         )
 
 
-def check_columns(columns: Sequence[str], schema: Mapping[str, Any], where: str) -> None:
+def check_columns(columns: Sequence[str], photos: pl.DataFrame, where: str) -> None:
     """Refuse columns that photos do not have, or that are covariates.
 
     Args:
         columns: their names.
-        schema: schema of the photos.
+        photos: photos with attributes and covariates.
         where: what uses them, for the message.
 
     Raises:
         UsageError: one line that names the column.
     """
     for column in columns:
-        _check_column(column, schema, where)
-        if schema[column].is_numeric():
+        _check_column(column, photos, where)
+        if photos.schema[column].is_numeric():
             raise UsageError(f"The column {column!r} has numbers; {where} takes attributes, which are texts.")
 
 
 def _check_condition(condition: Condition, photos: pl.DataFrame, what: str, *, values: bool) -> None:
     column = condition.column
-    _check_column(column, photos.schema, what)
+    _check_column(column, photos, what)
     if photos.schema[column].is_numeric():
         for value in condition.values:
             _check_number(value, column)
@@ -487,7 +495,7 @@ def _check_condition(condition: Condition, photos: pl.DataFrame, what: str, *, v
         return
     known = photos[column].drop_nulls().unique().sort().to_list()
     if not known:
-        others = [name for name in _known_columns(photos.schema) if photos[name].null_count() < photos.height]
+        others = [name for name in _offered(photos) if photos[name].null_count() < photos.height]
         raise UsageError(
             f"No photo has a {column}, which {what} asks for: name a contrast of other columns; there are "
             f"{', '.join(others)}."

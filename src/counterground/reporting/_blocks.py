@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import polars as pl
-
 from counterground.findings import PLACEBO, Words
-from counterground.metrics import CELLS, DESIGN, KEYS, Answers, Estimate, attributes, in_setting
+from counterground.metrics import CELLS, DESIGN, KEYS, Answers, Estimate, breakdowns, in_setting
 from counterground.reporting._chart import SIDES, Chart, Line, Mark, draw_chart
 from counterground.results import (
     Cell,
@@ -138,9 +136,7 @@ def design_blocks(models: Models, marks: Marked, words: Words) -> Iterator[Block
         )
     if design != DESIGN:
         yield _cells(models, design.cells, list(design.weights), marks)
-    kinds = attributes(photos.schema).items()
-    named = [name for name, kind in kinds if kind == pl.String and photos[name].drop_nulls().n_unique() > 1]
-    for name in [*named, *["background"] * any(map(has_unpaired_backgrounds, runs))]:
+    for name in [*breakdowns(photos), *["background"] * any(map(has_unpaired_backgrounds, runs))]:
         yield _accuracies(models, (name,), marks)
 
 

@@ -222,7 +222,7 @@ class Run:
         columns = [self.info.benchmark.columns.get(name, name) for name in columns]
         if not columns or len(set(columns)) < len(columns):
             raise UsageError("A breakdown is by one column or several, each named once.")
-        check_columns(columns, self.rows.collect_schema(), "a breakdown")
+        check_columns(columns, self.photos, "a breakdown")
         with reading(self.path):
             return score_by(self.rows, columns, balanced=balanced, design=self.design)
 
