@@ -195,6 +195,7 @@ def test_camera_traps_in_cocos_format(write):
     assert found.notes[1].startswith("1 photo without an annotation")
     assert any("--drop-classes empty" in note for note in found.notes)
     assert without_classes(found, ["empty"]).classes.names == ("lion",)
-    assert open_benchmark(f"{table}?cluster=location").version == found.version
+    for setting in ("cluster=location", "cluster=location&several=largest"):  # no sizes are stated
+        assert open_benchmark(f"{table}?{setting}").version == found.version
     elsewhere = write(json.dumps(CAMERA_TRAPS).replace(".png", ".gone"), "elsewhere.json")
     assert len(open_benchmark(elsewhere, files=False)) == 2

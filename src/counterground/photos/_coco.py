@@ -30,7 +30,7 @@ def read_coco(path: Path, source: Source, *, show_progress: bool = False) -> Ben
 
     ``image=coco_url`` takes the photos from the URLs in that field. Photos without an annotation, and those
     of several categories, are left out and counted; with ``several=largest`` the category of the largest
-    object is the class. A crowd region is the object only if there are no others.
+    object is the class, if sizes are stated. A crowd region is the object only if there are no others.
 
     Other fields of a photo also become columns.
 
@@ -149,7 +149,8 @@ def _rows(
             raise CounterGroundError(f"{path}: image {key} has no {column!r}; it has {', '.join(image)}.")
         shown = content.annotations.get(key, [])
         distinct = {annotation["category_id"] for annotation in shown}
-        if not shown or (len(distinct) > 1 and several == "skip"):
+        sized = several == "largest" and any(map(_area, shown))
+        if not shown or (len(distinct) > 1 and not sized):
             left_out["without an annotation" if not shown else "of several categories"] += 1
             continue
         single = [annotation for annotation in shown if not annotation.get("iscrowd")] or shown
