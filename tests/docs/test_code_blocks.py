@@ -84,7 +84,7 @@ def named(blocks):
     return pytest.mark.parametrize("block", blocks, ids=[block.name for block in blocks])
 
 
-LANGUAGES = ("console", "python", "csv", "json", "toml", "text", "diff")
+LANGUAGES = ("console", "python", "csv", "json", "toml", "yaml", "text", "diff")
 
 
 def test_there_are_blocks_of_each_kind():
