@@ -48,6 +48,8 @@ def test_what_was_chosen_is_recorded_and_repeated(run):
 )
 def test_columns_keep_their_own_names(run, theirs, ours, capsys):
     assert run.scores(theirs).equals(run.scores(ours))
+    assert main(["scores", str(run.path), "--by", theirs]) == 0
+    assert capsys.readouterr().out
     assert main(["scores", str(run.path), "--by", theirs, "--format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {row["column"] for row in rows["rows"]} == {ours}

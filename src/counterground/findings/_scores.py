@@ -62,7 +62,7 @@ def judged_scores(
         (model.label, paths.get(str(model.setting.run), runs[0]).answers[model.setting[: len(KEYS)]])
         for model in regroup(table.scores)
     ]
-    return replace(table, findings=tuple(judge_values(models, str(by))))
+    return replace(table, findings=tuple(judge_values(models, str(table.by))))
 
 
 def facts_of(models: Sequence[tuple[ModelScores, Run]], words: Words) -> Facts:

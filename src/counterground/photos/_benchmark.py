@@ -22,7 +22,7 @@ from counterground.photos._classified import classified
 from counterground.photos._manifest import validate_manifest
 from counterground.photos._photo import AnyPhoto, MadePhoto
 from counterground.photos._rows import manifest_of_table, with_class_names
-from counterground.photos.labels import LabelSpace, name_key
+from counterground.photos.labels import LabelSpace, name_key, note_unmatched
 from counterground.text import and_more, counted, one_line
 
 _VERSIONED = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
@@ -389,11 +389,11 @@ def without_classes(benchmark: Benchmark, names: Sequence[str]) -> Benchmark:
         members=members,
     )
     smaller = replace(benchmark, photos=photos, classes=space)
-    known = describe_gaps(benchmark)
+    known = {*describe_gaps(benchmark), *note_unmatched(classes)}
     dropped = ", ".join(classes.names[number] for number in sorted(gone))
     note = f"{counted(len(benchmark) - len(smaller), 'photo')} of {dropped} left out."
     rest = (each for each in benchmark.notes if each not in known)
-    return smaller.described(notes=(*rest, note, *describe_gaps(smaller)))
+    return smaller.described(notes=(*rest, note, *note_unmatched(space), *describe_gaps(smaller)))
 
 
 def sample_photos(benchmark: Benchmark, limit: int) -> Benchmark:

@@ -7,6 +7,7 @@ from counterground.photos.labels._classes import (
     LabelSpace,
     assign_classes,
     imagenet_classes,
+    note_unmatched,
     prompt_templates,
     read_class_names,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "imagenet_wnids",
     "match_imagenet",
     "name_key",
+    "note_unmatched",
     "prompt_templates",
     "quoted_ways",
     "read_class_names",

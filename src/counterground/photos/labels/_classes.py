@@ -240,6 +240,14 @@ class ClassAssignment:
     notes: tuple[str, ...]
 
 
+def note_unmatched(space: LabelSpace) -> tuple[str, ...]:
+    """Return a note on the classes without an ImageNet index, if others have one."""
+    unmatched = sorted(name for name, index in zip(space.names, space.imagenet, strict=True) if index is None)
+    if not 0 < len(unmatched) < len(space):
+        return ()
+    return (f"No ImageNet index for {len(unmatched)} of {len(space)} classes: {', '.join(unmatched)}.",)
+
+
 @dataclass(frozen=True)
 class _Reading:
     written: str
@@ -272,12 +280,7 @@ def assign_classes(written: Sequence[str]) -> ClassAssignment:
         tuple(reading.name for reading in ordered),
         tuple(reading.imagenet for reading in ordered),
     )
-    notes: tuple[str, ...] = ()
-    unmatched = sorted(reading.name for reading in readings if reading.imagenet is None)
-    if 0 < len(unmatched) < len(readings):
-        notes += (
-            f"No ImageNet index for {len(unmatched)} of {len(readings)} classes: {', '.join(unmatched)}.",
-        )
+    notes = note_unmatched(space)
     if any(reading.written.strip().isdigit() for reading in readings):
         notes += ("Classes named by bare numbers were read as ImageNet-1K indices.",)
     return ClassAssignment(space, {each.written: index for index, each in enumerate(ordered)}, notes)
