@@ -230,7 +230,8 @@ def check_run(
     selections = [Selection()] * 2
     if "group" in chosen.columns:  # others are not what the pairs were chosen for
         selections = [selection_of(each) for each in (run, base or run)]
-    accuracies = 1 if limits.by is None else len(values_of(run, limits.by))
+    by = limits.by and run.column(limits.by)
+    accuracies = 1 if by is None else len(values_of(run, by))
     kinds += (accuracies - 1) * (limits.min_accuracy is not None)
     verdicts: list[Judgement] = []
     for model, (key, answers) in zip(regroup(run.estimates()), run.answers.items(), strict=True):
@@ -239,7 +240,7 @@ def check_run(
         if limits.max_drop is not None:
             verdicts.append(subject.of_contrast(limits.max_drop))
         if limits.min_accuracy is not None:
-            verdicts += subject.of_accuracy(limits.min_accuracy, limits.by)
+            verdicts += subject.of_accuracy(limits.min_accuracy, by)
         if base is not None:
             verdicts.append(subject.of_change(limits.margin, base))
     notes = dict.fromkeys(note for each in runs for note in each.info.benchmark.notes)

@@ -165,7 +165,7 @@ def values_of(run: Run, column: str) -> list[str]:
     Raises:
         UsageError: an unknown column, one with numbers, or more values than half the photos.
     """
-    check_columns([column], run.photos.schema, "--by")
+    check_columns([column], run.photos, "--by")
     values: list[str] = run.photos[column].drop_nulls().unique().sort().to_list()
     if not 0 < 2 * len(values) <= run.photos.height:
         raise UsageError(
@@ -181,6 +181,7 @@ def _contrasts(run: Run, contrast: str | Contrast | None, by: str | None) -> Map
         return {None: run.contrast(contrast)}
     if contrast is not None:
         raise UsageError("--by compares each value with the others: leave out --contrast.")
+    by = run.column(by)
     sides = {
         value: [str(Condition(by, sign, (value,))) for sign in ("!=", "=")] for value in values_of(run, by)
     }

@@ -212,6 +212,10 @@ class Run:
         picked_from = self.design.picked_from(contrast, self.photos)
         return correct_contrast(contrast.rows_of(rows), contrast, list(self.answers.values()), picked_from)
 
+    def column(self, name: str) -> str:
+        """Return what a column of the table of photos is called here."""
+        return self.info.benchmark.columns.get(name, name)
+
     def by(self, columns: str | Sequence[str], *, balanced: bool = True) -> pl.DataFrame:
         """Return `metrics.score_by`.
 
@@ -219,7 +223,7 @@ class Run:
             UsageError: no column, one that is named twice or unknown, or one with numbers.
         """
         columns = [columns] if isinstance(columns, str) else columns
-        columns = [self.info.benchmark.columns.get(name, name) for name in columns]
+        columns = [self.column(name) for name in columns]
         if not columns or len(set(columns)) < len(columns):
             raise UsageError("A breakdown is by one column or several, each named once.")
         check_columns(columns, self.photos, "a breakdown")

@@ -34,7 +34,7 @@ def scores_of(
         UsageError: there is no such column or contrast, it does not fit these photos, the runs have different
             ones, or a run is not of composites.
     """
-    by = runs[0].info.benchmark.columns.get(by or "", by)
+    by = by and runs[0].column(by)
     if effects and contrast is not None:
         raise UsageError("Effects are contrasts of their own: leave out the contrast.")
     if (contrast is not None or effects) and by not in (None, "class"):
