@@ -31,6 +31,19 @@ def runs(make_run, tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="module")
+def tables(runs):
+    """Photos that are elsewhere, and what two models predicted; one is worse on counter photos."""
+    rows = [(f"{n}.jpg", ("fox", "hare")[n % 2], ("common", "counter")[n // 2 % 2]) for n in range(400)]
+    photos = ["path,class_name,group", *map(",".join, rows)]
+    (runs / "photos.csv").write_text("\n".join(photos), "utf-8")
+    for version, wrong in (("v6", 40), ("v7", 8)):
+        named = (("hare", "fox")[n % 2] if n % wrong // 2 == 1 else rows[n][1] for n in range(400))
+        lines = [f"{path},{name}" for (path, *_), name in zip(rows, named, strict=True)]
+        (runs / f"{version}.csv").write_text("\n".join(["photo,prediction", *lines]), "utf-8")
+    return runs
+
+
 def run_check(root, tmp_path, **inputs):
     """Run the step that checks with these inputs; return the process, the summary and the outputs."""
     given = {name: inputs.pop(name.replace("-", "_"), "") for name in ACTION["inputs"]}
@@ -85,6 +98,20 @@ def test_every_input_reaches_the_check(runs, tmp_path):
     rows = [line for line in summary.splitlines() if line.startswith("| sure")]
     assert len(rows) == 7, "two limits on the drop, and one on the accuracy of each of five backgrounds"
     assert "at most 5 % larger than that of leans in" in summary
+
+
+def test_predictions_are_scored_first(tables, tmp_path):
+    for version, status in (("v6", 0), ("v7", 3)):
+        (tmp_path / version).mkdir()
+        done, summary, _ = run_check(
+            tables,
+            tmp_path / version,
+            predictions=f"{version}.csv",
+            data="photos.csv",
+            max_drop="20%",
+        )
+        assert done.returncode == status, done.stderr
+        assert f"| {version} |" in summary
 
 
 @pytest.mark.parametrize(
