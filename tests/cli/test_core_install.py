@@ -63,6 +63,7 @@ WORKING = {
     "import": ["data", "import", "photos", "-o", "new"],
     "pool": ["data", "pool", "pool"],
     "export a pool": ["data", "export", "pool", "--format", "parquet", "--private", "--out", "pool-out"],
+    "predictions": ["evaluate", "labels.csv", "--predictions", "given.csv", "-o", "given"],
     "scores": ["scores", "run"],
     "compare": ["compare", "run", "--published"],
     "check": ["check", "run", "--min-accuracy", "0"],
@@ -133,6 +134,8 @@ def core(tmp_path_factory, tiny_clip, four_models):
     made_runs.write_run(four_models, folder / "run")
     (folder / "tiny").symlink_to(tiny_clip)
     (folder / "model.onnx").write_bytes(b"any")
+    (folder / "labels.csv").write_text("path,class_name\na/1.jpg,zebra\na/2.jpg,lion\n")
+    (folder / "given.csv").write_text("path,prediction\na/1.jpg,zebra\na/2.jpg,zebra\n")
     (folder / "urls.csv").write_text("url,class_name\nhttp://127.0.0.1:9/1.jpg,zebra\n")
     with open_pool(folder / "pool", create=True) as pool:
         file = pool.files / "photo.jpg"

@@ -63,9 +63,9 @@ def scored_predictions(
     """
     photos = benchmark.photos
     rows, bad = _good_rows(given.rows.with_row_index("line", 1), file, skip=settings.skip_bad_rows)
-    rows = rows.join(
-        match_photos(photos, rows["photo"].unique()), on="photo", how="left", maintain_order="left"
-    )
+    matches = match_photos(photos, rows["photo"].unique().cast(pl.String))
+    matches = matches.cast({"photo": rows.schema["photo"]})
+    rows = rows.join(matches, on="photo", how="left", maintain_order="left")
     strange = rows.filter(pl.col("row").is_null())
     if len(strange) == len(rows):
         raise CounterGroundError(
@@ -83,7 +83,7 @@ def scored_predictions(
     missing = ~pl.int_range(pl.len(), dtype=pl.UInt32).is_in(predicted)
     unreadable = photos.filter(missing).select("path", "photo_id", reason=pl.lit("no prediction"))
     columns = [rows["prediction"], *([rows["candidates"].explode()] if "candidates" in rows.columns else [])]
-    texts = pl.concat([column.unique() for column in columns]).unique().sort()
+    texts = pl.concat([column.unique().cast(pl.String) for column in columns]).unique().sort()
     names = match_names(
         texts, given.ways, labels, settings.drop_classes, others_are_wrong=settings.other_names == "wrong"
     )
@@ -177,7 +177,8 @@ def _with_keys(
 
 
 def _refuse_repeated(rows: pl.DataFrame, keys: pl.DataFrame, benchmark: Benchmark, file: Path) -> None:
-    twice = rows.select("key", "row").is_duplicated()
+    number = pl.col("key").cast(pl.UInt64) * len(benchmark.photos) + pl.col("row")
+    twice = rows.select(number).to_series().is_duplicated()
     if twice.any():
         key, row = rows.filter(twice).select("key", "row").row(0)
         model = keys.filter(pl.col("key") == key)["model"][0]
@@ -204,7 +205,7 @@ def _joined(
         [(text, at, text if at is None else labels.space.names[at]) for text, at in names.items()],
         {"prediction": pl.String, "predicted_index": pl.Int32, "predicted_name": pl.String},
         orient="row",
-    )
+    ).cast({"prediction": rows.schema["prediction"]})
     if "candidates" in rows.columns:
         rows = _with_ranks(rows, predicted, photos)
     held = [name for name in _OPTIONAL if name in rows.columns]

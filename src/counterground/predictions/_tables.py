@@ -32,6 +32,7 @@ _COLUMNS = {
 }
 _NEEDED = ("photo", "prediction")
 _AS_OURS = (*(name for name in SETTING if name != "label_space"), "true_rank", "top2_gap")
+_TEXTS = ("photo", "prediction", "model", *SETTING)
 _FURTHER = re.compile(r"(?:top|label_|index_)(\d+)")
 
 
@@ -46,9 +47,8 @@ def _read(path: Path, _content: Any, columns: Mapping[str, str]) -> GivenPredict
             *(name for name in _AS_OURS if name in held and name not in chosen),
             *([pl.concat_list(chosen["prediction"], *further).alias("candidates")] if further else ()),
         )
-        texts = ("photo", "prediction", "model", *SETTING)
-        kinds = {name: pl.String for name in rows.collect_schema() if name in texts}
-        return GivenPredictions(rows.cast(kinds).collect())  # type: ignore[arg-type]
+        texts = pl.col([name for name in rows.collect_schema() if name in _TEXTS])
+        return GivenPredictions(rows.with_columns(texts.cast(pl.String).cast(pl.Categorical)).collect())
 
 
 def _scan(path: Path) -> pl.LazyFrame:

@@ -73,7 +73,9 @@ def write_run(
         write_parquet(file, run.predictions, run.info.as_metadata)
     else:
         with atomic_path(file) as draft:
-            run.rows.sink_parquet(draft, compression="zstd", statistics=False, metadata=run.info.as_metadata)
+            run.rows.sink_parquet(
+                draft, compression="zstd", compression_level=1, metadata=run.info.as_metadata
+            )
         run = Run(run.path, run.info, scan_parquet(file))
     write_parquet(run.path / "scores.parquet", run.all_scores(), SCORES_METADATA)
     if answers is not None:
