@@ -134,12 +134,22 @@ def evaluate(
         if chosen.referee:
             check_specs([chosen.referee])
         out = _folder(out)
-        opened = _opened_for(data, out, chosen)
+        whole = open_apart(
+            data,
+            out,
+            columns=chosen.columns_of_photos,
+            skip_bad_rows=chosen.skip_bad_rows,
+            files=chosen.predictions is None,
+            show_progress=chosen.show_progress,
+        )
+        opened = without_classes(whole, chosen.drop_classes)
+        if chosen.limit is not None:
+            opened = sample_photos(opened, chosen.limit)
         # Read first, so that a damaged record is reported before the models run.
         discovery = None if isinstance(data, Benchmark) or not chosen.report else read_discovery(Path(data))
         fit_on = chosen.train if train is None else train
         if chosen.predictions is not None:
-            run = evaluate_predictions(opened, chosen, out)
+            run = evaluate_predictions(opened, chosen, out, whole=whole)
         else:
             run = evaluate_models(
                 opened,
@@ -688,20 +698,6 @@ def _known(models: AnyModels) -> AnyModels:
         models = list(models)
     check_specs([each.spec for each in named_models(models) if each.made is None])
     return models
-
-
-def _opened_for(data: AnyBenchmark, out: Path, chosen: EvaluateSettings) -> Benchmark:
-    """Open the photos of an evaluation; those of predictions need not be on this machine."""
-    opened = open_apart(
-        data,
-        out,
-        columns=chosen.columns_of_photos,
-        skip_bad_rows=chosen.skip_bad_rows,
-        files=chosen.predictions is None,
-        show_progress=chosen.show_progress,
-    )
-    opened = without_classes(opened, chosen.drop_classes)
-    return opened if chosen.limit is None else sample_photos(opened, chosen.limit)
 
 
 def _opened(benchmark: AnyBenchmark, out: Path, show_progress: bool) -> Benchmark:

@@ -195,7 +195,8 @@ def test_a_dropped_class_is_left_out_and_wrong(evaluate):
     rows = [("site1/a.jpg", "boar"), *ALL[1:]]
     run = evaluate(csv_of(rows), settings=EvaluateSettings(drop_classes=("boar",)))
     assert dict(run.predictions.select("path", "correct").iter_rows())["site1/a.jpg"] is False
-    assert len(run.predictions) == 6
+    assert (len(run.predictions), run.info.counts.unreadable) == (6, 0)
+    assert not (run.path / "left_out.csv").exists()
 
 
 def test_the_run_is_like_any_other(evaluate, traps, tmp_path):

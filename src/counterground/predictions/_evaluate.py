@@ -38,11 +38,14 @@ FORMATS = Registry("counterground.predictions", PredictionFormat, {each.name: ea
 """Formats of predictions, by name."""
 
 
-def evaluate_predictions(benchmark: Benchmark, settings: EvaluateSettings, out: Path) -> Run:
+def evaluate_predictions(
+    benchmark: Benchmark, settings: EvaluateSettings, out: Path, *, whole: Benchmark
+) -> Run:
     """Score the predictions of ``settings.predictions`` and write a run into ``out``.
 
     A photo that a model has no prediction for is left out for all models and listed in ``unreadable.csv``.
-    Predictions for other photos, and rows that were skipped, are counted and listed in ``left_out.csv``.
+    Predictions for photos that ``whole``, which ``benchmark`` is a part of, does not have, and rows that were
+    skipped, are counted and listed in ``left_out.csv``.
 
     Raises:
         UsageError: no such file or column, names that are no candidate labels, or see `requested_labels`.
@@ -57,7 +60,7 @@ def evaluate_predictions(benchmark: Benchmark, settings: EvaluateSettings, out: 
     parts = (benchmark.version, digest, labels.version(), json.dumps(settings.given(), sort_keys=True))
     request = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     check_free(out, request, overwrite=settings.overwrite)
-    scored = scored_predictions(benchmark, given, labels, settings, file)
+    scored = scored_predictions(benchmark, whole.photos, given, labels, settings)
     info = RunInfo(
         settings=settings.given(),
         counterground_version=version("counterground"),

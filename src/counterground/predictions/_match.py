@@ -17,7 +17,7 @@ _NUMBER = "doc_id"  # how lmms-eval, which logs no file, numbers photos
 
 
 def match_photos(photos: pl.DataFrame, given: pl.Series) -> pl.DataFrame:
-    """Return columns ``photo`` and ``row``: which row of the manifest each of distinct texts means.
+    """Return columns ``photo`` and ``whole``: which row of the manifest each of distinct texts means.
 
     A text is the ``photo_id``, the ``doc_id`` if the manifest has that column, or the path: one of the two
     may be the end of the other, at a slash, as ``site1/IMG_1.JPG`` is of ``/data/2024/site1/IMG_1.JPG``.
@@ -27,27 +27,27 @@ def match_photos(photos: pl.DataFrame, given: pl.Series) -> pl.DataFrame:
         CounterGroundError: a text is the end of several paths.
     """
     columns = [name for name in ("path", "photo_id", _NUMBER) if name in photos.columns]
-    rows = photos.select(columns).with_row_index("row")
+    rows = photos.select(columns).with_row_index("whole")
     left = given.rename("photo").to_frame()
     matched = []
     for column in columns:
         key = pl.col(column) if photos.schema[column] == pl.String else pl.col(column).cast(pl.Int64)
-        keyed = rows.unique(column, keep="none").select("row", photo=key.cast(pl.String))
+        keyed = rows.unique(column, keep="none").select("whole", photo=key.cast(pl.String))
         matched.append(left.join(keyed, on="photo"))
         left = left.join(matched[-1], on="photo", how="anti")
     texts = left.with_columns(parts=_parts("photo"))
-    paths = rows.select("row", parts=_parts("path"))
+    paths = rows.select("whole", parts=_parts("path"))
     depth = min(max(map(len, frame["parts"]), default=0) for frame in (texts, paths))
     ends = []
     for length in range(1, depth + 1):
         joined = _with_end(texts, length).join(_with_end(paths, length), on="end", suffix="_path")
         shorter = pl.min_horizontal("depth", "depth_path") == length
-        ends.append(joined.filter(shorter).select("row", "photo"))
-    matches = pl.concat([frame.select("row", "photo") for frame in (*matched, *ends)])
+        ends.append(joined.filter(shorter).select("whole", "photo"))
+    matches = pl.concat([frame.select("whole", "photo") for frame in (*matched, *ends)])
     repeated = matches.filter(pl.col("photo").is_duplicated())
     if not repeated.is_empty():
         text = repeated["photo"][0]
-        of = photos["path"][repeated.filter(pl.col("photo") == text)["row"].to_list()]
+        of = photos["path"][repeated.filter(pl.col("photo") == text)["whole"].to_list()]
         raise CounterGroundError(
             f"The prediction for {text!r} fits {len(of)} photos ({of[0]}, {of[1]}): write more of its path."
         )

@@ -50,29 +50,38 @@ class ScoredPredictions:
 
 def scored_predictions(
     benchmark: Benchmark,
+    whole: pl.DataFrame,
     given: GivenPredictions,
     labels: CandidateLabels,
     settings: EvaluateSettings,
-    file: Path,
 ) -> ScoredPredictions:
     """Join predictions with the photos they are for, and with what is true.
+
+    Predictions for photos of the ``whole`` manifest that the benchmark does not have are not asked for.
 
     Raises:
         UsageError: names that are no candidate labels.
         CounterGroundError: bad rows, several predictions of a model for one photo, or for none of the photos.
     """
-    photos = benchmark.photos
+    photos, file = benchmark.photos, Path(settings.predictions or "")
     rows, bad = _good_rows(given.rows.with_row_index("line", 1), file, skip=settings.skip_bad_rows)
-    matches = match_photos(photos, rows["photo"].unique().cast(pl.String))
-    matches = matches.cast({"photo": rows.schema["photo"]})
+    matches = match_photos(whole, rows["photo"].unique().cast(pl.String))
+    here = (
+        whole.select("path")
+        .with_row_index("whole")
+        .join(photos.select("path").with_row_index("row"), on="path", how="left")
+    )
+    matches = matches.join(here.select("whole", "row"), on="whole").cast({"photo": rows.schema["photo"]})
     rows = rows.join(matches, on="photo", how="left", maintain_order="left")
-    strange = rows.filter(pl.col("row").is_null())
+    strange = rows.filter(pl.col("whole").is_null())
     if len(strange) == len(rows):
         raise CounterGroundError(
             f"No prediction of {file} is for a photo of {benchmark.name}: the first is for "
             f"{strange['photo'][0]!r}, and the first photo is {photos['path'][0]!r}."
         )
-    rows, keys = _with_keys(rows.filter(pl.col("row").is_not_null()).drop("photo"), labels, settings, file)
+    rows, keys = _with_keys(
+        rows.filter(pl.col("row").is_not_null()).drop("photo", "whole"), labels, settings, file
+    )
     _refuse_repeated(rows, keys, benchmark, file)
     predicted = rows["row"].value_counts().filter(pl.col("count") == len(keys))["row"].implode()
     rows = rows.filter(pl.col("row").is_in(predicted))
@@ -226,6 +235,7 @@ def _with_ranks(rows: pl.DataFrame, predicted: pl.DataFrame, photos: pl.DataFram
     ranked = (
         rows.select("line", "row", "candidates", true_rank=pl.int_ranges(places))
         .explode("candidates", "true_rank")
+        .cast({"candidates": predicted.schema["prediction"]})
         .join(predicted.rename({"prediction": "candidates"}), on="candidates")
         .join(photos.select("row", "true_index"), on="row")
         .filter(pl.col("predicted_index") == pl.col("true_index"))
