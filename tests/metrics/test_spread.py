@@ -45,18 +45,18 @@ def test_intervals_are_those_of_the_beta_binomial_posterior(right, photos):
     weight /= weight.sum()
 
     found = score_spread(*table(right, photos))
+    p, wrong = found.spread.p_value, photos.sum() - right.sum()  # alike with probability p
     deviation = np.sqrt(rho * mean * (1 - mean))
     for probability, end in zip([0.5, 0.025, 0.975], ends(found)[0], strict=True):
-        assert weight[deviation < end].sum() == pytest.approx(probability, abs=0.01)
-    assert found.another.value == pytest.approx(weight @ mean, abs=1e-3)
+        assert p + (1 - p) * weight[deviation <= end].sum() == pytest.approx(max(p, probability), abs=0.02)
+        assert (end == 0) == (p >= probability)
+    for probability, end in zip([0.025, 0.975], ends(found)[1][1:], strict=True):
+        another = (1 - p) * weight @ beta.cdf(end, a, b) + p * beta.cdf(end, right.sum() + 1, wrong + 1)
+        assert another == pytest.approx(probability, abs=2e-3)
     shrunken = [weight @ ((a + k) / (a + b + n)) for k, n in zip(right, photos, strict=True)]
-    lowest = [int(name[1:]) for name, _ in found.lowest]
-    assert lowest == np.argsort(shrunken, kind="stable")[:3].tolist()
-    about = [
-        (found.another, 0, 0),
-        *((e, right[j], photos[j]) for j, (_, e) in zip(lowest, found.lowest, strict=True)),
-    ]
-    for estimate, k, n in about:
+    assert [int(name[1:]) for name, _ in found.lowest] == np.argsort(shrunken, kind="stable")[:3].tolist()
+    for name, estimate in found.lowest:
+        k, n = right[int(name[1:])], photos[int(name[1:])]
         for probability, end in ((0.025, estimate.low), (0.975, estimate.high)):
             assert weight @ beta.cdf(end, a + k, b + n - k) == pytest.approx(probability, abs=2e-3)
 
@@ -85,7 +85,8 @@ def test_copies_in_clusters_say_no_more_than_one_photo():
     once = score_spread(correct, value)
     copies, cluster = (np.repeat(each, 4) for each in (correct, np.arange(len(correct))))
     found = score_spread(copies, np.repeat(value, 4), cluster)
-    assert ends(found) == pytest.approx(ends(once), abs=1e-9)
+    assert ends(found) == pytest.approx(ends(once), abs=5e-3)  # the p-value is by permutation
+    assert ends(found)[2:] == pytest.approx(ends(once)[2:], abs=1e-9)
     assert found.spread.p_value == pytest.approx(once.spread.p_value, abs=0.04)
     assert (found.spread.n, found.spread.clusters) == (4 * len(correct), len(correct))
     assert ends(score_spread(copies, np.repeat(value, 4)))[0][2] > 0
@@ -123,7 +124,7 @@ def test_columns_with_more_values_than_half_the_photos_are_not_offered():
 )
 def test_intervals_hold_another_site_and_the_lowest(sites):
     _, _, another, lowest = simulation.rates(sites, 200)
-    assert another >= 0.91
+    assert 0.90 <= another <= 0.99
     assert 0.91 <= lowest <= 0.99
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -16,9 +17,9 @@ FEWEST_VALUES = 5
 _LOWEST = 3
 _SPANNING = 0.1  # share of photos that may be in clusters of several values
 _PERMUTATIONS = 999
-_GRID = (20, 40)  # points of mean and root of the correlation
+_GRID = (16, 32)  # points of mean and root of the correlation
 _ZOOMS, _NEGLIGIBLE = 4, 7.0  # rounds, and log density below the mode
-_BISECTIONS = 16
+_BISECTIONS = 12
 
 
 class ScoreSpread(NamedTuple):
@@ -56,6 +57,11 @@ class _Posterior(NamedTuple):
     b: Floats
     weight: Floats
 
+    def or_alike(self, right: float, photos: float, weight: float) -> _Posterior:
+        """Return it with one more, last: all values are alike, with so many right of all photos."""
+        a, b = np.append(self.a, right + 1), np.append(self.b, photos - right + 1)
+        return _Posterior(a, b, np.append(self.weight * (1 - weight), weight))
+
 
 def score_spread(
     correct: npt.ArrayLike, value: npt.ArrayLike, cluster: npt.ArrayLike | None = None
@@ -63,8 +69,9 @@ def score_spread(
     """Return how much a model's accuracy over photos differs between values.
 
     Right answers are beta-binomial. The posterior of their mean and intraclass correlation, on a grid,
-    carries the uncertainty of both into every interval. Clusters within values reduce photos to effective
-    photos.
+    carries the uncertainty of both into every interval. As in a confidence distribution of the variance
+    between values, this is 0 with the p-value as probability, but for the lowest values, which would be too
+    sure. Clusters within values reduce photos to effective photos.
 
     Args:
         correct: ``[n]`` Booleans.
@@ -88,25 +95,30 @@ def score_spread(
         return None
     photos, effective = units.by_value(units.photos), _effective(units)
     right = units.by_value(units.right) / photos * effective
-    found = _posterior(right, effective)
-    a, b, weight = found
+    found, p_value = _posterior(right, effective), _p_value(units)
+    a, b, weight = found.or_alike(right.sum(), effective.sum(), p_value)
     mean = a / (a + b)
     deviation = np.sqrt(mean * (1 - mean) / (a + b + 1))
+    deviation[-1] = 0.0  # alike
     order = np.argsort(deviation)
-    middles = np.cumsum(weight[order]) - weight[order] / 2
-    low, median, high = np.interp([ALPHA / 2, 0.5, 1 - ALPHA / 2], middles, deviation[order])
-    spread = Estimate(float(median), float(low), float(high), len(flags), len(units.value), _p_value(units))
-    shrunken = np.array([weight @ ((a + k) / (a + b + n)) for k, n in zip(right, effective, strict=True)])
-    lowest = tuple(
-        (
-            str(names[j]),
-            Estimate(float(shrunken[j]), *_interval(found, right[j], effective[j]), int(photos[j])),
-        )
-        for j in np.argsort(shrunken, kind="stable")[:_LOWEST]
-    )
+    low, median, high = np.interp(
+        [ALPHA / 2, 0.5, 1 - ALPHA / 2], np.cumsum(weight[order]), deviation[order]
+    ).tolist()
     return ScoreSpread(
-        spread, Estimate(float(weight @ mean), *_interval(found), len(flags)), lowest, len(names)
+        Estimate(median, low, high, len(flags), len(units.value), p_value),
+        Estimate(float(weight @ mean), *_interval(_Posterior(a, b, weight)), len(flags)),
+        tuple((str(names[j]), estimate) for j, estimate in _lowest(found, right, effective, photos)),
+        len(names),
     )
+
+
+def _lowest(
+    posterior: _Posterior, right: Floats, effective: Floats, photos: Floats
+) -> Iterator[tuple[int, Estimate]]:
+    a, b, weight = posterior
+    shrunken = np.array([weight @ ((a + k) / (a + b + n)) for k, n in zip(right, effective, strict=True)])
+    for j in np.argsort(shrunken, kind="stable")[:_LOWEST].tolist():
+        yield j, Estimate(float(shrunken[j]), *_interval(posterior, right[j], effective[j]), int(photos[j]))
 
 
 def _units(flags: Flags, value: Codes, cluster: Codes) -> _Units | None:
