@@ -52,7 +52,7 @@ def test_columns_keep_their_own_names(run, theirs, ours, capsys):
     assert capsys.readouterr().out
     assert main(["scores", str(run.path), "--by", theirs, "--format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert {row["column"] for row in rows["rows"]} == {ours}
+    assert {row["column"] for row in rows["rows"]} == {theirs}
 
 
 def test_contrasts_know_them_too(run):

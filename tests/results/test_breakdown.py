@@ -12,7 +12,7 @@ from made_runs import write_run
 from counterground.cli import main
 
 # The command prints it, and no face of the room does: the sentence after the table.
-from counterground.metrics import SCORES_SCHEMA, score_by
+from counterground.metrics import SCORES_SCHEMA, Design, score_by
 from counterground.results import ScoresTable, plain_text, scores_of
 
 LEVELS = {"m": (0.8, 0.5), "other": (0.9, 0.2)}
@@ -119,3 +119,11 @@ def test_the_command_says_what_sites_and_pairs_of_values_show(make_run, tmp_path
     assert list(shades) == ["pairs_differ"]  # two values
     assert (shades["pairs_differ"]["higher"], shades["pairs_differ"]["tests"]) == (["light"], 3)
     assert list(findings("noise")) == ["pairs_alike"]
+
+
+def test_by_cluster_photos_of_each_are_independent(unpaired):
+    """An interval for other photos at one site does not ask about other sites."""
+    by_cluster = score_by(unpaired.predictions, ["cluster"])
+    alone = score_by(unpaired.predictions, ["cluster"], design=Design(clusters=("photo_id",)))
+    assert by_cluster.equals(alone)
+    assert by_cluster["low"].null_count() == 0

@@ -62,7 +62,10 @@ def judged_scores(
         (model.label, paths.get(str(model.setting.run), runs[0]).answers[model.setting[: len(KEYS)]])
         for model in regroup(table.scores)
     ]
-    return replace(table, findings=tuple(judge_values(models, str(table.by))))
+    found = judge_values(models, str(table.by))
+    if by != table.by:  # the table of photos has a name of its own for the column
+        found = [replace(each, numbers={**each.numbers, "column": by}) for each in found]
+    return replace(table, findings=tuple(found))
 
 
 def facts_of(models: Sequence[tuple[ModelScores, Run]], words: Words) -> Facts:

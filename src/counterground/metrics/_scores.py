@@ -191,7 +191,7 @@ def score_by(
 
     It is class-wise, averaged over the classes that have photos there, so two
     backgrounds also differ in their classes. For what one background does to a class, see a contrast within
-    classes or the pairs of ``discover``.
+    classes or the pairs of ``discover``. By a column of clusters, intervals are for other photos of each.
 
     Args:
         predictions: the columns of ``predictions.parquet``; photos without a value of a column are left out.
@@ -219,7 +219,7 @@ def score_by(
         for values, part in known.partition_by(columns, as_dict=True).items():
             estimate = single[values]
             if balanced and part["class_index"].n_unique() != 1:
-                clusters = cluster_columns(part, design)
+                clusters = cluster_columns(part, design, columns)
                 estimate = balanced_interval(part["correct"], part["class_index"], alpha=alpha, **clusters)
             estimates.append((values, estimate))
         estimates.sort(key=lambda row: (-(row[1].value or 0.0), row[0]))
@@ -252,7 +252,7 @@ def cell_accuracies(
     values, row = rows.select(columns), f"row by {columns}"
     first = values.with_row_index(row).select(pl.col(row).first().over(columns)).to_series()
     starts, cell = np.unique(first.to_numpy(), return_inverse=True)
-    clusters = cluster_columns(rows, design)
+    clusters = cluster_columns(rows, design, columns)
     found = cell_intervals(rows["correct"], cell, alpha=alpha, **clusters)
     return dict(zip(values[starts.tolist()].rows(), found, strict=True))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from counterground.metrics._sampling import ALPHA, Average, Partition, Sampling
 from counterground.metrics._settings import PHOTO_COLUMNS
 
 IDENTITY = ("path", "photo_id", "class_index", "group", "cluster")
-_JOINED = ("cluster", "background_cluster")
+_JOINED = ("cluster", "background_cluster", "photo_id")
 """Columns of clusters in which copies of a photo are together already: of manifests, and of composites."""
 
 
@@ -288,19 +289,22 @@ class Stratification:
         return of[strata]
 
 
-def cluster_columns(rows: pl.DataFrame, design: Design) -> dict[str, Any]:
+def cluster_columns(rows: pl.DataFrame, design: Design, given: Collection[str] = ()) -> dict[str, Any]:
     """Return the clusters of photos as keywords: ``cluster``, and ``crossed`` if a design has two ways.
 
     Photos of one content (``photo_id``) are in one cluster, as a manifest's column ``cluster`` has them.
+    Of clusters that are ``given``, as in accuracy at one site, others are not in question: photos of it are
+    independent.
 
     Raises:
         ValueError: the photos lack a column of clusters.
     """
     if missing := [name for name in design.clusters if name not in rows.columns]:
         raise ValueError(f"The photos have no column {missing[0]!r}, whose values are clusters.")
+    ways = [column for column in design.clusters if column not in given] or ["photo_id"]
     return {
         name: _with_copies_together(rows, column)
-        for name, column in zip(("cluster", "crossed"), design.clusters, strict=False)
+        for name, column in zip(("cluster", "crossed"), ways, strict=False)
     }
 
 

@@ -34,7 +34,7 @@ def scores_of(
         UsageError: there is no such column or contrast, it does not fit these photos, the runs have different
             ones, or a run is not of composites.
     """
-    by = by and runs[0].column(by)
+    asked, by = by, by and runs[0].column(by)
     if effects and contrast is not None:
         raise UsageError("Effects are contrasts of their own: leave out the contrast.")
     if (contrast is not None or effects) and by not in (None, "class"):
@@ -55,7 +55,11 @@ def scores_of(
         if rows.is_empty():
             raise UsageError(f"No photo of these runs has a {by}: leave out --by {by}.")
         over = "the photos of the cell" if by == "cell" else "the classes that have photos there"
-        return ScoresTable(rows, by, about=("percent", "95 % intervals", f"means over {over}"))
+        about = "95 % intervals"
+        if by in runs[0].design.clusters:
+            about += f" for other photos of the same {asked}"
+        rows = rows.with_columns(column=pl.lit(asked)) if asked != by else rows
+        return ScoresTable(rows, by, about=("percent", about, f"means over {over}"))
     rows = join_frames(runs, [run.estimates(chosen) for run in runs], named=named)
     if chosen is None:
         return ScoresTable(rows, by, names)
