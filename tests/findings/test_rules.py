@@ -1,11 +1,13 @@
 """Rules of findings: a claim agrees with its interval; what composites and methods show."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from made_runs import fresh_run
 
 from counterground.findings import Composites, Facts, Mitigation, judge
-from counterground.metrics import Contrast, Estimate, corrected_differences
+from counterground.metrics import Contrast, Estimate, ScoreKey, corrected_differences
 from counterground.results import Accuracies, MethodRecord, MitigationRecord, regroup
 
 RUN = fresh_run({"lead": (0.9, 0.3)})
@@ -52,6 +54,18 @@ def test_no_claim_contradicts_the_interval_that_it_states(seed):
         low, high = claim.numbers["low"], claim.numbers["high"]
         assert {"loses": low > 0, "reversed": high < 0, "not_clear": low <= 0 <= high}[claim.code]
         assert (claim.code == "not_clear") == (size.p_corrected >= 0.05)
+
+
+@pytest.mark.parametrize(("low", "told_so"), [(0.41, True), (0.39, False)])
+def test_mistakes_that_fit_the_background_are_told_if_beyond_chance(low, told_so):
+    ratios = {"bias_ratio": Estimate(0.6, low, 0.8), "bias_ratio_chance": Estimate(0.4)}
+    known = {ScoreKey.of_group("counter", name): estimate for name, estimate in ratios.items()}
+    model = replace(MODELS[0], overall={**MODELS[0].overall, **known})
+    size = Estimate(0.5, 0.4, 0.6, p_corrected=0.001, family=1)
+    found = {each.code: each for each in judge(Facts([model], corrected={"lead": size}))}
+    assert ("mistakes_fit" in found) == told_so
+    if told_so:
+        assert (found["mistakes_fit"].numbers["value"], found["mistakes_fit"].numbers["chance"]) == (0.6, 0.4)
 
 
 @pytest.mark.parametrize(("p", "code"), [(0.02, "caused"), (0.08, "not_caused")])

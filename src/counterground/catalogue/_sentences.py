@@ -143,6 +143,13 @@ CATALOGUE: dict[str, tuple[Severity, str]] = {
             " for other photos of these classes."
         ),
     ),
+    "mistakes_fit": (
+        "note",
+        (
+            "{subject}: of its mistakes on counter photos, {level} name a class that the background fits; "
+            "chance would give {chance:points} %."
+        ),
+    ),
     "one_sided": (
         "note",
         "Classes with photos on only one side count in that accuracy, but not in the {noun}.",

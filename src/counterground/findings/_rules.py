@@ -233,6 +233,16 @@ def _interval(facts: Facts) -> Iterator[Finding]:
 
 
 @_rule
+def _mistakes(facts: Facts) -> Iterator[Finding]:
+    """Whether the lead's mistakes name classes that the background fits more often than chance does."""
+    if facts.lead is None or not facts.words.is_drop:
+        return
+    ratio, chance = (facts.lead.get(name, "counter") for name in ("bias_ratio", "bias_ratio_chance"))
+    if ratio.low is not None and chance.value is not None and ratio.low > chance.value:
+        yield Finding.of("mistakes_fit", facts.lead.label, ratio, chance=chance.value)
+
+
+@_rule
 def _ranking(facts: Facts) -> Iterator[Finding]:
     """Whether the lead drops more than the others; a gain is no larger than the others'."""
     lead, noun = facts.lead, facts.words.noun

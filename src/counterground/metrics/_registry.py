@@ -485,7 +485,7 @@ BUILT_IN = (
         "Bias ratio",
         "Of wrong predictions on counter photos that name another class of the benchmark, the share that "
         "names one whose common photos have that background.",
-        place=9,
+        place=None,
         needs_groups=True,
     ),
     Metric(
@@ -494,7 +494,7 @@ BUILT_IN = (
         _bias_by_chance,
         "Bias by chance",
         "The bias ratio if these predictions were spread evenly over the other classes.",
-        place=10,
+        place=None,
         needs_groups=True,
     ),
 )

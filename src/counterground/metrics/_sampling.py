@@ -512,6 +512,24 @@ def effective_clusters(weight: Floats) -> float:
     return max(2.0, float(weight.sum() ** 2 / (weight**2).sum()))
 
 
+def _groups(stratum: Codes, cluster: Codes) -> tuple[Codes, Codes]:
+    """Number the groups of strata and clusters that meet, directly or through others, as numbers from 0.
+
+    SciPy has this too, but takes 0.15 s to import, a quarter of a command.
+    """
+    of_stratum = np.arange(stratum.max() + 1)
+    while True:
+        of_cluster = np.full(cluster.max() + 1, len(of_stratum))
+        np.minimum.at(of_cluster, cluster, of_stratum[stratum])
+        lower = of_stratum.copy()
+        np.minimum.at(lower, stratum, of_cluster[cluster])
+        if np.array_equal(lower, of_stratum):
+            break
+        of_stratum = lower
+    names, of_stratum = np.unique(of_stratum, return_inverse=True)
+    return of_stratum, np.searchsorted(names, of_cluster)
+
+
 def degrees_of_freedom(strata: list[Codes], clusters: list[Codes], shares: list[Floats]) -> float:
     """Return the degrees of freedom of the variance of averages over strata, at least 1.
 
@@ -526,24 +544,21 @@ def degrees_of_freedom(strata: list[Codes], clusters: list[Codes], shares: list[
         clusters: likewise the cluster.
         shares: likewise the share of the stratum that the cluster holds.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     s, stratum = np.unique(np.concatenate(strata), return_inverse=True)
     c, cluster = np.unique(np.concatenate(clusters), return_inverse=True)
     weight = sum_by_code(cluster, np.concatenate(shares), len(c))
     if len(s) == 1:
         return effective_clusters(weight) - 1
-    edges = coo_array((np.ones(len(stratum)), (stratum, len(s) + cluster)), shape=(len(s) + len(c),) * 2)
-    number, group = connected_components(edges, directed=False)
+    of_stratum, of_cluster = _groups(stratum, cluster)
+    number = int(of_stratum.max()) + 1
     # Strata of one cluster each are compared with their average: together they are one group.
-    alone = np.bincount(group[len(s) :], minlength=number) == 1
-    group = np.where(alone, number, np.arange(number))[group]
-    total, squares = (sum_by_code(group[len(s) :], w, number + 1) for w in (weight, weight**2))
+    group = np.where(np.bincount(of_cluster, minlength=number) == 1, number, np.arange(number))
+    of_stratum, of_cluster = group[of_stratum], group[of_cluster]
+    total, squares = (sum_by_code(of_cluster, w, number + 1) for w in (weight, weight**2))
     there = squares > 0
     effective = total[there] ** 2 / squares[there]
     held = [
-        sum_by_code(group[np.searchsorted(s, own)], share, number + 1)[there]
+        sum_by_code(of_stratum[np.searchsorted(s, own)], share, number + 1)[there]
         for own, share in zip(strata, shares, strict=True)
     ]
     variance = np.square(held).sum(axis=0) / effective
