@@ -24,6 +24,7 @@ ROWS: dict[str, list[str]] = {
     **{name: ["evaluate.py", name] for name in ("forward", "second")},
     "scores": ["scores.py"],
     "large": ["large_run.py"],
+    "predictions": ["predictions.py"],
     "ray": ["ray_workers.py"],
 }
 
