@@ -58,6 +58,12 @@ def test_the_package_adds_a_model_a_metric_benchmarks_and_a_format(command, tmp_
     assert scores["n"].to_list() == [16, 8, 8]
     assert "top3_accuracy" in command("scores", str(tmp_path / "run"), "--format", "csv")
     assert "Top-3" in command("scores", str(tmp_path / "run"), "--format", "markdown")
+    photos = pl.read_parquet(tmp_path / "run" / "predictions.parquet").select("path", "class_name")
+    lines = [f"{path} = {name} (0.9)" for path, name in photos.rows()]
+    (tmp_path / "given.lines").write_text("\n".join(lines))
+    given = ["--predictions", str(tmp_path / "given.lines"), "--out", str(tmp_path / "given")]
+    command("evaluate", "plain-colours", *given)
+    assert pl.read_parquet(tmp_path / "given" / "predictions.parquet")["correct"].all()
     assert "centred" in command("mitigate", "--list")
     mend = [
         "mitigate",

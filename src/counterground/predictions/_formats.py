@@ -65,7 +65,7 @@ def read_predictions(
         raise UsageError(f"There is no file of predictions {str(path)!r}.")
     try:
         content = _content(path)
-        for name in formats.names():
+        for name in sorted(formats.names(), key=formats.built_in.__contains__):  # those of packages first
             form = formats.find(name)
             if form is not None and form.recognises(path, content):
                 return form.read(path, content, columns), name
