@@ -76,6 +76,7 @@ def test_inspects_own_form_says_how_to_convert_it(tmp_path):
 
 
 FOX, HARE = ([{"label": "boar", "score": 0.3}, {"label": name, "score": 0.7}] for name in ("fox", "hare"))
+FLAT = (("site1/a.jpg", "fox"), ("site1/b.jpg", "hare"))
 TIMM = """filename,index,label,prob
 site1/a.jpg,3,fox,0.7
 site1/b.jpg,2,hare,0.7
@@ -94,6 +95,7 @@ site1/b.jpg,hare,boar,0.7,0.3
             json.dumps([{"path": "site1/a.jpg", "out": FOX}, {"path": "site1/b.jpg", "out": HARE}]),
         ),
         ("dict.json", json.dumps({"site1/a.jpg": FOX, "site1/b.jpg": HARE})),
+        ("flat.json", json.dumps([{"path": p, "label": n, "score": 0.7} for p, n in FLAT])),
         ("timm.csv", TIMM),
         ("timm.csv", TIMM_TOP_2),
     ],

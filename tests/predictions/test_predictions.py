@@ -126,6 +126,8 @@ def test_indices_follow_the_candidate_labels(predicted, tmp_path):
     order = ("hare", "fox", "boar", "deer")
     rows = [(path, order.index(name)) for path, name in ALL]
     assert predicted(csv_of(rows, "path,index"), label_space=str(space)) == dict(ALL)
+    floats = [(path, float(index)) for path, index in rows]  # as pandas writes them
+    assert predicted(csv_of(floats, "path,index"), label_space=str(space), overwrite=True) == dict(ALL)
     with pytest.raises(UsageError, match="4 is no index"):
         predicted(
             csv_of([(path, 4) for path, _ in ALL], "path,index"), label_space=str(space), overwrite=True

@@ -73,7 +73,7 @@ def _pipeline_entries(content: Any) -> Iterator[tuple[Any, list[dict[str, Any]]]
         yield from content.items()
         return
     for record in content:
-        yield _photo_of(record), next(value for value in record.values() if isinstance(value, list))
+        yield _photo_of(record), next((value for value in record.values() if isinstance(value, list)), [])
 
 
 def _is_pipeline(_path: Path, content: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 
@@ -13,6 +14,7 @@ from counterground.predictions._candidates import CandidateLabels
 from counterground.text import count
 
 _LISTED = 20
+_WHOLE = re.compile(r"[0-9]{1,9}(\.0)?")
 _NUMBER = "doc_id"  # how lmms-eval, which logs no file, numbers photos
 
 
@@ -93,12 +95,13 @@ def match_names(
     by_imagenet = _imagenet_places(labels)
     named = {text: _place(ways.get(text, (text,)), known, by_imagenet) for text in texts}
     size = len(labels.space)
-    if texts and not any(place is not None for place in named.values()) and all(map(str.isdecimal, texts)):
-        if beyond := [text for text in texts if int(text) >= size]:
+    numbers = {text: int(text.removesuffix(".0")) for text in texts if _WHOLE.fullmatch(text)}
+    if texts and len(numbers) == len(texts) and not any(place is not None for place in named.values()):
+        if beyond := [text for text, number in numbers.items() if number >= size]:
             raise UsageError(
                 f"The prediction {beyond[0]} is no index into the {size:,} candidate labels, from 0."
             )
-        return {text: int(text) for text in texts}
+        return dict(numbers)
     wrong = {name_key(name) for name in left_out}
     unknown = [text for text, place in named.items() if place is None and ways.get(text, (text,))]
     unknown = sorted(text for text in unknown if name_key(text) not in wrong)

@@ -1,4 +1,4 @@
-"""Predictions in tables: CSV, TSV, JSON lines and Parquet, those of timm's ``inference.py`` among them."""
+"""Predictions in tables: CSV, TSV, JSON, JSON lines, Parquet; those of timm's ``inference.py`` among them."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _TEXTS = ("photo", "prediction", "model", *SETTING)
 _FURTHER = re.compile(r"(?:top|label_|index_)(\d+)")
 
 
-def _read(path: Path, _content: Any, columns: Mapping[str, str]) -> GivenPredictions:
+def _read(path: Path, content: Any, columns: Mapping[str, str]) -> GivenPredictions:
     with no_panic():
-        table = _scan(path)
+        table = pl.LazyFrame(content) if isinstance(content, list) else _scan(path)
         held = table.collect_schema().names()
         chosen = _columns(path, held, columns)
         further = _further(chosen["prediction"], held)
@@ -91,4 +91,8 @@ def _further(prediction: str, held: Sequence[str]) -> list[str]:
     return [places[at] for at in sorted(places)]
 
 
-TABLE = PredictionFormat("table", lambda path, _: path.suffix.lower() in _SUFFIXES, _read)
+def _is_table(path: Path, content: Any) -> bool:
+    return path.suffix.lower() in _SUFFIXES or (isinstance(content, list) and isinstance(content[0], dict))
+
+
+TABLE = PredictionFormat("table", _is_table, _read)
