@@ -6,14 +6,14 @@ import numpy as np
 import polars as pl
 import pytest
 import statsmodels.api as sm
-from paper_sized import OPEN_CLIP_REFEREE, paper_sizes, printed_accuracies
+from paper_sized import OPEN_CLIP_REFEREE, make_paper_run, paper_sizes, printed_accuracies
 from scipy.special import logit, ndtr, ndtri
 from scipy.stats import logistic, norm, t
 
-from counterground.comparison import effective_robustness, model_points
+from counterground.comparison import effective_robustness, full_comparison, model_points
 
 # A distance from a line without error, which no fit gives.
-from counterground.comparison._robustness import deviation
+from counterground.comparison._robustness import _change_over_line, deviation
 from counterground.metrics import fit_line
 from counterground.published import load_table
 
@@ -225,3 +225,39 @@ def test_models_far_from_those_of_the_line_are_named(make_run):
     found = effective_robustness(model_points([run], published=False))
     about = {"models": ("far/x",), "lowest": pytest.approx(0.7), "highest": pytest.approx(0.8)}
     assert [each.numbers for each in found.findings if each.code == "line_far"] == [about]
+
+
+def test_two_models_distances_from_the_papers_line_differ_by_what_photos_and_line_allow():
+    """The error from photos is that of a bootstrap, the error of the line that of its covariance matrix."""
+    base, tuned = "open_clip:ViT-B-32/one", "open_clip:ViT-B-32/two"
+    run = make_paper_run({base: (0.75, 0.5), tuned: (0.85, 0.7)}, names="wordnet")
+    compared = full_comparison([run], against=base)
+    (finding,) = (each for each in compared.findings if each.code == "over_line")
+    rows = {row["model"]: row for row in compared.robustness.residuals.iter_rows(named=True)}
+    apart = rows[tuned]["residual"] - rows[base]["residual"]
+    assert finding.numbers["value"] == pytest.approx(apart, abs=1e-9)
+    line, contrast = compared.robustness.fit, run.design.contrasts[0]
+    answers = {key[0]: of for key, of in run.answers.items()}
+
+    def variance(fit):
+        change = _change_over_line(answers[tuned], answers[base], fit, contrast)
+        return ((change.high - change.low) / 2 / t.isf(0.025, 1e9)) ** 2
+
+    cell = run.photos.select(pl.struct("class_index", "group").rank("dense")).to_series().to_numpy() - 1
+    sizes, random = np.bincount(cell), np.random.default_rng(0)
+    right = np.stack([answers[name].correct for name in (base, tuned)])
+    draws = []
+    for _ in range(400):
+        drawn = random.multinomial(len(cell), np.full(len(cell), 1 / len(cell)))
+        means = np.stack([np.bincount(cell, drawn * each) for each in right]) / np.bincount(cell, drawn)
+        common, counter = means[:, ::2].mean(1), means[:, 1::2].mean(1)
+        draws.append(counter - line.predict(common))
+    assert sizes.min() > 5
+    exact = variance(replace(line, residual_sd=0.0))
+    assert exact == pytest.approx(np.var(np.diff(draws)), rel=0.2)
+    x = ndtri([rows[name]["common"] for name in (tuned, base)])
+    gain = norm.pdf(line.at(x))
+    step = gain[0] * np.array([1, x[0]]) - gain[1] * np.array([1, x[1]])
+    slopes = line.spread + line.n * line.centre**2
+    inner = np.linalg.inv([[line.n, line.n * line.centre], [line.n * line.centre, slopes]])
+    assert variance(line) - exact == pytest.approx(line.residual_sd**2 * step @ inner @ step, rel=0.2)

@@ -192,6 +192,13 @@ CATALOGUE: dict[str, tuple[Severity, str]] = {
     "left_out": ("warning", "{subject}: not among {place}, since {reason}."),
     "unlike_paper": ("warning", "{subject} has other {what} than the paper's rows beside it: {remedy}."),
     "not_tested": ("warning", "On {subject} there are no tests between {others}: {reason}."),
+    "over_line": (
+        "note",
+        (
+            "Effective robustness of {subject} is {size} larger than that of {versus}, on the same photos "
+            "({p}, {tests} tests)."
+        ),
+    ),
     "no_line": ("warning", "There is no line on {subject}: {reason}."),
     "line_far": (
         "warning",

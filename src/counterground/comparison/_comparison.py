@@ -24,7 +24,11 @@ from counterground.comparison._points import (
 )
 from counterground.comparison._published import PAPER_CONTRAST
 from counterground.comparison._ranks import RANKS_SCHEMA, paired_drops, rank_models
-from counterground.comparison._robustness import EffectiveRobustness, effective_robustness
+from counterground.comparison._robustness import (
+    EffectiveRobustness,
+    changes_over_line,
+    effective_robustness,
+)
 from counterground.comparison._tables import (
     agreement_table,
     models_tables,
@@ -202,6 +206,8 @@ def full_comparison(
     shown_in = {folder for folder, *_ in places}
     lacking = ", ".join(name for name, run in named.items() if run.path.resolve() not in shown_in)
     findings = [*comparability(named, paper), *untested, *robustness.findings]
+    if against and robustness.lines:
+        findings += changes_over_line(points, gathered.answers, robustness.lines[0], against, compared)
     if lacking:
         own = {run.design.contrasts[0].name for run in listed}
         reason = f"no photos on both sides of {compared}"

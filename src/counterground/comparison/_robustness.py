@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from scipy.special import stdtr
+from scipy.special import stdtr, stdtrit
 
 from counterground.catalogue import Finding
 from counterground.comparison._points import FAMILIES, titles
 from counterground.comparison._published import NORMAL, PUBLISHED, Figure, standard_error
 from counterground.errors import UsageError, did_you_mean
 from counterground.metrics import (
+    ALPHA,
     COMPETING,
     DROP,
     FEWEST,
@@ -22,6 +23,7 @@ from counterground.metrics import (
     SIDES,
     Answers,
     Contrast,
+    Estimate,
     InfluenceEstimate,
     LineFit,
     LineWithErrors,
@@ -29,9 +31,11 @@ from counterground.metrics import (
     fit_line,
     fit_line_with_errors,
     from_scale,
+    holm,
     scale_density,
     to_scale,
 )
+from counterground.text import p_equals
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 _NO_ERROR = 1e-24
@@ -267,6 +271,55 @@ def effective_robustness(
         {name: [row[name] for row in ordered] for name in RESIDUALS_SCHEMA}, schema=RESIDUALS_SCHEMA
     )
     return EffectiveRobustness(baseline, scale, tuple(lines), residuals, tuple(findings))
+
+
+def changes_over_line(
+    points: pl.DataFrame,
+    answers: Sequence[Answers | None],
+    line: RobustnessLine,
+    against: str,
+    contrast: Contrast,
+) -> list[Finding]:
+    """Return how much farther from the paper's line models are than the one they are tested against.
+
+    Both saw the same photos, so errors that they share cancel (delta method); the line, fitted to other
+    photos, has an error of its own, most of which cancels, too. p-values are corrected (Holm).
+    """
+    rows = zip(points.iter_rows(named=True), answers, strict=True)
+    measured = [(row, of) for row, of in rows if of is not None and row["comparable"]]
+    bases = [of for row, of in measured if row["model"] == against]
+    if line.source != "paper" or len(bases) != 1:
+        return []
+    found = []
+    for row, of in measured:
+        if row["model"] != against and of.photos.fingerprint == bases[0].photos.fingerprint:
+            found.append((row["label"], _change_over_line(of, bases[0], line.fit, contrast)))
+    corrected = holm([estimate.p_value for _, estimate in found])
+    return [
+        Finding.of("over_line", label, estimate, versus=against, p=p_equals(p), tests=len(found))
+        for (label, estimate), p in zip(found, corrected, strict=True)
+    ]
+
+
+def _change_over_line(own: Answers, base: Answers, line: LineFit, contrast: Contrast) -> Estimate:
+    sides = [of.estimate(side, contrast) for of in (own, base) for side in SIDES]
+    estimates = [replace(side, scatter=None) for side in sides if side is not None]
+    values = np.array([each.value for each in estimates])
+    place = to_scale(values[::2], line.scale, [each.n for each in estimates[::2]])
+    height = line.at(place)
+    gain = scale_density(height, line.scale)
+    slope = line.slope * gain / scale_density(place, line.scale)
+    change = np.diff((values[1::2] - from_scale(height, line.scale))[::-1])[0]
+    weights = np.array([[-slope[0], 1, slope[1], -1]])
+    sampled = InfluenceEstimate.stacked(estimates).combined(weights).at(0)
+    away = gain * (place - line.centre)
+    fitted = (gain[0] - gain[1]) ** 2 / line.n + (away[0] - away[1]) ** 2 / line.spread
+    parts = np.array([sampled.variance, line.residual_sd**2 * fitted])
+    error, freedom = float(np.sqrt(parts.sum())), (min(each.df for each in estimates), line.n - 2)
+    df = parts.sum() ** 2 / max(float((parts**2 / freedom).sum()), 1e-300)  # Welch and Satterthwaite
+    reach = float(-stdtrit(df, ALPHA / 2)) * error
+    p_value = float(2 * stdtr(df, -abs(change) / error)) if error > 0 else None
+    return Estimate(float(change), change - reach, change + reach, sampled.n, p_value=p_value)
 
 
 class _Population(NamedTuple):
