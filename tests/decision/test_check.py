@@ -422,3 +422,17 @@ def test_a_run_without_groups_has_no_drop_to_check(make_run):
     with pytest.raises(UsageError, match="no drop to check"):
         cg.check(run, max_drop=0.05)
     assert cg.check(run, min_accuracy=0.5).verdict == "pass"
+
+
+def test_without_groups_a_baseline_limits_the_loss_of_accuracy(make_run):
+    """The interval is that of `compare` on the same photos."""
+    base, worse = (make_run({"m": (level, level)}, per_group=200, groups=False) for level in (0.9, 0.6))
+    worse = replace(worse, path=worse.path / "worse")
+    (judged,) = cg.check(worse, baseline=base, margin=0.02).verdicts
+    assert (judged.verdict, judged.check) == ("fail", "accuracy")
+    tests = cg.compare([replace(base, path=base.path / "base"), worse]).tests
+    row = tests.filter(pl.col("metric") == "accuracy").row(0, named=True)
+    assert sorted(map(abs, (judged.low, judged.high))) == pytest.approx(
+        sorted(map(abs, (row["low"], row["high"])))
+    )
+    assert cg.check(base, baseline=worse, margin=0.02).verdict == "pass"

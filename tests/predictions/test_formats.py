@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 import counterground as cg
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, UsageError
 from counterground.predictions import GivenPredictions, PredictionFormat
 from counterground.settings import EvaluateSettings
 
@@ -47,6 +47,21 @@ def test_species_net(read):
     assert list(named.values())[:3] == ["vulpes vulpes", "european hare", "empty"]
     assert run.predictions["predicted_index"].null_count() == 1  # "even-toed ungulate" is no candidate
     assert pl.read_csv(run.path / "left_out.csv")["name"].to_list() == ["site2/a.jpg"]
+
+
+def test_blanks_of_detectors_are_known_where_blank_is_dropped(tmp_path):
+    (tmp_path / "labels.csv").write_text(LABELS + "site1/c.jpg,blank\n")
+    text = (FILES / "speciesnet.json").read_text().replace("site1/a.jpg", "site9/a.jpg")
+    (tmp_path / "given.json").write_text(text.replace("site1/c.jpg", "site1/a.jpg"))
+    settings = EvaluateSettings(drop_classes=("blank",), skip_bad_rows=True)
+    with pytest.raises(UsageError, match="european hare") as error:
+        cg.evaluate(
+            tmp_path / "labels.csv",
+            predictions=tmp_path / "given.json",
+            out=tmp_path / "run",
+            settings=settings,
+        )
+    assert "blank" not in str(error.value)
 
 
 def test_mega_detector(read):

@@ -92,6 +92,12 @@ def test_predictions_for_other_photos_only_are_refused(evaluate):
         evaluate(csv_of([("z/1.png", "fox")]))
 
 
+def test_a_label_beside_what_looks_like_a_prediction_is_not_taken(evaluate):
+    """It may be what is true."""
+    with pytest.raises(UsageError, match="--map prediction=COLUMN"):
+        evaluate(csv_of([(path, name, "fox") for path, name in ALL], "path,label,model_output"))
+
+
 def test_a_photo_twice_under_one_model_is_refused(evaluate):
     with pytest.raises(CounterGroundError, match=r"site1/a\.jpg"):
         evaluate(csv_of([*ALL, ALL[0]]))
@@ -118,6 +124,13 @@ def test_unknown_names_are_refused_at_once(evaluate):
     assert run.predictions["correct"].to_list() == [False, False, *[True] * 6]
     assert run.predictions["predicted_name"].to_list()[:2] == ["foxx", "unicorn"]
     assert run.predictions["predicted_index"].null_count() == 2
+
+
+def test_a_class_that_no_prediction_names_is_told(evaluate):
+    """As where SpeciesNet says northern raccoon, and the table raccoon."""
+    rows = [(path, "porky" if name == "boar" else name) for path, name in ALL]
+    warnings = evaluate(csv_of(rows), settings=WRONG).info.warnings
+    assert any("'boar' (2 photos)" in each for each in warnings)
 
 
 def test_indices_follow_the_candidate_labels(predicted, tmp_path):
@@ -219,6 +232,17 @@ def test_the_run_is_like_any_other(evaluate, traps, tmp_path):
         "description": {"predictions": "given.csv", "format": "table"},
     }
     assert "--predictions given.csv" in repeat_command(run)
+
+
+def test_columns_of_photos_may_have_any_name(tmp_path):
+    rows = ["path,label,row,key,prediction", *(f"{path},{name},A,B,3" for path, name in ALL)]
+    (tmp_path / "data.csv").write_text("\n".join(rows))
+    (tmp_path / "given.csv").write_text(csv_of(ALL))
+    run = cg.evaluate(
+        tmp_path / "data.csv", predictions=tmp_path / "given.csv", out=tmp_path / "run", report=False
+    )
+    assert run.predictions["correct"].all()
+    assert set(run.predictions["row"]) == {"A"}
 
 
 def test_models_and_predictions_are_not_given_together(traps, tmp_path):

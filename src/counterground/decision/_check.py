@@ -91,7 +91,8 @@ class Judgement:
         """The check in words, such as ``drop at most 10 %``."""
         limit = f"{100 * self.limit:g} %"
         if self.versus is not None:
-            return f"{self.check} at most {limit} larger than that of {self.versus}"
+            than = "lower" if self.check == "accuracy" else "larger"
+            return f"{self.check} at most {limit} {than} than that of {self.versus}"
         return f"{self.check} at {'least' if self.check.split()[0] == 'accuracy' else 'most'} {limit}"
 
 
@@ -242,7 +243,9 @@ def check_run(
         if limits.min_accuracy is not None:
             verdicts += subject.of_accuracy(limits.min_accuracy, by)
         if base is not None:
-            verdicts.append(subject.of_change(limits.margin, base))
+            without_sides = contrast is None and subject.answers.sides(chosen) is None
+            change = subject.of_loss if without_sides else subject.of_change
+            verdicts.append(change(limits.margin, base))
     notes = dict.fromkeys(note for each in runs for note in each.info.benchmark.notes)
     findings = [finding for each in verdicts for finding in each.findings]
     findings += [found for each in selections[: len(runs)] for found in each.findings(chosen.name)]
@@ -313,6 +316,18 @@ class _Subject:
             return replace(found, verdict="pass" if value.low >= limit else "fail")
         found = replace(found, detectable=self._detectable(value.high - value.value))
         return self._explained(found, Finding("contains_limit", self.label, {"noun": "accuracy"}))
+
+    def of_loss(self, margin: float, base: Run) -> Judgement:
+        """Judge how much lower accuracy is than that of the base run's model, where no photos have groups."""
+        name, other = self._partner(base)
+        loss, _ = contrast_change(other, self.answers, alpha=self.alpha, quantity="accuracy")
+        found = self._measured("accuracy", loss, margin, f"{name} in {base.path}")
+        if loss.low is None or loss.high is None or loss.value is None:
+            return self._explained(found, Finding("no_interval", self.label))
+        if loss.high <= margin or loss.low > margin:
+            return replace(found, verdict="pass" if loss.high <= margin else "fail")
+        found = replace(found, detectable=self._detectable(loss.value - loss.low))
+        return self._explained(found, Finding("contains_limit", self.label, {"noun": "loss of accuracy"}))
 
     def of_change(self, margin: float, base: Run) -> Judgement:
         """Judge how much larger the contrast is than that of the base run's model."""

@@ -32,9 +32,14 @@ _ENDS = (("low", "high"), ("high", "low"))
 
 
 def contrast_change(
-    a: Answers, b: Answers, contrast: Contrast = DROP, alpha: float = ALPHA
+    a: Answers,
+    b: Answers,
+    contrast: Contrast = DROP,
+    alpha: float = ALPHA,
+    *,
+    quantity: Quantity = "difference",
 ) -> tuple[Estimate, Estimate]:
-    """Return a contrast of a minus that of b on the same photos, with two intervals.
+    """Return a contrast, or another quantity, of a minus that of b on the same photos, with two intervals.
 
     The interval of `paired_tests` is the estimate +- t x standard error. If two models answer nearly alike,
     the few photos on which they differ are rare events, whose number is skewed: that interval then misses the
@@ -49,11 +54,12 @@ def contrast_change(
         b: what another answered on the same photos.
         contrast: what is compared.
         alpha: how often an interval may miss the truth.
+        quantity: what is compared; only a difference has two intervals.
 
     Returns:
         It with the interval for limits other than 0, and with that of `paired_tests`.
     """
-    wide, plain = (test([a, b], [(0, 1)], "difference", contrast, alpha) for test in (_changes, paired_tests))
+    wide, plain = (test([a, b], [(0, 1)], quantity, contrast, alpha) for test in (_changes, paired_tests))
     return _single(wide, alpha), _single(plain, alpha)
 
 

@@ -34,7 +34,7 @@ def match_photos(photos: pl.DataFrame, given: pl.Series) -> pl.DataFrame:
     matched = []
     for column in columns:
         key = pl.col(column) if photos.schema[column] == pl.String else pl.col(column).cast(pl.Int64)
-        keyed = rows.unique(column, keep="none").select("whole", photo=key.cast(pl.String))
+        keyed = rows.select("whole", photo=key.cast(pl.String))
         matched.append(left.join(keyed, on="photo"))
         left = left.join(matched[-1], on="photo", how="anti")
     texts = left.with_columns(parts=_parts("photo"))
@@ -46,7 +46,8 @@ def match_photos(photos: pl.DataFrame, given: pl.Series) -> pl.DataFrame:
         shorter = pl.min_horizontal("depth", "depth_path") == length
         ends.append(joined.filter(shorter).select("whole", "photo"))
     matches = pl.concat([frame.select("whole", "photo") for frame in (*matched, *ends)])
-    repeated = matches.filter(pl.col("photo").is_duplicated())
+    by_path = [frame.select("whole", "photo") for frame in (matched[0], *ends)]
+    repeated = pl.concat(by_path).filter(pl.col("photo").is_duplicated())  # an id means every copy
     if not repeated.is_empty():
         text = repeated["photo"][0]
         of = photos["path"][repeated.filter(pl.col("photo") == text)["whole"].to_list()]
@@ -101,10 +102,12 @@ def match_names(
             raise UsageError(
                 f"The prediction {beyond[0]} is no index into the {size:,} candidate labels, from 0."
             )
+        if left_out:
+            raise UsageError("Predictions are numbers, which --drop-classes would shift: write names.")
         return dict(numbers)
     wrong = {name_key(name) for name in left_out}
     unknown = [text for text, place in named.items() if place is None and ways.get(text, (text,))]
-    unknown = sorted(text for text in unknown if name_key(text) not in wrong)
+    unknown = sorted(text for text in unknown if wrong.isdisjoint(map(name_key, ways.get(text, (text,)))))
     if unknown and not others_are_wrong:
         shown = [f"{text!r}{_nearest(text, labels)}" for text in unknown[:_LISTED]]
         more = f" and {count(len(unknown) - _LISTED)} more" if len(unknown) > _LISTED else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from counterground.text import and_more, count, counted
 _LISTED = 20
 _ROUNDING = 1e-6
 _RANKED = 5  # candidates that a rank, and top-5 accuracy, need
+_ROW, _KEY, _TEXT = " row", " key", " prediction"  # which no attribute of photos is called
 _OPTIONAL = ("confidence", "true_rank", "top2_gap")
 
 
@@ -104,7 +105,11 @@ def scored_predictions(
         keys["model"].unique(maintain_order=True).to_list(),
         unreadable,
         pl.concat([bad, left_out]),
-        _warnings(benchmark, len(unreadable), len(strange), len(bad), dict(wrong.iter_rows())),
+        [
+            *_warnings(benchmark, len(unreadable), len(strange), len(bad), dict(wrong.iter_rows())),
+            *(_never_named(benchmark, names, labels) if len(wrong) else ()),
+            *_numbered(names, labels),
+        ],
     )
 
 
@@ -208,7 +213,7 @@ def _joined(
     true = [labels.true_index[index] for index in benchmark.photos["class_index"].to_list()]
     further = attributes(benchmark.photos.schema)
     photos = benchmark.photos.select(*PHOTO_COLUMNS, *further).with_columns(
-        pl.Series("true_index", true, pl.Int32), row=pl.int_range(pl.len(), dtype=pl.UInt32)
+        pl.Series("true_index", true, pl.Int32), pl.int_range(pl.len(), dtype=pl.UInt32).alias(_ROW)
     )
     predicted = pl.DataFrame(
         [(text, at, text if at is None else labels.space.names[at]) for text, at in names.items()],
@@ -218,8 +223,11 @@ def _joined(
     if "candidates" in rows.columns:
         rows = _with_ranks(rows, predicted, photos)
     held = [name for name in _OPTIONAL if name in rows.columns]
-    table = rows.select("row", "key", "prediction", *held).lazy()
-    for other, on in ((photos, "row"), (keys, "key"), (predicted, "prediction")):
+    predicted, keys = predicted.rename({"prediction": _TEXT}), keys.rename({"key": _KEY})
+    table = rows.select(
+        pl.col("row").alias(_ROW), pl.col("key").alias(_KEY), pl.col("prediction").alias(_TEXT), *held
+    ).lazy()
+    for other, on in ((photos, _ROW), (keys, _KEY), (predicted, _TEXT)):
         table = table.join(other.lazy(), on=on, how="left", maintain_order="left")
     absent = [name for name in (*_OPTIONAL, "loss_sum", "loss_mean") if name not in held]
     correct = (pl.col("predicted_index") == pl.col("true_index")).fill_null(value=False)
@@ -237,12 +245,38 @@ def _with_ranks(rows: pl.DataFrame, predicted: pl.DataFrame, photos: pl.DataFram
         .explode("candidates", "true_rank")
         .cast({"candidates": predicted.schema["prediction"]})
         .join(predicted.rename({"prediction": "candidates"}), on="candidates")
-        .join(photos.select("row", "true_index"), on="row")
+        .join(photos.select(pl.col(_ROW).alias("row"), "true_index"), on="row")
         .filter(pl.col("predicted_index") == pl.col("true_index"))
         .group_by("line")
         .agg(pl.col("true_rank").min())
     )
     return rows.join(ranked, on="line", how="left", maintain_order="left")
+
+
+def _never_named(
+    benchmark: Benchmark, names: Mapping[str, int | None], labels: CandidateLabels
+) -> Iterator[str]:
+    """Warn of classes that no prediction names, perhaps because the file writes them in another way."""
+    named = {place for place in names.values() if place is not None}
+    sizes = benchmark.photos["class_index"].value_counts(sort=True).iter_rows()
+    never = [
+        f"{benchmark.classes.names[index]!r} ({counted(size, 'photo')})"
+        for index, size in sizes
+        if labels.true_index[index] not in named
+    ]
+    if never:
+        yield f"No prediction names {and_more(never, 5)}: does the file write it in another way?"
+
+
+def _numbered(names: Mapping[str, int | None], labels: CandidateLabels) -> Iterator[str]:
+    """Say what numbers were taken for."""
+    read = [
+        f"{text} = {labels.space.names[at]}"
+        for text, at in names.items()
+        if at is not None and text[0].isdigit()
+    ]
+    if len(read) == len(names):
+        yield f"Predictions are numbers, read in the order of the candidate labels: {and_more(read, 5)}."
 
 
 def _warnings(

@@ -20,18 +20,20 @@ PHOTO_NAMES = (
     *("path", "photo", "filepath", "file_path", "file_name", "filename", "image_path", "image", "file"),
 )
 """What files call a photo."""
+_VAGUE = ("label", "label_0", "index", "index_0")  # of a prediction, unless another column may be it
+_LIKELY = re.compile("pred|hat|guess|output")
 # The first of these names that a table has, whatever its case.
 _COLUMNS = {
     "photo": (*PHOTO_NAMES, "photo_id"),
     "prediction": (
         *("prediction", "predicted_name", "predicted", "pred", "predicted_class", "predicted_label", "top1"),
-        *("y_pred", "label", "label_0", "class", "predicted_index", "pred_index", "index", "index_0"),
+        *("y_pred", "y_hat", "pred_label", "predicted_index", "pred_index", *_VAGUE),
     ),
     "confidence": ("confidence", "probability", "prob", "prob_0", "score", "conf"),
     "model": ("model", "model_name"),
 }
 _NEEDED = ("photo", "prediction")
-_AS_OURS = (*(name for name in SETTING if name != "label_space"), "true_rank", "top2_gap")
+_AS_OURS = ("true_rank", "top2_gap")
 _TEXTS = ("photo", "prediction", "model", *SETTING)
 _FURTHER = re.compile(r"(?:top|label_|index_)(\d+)")
 
@@ -74,6 +76,8 @@ def _columns(path: Path, held: Sequence[str], named: Mapping[str, str]) -> dict[
             hint = did_you_mean(theirs, held)
             raise UsageError(f"{path}: there is no column {theirs!r}; it has {', '.join(held)}.{hint}")
         known = theirs or next((by_key[alias] for alias in aliases if alias in by_key), None)
+        if theirs is None and known in map(by_key.get, _VAGUE) and any(map(_LIKELY.search, by_key)):
+            known = None  # the label may be what is true
         if known is None and ours in _NEEDED:
             raise UsageError(
                 f"{path}: no column says the {ours}; it has {', '.join(held)}. Name it: --map {ours}=COLUMN."

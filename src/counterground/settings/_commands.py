@@ -448,7 +448,7 @@ class CheckSettings(Record):
         Path | None,
         Help(
             "Run on the same photos; a drop may exceed that of the same model there, or of the only one, by "
-            "at most --margin.",
+            "at most --margin, or accuracy be lower by that if no photos have groups.",
             metavar="BASE",
         ),
     ] = None
