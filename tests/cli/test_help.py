@@ -138,6 +138,8 @@ def workplace(tmp_path_factory, tiny_clip):
                         Image.new("RGB", (16, 16), tuple(colour)).save(path)
         shutil.copytree(root / "my-photos/flamingo/common-water", root / "zebras")
         _write_masks(root)
+        for name, column in (("labels.csv", "class_name"), ("predictions.csv", "prediction")):
+            (root / name).write_text(f"path,{column}\na/1.jpg,flamingo\na/2.jpg,ice bear\n")
         (root / "my_lvlm.py").write_text(LVLM)
         cg.evaluate("my-photos", "colour_model:thousand", out="runs/first", report=False)
         for run in ("a", "b"):

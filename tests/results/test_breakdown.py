@@ -127,3 +127,13 @@ def test_by_cluster_photos_of_each_are_independent(unpaired):
     alone = score_by(unpaired.predictions, ["cluster"], design=Design(clusters=("photo_id",)))
     assert by_cluster.equals(alone)
     assert by_cluster["low"].null_count() == 0
+
+
+def test_a_reader_by_cluster_is_told_what_that_takes_for_granted(make_run, tmp_path, capsys):
+    folder = str(write_run(make_run(LEVELS, per_group=40), tmp_path / "run"))
+    for column, told in (("cluster", True), ("background", False)):
+        assert main(["scores", folder, "--by", column, "--format", "json"]) == 0
+        codes = [each["code"] for each in json.loads(capsys.readouterr().out)["findings"]]
+        assert ("alone_within" in codes) == told
+    assert main(["plan", folder, "--by", "cluster", "--drop", "10%"]) == 2
+    assert "--by cluster" in capsys.readouterr().err

@@ -41,6 +41,13 @@ CATALOGUE: dict[str, tuple[Severity, str]] = {
             "deviation of their true accuracies: {size}."
         ),
     ),
+    "alone_within": (
+        "note",
+        (
+            "Photos of one {column} count as independent: sequences of alike photos make intervals too "
+            "narrow and differences too sure."
+        ),
+    ),
     "another_value": (
         "note",
         (

@@ -182,6 +182,11 @@ def _contrasts(run: Run, contrast: str | Contrast | None, by: str | None) -> Map
     if contrast is not None:
         raise UsageError("--by compares each value with the others: leave out --contrast.")
     by = run.column(by)
+    if by in run.design.clusters:
+        raise UsageError(
+            f"--by {by} is the cluster of photos, and one cluster says nothing of others: evaluate with "
+            "clusters within it, such as sequences."
+        )
     sides = {
         value: [str(Condition(by, sign, (value,))) for sign in ("!=", "=")] for value in values_of(run, by)
     }

@@ -35,6 +35,7 @@ def judge_values(models: Sequence[tuple[str, Answers]], column: str) -> list[Fin
     shown = models[:_MODELS]
     spreads = [_spread(answers, column) for _, answers in shown]
     p_values = holm(spread and spread.spread.p_value for spread in spreads)
+    clusters = {name for _, answers in shown for name in answers.photos.design.clusters}
     return [
         *(
             finding
@@ -42,6 +43,7 @@ def judge_values(models: Sequence[tuple[str, Answers]], column: str) -> list[Fin
             if spread is not None and p_value is not None
             for finding in _judge_spread(label, spread, p_value, column)
         ),
+        *([Finding("alone_within", "", {"column": column.replace("_", " ")})] if column in clusters else []),
         *_pairs(shown, column),
     ]
 
