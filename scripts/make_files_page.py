@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -38,6 +39,7 @@ from counterground.results import (
 )
 
 PLACE = Path(__file__).parents[1] / "docs" / "files.md"
+NOWHERE: dict[str, str] = {}
 
 MEANINGS = {
     "path": "path of the photo, relative to the benchmark's folder, with forward slashes; identifies the row",
@@ -184,17 +186,14 @@ RECORDS = {
     "recorded": "whether the run has a record; false for a table by whoever wrote it",
     "templates": "the prompts themselves",
     "texts": "each name as written in prompts",
-    "request": "hash of everything that was requested; a run may replace another with the same hash, unless "
-    "a model's weights, code or preprocessing changed",
+    "request": "hash of everything that was requested",
     "protocol": "as requested; null: each model's default",
     "runtime": "as requested; each model's `description` says what ran it",
     "loss": "`mean` or `sum`, for generative models",
     "model_warnings": "warnings about one model, by model name",
-    "intervention": "for a run of `swap`: `kind`, `version` of the compositing and of `opencv`, `settings`, "
-    "the source of the `masks` (null: the manifest), the `source` benchmark, and how many of its photos "
-    "gave `foregrounds` and `backgrounds`; else null",
-    "train": "benchmark that heads were fitted on; null: no head was fitted, or heads were fitted on parts "
-    "of the evaluated benchmark",
+    "intervention": "for a run of `swap`: how composites were made, the source of the `masks` (null: the "
+    "manifest), the `source` benchmark, and how many of its photos gave `foregrounds` and `backgrounds`",
+    "train": "benchmark that heads were fitted on; null: none, or parts of the evaluated benchmark",
     "name": "its name",
     "version": "hash of everything that results depend on",
     "n_photos": "number of photos in the manifest",
@@ -233,11 +232,10 @@ RECORDS = {
     "converted_to_rgb": "number of photos that were not RGB",
     "ties": "by model: number of photos whose two highest scores are equal",
     "unmatched": "by generative model: number of answers that name no candidate",
-    "options": "options per multiple-choice question; of the run: as requested",
+    "options": "options per multiple-choice question",
     "asked": "number of photos with that many options",
     "positions": "for multiple choice by letter: the effect of the order of the options, by model, below",
-    "chosen": "share of all rotations of the options in which each position was chosen; without a bias, 1 "
-    "divided by the number of options",
+    "chosen": "share of all rotations of the options in which each position was chosen",
     "same_option": "share of photos for which all rotations chose the same option",
     "unparsable": "number of generated answers that are not the letter of an option",
 }
@@ -273,7 +271,7 @@ MITIGATION = {
     "worst_group": "accuracy in the class and group where it is lowest, a fraction",
     "file": "path of the file, relative to the run",
     "setting": "setting that most parts chose",
-    "photos": "number of photos that it was fitted on: all, so it is not the head that was judged",
+    "photos": "number of photos that it was fitted on: all",
     "clusters": "number of clusters of these photos",
 }
 SPACE = {
@@ -295,15 +293,25 @@ def files_page(page: str) -> str:
     )
 
 
-def _table(schema: Mapping[str, Any], *tables: str) -> str:
-    """The columns of a schema with their types."""
+def _table(schema: Mapping[str, Any], *tables: str, shown: Mapping[str, str] = NOWHERE) -> str:
+    """The columns of a schema with their types; those ``shown`` in another table only name it."""
     lines = ["| column | type | meaning |", "|---|---|---|"]
-    lines += [f"| `{name}` | {_kind(kind)} | {_meaning(name, tables)} |" for name, kind in schema.items()]
+    for place, names in groupby(schema, shown.get):
+        if place is not None:
+            lines.append(f"| {_quoted(names)} | | {place} |")
+            continue
+        lines += [f"| `{name}` | {_kind(schema[name])} | {_meaning(name, tables)} |" for name in names]
     return "\n".join(lines)
 
 
-def _names(columns: Iterable[str], *tables: str) -> str:
-    return _listed(((name, _meaning(name, tables)) for name in columns), ("column", "meaning"))
+def _names(columns: Iterable[str], *tables: str, shown: Mapping[str, str] = NOWHERE) -> str:
+    rows: list[tuple[str, str]] = []
+    for place, names in groupby(columns, shown.get):
+        if place is not None:
+            rows.append((", ".join(names), place))
+            continue
+        rows += [(name, _meaning(name, tables)) for name in names]
+    return _listed(rows, ("column", "meaning"))
 
 
 def _record(record: type[BaseModel], meanings: Mapping[str, str] = RECORDS) -> str:
@@ -318,10 +326,12 @@ def _record(record: type[BaseModel], meanings: Mapping[str, str] = RECORDS) -> s
 
 
 def _listed(rows: Iterable[tuple[str, str]], heads: tuple[str, str] = ("field", "meaning")) -> str:
-    body = [
-        f"| {', '.join(f'`{name}`' for name in names.split(', '))} | {meaning} |" for names, meaning in rows
-    ]
+    body = [f"| {_quoted(names.split(', '))} | {meaning} |" for names, meaning in rows]
     return "\n".join([f"| {heads[0]} | {heads[1]} |", "|---|---|", *body])
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _meaning(name: str, tables: Iterable[str]) -> str:
@@ -341,15 +351,18 @@ def _kind(kind: Any) -> str:
 
 
 def _benchmark() -> str:
-    own = [
-        ("name", "name of the benchmark"),
-        ("notes", RECORDS["notes"]),
-        ("root", "folder of the photos, relative to this one"),
-        ("packed, shards", "instead of `root`, if photos are packed: the format, and each shard's hash"),
-        ("version", RECORDS["version"]),
-        ("design", RECORDS["design"]),
-    ]
-    return _listed([*own, *((field.name, RECORDS[field.name]) for field in fields(Discovered))])
+    discovered = [field.name for field in fields(Discovered) if field.name != "fingerprints"]
+    return _listed(
+        [
+            ("root", "folder of the photos, relative to this one"),
+            ("packed, shards", "instead of `root`, if photos are packed: the format, and each shard's hash"),
+            ("fingerprints", RECORDS["fingerprints"]),
+            (
+                ", ".join(["name", "notes", "version", "design", *discovered]),
+                "as in [`benchmark` of `run.json`](#runjson)",
+            ),
+        ]
+    )
 
 
 def _metrics() -> str:
@@ -360,13 +373,18 @@ def _label_space() -> str:
     return _listed((field.name, SPACE[field.name]) for field in fields(LabelSpace))
 
 
+_IN_PREDICTIONS = dict.fromkeys(PREDICTIONS_SCHEMA, "as in [`predictions.parquet`](#predictionsparquet)")
+_IN_PHOTO = {name: "as in [`photo`](#photo)" for name in PHOTO_SCHEMA if name not in ("key", "class_name")}
+_IN_PAIRS = {"half": "as in `pairs.parquet`"}
+_SETTING = ("model", "names", "prompts", "protocol", "answer_score", "label_space")
+_OF_SETTING = {name: _IN_PREDICTIONS[name] for name in _SETTING}
 _UNREADABLE = ("path", "photo_id", "reason")
 _ANSWERS = ("path", "model", "prompts", "question", "answer", "named")
 _PAIRS = ("class_index", "common", "counter", "drop", "class_name", "half")
 _CELLS = ("class_index", "class_name", "background", "n", "clusters", "accuracy", "low", "high", "half")
 TABLES: dict[str, Callable[[], str]] = {
     "predictions": partial(_table, PREDICTIONS_SCHEMA),
-    "scores": partial(_table, SCORES_SCHEMA, "scores"),
+    "scores": partial(_table, SCORES_SCHEMA, "scores", shown=_OF_SETTING),
     "metrics": _metrics,
     "run": partial(_record, RunInfo),
     "benchmark record": partial(_record, BenchmarkRecord),
@@ -379,18 +397,18 @@ TABLES: dict[str, Callable[[], str]] = {
     "accuracies": partial(_record, Accuracies, MITIGATION),
     "exported head": partial(_record, ExportedHead, MITIGATION),
     "label space": _label_space,
-    "unreadable": partial(_names, _UNREADABLE, "unreadable"),
-    "answers": partial(_names, _ANSWERS),
-    "manifest": partial(_table, MANIFEST_SCHEMA),
+    "unreadable": partial(_names, _UNREADABLE, "unreadable", shown=_IN_PREDICTIONS),
+    "answers": partial(_names, _ANSWERS, shown=_IN_PREDICTIONS),
+    "manifest": partial(_table, MANIFEST_SCHEMA, shown=_IN_PREDICTIONS),
     "benchmark": _benchmark,
     "pairs": partial(_names, _PAIRS),
-    "cells": partial(_names, _CELLS),
+    "cells": partial(_names, _CELLS, shown={**_IN_PREDICTIONS, **_IN_PAIRS}),
     "masks": partial(_table, MASKS_SCHEMA, "masks"),
     "photo": partial(_table, PHOTO_SCHEMA, "photo"),
     "decision": partial(_table, DECISION_SCHEMA, "photo", "decision"),
-    "candidate": partial(_table, CANDIDATE_SCHEMA, "photo", "candidate"),
+    "candidate": partial(_table, CANDIDATE_SCHEMA, "photo", "candidate", shown=_IN_PHOTO),
     "signal": partial(_table, SIGNAL_SCHEMA, "photo", "signal"),
-    "left_out": partial(_table, LEFT_OUT_SCHEMA, "left_out"),
+    "left_out": partial(_table, LEFT_OUT_SCHEMA, "left_out", shown=_IN_PREDICTIONS),
 }
 
 
