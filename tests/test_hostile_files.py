@@ -241,25 +241,6 @@ def test_many_cells_of_several_lines_are_looked_through_in_time(tmp_path):
         assert len(read_table(tmp_path / "photos.csv")) == 60_000
 
 
-def test_chains_of_clusters_that_share_copies_are_joined_in_time(tmp_path):
-    count = 8000
-    ids = [f"{number:012x}".ljust(64, "0") for number in range(count)]
-    pairs = [(f"c{number:06}", ids[number]) for number in range(count)]
-    for number in range(count - 1):
-        pairs += [(f"z{number:06}", ids[count - 1 - number]), (f"z{number:06}", ids[count - 2 - number])]
-    frame = pl.DataFrame(
-        {
-            "path": [f"{number}.png" for number in range(len(pairs))],
-            "class_name": "ox",
-            "cluster": [cluster for cluster, _ in pairs],
-            "photo_id": [photo for _, photo in pairs],
-        }
-    )
-    with no_hang():
-        found = benchmark_of_frame(frame, tmp_path, "")
-    assert found.photos["cluster"].unique().to_list() == ["c000000"]
-
-
 def test_folders_without_end_are_walked(tmp_path, monkeypatch):
     save_photos(tmp_path, "ox/p0.png")
     depth = 1500

@@ -203,15 +203,31 @@ def test_arrays_take_a_second_way_as_tables_do():
     )
 
 
-def test_copies_of_a_photo_are_in_one_cluster_of_any_column():
-    """As they are in the column ``cluster`` of a manifest; a copy tells nothing new."""
+@pytest.mark.parametrize(
+    ("copies", "clusters", "joined"),
+    [
+        ("abc", [None, None, None], [0, 1, 2]),
+        ("aab", [None, None, None], [0, 0, 1]),
+        ("aab", ["ann", None, "ann"], [0, 0, 0]),
+        ("aabbc", ["zoe", "ben", "cy", "zoe", "cy"], [0, 0, 0, 0, 0]),
+        ("aabbccd", ["x", None, None, None, None, "x", "y"], [0, 0, 1, 1, 0, 0, 2]),
+    ],
+)
+@pytest.mark.parametrize("column", ["cluster", "scene"])
+def test_clusters_with_copies_of_one_photo_are_one(copies, clusters, joined, column):
+    rows = predictions(60).head(len(copies))
+    ids = pl.Series([letter * 64 for letter in copies])
+    rows = rows.with_columns(pl.Series(column, clusters, dtype=pl.String), photo_id=ids)
+    found = cluster_columns(rows, Design(clusters=(column,)))["cluster"]
+    numbers = [found.index(each) if each is not None else at for at, each in enumerate(found)]
+    assert [sorted(set(numbers)).index(each) for each in numbers] == joined
+
+
+def test_scores_take_copies_for_one_cluster():
     rows = predictions(60)
     scene = ["a", None, "b", *rows["scene"][3:]]
     content = ["one", "one", "one", *rows["photo_id"][3:]]
     copied = rows.with_columns(scene=pl.Series(scene), photo_id=pl.Series(content))
-    found = cluster_columns(copied, Design(clusters=("scene",)))["cluster"]
-    assert len(set(found[:3])) == 1
-    assert len(set(found)) == len({*rows["scene"][3:]}) + 1
     joined = copied.with_columns(scene=pl.Series(["a", "a", "a", *scene[3:]]))
     scores = [score_predictions(each, design=Design(clusters=("scene",))) for each in (copied, joined)]
     assert_frame_equal(*scores)

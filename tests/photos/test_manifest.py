@@ -69,36 +69,6 @@ def test_what_is_wrong_is_said_in_one_line(changes, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("copies", "clusters", "expected"),
-    [
-        ("abc", [None, None, None], [None, None, None]),
-        ("aab", [None, None, None], ["copies of aaaaaaaaaaaa", "copies of aaaaaaaaaaaa", None]),
-        ("aab", ["ann", None, "ann"], ["ann", "ann", "ann"]),
-        ("aabb", ["ann", "ben", "ben", None], ["ann", "ann", "ann", "ann"]),
-        ("aabbc", ["zoe", "ben", "cy", "zoe", "cy"], ["ben", "ben", "ben", "ben", "ben"]),
-        (
-            "aabbccd",
-            ["x", None, None, None, None, "x", "y"],
-            ["x", "x", *["copies of bbbbbbbbbbbb"] * 2, "x", "x", "y"],
-        ),
-    ],
-)
-def test_copies_of_a_photo_share_a_cluster(copies, clusters, expected):
-    photos = pl.DataFrame(
-        {
-            "path": [f"{place}.jpg" for place in range(len(copies))],
-            "photo_id": [letter * 64 for letter in copies],
-            "class_index": [0] * len(copies),
-            "class_name": ["tench"] * len(copies),
-            "cluster": pl.Series(clusters, dtype=pl.String),
-        }
-    )
-    found = validate_manifest(photos, SPACE)
-    assert found["cluster"].to_list() == expected
-    assert validate_manifest(found, SPACE).equals(found)
-
-
 def test_version_hashes_all_that_scores_depend_on_and_nothing_else(tmp_path):
     benchmark = Benchmark("x", tmp_path, manifest(), SPACE)
     same = [

@@ -64,6 +64,30 @@ def test_paths_match_at_their_ends(predicted, written):
     assert predicted(csv_of([(written(path), name) for path, name in ALL])) == dict(ALL)
 
 
+def test_absolute_paths_of_another_site_do_not_fit(tmp_path):
+    (tmp_path / "data.csv").write_text(
+        csv_of([(f"{tmp_path}/site1/{photo}.jpg", "fox") for photo in "abc"], "path,label")
+    )
+    rows = [
+        (f"{tmp_path}/site{s}/{photo}.jpg", "hare" if s == 2 else "fox") for s in (1, 2) for photo in "abc"
+    ]
+    (tmp_path / "given.csv").write_text(csv_of([*rows[:2], *rows[3:]]))
+    settings = EvaluateSettings(other_names="wrong")
+    run = cg.evaluate(
+        tmp_path / "data.csv", predictions=tmp_path / "given.csv", out=tmp_path / "run", settings=settings
+    )
+    assert run.predictions.select("path", "correct").rows() == [("a.jpg", True), ("b.jpg", True)]
+    assert len(pl.read_csv(run.path / "left_out.csv")) == 3
+
+
+def test_addresses_match(tmp_path):
+    urls = [f"https://photos.example/{photo}.jpg" for photo in "ab"]
+    (tmp_path / "data.csv").write_text(csv_of([(url, "fox") for url in urls], "url,label"))
+    (tmp_path / "given.csv").write_text(csv_of([(url, "fox") for url in urls], "url,prediction"))
+    run = cg.evaluate(tmp_path / "data.csv", predictions=tmp_path / "given.csv", out=tmp_path / "run")
+    assert run.predictions["correct"].to_list() == [True, True]
+
+
 def test_a_photo_is_known_by_its_id(evaluate, traps):
     ids = dict(evaluate(csv_of(ALL)).photos.select("path", "photo_id").iter_rows())
     rows = [(ids[path], name) for path, name in ALL]
@@ -169,14 +193,20 @@ def test_further_candidates_give_a_rank(evaluate):
 
 
 def test_bad_rows_are_listed_at_once_or_skipped(evaluate):
-    rows = [(path, name, 0.5) for path, name in ALL]
-    rows[1], rows[3], rows[5] = ("site1/b.jpg", "", 0.5), ("site1/d.jpg", "boar", 87), ("", "hare", 0.5)
-    text = csv_of(rows, "path,prediction,confidence")
-    with pytest.raises(CounterGroundError, match=r"3 bad rows: row 2 .*row 4 .*row 6"):
-        evaluate(text)
-    run = evaluate(text, settings=SKIP)
-    assert len(run.predictions) == 5
-    assert pl.read_csv(run.path / "left_out.csv")["row"].to_list() == [2, 4, 6]
+    rows = [*ALL]
+    rows[1], rows[5] = ("site1/b.jpg", ""), ("", "hare")
+    with pytest.raises(CounterGroundError, match=r"2 bad rows: row 2 .*row 6"):
+        evaluate(csv_of(rows))
+    run = evaluate(csv_of(rows), settings=SKIP)
+    assert len(run.predictions) == 6
+    assert pl.read_csv(run.path / "left_out.csv")["row"].to_list() == [2, 6]
+
+
+def test_confidence_that_is_no_probability_is_not_used(evaluate):
+    rows = [(path, name, 87.5 if path == "site1/d.jpg" else 0.5) for path, name in ALL]
+    run = evaluate(csv_of(rows, "path,prediction,confidence"))
+    assert run.predictions["confidence"].null_count() == len(run.predictions) == 8
+    assert [text for text in run.info.warnings if "row 4" in text and "87.5" in text]
 
 
 def test_a_half_written_line_is_a_bad_row(evaluate):

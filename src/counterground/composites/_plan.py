@@ -92,7 +92,9 @@ def usable_photos(
     else:
         shown = cutouts_shown(photos)
         cutouts = [None] * len(photos) if shown is None else shown.to_list()
-    kin = independent_clusters(photos, "cluster").tolist()
+    kin = independent_clusters(photos, "cluster")
+    first = pl.coalesce(pl.col("cluster").drop_nulls().first(), pl.col("path").first())
+    photos = photos.with_columns(kin=kin).with_columns(cluster=first.over("kin"))
     rows = list(zip(photos.iter_rows(named=True), cutouts, kin, strict=True))
     usable: list[UsablePhoto] = []
     reasons: dict[str, list[str]] = defaultdict(list)

@@ -45,7 +45,6 @@ from counterground.photos import (
     assign_classes,
     benchmark_of_frame,
     name_key,
-    without_shared_clusters,
 )
 from counterground.progress import progress_bar
 from counterground.text import and_more, counted
@@ -161,7 +160,7 @@ def _open(source: str | Path, options: ImportOptions) -> Benchmark:
 
 def _photos(benchmark: Benchmark, options: ImportOptions) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Return the photos with the pool's classes, keys and further columns, and notes."""
-    photos, notes = without_shared_clusters(benchmark)  # a pool has the copies of a class once
+    photos, notes = benchmark.photos, benchmark.notes
     column, names = benchmark.design.clusters[0], photos["class_name"].unique(maintain_order=True).to_list()
     unused = [name for name in photos.columns if name not in {*MANIFEST_SCHEMA, *_FURTHER, column}]
     if unused:

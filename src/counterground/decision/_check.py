@@ -231,7 +231,7 @@ def check_run(
     selections = [Selection()] * 2
     if "group" in chosen.columns:  # others are not what the pairs were chosen for
         selections = [selection_of(each) for each in (run, base or run)]
-    by = limits.by and run.column(limits.by)
+    by = limits.by
     accuracies = 1 if by is None else len(values_of(run, by))
     kinds += (accuracies - 1) * (limits.min_accuracy is not None)
     verdicts: list[Judgement] = []
@@ -304,7 +304,7 @@ class _Subject:
             yield self._accurate("accuracy", share_interval(replace(estimate, alpha=self.alpha)), limit)
             return
         rows = self.run.rows.filter(in_setting(dict(zip(KEYS, self.key, strict=True))))
-        scores = score_by(rows, [by], alpha=self.alpha, design=self.run.design)
+        scores = score_by(rows, [self.run.column(by)], alpha=self.alpha, design=self.run.design)
         for row in reversed(scores.to_dicts()):
             yield self._accurate(f"accuracy of {by}={row['level']}", Estimate.of(row), limit)
 

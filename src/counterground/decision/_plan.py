@@ -165,8 +165,8 @@ def values_of(run: Run, column: str) -> list[str]:
     Raises:
         UsageError: an unknown column, one with numbers, or more values than half the photos.
     """
-    check_columns([column], run.photos, "--by")
-    values: list[str] = run.photos[column].drop_nulls().unique().sort().to_list()
+    check_columns([run.column(column)], run.photos, "--by")
+    values: list[str] = run.photos[run.column(column)].drop_nulls().unique().sort().to_list()
     if not 0 < 2 * len(values) <= run.photos.height:
         raise UsageError(
             f"--by {column}: {counted(len(values), 'value')} for {counted(run.photos.height, 'photo')}; name "
@@ -181,14 +181,15 @@ def _contrasts(run: Run, contrast: str | Contrast | None, by: str | None) -> Map
         return {None: run.contrast(contrast)}
     if contrast is not None:
         raise UsageError("--by compares each value with the others: leave out --contrast.")
-    by = run.column(by)
-    if by in run.design.clusters:
+    column = run.column(by)
+    if column in run.design.clusters:
         raise UsageError(
             f"--by {by} is the cluster of photos, and one cluster says nothing of others: evaluate with "
             "clusters within it, such as sequences."
         )
     sides = {
-        value: [str(Condition(by, sign, (value,))) for sign in ("!=", "=")] for value in values_of(run, by)
+        value: [str(Condition(column, sign, (value,))) for sign in ("!=", "=")]
+        for value in values_of(run, by)
     }
     return {value: Contrast("gap", left, right, ()) for value, (left, right) in sides.items()}
 

@@ -20,8 +20,6 @@ from counterground.metrics._sampling import ALPHA, Average, Partition, Sampling
 from counterground.metrics._settings import PHOTO_COLUMNS
 
 IDENTITY = ("path", "photo_id", "class_index", "group", "cluster")
-_JOINED = ("cluster", "background_cluster", "photo_id")
-"""Columns of clusters in which copies of a photo are together already: of manifests, and of composites."""
 
 
 @dataclass(frozen=True)
@@ -292,7 +290,7 @@ class Stratification:
 def cluster_columns(rows: pl.DataFrame, design: Design, given: Collection[str] = ()) -> dict[str, Any]:
     """Return the clusters of photos as keywords: ``cluster``, and ``crossed`` if a design has two ways.
 
-    Photos of one content (``photo_id``) are in one cluster, as a manifest's column ``cluster`` has them.
+    Clusters that have copies of one photo (``photo_id``) are one.
     Of clusters that are ``given``, as in accuracy at one site, others are not in question: photos of it are
     independent.
 
@@ -302,18 +300,12 @@ def cluster_columns(rows: pl.DataFrame, design: Design, given: Collection[str] =
     if missing := [name for name in design.clusters if name not in rows.columns]:
         raise ValueError(f"The photos have no column {missing[0]!r}, whose values are clusters.")
     ways = [column for column in design.clusters if column not in given] or ["photo_id"]
+    # Several models may have answered, each once for a photo.
+    copies = "photo_id" in rows.columns and rows["photo_id"].n_unique() < rows["path"].n_unique()
     return {
-        name: _with_copies_together(rows, column)
+        name: independent_clusters(rows, column).tolist() if copies else rows[column].to_list()
         for name, column in zip(("cluster", "crossed"), ways, strict=False)
     }
-
-
-def _with_copies_together(rows: pl.DataFrame, column: str) -> list[Any]:
-    """Return the clusters that a column names; those that have copies of one photo are one."""
-    if column in _JOINED or "photo_id" not in rows.columns or rows["photo_id"].is_unique().all():
-        return rows[column].to_list()
-    together: list[Any] = independent_clusters(rows, column).tolist()
-    return together
 
 
 def independent_clusters(photos: pl.DataFrame, column: str) -> npt.NDArray[np.int32]:

@@ -7,9 +7,8 @@ from counterground.photos._benchmark import (
     describe_gaps,
     sample_photos,
     without_classes,
-    without_shared_clusters,
 )
-from counterground.photos._classified import read_table
+from counterground.photos._classified import ABSOLUTE, read_table
 from counterground.photos._coco import CocoFile, coco_box, is_pixels, read_coco_file
 from counterground.photos._geometry import (
     BOX,
@@ -53,6 +52,7 @@ from counterground.photos.labels import (
 )
 
 __all__ = [
+    "ABSOLUTE",
     "BOX",
     "EXPORT_FILE",
     "IMAGE_SUFFIXES",
@@ -99,7 +99,6 @@ __all__ = [
     "similar_imagenet_name",
     "validate_manifest",
     "without_classes",
-    "without_shared_clusters",
     "write_benchmark",
     "write_description",
 ]

@@ -26,7 +26,6 @@ from counterground.photos.labels import LabelSpace, name_key, note_unmatched
 from counterground.text import and_more, counted, one_line
 
 _VERSIONED = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
-_COPIES = "byte for byte: copies share a cluster."  # the end of the note on them
 _SHOWN = 8  # values of a column in a REPL
 _NO_CLASS = ("blank", "empty", "unknown")
 _CELL = ("class_index", "group", "background")
@@ -325,7 +324,7 @@ def describe_gaps(benchmark: Benchmark) -> tuple[str, ...]:
     contents = photos.group_by("photo_id").agg(classes=pl.col("class_index").n_unique())
     if more := len(photos) - len(contents):
         repeat = "repeats" if more == 1 else "repeat"
-        notes.append(f"{counted(more, 'photo')} {repeat} another {_COPIES}")
+        notes.append(f"{counted(more, 'photo')} {repeat} another byte for byte: their clusters count as one.")
     several = contents.filter(pl.col("classes") > 1).height
     if several:
         notes.append(f"{counted(several, 'photo')} in several classes, byte for byte: at most one is right.")
@@ -343,14 +342,6 @@ def describe_gaps(benchmark: Benchmark) -> tuple[str, ...]:
                 f"{counted(copies, 'photo')} in both groups, byte for byte: no drop can come from them."
             )
     return tuple(note for note in notes if note)
-
-
-def without_shared_clusters(benchmark: Benchmark) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """Return the photos without the clusters made for copies, and the notes without that on copies."""
-    own = pl.lit("copies of ") + pl.col("photo_id").str.head(12)  # see validate_manifest
-    given = pl.when(pl.col("cluster").ne_missing(own)).then("cluster")
-    notes = tuple(note for note in benchmark.notes if not note.endswith(_COPIES))
-    return benchmark.photos.with_columns(cluster=given), notes
 
 
 def _note_classes(classes: LabelSpace, those: set[int], lacking: str) -> str:

@@ -100,7 +100,7 @@ def _read_text(source: Path) -> pl.DataFrame:
     return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
 
 
-_ABSOLUTE = r"^(/|\\|[A-Za-z]:)"
+ABSOLUTE = r"^(/|\\|[A-Za-z]:)"
 _LISTED = 20
 _CREDITS = ("licence", "attribution", "source")
 _WHOLE = r"^-?\d{1,9}(\.0)?$"  # pandas writes whole numbers as 8.0 where some are missing
@@ -315,7 +315,7 @@ def _below_one_folder(
 ) -> tuple[pl.DataFrame, Path, tuple[str, ...]]:
     """Return the frame with relative paths in these columns, the folder they are relative to, and notes."""
     columns = [column for column in names if column in frame.columns]
-    if not any(frame[column].str.contains(_ABSOLUTE).any() for column in columns):
+    if not any(frame[column].str.contains(ABSOLUTE).any() for column in columns):
         return frame, root, ()
     written = {path: Path(path) for column in columns for path in frame[column].drop_nulls()}
     relative = [path for path, file in written.items() if not file.is_absolute()]

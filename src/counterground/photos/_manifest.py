@@ -43,8 +43,7 @@ def validate_manifest(photos: pl.DataFrame, classes: LabelSpace) -> pl.DataFrame
 
     Spaces around the texts of ``OPTIONAL_TEXTS`` are removed, and empty ones become null, whichever format
     they come from. Further columns follow, sorted by name: attributes (texts; true and false become yes and
-    no) and covariates (numbers, float64; NaN becomes null). Photos that are equal byte
-    for byte share a cluster, so that no half or fold is judged by a copy of what the other saw.
+    no) and covariates (numbers, float64; NaN becomes null).
 
     Raises:
         CounterGroundError: the first thing that is wrong, naming the column or the photo: a missing or
@@ -77,31 +76,7 @@ def validate_manifest(photos: pl.DataFrame, classes: LabelSpace) -> pl.DataFrame
         photos, [(wrong, "its class_name is not the label space's name for its class_index", "class_name")]
     )
     _refuse_respelled(photos)
-    return _with_copies_together(photos.sort("path"))
-
-
-def _with_copies_together(photos: pl.DataFrame) -> pl.DataFrame:
-    """Give copies of a photo one cluster; clusters that share a copy become one, under its first name."""
-    copies = photos.filter(pl.col("photo_id").is_duplicated()).select("photo_id", "cluster")
-    if copies.is_empty():
-        return photos
-    joined: dict[str, str] = {}
-
-    def name_of(key: str) -> str:
-        while joined.setdefault(key, key) != key:
-            joined[key] = joined[joined[key]]  # half the way for the next time
-            key = joined[key]
-        return key
-
-    for photo, cluster in copies.unique().sort("cluster", "photo_id", nulls_last=True).iter_rows():
-        own = f"copies of {photo[:12]}"
-        names = {name_of(own), name_of(own if cluster is None else cluster)}
-        first = min(names, key=lambda name: (name.startswith("copies of "), name))
-        joined.update(dict.fromkeys(names, first))
-    of_photo = {photo: name_of(f"copies of {photo[:12]}") for photo in copies["photo_id"].unique()}
-    of_cluster = {cluster: name_of(cluster) for cluster in copies["cluster"].drop_nulls().unique()}
-    cluster = pl.col("cluster").replace(of_cluster)
-    return photos.with_columns(cluster=pl.col("photo_id").replace_strict(of_photo, default=cluster))
+    return photos.sort("path")
 
 
 def _refuse_respelled(photos: pl.DataFrame) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from pathlib import Path
 
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.photos import find_imagenet_index, name_key
+from counterground.photos import ABSOLUTE, find_imagenet_index, name_key
 from counterground.predictions._candidates import CandidateLabels
 from counterground.text import count
 
@@ -18,17 +19,18 @@ _WHOLE = re.compile(r"[0-9]{1,9}(\.0)?")
 _NUMBER = "doc_id"  # how lmms-eval, which logs no file, numbers photos
 
 
-def match_photos(photos: pl.DataFrame, given: pl.Series) -> pl.DataFrame:
+def match_photos(photos: pl.DataFrame, given: pl.Series, root: Path) -> pl.DataFrame:
     """Return columns ``photo`` and ``whole``: which row of the manifest each of distinct texts means.
 
-    A text is the ``photo_id``, the ``doc_id`` if the manifest has that column, or the path: one of the two
-    may be the end of the other, at a slash, as ``site1/IMG_1.JPG`` is of ``/data/2024/site1/IMG_1.JPG``.
-    Texts that mean no photo are left out.
+    A text is the ``photo_id``, the ``source`` of a photo behind a URL, the ``doc_id`` if the manifest has
+    that column, or the path: one of the two may be the end of the other, at a slash, as ``site1/IMG_1.JPG``
+    is of ``/data/2024/site1/IMG_1.JPG``. Where some lie below ``root``, the folder of the photos, absolute
+    paths mean what they say: those of another site do not fit. Texts that mean no photo are left out.
 
     Raises:
         CounterGroundError: a text is the end of several paths.
     """
-    columns = [name for name in ("path", "photo_id", _NUMBER) if name in photos.columns]
+    columns = [name for name in ("photo_id", "path", "source", _NUMBER) if name in photos.columns]
     rows = photos.select(columns).with_row_index("whole")
     left = given.rename("photo").to_frame()
     matched = []
@@ -37,6 +39,11 @@ def match_photos(photos: pl.DataFrame, given: pl.Series) -> pl.DataFrame:
         keyed = rows.select("whole", photo=key.cast(pl.String))
         matched.append(left.join(keyed, on="photo"))
         left = left.join(matched[-1], on="photo", how="anti")
+    folder = f"{root.absolute().as_posix()}/"
+    below = left.filter(pl.col("photo").str.starts_with(folder))
+    if not below.is_empty():
+        matched.append(below.join(rows.select("whole", photo=folder + pl.col("path")), on="photo"))
+        left = left.filter(~pl.col("photo").str.contains(ABSOLUTE))
     texts = left.with_columns(parts=_parts("photo"))
     paths = rows.select("whole", parts=_parts("path"))
     depth = min(max(map(len, frame["parts"]), default=0) for frame in (texts, paths))
@@ -46,8 +53,8 @@ def match_photos(photos: pl.DataFrame, given: pl.Series) -> pl.DataFrame:
         shorter = pl.min_horizontal("depth", "depth_path") == length
         ends.append(joined.filter(shorter).select("whole", "photo"))
     matches = pl.concat([frame.select("whole", "photo") for frame in (*matched, *ends)])
-    by_path = [frame.select("whole", "photo") for frame in (matched[0], *ends)]
-    repeated = pl.concat(by_path).filter(pl.col("photo").is_duplicated())  # an id means every copy
+    by_path = [frame.select("whole", "photo") for frame in (*matched[1:], *ends)]  # an id means every copy
+    repeated = pl.concat(by_path).filter(pl.col("photo").is_duplicated())
     if not repeated.is_empty():
         text = repeated["photo"][0]
         of = photos["path"][repeated.filter(pl.col("photo") == text)["whole"].to_list()]
@@ -58,7 +65,7 @@ def match_photos(photos: pl.DataFrame, given: pl.Series) -> pl.DataFrame:
 
 
 def _parts(column: str) -> pl.Expr:
-    plain = pl.col(column).str.replace_all(r"\\", "/").str.replace(r"^([A-Za-z]:)?/+|^(\./)+", "")
+    plain = pl.col(column).str.replace_all(r"[\\/]+", "/").str.replace(r"^([A-Za-z]:)?/|^(\./)+", "")
     return plain.str.split("/")
 
 

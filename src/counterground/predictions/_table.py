@@ -66,7 +66,8 @@ def scored_predictions(
     """
     photos, file = benchmark.photos, Path(settings.predictions or "")
     rows, bad = _good_rows(given.rows.with_row_index("line", 1), file, skip=settings.skip_bad_rows)
-    matches = match_photos(whole, rows["photo"].unique().cast(pl.String))
+    rows, no_confidence = _with_confidence(rows)
+    matches = match_photos(whole, rows["photo"].unique().cast(pl.String), benchmark.root)
     here = (
         whole.select("path")
         .with_row_index("whole")
@@ -109,6 +110,7 @@ def scored_predictions(
             *_warnings(benchmark, len(unreadable), len(strange), len(bad), dict(wrong.iter_rows())),
             *(_never_named(benchmark, names, labels) if len(wrong) else ()),
             *_numbered(names, labels),
+            *no_confidence,
         ],
     )
 
@@ -124,18 +126,11 @@ def _good_rows(rows: pl.DataFrame, file: Path, *, skip: bool) -> tuple[pl.DataFr
     Raises:
         CounterGroundError: there are some, and they are not to be skipped; or no row is left.
     """
-    strange = pl.lit(value=False)
-    if "confidence" in rows.columns:
-        number = pl.col("confidence").cast(pl.Float64, strict=False)
-        strange = pl.col("confidence").is_not_null() & ~number.is_between(-_ROUNDING, 1 + _ROUNDING)
-        strange = strange.fill_null(pl.col("confidence").is_not_null())
     reason = (
         pl.when(pl.col("photo").is_null())
         .then(pl.lit("no photo"))
         .when(pl.col("prediction").is_null())
         .then(pl.lit("no prediction"))
-        .when(strange)
-        .then(pl.lit("its confidence is no probability"))
     )
     bad = _listed(rows.with_columns(reason=reason).filter(pl.col("reason").is_not_null()), file)
     if len(bad) and not skip:
@@ -151,11 +146,23 @@ def _good_rows(rows: pl.DataFrame, file: Path, *, skip: bool) -> tuple[pl.DataFr
     )
     if kept.is_empty():
         raise CounterGroundError(f"{file} has no predictions.")
-    if "confidence" in kept.columns:
-        kept = kept.with_columns(pl.col("confidence").cast(pl.Float32))
-        if kept["confidence"].has_nulls():  # calibration needs all of them
-            kept = kept.drop("confidence")
     return kept, bad
+
+
+def _with_confidence(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+    """Return rows with a confidence if all of them have one that is a probability, and warnings."""
+    if "confidence" not in rows.columns:
+        return rows, []
+    number = pl.col("confidence").cast(pl.Float64, strict=False)
+    probable = number.is_between(-_ROUNDING, 1 + _ROUNDING).fill_null(value=False)
+    strange = rows.filter(pl.col("confidence").is_not_null() & ~probable)
+    if strange.is_empty() and not rows["confidence"].has_nulls():
+        return rows.with_columns(number.cast(pl.Float32)), []
+    warnings = [
+        f"The confidence is not used, since it is no probability: row {row} has {value!r}."
+        for row, value in strange.select("line", "confidence").head(1).iter_rows()
+    ]
+    return rows.drop("confidence"), warnings
 
 
 def _with_keys(

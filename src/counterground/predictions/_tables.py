@@ -24,7 +24,7 @@ _VAGUE = ("label", "label_0", "index", "index_0")  # of a prediction, unless ano
 _LIKELY = re.compile("pred|hat|guess|output")
 # The first of these names that a table has, whatever its case.
 _COLUMNS = {
-    "photo": (*PHOTO_NAMES, "photo_id"),
+    "photo": (*PHOTO_NAMES, "photo_id", "url"),
     "prediction": (
         *("prediction", "predicted_name", "predicted", "pred", "predicted_class", "predicted_label", "top1"),
         *("y_pred", "y_hat", "pred_label", "predicted_index", "pred_index", *_VAGUE),
