@@ -76,7 +76,9 @@ def models_tables(
         where = first["benchmark"] if first["comparable"] else named[version]
         title = f"{counted(group.height, 'model')} on {where}, label space {space}"
         about = [f"percent; {contrast}", *(_about_line(line, robustness.baseline, contrast) if line else [])]
-        about.append("rank: those that cannot be ruled out (all pairs tested, Holm)")
+        about.append(
+            "rank: 1 is the smallest drop; of a range, none can be ruled out (all pairs tested, Holm)"
+        )
         later: dict[str, float] | None = None
         if setting and "paper" in group["source"]:
             title += f", paper's {setting.tables}"
@@ -197,7 +199,8 @@ def tests_table(tests: pl.DataFrame, contrast: Contrast) -> Table:
         found = Estimate.of(row, bounds="corrected_")
         rows.append([Cell(quantities[ScoreKey.of(row)]), Cell(found.signed), Cell(found.interval), Cell(p)])
     families = " or ".join(map(str, sorted(tests["family"].drop_nulls().unique())))
-    about = f"percentage points; p and intervals corrected for all {families or 0} tests, shown or not"
+    corrected = f"; p and intervals corrected for all {families} tests, shown or not" if families else ""
+    about = f"percentage points{corrected}"
     title = "Paired differences on the same photos"
     return Table(columns, rows, about, title, headings=frozenset(headings))
 

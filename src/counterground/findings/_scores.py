@@ -70,7 +70,8 @@ def judged_scores(
 
 def facts_of(models: Sequence[tuple[ModelScores, Run]], words: Words) -> Facts:
     """Return what scores and records say of labelled models of one benchmark, each with its run."""
-    selections = {id(run): selection_of(run) for _, run in models}
+    of_models = {id(run): run for _, run in models}
+    selections = {key: selection_of(run) for key, run in of_models.items()}
     effects = {
         model.label: selections[id(run)].effects[model.setting.model]
         for model, run in models
@@ -90,6 +91,5 @@ def facts_of(models: Sequence[tuple[ModelScores, Run]], words: Words) -> Facts:
     answers = {model.label: run.answers[model.setting[: len(KEYS)]] for model, run in models}
     judged = [model.label for model in facts.judged]
     sides = [answers[label].sides(words.contrast) for label in judged]
-    runs = list({id(run): run for _, run in models}.values())
-    corrected = corrected_differences(sides, picked_from(runs, words.contrast))
+    corrected = corrected_differences(sides, picked_from(list(of_models.values()), words.contrast))
     return replace(facts, corrected=dict(zip(judged, corrected, strict=True)))

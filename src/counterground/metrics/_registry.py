@@ -78,6 +78,17 @@ class Answers:
         return self._means[key]
 
     @cached_property
+    def bias(self) -> tuple[Estimate, Estimate]:
+        """The share of `background_errors` that the background fits, and what chance gives."""
+        wrong = background_errors(self.rows)
+        if wrong.is_empty():
+            return self.unknown, self.unknown
+        clusters = cluster_columns(wrong, self.photos.design)
+        share = balanced_interval(wrong["follows"], np.zeros(len(wrong), np.intp), **clusters)
+        chance = float(np.mean(wrong["chance"].to_numpy()))
+        return share, replace(share, value=chance, low=None, high=None)
+
+    @cached_property
     def _single(self) -> dict[int, SingleStrata]:
         return {}
 
@@ -344,22 +355,6 @@ def _ties(answers: Answers, _group: str | None) -> Estimate:
     return answers.plain_share(tied(answers.rows["top2_gap"].to_numpy()), None)
 
 
-def _bias_ratio(answers: Answers, _group: str | None) -> Estimate:
-    wrong = background_errors(answers.rows)
-    if wrong.is_empty():
-        return answers.unknown
-    clusters = cluster_columns(wrong, answers.photos.design)
-    return balanced_interval(wrong["follows"], np.zeros(len(wrong), np.intp), **clusters)
-
-
-def _bias_by_chance(answers: Answers, _group: str | None) -> Estimate:
-    wrong = background_errors(answers.rows)
-    if wrong.is_empty():
-        return answers.unknown
-    value = float(np.mean(wrong["chance"].to_numpy()))
-    return replace(_bias_ratio(answers, None), value=value, low=None, high=None)
-
-
 def within_top_k(true_rank: npt.ArrayLike, k: int = 5) -> npt.NDArray[np.bool_]:
     """Return ``[n]`` Booleans: the true class ranks under ``k``, counted from 0.
 
@@ -481,7 +476,7 @@ BUILT_IN = (
     Metric(
         "bias_ratio",
         ("counter",),
-        _bias_ratio,
+        lambda answers, _: answers.bias[0],
         "Bias ratio",
         "Of wrong predictions on counter photos that name another class of the benchmark, the share that "
         "names one whose common photos have that background.",
@@ -491,7 +486,7 @@ BUILT_IN = (
     Metric(
         "bias_ratio_chance",
         ("counter",),
-        _bias_by_chance,
+        lambda answers, _: answers.bias[1],
         "Bias by chance",
         "The bias ratio if these predictions were spread evenly over the other classes.",
         place=None,

@@ -111,8 +111,8 @@ def by_key(
 def _by_path(rows: pl.DataFrame) -> pl.DataFrame:
     if not rows["path"].is_sorted():
         rows = rows.sort("path")
-    if rows["path"].n_unique() < len(rows):
-        repeated = rows.filter(pl.col("path").is_duplicated())
+    repeated = rows.filter(pl.col("path") == pl.col("path").shift())
+    if not repeated.is_empty():
         path, model = repeated["path"][0], repeated["model"][0]
         times = repeated["path"].eq_missing(path).sum()
         raise ValueError(

@@ -365,9 +365,8 @@ def open_run(path: Path | str) -> Run:
     # The working folder may change before all rows are read.
     file = (path if is_file(path) else path / "predictions.parquet").absolute()
     if path != file and not is_file(path) and not is_file(path / "run.json"):
-        raise CounterGroundError(
-            f"{path} is not a run folder (run.json is missing). Make one with `counterground evaluate`."
-        )
+        problem = "is not a run folder (run.json is missing)" if path.exists() else "does not exist"
+        raise CounterGroundError(f"{path} {problem}. Make a run with `counterground evaluate`.")
     if file.suffix != ".parquet":
         raise UsageError(
             f"{path} is a file of a run: give {path.parent}, or a table of predictions (.parquet)."
