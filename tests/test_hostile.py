@@ -1,10 +1,10 @@
 """Archives and shards from others."""
 
 import gzip
-import tarfile
 
 import polars as pl
 import pytest
+from tars import tar
 
 from counterground import hostile
 from counterground.hostile import is_tar, scan_shard
@@ -19,9 +19,7 @@ def test_a_shard_of_more_rows_than_bytes_is_refused(tmp_path, monkeypatch):
 
 
 def test_a_tar_that_is_cut_off_within_its_first_header_is_none(tmp_path):
-    with tarfile.open(tmp_path / "a.tar", "w") as tar:
-        tar.addfile(tarfile.TarInfo("a"))
-    whole = gzip.compress((tmp_path / "a.tar").read_bytes())
+    whole = gzip.compress(tar([("a", b"")]))
     for size in range(len(whole) - 8):
         (tmp_path / "a.tar.gz").write_bytes(whole[:size])
         assert is_tar(tmp_path / "a.tar.gz") in ({False} if size < 40 else {True, False})

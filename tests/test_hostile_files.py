@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import os
-import tarfile
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -15,6 +14,7 @@ import polars as pl
 import pytest
 from no_hang import no_hang
 from PIL import Image
+from tars import tar
 
 from counterground.benchmarks._fetch import unpack  # hostile archives need no benchmark in them
 from counterground.construction.imports import import_photos
@@ -50,17 +50,6 @@ def save_photos(root: Path, *paths: str) -> Path:
     return root
 
 
-def tar(*numbers: int, mode: str = "w") -> bytes:
-    written = io.BytesIO()
-    with tarfile.open(fileobj=written, mode=mode) as file:
-        for number in numbers:
-            for suffix, data in (("png", png(number)), ("json", b'{"class_name": "ox"}')):
-                info = tarfile.TarInfo(f"{number}.{suffix}")
-                info.size = len(data)
-                file.addfile(info, io.BytesIO(data))
-    return written.getvalue()
-
-
 def one_line(error: pytest.ExceptionInfo[CounterGroundError]) -> str:
     said = str(error.value)
     assert "\n" not in said
@@ -68,20 +57,25 @@ def one_line(error: pytest.ExceptionInfo[CounterGroundError]) -> str:
     return said
 
 
+def shard(*numbers: int) -> bytes:
+    described = ("json", b'{"class_name": "ox"}')
+    return tar((f"{n}.{end}", data) for n in numbers for end, data in (("png", png(n)), described))
+
+
 # Archives whose rest would be left out
 
 
 def without_a_header() -> bytes:
     """A tar of which the header of the third photo is zeros."""
-    whole = tar(1, 2, 3, 4)
+    whole = shard(1, 2, 3, 4)
     at = whole.index(b"3.png")
     return whole[:at] + bytes(BLOCK) + whole[at + BLOCK :]
 
 
 @pytest.mark.parametrize(
-    "data", [without_a_header(), tar(1, 2) + tar(3, 4)], ids=["a zeroed block", "two tars"]
+    "data", [without_a_header(), shard(1, 2) + shard(3, 4)], ids=["a zeroed block", "two tars"]
 )
-def test_a_tar_of_shards_is_read_to_its_end_or_refused(data, tmp_path, cache):
+def test_a_tar_of_shards_is_read_to_its_end_or_refused(data, tmp_path):
     (tmp_path / "shards").mkdir()
     (tmp_path / "shards/x.tar").write_bytes(data)
     with pytest.raises(CounterGroundError, match="damaged or cut short") as error:
@@ -91,7 +85,7 @@ def test_a_tar_of_shards_is_read_to_its_end_or_refused(data, tmp_path, cache):
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["tar", "tar.gz"])
 @pytest.mark.parametrize(
-    "data", [without_a_header(), tar(1, 2) + tar(3, 4)], ids=["a zeroed block", "two tars"]
+    "data", [without_a_header(), shard(1, 2) + shard(3, 4)], ids=["a zeroed block", "two tars"]
 )
 def test_an_archive_is_unpacked_to_its_end_or_refused(data, pack, tmp_path):
     (tmp_path / "archive").write_bytes(pack(data))
@@ -102,7 +96,7 @@ def test_an_archive_is_unpacked_to_its_end_or_refused(data, pack, tmp_path):
 
 
 def test_zeros_after_the_end_of_a_tar_are_no_damage(tmp_path):
-    (tmp_path / "archive").write_bytes(tar(1, 2) + bytes(20 * BLOCK))
+    (tmp_path / "archive").write_bytes(shard(1, 2) + bytes(20 * BLOCK))
     unpack([tmp_path / "archive"], tmp_path / "out")
     assert len(list((tmp_path / "out").iterdir())) == 4
 
@@ -147,7 +141,7 @@ READERS = {
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_pipe_in_the_place_of_a_file_is_refused_at_once(name, tmp_path, cache):
+def test_a_pipe_in_the_place_of_a_file_is_refused_at_once(name, tmp_path):
     with pytest.raises(CounterGroundError, match="not a regular file") as error:
         READERS[name](pipe(tmp_path / name))
     one_line(error)

@@ -7,11 +7,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 import torch
+from colour_model import pixels
 from noise_photos import save_animals
 
 import counterground as cg
@@ -95,10 +95,6 @@ class Ends(torch.nn.Module):
 
     def forward(self, batch):
         return torch.roll(batch.mean((2, 3)), self.turn, 1)
-
-
-def pixels(image):
-    return torch.from_numpy(np.array(image.resize((4, 4)))).permute(2, 0, 1) / 255
 
 
 @pytest.fixture

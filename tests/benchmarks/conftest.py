@@ -2,18 +2,17 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import http.server
 import io
 import lzma
 import re
-import tarfile
-import threading
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from loopback import Handler, serving
 from PIL import Image
 from rcc import write_rcc
+from tars import tar
 
 # How often a download is tried is not for users to set.
 from counterground.benchmarks import _fetch
@@ -32,19 +31,6 @@ def ar(members: dict[str, bytes]) -> bytes:
     return out
 
 
-def tar(entries: list[tarfile.TarInfo | tuple[str, bytes]]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for entry in entries:
-            if isinstance(entry, tarfile.TarInfo):
-                archive.addfile(entry)
-            else:
-                info = tarfile.TarInfo(entry[0])
-                info.size = len(entry[1])
-                archive.addfile(info, io.BytesIO(entry[1]))
-    return buffer.getvalue()
-
-
 @pytest.fixture(scope="session")
 def make_deb():
     def make(path: Path, entries, compression: str = ".xz") -> Path:
@@ -56,14 +42,6 @@ def make_deb():
         return path
 
     return make
-
-
-@pytest.fixture
-def own_cache(tmp_path, monkeypatch) -> Path:
-    """A cache of the test's own: nothing fetched before can help it."""
-    cache = tmp_path / "cache"
-    monkeypatch.setenv("COUNTERGROUND_CACHE", str(cache))
-    return cache
 
 
 def _encoded(image: Image.Image, suffix: str) -> bytes:
@@ -104,48 +82,28 @@ def tiny_debs(tmp_path_factory, make_deb) -> Path:
     return folder
 
 
-class _Server:
-    """A file server on loopback that honours ranges and can die after ``cut`` bytes of an answer."""
+class _Files(Handler):
+    """Honours ranges and can die after ``cut`` bytes of an answer; ``bodies``: by path, of several files."""
 
-    def __init__(self) -> None:
-        self.body, self.kind, self.status = b"", "application/zip", 200
-        self.bodies: dict[str, bytes] = {}  # by path, where there are several files
-        self.cut: int | None = None
-        self.resumes = True
-        self.ranges: list[str | None] = []
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                asked = self.headers.get("Range")
-                outer.ranges.append(asked)
-                body = outer.bodies.get(self.path, outer.body)
-                asked = asked if outer.resumes else None
-                start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked else 0
-                self.send_response(206 if asked else outer.status)
-                self.send_header("Content-Type", outer.kind)
-                self.send_header("Content-Length", str(len(body) - start))
-                if asked:
-                    self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-                self.end_headers()
-                end = len(body) if outer.cut is None else start + outer.cut
-                self.wfile.write(body[start:end])
-
-            def log_message(self, *arguments):
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}/file"
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def do_GET(self):
+        asked, server = self.headers.get("Range"), self.server
+        server.ranges.append(asked)
+        body = server.bodies.get(self.path, server.body)
+        asked = asked if server.resumes else None
+        start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked else 0
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Type", server.kind)
+        self.send_header("Content-Length", str(len(body) - start))
+        if asked:
+            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        self.end_headers()
+        end = len(body) if server.cut is None else start + server.cut
+        self.wfile.write(body[start:end])
 
 
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setattr(_fetch, "_RETRIES", 0)
-    served = _Server()
-    yield served
-    served.close()
+    state = {"body": b"", "kind": "application/zip", "bodies": {}, "cut": None, "resumes": True, "ranges": []}
+    with serving(_Files, **state) as served:
+        yield served

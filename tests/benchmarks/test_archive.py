@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import os
 import stat
 import tarfile
@@ -10,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from tars import write_tar
 
 from counterground.benchmarks import _fetch as _archive  # its limits are lowered
 
@@ -30,15 +30,6 @@ def _zip(path: Path, contents=CONTENTS) -> Path:
     return path
 
 
-def _tar(path: Path, contents=CONTENTS, mode="w:gz") -> Path:
-    with tarfile.open(path, mode) as archive:
-        for name, data in contents.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return path
-
-
 def _there(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
@@ -46,7 +37,7 @@ def _there(folder: Path) -> dict[str, bytes]:
 
 
 def _make(kind: str, path: Path, contents=CONTENTS) -> Path:
-    return _zip(path, contents) if kind == "zip" else _tar(path, contents, kind)
+    return _zip(path, contents) if kind == "zip" else write_tar(path, contents.items(), kind)
 
 
 KINDS = ["zip", "w:", "w:gz", "w:xz"]
@@ -107,8 +98,7 @@ def test_a_name_that_is_not_the_utf_8_it_says_is_one_clear_line(tmp_path):
 def test_links_and_devices_in_a_tar_are_refused(tmp_path, kind):
     info = tarfile.TarInfo("photo.jpg")
     info.type, info.linkname = kind, "/etc/passwd"
-    with tarfile.open(tmp_path / "a.tar", "w") as archive:
-        archive.addfile(info)
+    write_tar(tmp_path / "a.tar", [info])
     with pytest.raises(CounterGroundError, match=r"'photo\.jpg' is not a regular file"):
         unpack([tmp_path / "a.tar"], tmp_path / "out")
     assert not (tmp_path / "out").exists()

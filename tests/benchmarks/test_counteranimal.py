@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import tarfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from PIL import Image
+from tars import write_tar
 
 # Where an unpacking is cut off, and how often a download is tried, are not for users to set.
 from counterground.benchmarks import (
@@ -66,7 +66,7 @@ def _release(path: Path, rows: list[dict], *, sizes: bool = False, padding: int 
 
 
 @pytest.mark.slow
-def test_the_release_as_printed_differs_in_nothing_but_says_which_number_class_23_has(tmp_path, own_cache):
+def test_the_release_as_printed_differs_in_nothing_but_says_which_number_class_23_has(tmp_path):
     benchmark = get_benchmark("counteranimal", archive=_release(tmp_path / "a.zip", _paper(), sizes=True))
     assert (benchmark.name, len(benchmark)) == ("counteranimal", 13100)
     assert dict(benchmark.photos.group_by("group").len().iter_rows()) == {"common": 7174, "counter": 5926}
@@ -111,7 +111,7 @@ def test_every_kind_of_difference_is_said_and_nothing_refused():
     assert len(text.splitlines()) == 5
 
 
-def test_by_name_from_an_archive_and_then_without_it(tmp_path, own_cache):
+def test_by_name_from_an_archive_and_then_without_it(tmp_path):
     with pytest.raises(CounterGroundError, match=r"benchmarks get counteranimal.*--from ARCHIVE"):
         open_benchmark("counteranimal")
     archive = _release(tmp_path / "a.zip", _paper())
@@ -129,12 +129,12 @@ def _available() -> bool:
     return next(info for info in list_benchmarks() if info.name == "counteranimal").is_ready()
 
 
-def test_a_folder_already_unpacked_is_read_where_it_lies(tmp_path, own_cache):
+def test_a_folder_already_unpacked_is_read_where_it_lies(tmp_path, cache):
     with zipfile.ZipFile(_release(tmp_path / "a.zip", _paper())) as archive:
         archive.extractall(tmp_path / "mine" / "CounterAnimal")
     got = get_benchmark("counteranimal", archive=tmp_path / "mine")
     assert got.root == tmp_path / "mine" / "CounterAnimal" / "LAION-final"
-    assert not list((own_cache / "benchmarks" / "counteranimal").glob("unpacked*"))
+    assert not list((cache / "benchmarks" / "counteranimal").glob("unpacked*"))
     assert open_benchmark("counteranimal").version == got.version
 
 
@@ -143,18 +143,14 @@ def _archive_of_one_class(path: Path, n_common: int) -> Path:
     row = _paper()[0] | {"n_common": n_common, "n_counter": 1}
     as_zip = _release(path.with_suffix(".zip"), [row], sizes=True)
     if path.suffix == ".tar":
-        with zipfile.ZipFile(as_zip) as members, tarfile.open(path, "w") as archive:
-            for name in members.namelist():
-                info = tarfile.TarInfo(name)
-                # Another photo under the same name, of the same size.
-                data = members.read(name) + bytes([n_common])
-                info.size = len(data)
-                archive.addfile(info, io.BytesIO(data))
+        with zipfile.ZipFile(as_zip) as members:  # another photo under the same name, of the same size
+            photos = [(name, members.read(name) + bytes([n_common])) for name in members.namelist()]
+        write_tar(path, photos)
     return path
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".tar"])
-def test_a_second_archive_takes_the_place_of_the_first(tmp_path, own_cache, suffix):
+def test_a_second_archive_takes_the_place_of_the_first(tmp_path, suffix):
     first = _archive_of_one_class(tmp_path / f"a{suffix}", 3)
     second = _archive_of_one_class(tmp_path / f"b{suffix}", 2)
     old = get_benchmark("counteranimal", archive=first)
@@ -169,13 +165,13 @@ def test_a_second_archive_takes_the_place_of_the_first(tmp_path, own_cache, suff
 
 
 class TestWrongArchives:
-    def test_no_class_of_the_paper(self, tmp_path, own_cache):
+    def test_no_class_of_the_paper(self, tmp_path):
         row = _paper()[0] | {"imagenet_index": 999}
         with pytest.raises(CounterGroundError, match="None of the paper's 45 classes"):
             get_benchmark("counteranimal", archive=_release(tmp_path / "a.zip", [row]))
         assert not _available()
 
-    def test_a_broken_archive_leaves_the_benchmark_that_is_there(self, tmp_path, own_cache):
+    def test_a_broken_archive_leaves_the_benchmark_that_is_there(self, tmp_path, cache):
         good = get_benchmark("counteranimal", archive=_release(tmp_path / "a.zip", _paper()))
         data = bytearray(_release(tmp_path / "b.zip", _paper()).read_bytes())
         data[data.rindex(DARK_PIXEL) + 20] ^= 0xFF
@@ -183,16 +179,16 @@ class TestWrongArchives:
         with pytest.raises(CounterGroundError, match="corrupt"):
             get_benchmark("counteranimal", archive=tmp_path / "b.zip")
         assert open_benchmark("counteranimal").version == good.version
-        assert len(list((own_cache / "benchmarks" / "counteranimal").glob("unpacked*"))) == 1
+        assert len(list((cache / "benchmarks" / "counteranimal").glob("unpacked*"))) == 1
 
 
 class TestDownload:
-    def test_downloads_unpacks_and_does_not_keep_the_archive(self, tmp_path, own_cache, server):
+    def test_downloads_unpacks_and_does_not_keep_the_archive(self, tmp_path, cache, server):
         server.body = _release(tmp_path / "a.zip", _paper()).read_bytes()
         assert len(download(server.url)) == 90
-        assert not list((own_cache / "downloads").iterdir())
+        assert not list((cache / "downloads").iterdir())
 
-    def test_a_dead_line_is_taken_up_where_it_broke(self, tmp_path, own_cache, server):
+    def test_a_dead_line_is_taken_up_where_it_broke(self, tmp_path, server):
         server.body = _release(tmp_path / "a.zip", _paper(), padding=4_000_000).read_bytes()
         server.cut = len(server.body) // 2
         with pytest.raises(CounterGroundError, match=r"Cannot download .*--from ARCHIVE") as caught:
@@ -203,7 +199,7 @@ class TestDownload:
         resumed_at = int(re.fullmatch(r"bytes=(\d+)-", server.ranges[-1])[1])
         assert 1_000_000 < resumed_at <= len(server.body) // 2
 
-    def test_a_server_that_cannot_resume_does_not_block_the_way_for_ever(self, tmp_path, own_cache, server):
+    def test_a_server_that_cannot_resume_does_not_block_the_way_for_ever(self, tmp_path, server):
         server.body = _release(tmp_path / "a.zip", _paper(), padding=4_000_000).read_bytes()
         server.cut, server.resumes = len(server.body) // 2, False
         for message in ("Cannot download", "next try starts from"):
@@ -212,7 +208,7 @@ class TestDownload:
             server.cut = None
         assert len(download(server.url)) == 90
 
-    def test_a_quota_page_is_not_taken_for_the_archive(self, tmp_path, own_cache, server):
+    def test_a_quota_page_is_not_taken_for_the_archive(self, tmp_path, server):
         server.body, server.kind = b"<!DOCTYPE html><html>Quota exceeded</html>", "text/html"
         for _ in range(2):
             with pytest.raises(CounterGroundError, match=r"sent a page .*counteranimal\.github\.io.*--from"):
@@ -220,7 +216,7 @@ class TestDownload:
         server.body, server.kind = _release(tmp_path / "a.zip", _paper()).read_bytes(), "application/zip"
         assert len(download(server.url)) == 90
 
-    def test_a_corrupt_archive_is_fetched_anew_the_next_time(self, tmp_path, own_cache, server):
+    def test_a_corrupt_archive_is_fetched_anew_the_next_time(self, tmp_path, server):
         whole = _release(tmp_path / "a.zip", _paper()).read_bytes()
         middle = whole.index(PIXEL) + 20
         server.body = whole[:middle] + bytes([whole[middle] ^ 0xFF]) + whole[middle + 1 :]

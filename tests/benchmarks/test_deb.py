@@ -87,34 +87,34 @@ class TestQtResources:
 
 
 class TestBroughtPackages:
-    def test_opens_and_remembers_them(self, tmp_path, make_deb, own_cache):
+    def test_opens_and_remembers_them(self, tmp_path, make_deb, cache):
         make_deb(tmp_path / "debs/pack_2%3a1.0_all.deb", [("./usr/a", b"a")])
         package = open_packages({"pack": ["/usr/a"]}, tmp_path / "debs")["pack"]
         assert package.version == "2:1.0"
         assert package.file("/usr/a").read_bytes() == b"a"
         assert open_packages({"pack": ["/usr/a"]})["pack"] == package
-        assert not [path for path in own_cache.rglob("*") if path.name.startswith(".")]
+        assert not [path for path in cache.rglob("*") if path.name.startswith(".")]
 
-    def test_another_release_without_the_file_is_said(self, tmp_path, make_deb, own_cache):
+    def test_another_release_without_the_file_is_said(self, tmp_path, make_deb):
         make_deb(tmp_path / "pack_1_all.deb", [("./usr/b", b"b")])
         with pytest.raises(CounterGroundError, match=r"does not hold /usr/a; .*Debian 13"):
             open_packages({"pack": ["/usr/a"]}, tmp_path)
 
-    def test_corrupt_package_leaves_nothing_behind(self, tmp_path, own_cache):
+    def test_corrupt_package_leaves_nothing_behind(self, tmp_path, cache):
         (tmp_path / "pack_1_all.deb").write_bytes(b"<html>not found</html>")
         with pytest.raises(CounterGroundError, match="not a complete Debian package"):
             open_packages({"pack": ["/usr/a"]}, tmp_path)
-        assert not list(own_cache.rglob("package.json"))
+        assert not list(cache.rglob("package.json"))
 
     @pytest.mark.parametrize(
         ("make", "said"), [(Path.mkdir, "Is a directory"), (os.mkfifo, "not a regular file")]
     )
-    def test_something_else_in_the_place_of_a_package(self, tmp_path, own_cache, make, said):
+    def test_something_else_in_the_place_of_a_package(self, tmp_path, make, said):
         make(tmp_path / "pack_1_all.deb")
         with pytest.raises(CounterGroundError, match=rf"pack_1_all\.deb: {said}"):
             open_packages({"pack": ["/usr/a"]}, tmp_path)
 
-    def test_a_second_version_stands_beside_the_first(self, tmp_path, make_deb, own_cache):
+    def test_a_second_version_stands_beside_the_first(self, tmp_path, make_deb):
         for version in "12":
             make_deb(tmp_path / version / f"pack_{version}_all.deb", [("./usr/a", version.encode())])
         for version in "121":
@@ -137,15 +137,15 @@ def _program(path: Path, script: str) -> None:
 
 
 class TestApt:
-    def test_the_deb_is_not_kept(self, tmp_path, make_deb, own_cache, programs):
+    def test_the_deb_is_not_kept(self, tmp_path, make_deb, cache, programs):
         deb = make_deb(tmp_path / "pack_1_all.deb", [("./usr/a", b"a")])
         _program(programs / "apt-get", f"cp {deb} .")
         package = open_packages({"pack": ["/usr/a"]})["pack"]
-        assert not list(own_cache.rglob("*.deb"))
+        assert not list(cache.rglob("*.deb"))
         (programs / "apt-get").unlink()
         assert open_packages({"pack": ["/usr/a"]})["pack"] == package
 
-    def test_missing_lists_are_fetched_once(self, tmp_path, make_deb, own_cache, programs, monkeypatch):
+    def test_missing_lists_are_fetched_once(self, tmp_path, make_deb, programs, monkeypatch):
         monkeypatch.setattr(os, "geteuid", lambda: 0)  # only root may fetch apt's lists
         deb = make_deb(tmp_path / "pack_1_all.deb", [("./usr/a", b"a")])
         marker = tmp_path / "updated"
@@ -156,7 +156,7 @@ class TestApt:
         assert open_packages({"pack": ["/usr/a"]})["pack"].version == "1"
         assert marker.read_text() == "\n"
 
-    def test_several_at_once_with_an_empty_cache(self, tmp_path, make_deb, own_cache, programs):
+    def test_several_at_once_with_an_empty_cache(self, tmp_path, make_deb, programs):
         deb = make_deb(tmp_path / "pack_1_all.deb", [("./usr/a", b"a")])
         _program(programs / "apt-get", f"cp {deb} .")
         with ThreadPoolExecutor(8) as pool:

@@ -267,11 +267,6 @@ SMALL = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _own(own_cache):
-    """Every test has a cache of its own."""
-
-
 def counts(benchmark) -> dict[tuple, int]:
     """Photos of each cell of the design."""
     return {
@@ -781,7 +776,8 @@ class TestArchives:
         benchmark = layout.get(None, False)
         assert len(benchmark) == 16
         assert not list((cache_dir() / "downloads").iterdir())
-        server.close()
+        server.shutdown()
+        server.server_close()
         assert layout.get(None, False).version == benchmark.version
         assert open_benchmark("waterbirds").version == benchmark.version
 
@@ -791,6 +787,5 @@ class TestArchives:
             f"/{part}": packed(tmp_path / "data", part) for part in ("spuco_birds", "spuco_dogs")
         }
         (info,) = (info for info in LAYOUTS if info.name == "spuco-animals")
-        address = server.url.removesuffix("/file")
-        layout = replace(info.get.__self__, urls=tuple(f"{address}{path}" for path in server.bodies))
+        layout = replace(info.get.__self__, urls=tuple(f"{server.url}{path}" for path in server.bodies))
         assert len(layout.get(None, False)) == 16

@@ -85,7 +85,7 @@ def test_manifest_describes_what_lies_there(few):
     assert read_benchmark(few.root).version == few.version
 
 
-def test_the_notes_hold_for_any_of_the_photos(tiny_debs, own_cache, tmp_path):
+def test_the_notes_hold_for_any_of_the_photos(tiny_debs, tmp_path):
     built = build_stamps(FEW, packages=tiny_debs, out=tmp_path / "few")
     assert " ".join(built.notes) == (
         "Results are conditional on the cut-outs: version 2 of stamps, which these photos come from, was "
@@ -153,7 +153,7 @@ def test_the_reserved_benchmark_has_no_photograph_that_a_shipped_model_was_train
     assert info.n_photos == 51 * 6 * min(Counter(background.label for background in reserved).values())
 
 
-def test_version_and_photographs_are_in_the_provenance(tiny_debs, own_cache, tmp_path):
+def test_version_and_photographs_are_in_the_provenance(tiny_debs, tmp_path):
     built = build_stamps(replace(ONE, reserved=True), packages=tiny_debs, out=tmp_path / "one")
     provenance = json.loads((built.root / "provenance.json").read_text())
     assert (built.name, provenance["settings"]["version"]) == ("stamps-reserved", 2)
@@ -184,12 +184,12 @@ class TestNames:
         # The names stand for all 45 classes; one is enough to see how names and folders play together.
         monkeypatch.setattr(_stamps, "StampsSettings", lambda **_: ONE)
 
-    def test_built_on_first_use_and_then_without_packages(self, tiny_debs, own_cache):
+    def test_built_on_first_use_and_then_without_packages(self, tiny_debs, cache):
         assert not _stamps_info().is_ready()
         built = get_benchmark("stamps", packages=tiny_debs)
         assert _stamps_info().is_ready()
         assert open_benchmark(benchmark_folder("stamps")).version == built.version
-        shutil.rmtree(own_cache / "packages")
+        shutil.rmtree(cache / "packages")
         assert open_benchmark("stamps").version == built.version
 
     def test_unknown_names_and_misplaced_options_are_usage_errors(self, tmp_path):
@@ -205,12 +205,12 @@ class TestNames:
             with pytest.raises(UsageError, match=message):
                 call()
 
-    def test_unknown_class_and_too_few_photographs(self, tiny_debs, own_cache):
+    def test_unknown_class_and_too_few_photographs(self, tiny_debs, cache):
         with pytest.raises(UsageError, match="Did you mean 'lion'"):
             build_stamps(replace(ONE, classes=("lionn",)), packages=tiny_debs)
         with pytest.raises(UsageError, match="13 photographs of 'water', and there are 12"):
             build_stamps(replace(ONE, per_label=13), packages=tiny_debs)
-        assert not list((own_cache / "benchmarks").iterdir())
+        assert not list((cache / "benchmarks").iterdir())
 
 
 def _stamps_info():
@@ -218,7 +218,7 @@ def _stamps_info():
 
 
 class TestFolder:
-    def test_another_photograph_under_the_name_is_found_out(self, tiny_debs, make_deb, own_cache, tmp_path):
+    def test_another_photograph_under_the_name_is_found_out(self, tiny_debs, make_deb, tmp_path):
         debs = tmp_path / "debs"
         shutil.copytree(tiny_debs, debs)
         deb = next(debs.glob("budgie-backgrounds_*.deb"))
@@ -230,14 +230,14 @@ class TestFolder:
         with pytest.raises(CounterGroundError, match="64 x 64, not the photograph that was labelled"):
             load_backgrounds(debs)
 
-    def test_something_else_there_is_left_alone(self, tiny_debs, own_cache, tmp_path):
+    def test_something_else_there_is_left_alone(self, tiny_debs, tmp_path):
         (tmp_path / "mine").mkdir()
         (tmp_path / "mine" / "thesis.txt").write_text("dear")
         with pytest.raises(CounterGroundError, match="holds other files"):
             build_stamps(FEW, packages=tiny_debs, out=tmp_path / "mine")
         assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
-    def test_other_settings_and_packages_are_not_passed_off(self, tiny_debs, own_cache, tmp_path):
+    def test_other_settings_and_packages_are_not_passed_off(self, tiny_debs, tmp_path):
         out = tmp_path / "one"
         built = build_stamps(ONE, packages=tiny_debs, out=out)
         assert open_benchmark(out).version == built.version
@@ -273,7 +273,7 @@ def _start(debs: Path, out: Path) -> subprocess.Popen[str]:
     )
 
 
-def test_a_killed_build_leaves_no_half_benchmark(tiny_debs, own_cache, tmp_path):
+def test_a_killed_build_leaves_no_half_benchmark(tiny_debs, tmp_path):
     out = tmp_path / "out" / "stamps"
     process = _start(tiny_debs, out)
     deadline = time.monotonic() + 60
@@ -286,7 +286,7 @@ def test_a_killed_build_leaves_no_half_benchmark(tiny_debs, own_cache, tmp_path)
     assert len(build_stamps(replace(ONE, classes=("lion", "zebra")), packages=tiny_debs, out=out)) == 72
 
 
-def test_two_processes_at_once_end_in_the_same_benchmark(tiny_debs, own_cache, tmp_path):
+def test_two_processes_at_once_end_in_the_same_benchmark(tiny_debs, tmp_path):
     out = tmp_path / "out" / "stamps"
     processes = [_start(tiny_debs, out) for _ in range(2)]
     answers = [process.communicate(timeout=120) for process in processes]

@@ -38,12 +38,6 @@ def test_json_is_the_record(model, capsys, own_modules):
     assert printed == json.loads((own_modules / "mitigated" / "mitigation.json").read_bytes())
 
 
-def test_the_list_names_every_method_and_what_it_needs(capsys):
-    assert main(["mitigate", "--list"]) == 0
-    printed = capsys.readouterr().out
-    assert all(name in printed for name in ("text-projection", "dfr", "backgrounds", "to fit"))
-
-
 def test_the_names_of_the_list_can_be_copied(capsys):
     assert main(["mitigate", "--list"]) == 0
     printed = {line.partition(" ")[0] for line in capsys.readouterr().out.splitlines()}

@@ -141,8 +141,8 @@ def test_offline_is_obeyed_by_every_command_that_could_use_the_network(seen, opt
         assert "a bug in CounterGround" not in line
 
 
-def test_offline_of_a_function_is_obeyed_by_all_that_it_calls(photos, tmp_path, monkeypatch):
-    from photo_server import Running
+def test_offline_of_a_function_is_obeyed_by_all_that_it_calls(photos, tmp_path):
+    from photo_server import running
 
     import counterground as cg
     from counterground.errors import CounterGroundError
@@ -164,7 +164,7 @@ def test_offline_of_a_function_is_obeyed_by_all_that_it_calls(photos, tmp_path, 
         ),
         lambda: cg.swap(table, "colour_model:brightness", out=out, settings=SwapSettings(offline=True)),
     )
-    with Running() as server:
+    with running() as server:
         elsewhere = server.address(1).replace("127.0.0.1", "127.1")
         table.write_text(f"path,class_name\n{elsewhere},ox\n")
         for call in calls:

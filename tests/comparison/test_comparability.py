@@ -98,11 +98,9 @@ def test_who_chose_the_groups_is_asked_only_where_nothing_declares_it(make_run):
     assert codes({"mine": run}) == set()
     table = replace(run, info=run.info.model_copy(update={"recorded": False}))
     assert codes({"mine": table}) == {("selection_unknown", "")}
-    bare = replace(table, predictions=table.predictions.with_columns(group=None))
     assert codes({"mine": make_run({CLIP: (0.8, 0.6)}, sizes=SIZES, name="mine")}) == {
         ("selection_unknown", "")
     }
-    assert bare.info.recorded is False
 
 
 def test_the_papers_referee_and_settings_are_told(referee_run, make_run):

@@ -221,19 +221,6 @@ def drops(tests):
     return tests.filter(metric="drop").select("model", "versus", "p_corrected")
 
 
-def test_two_results_of_one_model_are_compared(make_run):
-    levels = {"torchvision:a": (0.8, 0.6)}
-    sizes = np.full((4, 2), 30)
-    runs = [
-        make_run(levels, sizes=sizes, name="s", version="7" * 64, path=name, seed=k)
-        for k, name in enumerate("ab")
-    ]
-    found = full_comparison(runs, published=False)
-    assert found.tests.select("source", "versus_source").unique().rows() == [("a", "b")]
-    assert "torchvision:a (a) minus torchvision:a (b)" in found.write("markdown")
-    assert untested(found) == []
-
-
 def test_a_photo_that_one_run_lacks_takes_no_test_from_the_others(make_run):
     both = make_run({"x": (0.9, 0.5), "y": (0.7, 0.6)}, path="a")
     alone = make_run({"z": (0.8, 0.5)}, path="b")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from photo_server import Running
+from photo_server import running
 
 from counterground.construction.pool import open_pool
 
 
 @pytest.fixture
 def photo_server():
-    with Running() as state:
+    with running() as state:
         yield state
 
 

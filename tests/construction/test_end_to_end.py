@@ -33,7 +33,6 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 PLACES = {"flamingo": ("water", "tree"), "ostrich": ("grass", "shrub"), "zebra": ("grass", "rock")}
-KEYS = {"grass": "r", "rock": "c", "shrub": "b", "sky": "k", "tree": "t", "water": "w"}
 
 
 @pytest.fixture(scope="module")

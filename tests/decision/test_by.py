@@ -74,7 +74,7 @@ def test_a_plan_has_a_row_for_each_value(run):
 
 @pytest.mark.parametrize(
     ("by", "said"),
-    [("nowhere", "'nowhere'"), ("area", "'area'"), ("photo", "--by photo: 720 values for 720 photos")],
+    [("nowhere", "'nowhere'"), ("photo", "--by photo: 720 values for 720 photos")],
 )
 def test_columns_that_name_no_groups_of_photos_are_refused(run, by, said):
     run = replace(run, predictions=run.predictions.with_columns(photo="path"))

@@ -6,8 +6,6 @@ import json
 import re
 import shlex
 import shutil
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import polars as pl
@@ -138,29 +136,12 @@ def test_the_line_runs(line, workplace, names_lead_to_tiny_models, capsys):
         assert out.stat().st_size > 10_000
 
 
-class Chat(BaseHTTPRequestHandler):
-    """Says yes to everything and calls it a flamingo."""
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        answer = json.dumps({"choices": [{"message": {"content": "Yes, a flamingo."}}]}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, *args) -> None:
-        pass
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("line", blocks("run with a server", "console")[0].strip().splitlines())
-def test_the_line_runs_with_a_server(line, workplace, names_lead_to_tiny_models, capsys):
-    with ThreadingHTTPServer(("127.0.0.1", 0), Chat) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        words = shlex.split(line.replace("localhost:8000", f"127.0.0.1:{server.server_port}"))
-        assert main(words[1:]) == 0, capsys.readouterr().err
-        server.shutdown()
+def test_the_line_runs_with_a_server(line, workplace, names_lead_to_tiny_models, serve_chat, capsys):
+    server = serve_chat(lambda _: "Yes, a flamingo.")
+    words = shlex.split(line.replace("localhost:8000", f"127.0.0.1:{server.server_port}"))
+    assert main(words[1:]) == 0, capsys.readouterr().err
     predictions = pl.read_parquet(workplace / words[-1] / "predictions.parquet")
     assert predictions.height == (12 if "protocol=yes-no" in words else 6)
     assert "calls to make" in capsys.readouterr().err

@@ -103,7 +103,7 @@ def test_the_command_runs(words, here, capsys):
 
 
 @pytest.mark.slow
-def test_a_design_in_python_leads_to_its_contrast(here, capsys):
+def test_a_design_in_python_leads_to_its_contrast(here):
     (code,) = blocks("docs/contrasts.md", "python")
     exec(code, {})
     assert read_benchmark("birds/benchmark").design.contrasts[0].name == "place_gap"

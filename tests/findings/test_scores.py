@@ -80,11 +80,6 @@ def test_a_run_has_its_commands_as_methods(make_run, tmp_path):
         made_runs.write_run(make_run({name: (0.9, 0.5)}, path=name), tmp_path / name) for name in ("x", "y")
     ]
     first, second = map(cg.open_run, folders)
-    assert first.scores(contrast="drop")["level"].to_list() == ["common", "counter", None]
-    picked = f"background={made_runs.BACKGROUNDS[0]} - background={made_runs.BACKGROUNDS[1]}"
-    rows = first.scores(contrast=picked)
-    assert rows.equals(cg.scores(first, contrast=picked))
-    assert rows["family"].max() == len(made_runs.BACKGROUNDS) * (len(made_runs.BACKGROUNDS) - 1) // 2
     assert first.scores(by="background").equals(cg.scores(first, by="background"))
     assert first.compare(second).tests.equals(cg.compare(folders).tests)
     assert first.report(tmp_path / "page.html").read_text().startswith("<!")

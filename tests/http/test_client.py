@@ -74,7 +74,7 @@ def test_a_server_that_drips_is_left_at_the_deadline(raw_server, start):
     assert start == "header" or gone.wait(5)
 
 
-def test_a_connection_that_was_kept_open_has_a_deadline_for_each_request(raw_server, reply):
+def test_a_connection_that_was_kept_open_has_a_deadline_for_each_request(raw_server):
     client = Client("me", RequestLimits(longest=1.0))
     client.fetch(raw_server.url)
     time.sleep(1.2)  # the deadline of the first request is over, and must not end the second

@@ -7,6 +7,7 @@ import pydoc
 import numpy as np
 import pytest
 import torch
+from colour_model import pixels
 from PIL import Image
 
 from counterground.inference import evaluate_models
@@ -21,10 +22,6 @@ SETTINGS = Settings(label_space="benchmark", batch_size=8, device="cpu")
 class Mean(torch.nn.Module):
     def forward(self, batch):
         return batch.mean((2, 3))
-
-
-def pixels(image):
-    return torch.from_numpy(np.array(image.resize((4, 4)))).permute(2, 0, 1) / 255
 
 
 def shrinking(image):

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from evaluated import evaluated
 from noise_photos import save_noise
 from PIL import Image
 
@@ -22,8 +23,7 @@ from counterground.settings import Settings
 
 
 def run_on(photos, tiny_clip, out, **settings):
-    chosen = Settings(**{"batch_size": 5, "label_space": "benchmark", **settings})
-    return evaluate_models(read_benchmark(photos), [f"open_clip:{tiny_clip}"], chosen, out)
+    return evaluated(photos, f"open_clip:{tiny_clip}", out, **{"batch_size": 5, **settings})
 
 
 def reference_scores(tiny_clip, paths, names, templates):
@@ -111,17 +111,13 @@ def test_progress_counts_the_photos_that_the_run_counts(photos, tiny_clip, tmp_p
 def test_another_prompt_set_names_or_grouping_decodes_no_photo_again(photos, tiny_clip, tmp_path):
     benchmark = read_benchmark(photos)
     model = [f"open_clip:{tiny_clip}"]
-    evaluate_models(benchmark, model, Settings(label_space="benchmark"), tmp_path / "first")
+    evaluated(benchmark, model, tmp_path / "first")
     shutil.rmtree(photos)
-    other = evaluate_models(
-        benchmark, model, Settings(prompts="openai", names="wordnet", label_space="benchmark"), tmp_path / "b"
-    )
+    other = evaluated(benchmark, model, tmp_path / "b", prompts="openai", names="wordnet")
     assert len(other.predictions) == 48
     fewer = benchmark.photos.filter(pl.col("group") == "common")
     part = type(benchmark)(benchmark.name, benchmark.root, fewer, benchmark.classes)
-    assert (
-        len(evaluate_models(part, model, Settings(label_space="benchmark"), tmp_path / "c").predictions) == 24
-    )
+    assert len(evaluated(part, model, tmp_path / "c").predictions) == 24
 
 
 def test_changed_content_is_read_anew(photos, tiny_clip, tmp_path):
@@ -158,15 +154,9 @@ def test_a_photo_that_comes_back_is_read(photos, tiny_clip, tmp_path):
     hidden = photos / "flamingo/common-water/1.jpg"
     hidden.rename(tmp_path / "away.jpg")
     model = [f"open_clip:{tiny_clip}"]
-    assert (
-        len(evaluate_models(benchmark, model, Settings(label_space="benchmark"), tmp_path / "a").predictions)
-        == 47
-    )
+    assert len(evaluated(benchmark, model, tmp_path / "a").predictions) == 47
     (tmp_path / "away.jpg").rename(hidden)
-    assert (
-        len(evaluate_models(benchmark, model, Settings(label_space="benchmark"), tmp_path / "b").predictions)
-        == 48
-    )
+    assert len(evaluated(benchmark, model, tmp_path / "b").predictions) == 48
 
 
 def test_no_readable_photo_is_an_error(tmp_path, tiny_clip):

@@ -7,9 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from noise_photos import save_animals
+from colour_model import pixels
 
-from counterground.benchmarks import StampsSettings, build_stamps
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import _try_model as chooser  # its tolerance, and what are many photos
 from counterground.inference import choose_runtime, encode_photos, evaluate_models
@@ -24,19 +23,6 @@ from counterground.settings import Settings
 LITE = "efficientnet-lite0"
 SETTINGS = Settings(label_space="benchmark", device="cpu", batch_size=16)
 TOLERANCE = chooser.TOLERANCE["fp32"]
-
-
-@pytest.fixture(scope="module")
-def stamps(tmp_path_factory, shared_cache):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COUNTERGROUND_CACHE", str(shared_cache))
-        settings = StampsSettings(classes=("ostrich", "zebra"), labels=("grass", "rock"), per_label=4)
-        return build_stamps(settings, out=tmp_path_factory.mktemp("stamps") / "few")
-
-
-@pytest.fixture
-def photos(tmp_path):
-    return save_animals(tmp_path / "photos")
 
 
 @pytest.fixture
@@ -64,10 +50,6 @@ class Colours(torch.nn.Module):
 
     def forward(self, batch):
         return 10 * batch.mean((2, 3))
-
-
-def pixels(image):
-    return torch.from_numpy(np.array(image.resize((4, 4)))).permute(2, 0, 1) / 255
 
 
 def photos_alone(image):

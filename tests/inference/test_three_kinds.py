@@ -8,18 +8,9 @@ import polars as pl
 import pytest
 import tiny_lvlm
 
-from counterground.benchmarks import StampsSettings, build_stamps
 from counterground.cli import main
 
 CLIP, IMAGENET = "counterground:stamps-biased", "efficientnet-lite0"
-
-
-@pytest.fixture(scope="module")
-def stamps(tmp_path_factory, shared_cache):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COUNTERGROUND_CACHE", str(shared_cache))
-        settings = StampsSettings(classes=("lion", "zebra"), per_label=2)
-        return build_stamps(settings, out=tmp_path_factory.mktemp("stamps") / "few").root
 
 
 @pytest.mark.slow
@@ -28,7 +19,7 @@ def test_one_line_evaluates_all_three(stamps, tmp_path, capsys):
     twenty = tmp_path / "twenty"
     models = ["-m", CLIP, "-m", IMAGENET, "-m", lvlm]
     space = ["--label-space", "confusable", "--referee", CLIP]
-    assert main(["evaluate", str(stamps), *models, *space, "--out", str(twenty)]) == 0, (
+    assert main(["evaluate", str(stamps.root), *models, *space, "--out", str(twenty)]) == 0, (
         capsys.readouterr().err
     )
     table = pl.read_parquet(twenty / "predictions.parquet")
@@ -39,7 +30,7 @@ def test_one_line_evaluates_all_three(stamps, tmp_path, capsys):
     assert all(name in report for name in ("stamps-biased", IMAGENET, "lvlm"))
     thousand = [
         "evaluate",
-        str(stamps),
+        str(stamps.root),
         *models[:4],
         "--label-space",
         "imagenet",

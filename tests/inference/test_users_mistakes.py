@@ -5,12 +5,10 @@ from __future__ import annotations
 import sys
 
 import pytest
+from evaluated import evaluated
 
 import counterground as cg
 from counterground.errors import CounterGroundError, UsageError
-from counterground.inference import evaluate_models
-from counterground.photos import read_benchmark
-from counterground.settings import Settings
 
 MODULE = """
 import types
@@ -119,20 +117,18 @@ class LongTexts(Mute):
 """
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def own(own_modules, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(MODULE)
-    return tmp_path
 
 
 def run_on(photos, function, out, **settings):
-    chosen = Settings(**{"batch_size": 5, "label_space": "benchmark", "device": "cpu", **settings})
-    return evaluate_models(read_benchmark(photos), [f"mine.py:{function}"], chosen, out)
+    return evaluated(photos, f"mine.py:{function}", out, **{"batch_size": 5, "device": "cpu", **settings})
 
 
 @pytest.mark.parametrize("function", ["in_dict", "in_object"])
-def test_logits_may_be_in_a_dict_or_an_object(function, own, photos, tmp_path):
+def test_logits_may_be_in_a_dict_or_an_object(function, photos, tmp_path):
     plain = run_on(photos, "plain", tmp_path / "plain").predictions
     wrapped = run_on(photos, function, tmp_path / "wrapped").predictions
     assert wrapped.drop("model").equals(plain.drop("model"))
@@ -170,7 +166,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("function", MISTAKES)
-def test_what_a_model_returns_is_checked(function, own, photos, tmp_path):
+def test_what_a_model_returns_is_checked(function, photos, tmp_path):
     with pytest.raises(CounterGroundError, match=MISTAKES[function]) as caught:
         run_on(photos, function, tmp_path / "run")
     assert str(caught.value).startswith(f"mine.py:{function}")
@@ -178,30 +174,30 @@ def test_what_a_model_returns_is_checked(function, own, photos, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["", "Clip"])
-def test_two_classes_with_one_fingerprint_do_not_share_what_is_stored(kind, own, photos, tmp_path):
+def test_two_classes_with_one_fingerprint_do_not_share_what_is_stored(kind, photos, tmp_path):
     light, dark = (run_on(photos, f"{name}{kind}", tmp_path / name).predictions for name in ("Light", "Dark"))
     assert not light["predicted_index"].equals(dark["predicted_index"])
 
 
-def test_alone_in_its_batch_a_photo_depends_on_no_other(own, photos, tmp_path):
+def test_alone_in_its_batch_a_photo_depends_on_no_other(photos, tmp_path):
     assert len(run_on(photos, "centred", tmp_path / "run", batch_size=1).predictions) == 48
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_rounding_is_not_taken_for_another_photo(precision, own, photos, tmp_path):
+def test_rounding_is_not_taken_for_another_photo(precision, photos, tmp_path):
     assert len(run_on(photos, "plain", tmp_path / "run", precision=precision).predictions) == 48
 
 
-def test_a_ready_classifier_has_a_name_and_a_column_for_each_output(own, photos, tmp_path):
+def test_a_ready_classifier_has_a_name_and_a_column_for_each_output(photos, tmp_path):
     with pytest.raises(UsageError, match="2 class_names and 3 imagenet_columns for 3 outputs"):
         run_on(photos, "Short", tmp_path / "run")
 
 
-def test_one_mistake_costs_one_photo(own, photos, tmp_path):
+def test_one_mistake_costs_one_photo(photos, tmp_path):
     text = MODULE.replace("def broken(): return Net(", "SEEN = []\ndef broken(): return Net(")
     text = text.replace("lambda logits: logits.lost), SMALL", "lambda logits: logits.lost), counting")
     text += "\ndef counting(image):\n    SEEN.append(1)\n    return SMALL(image)\n"
-    (own / "mine.py").write_text(text)
+    (tmp_path / "mine.py").write_text(text)
     with pytest.raises(CounterGroundError, match="lost"):
         run_on(photos, "broken", tmp_path / "run")
     assert len(sys.modules["mine"].SEEN) == 1 + 1, (
@@ -209,7 +205,7 @@ def test_one_mistake_costs_one_photo(own, photos, tmp_path):
     )
 
 
-def test_one_warning_says_that_a_model_confuses_classes(own, photos, tmp_path):
+def test_one_warning_says_that_a_model_confuses_classes(photos, tmp_path):
     assert not run_on(photos, "plain", tmp_path / "plain").info.model_warnings
     for function, name in (("constant", "flamingo"), ("tied", "black swan"), ("endless", "black swan")):
         warnings = run_on(photos, function, tmp_path / function).info.all_warnings
@@ -233,7 +229,7 @@ def test_a_model_that_there_is_not_is_named_before_the_benchmark_is_opened(call,
             call(model, tmp_path / "out")
 
 
-def test_a_batch_that_does_not_fit_into_memory_says_so(own, photos, tmp_path, monkeypatch):
+def test_a_batch_that_does_not_fit_into_memory_says_so(photos, tmp_path, monkeypatch):
     import torch
 
     def lacking(_):

@@ -109,7 +109,7 @@ def test_without_a_folder_masks_are_kept_in_the_cache(benchmark, cache):
     assert with_masks(benchmark, "boxes").masks_root == first.masks_root
 
 
-def test_corrected_annotations_are_read_again(benchmark, tmp_path, cache):
+def test_corrected_annotations_are_read_again(benchmark, tmp_path):
     """Nobody chose the folder in the cache, so nobody can be asked to choose another one."""
     file = tmp_path / "annotations.json"
     square = [15, 8, 45, 8, 45, 32, 15, 32]
@@ -154,10 +154,3 @@ def test_a_damaged_table_is_one_line(benchmark, tmp_path):
     (tmp_path / "masks/masks.csv").write_text("path,nonsense\nx,y\n")
     with pytest.raises(CounterGroundError, match=r"cannot be read .*: make them again"):
         read_masks(tmp_path / "masks")
-
-
-def folder_of_masks(folder, benchmark, level):
-    for name in benchmark.photos["path"]:
-        folder.mkdir(parents=True, exist_ok=True)
-        ellipse().point([value * level // 255 for value in range(256)]).save(folder / name)
-    return folder

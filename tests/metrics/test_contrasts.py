@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 import pytest
 from array_tests import drop_change_interval, paired_test
+from completed import completed
 from polars.testing import assert_frame_equal
 from statsmodels.api import OLS
 
 from counterground.metrics import (
     DROP,
-    SETTING_SCHEMA,
     Compared,
     Contrast,
     Design,
@@ -41,14 +41,11 @@ def answers(photos, seed=0, models=1):
         right = rng.random(n) < 0.35 + 0.3 * easy.to_series().to_numpy() + 0.2 * np.sin(cluster) + 0.1 * model
         frames.append(photos.with_columns(model=pl.lit(f"m{model}"), correct=pl.Series(right)))
     paths = [f"{number:05}" for number in range(n)] * models
-    empty = {"true_rank": pl.Int32, "confidence": pl.Float32, "top2_gap": pl.Float32, **SETTING_SCHEMA}
-    return pl.concat(frames).with_columns(
-        pl.Series("path", paths),
-        pl.Series("photo_id", paths),
-        pl.col("class_name").rank("dense").cast(pl.Int32).alias("class_index"),
-        *([] if "group" in photos.columns else [pl.lit(None, pl.String).alias("group")]),
-        *(pl.lit(None, kind).alias(name) for name, kind in empty.items()),
+    index = pl.col("class_name").rank("dense").cast(pl.Int32)
+    found = pl.concat(frames).with_columns(
+        path=pl.Series(paths), photo_id=pl.Series(paths), class_index=index
     )
+    return completed(found)
 
 
 def drawn(n=600, seed=0, **columns):

@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 from array_tests import drop_change_interval, paired_test
+from completed import completed
 from plain_scores import mean_drop
 
 from counterground.metrics import (
-    SETTING_SCHEMA,
     compare_models,
     drop_interval,
     score_predictions,
@@ -39,8 +39,7 @@ def predictions(model, cluster, right=("common",)):
         for group in ("common", "counter")
         for photo in range(4)
     ]
-    setting = [pl.lit(None, kind).alias(name) for name, kind in SETTING_SCHEMA.items()]
-    return pl.DataFrame(rows).with_columns(pl.lit(model).alias("model"), *setting)
+    return completed(pl.DataFrame(rows).with_columns(model=pl.lit(model)))
 
 
 @pytest.mark.filterwarnings("error")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from completed import completed
 from plain_scores import balanced_mean
 
-from counterground.metrics import SETTING_SCHEMA, score_predictions
+from counterground.metrics import score_predictions
 from counterground.published import load_table
 
 REFEREE = "CLIP-LAION400M-ViT/B/32"
@@ -40,17 +41,7 @@ def rebuilt(model):
             correct = np.arange(n) < right
             parts.append(pl.DataFrame({"class_index": row["class_id"], "group": group, "correct": correct}))
     photos = pl.concat(parts).with_row_index("path")
-    nothing = {
-        name: pl.lit(None, dtype=kind) for name, kind in {"cluster": pl.String, **SETTING_SCHEMA}.items()
-    }
-    return photos.with_columns(
-        **nothing,
-        path=pl.col("path").cast(pl.String),
-        model=pl.lit(model),
-        true_rank=pl.lit(None, pl.Int32),
-        confidence=pl.lit(None, pl.Float32),
-        top2_gap=pl.lit(None, pl.Float32),
-    )
+    return completed(photos.with_columns(path=pl.col("path").cast(pl.String), model=pl.lit(model)))
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from completed import completed
 from other_package import install
 
-from counterground.metrics import SETTING_SCHEMA, registered_metrics, score_predictions
+from counterground.metrics import registered_metrics, score_predictions
 
 MODULE = """
 from counterground.metrics import Estimate, Metric
@@ -47,22 +48,17 @@ def package(request):
 def predictions():
     n = 40
     random = np.random.default_rng(0)
-    return pl.DataFrame(
+    frame = pl.DataFrame(
         {
             "path": [f"{k}" for k in range(n)],
             "class_index": [k % 4 for k in range(n)],
             "group": ["common" if k % 8 < 4 else "counter" for k in range(n)],
             "correct": random.random(n) < 0.6,
-            "true_rank": [None] * n,
             "confidence": random.random(n),
-            "top2_gap": [None] * n,
-        },
-        schema_overrides={"true_rank": pl.Int32, "top2_gap": pl.Float32},
-    ).with_columns(
-        pl.lit(None, pl.String).alias("cluster"),
-        pl.lit("m").alias("model"),
-        *(pl.lit(None, kind).alias(name) for name, kind in SETTING_SCHEMA.items()),
+            "model": "m",
+        }
     )
+    return completed(frame)
 
 
 def test_a_package_adds_a_metric(package):

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from completed import completed
 from scipy.stats import t as student
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from counterground.metrics import (
-    SETTING_SCHEMA,
     Contrast,
     InfluenceEstimate,
     cell_accuracies,
@@ -59,14 +59,8 @@ def table(rows):
     schema = {"class_index": pl.Int32, "group": pl.String, "correct": pl.Boolean, "cluster": pl.String}
     frame = pl.DataFrame(rows, schema=schema, orient="row")
     names = [f"{number:05}" for number in range(len(rows))]
-    empty = {"true_rank": pl.Int32, "confidence": pl.Float32, "top2_gap": pl.Float32, **SETTING_SCHEMA}
-    return frame.with_columns(
-        pl.Series("path", names),
-        pl.Series("photo_id", names),
-        *(pl.lit(None, kind).alias(name) for name, kind in empty.items()),
-        class_name=pl.format("class {}", "class_index"),
-        model=pl.lit("m"),
-    )
+    about = {"class_name": pl.format("class {}", "class_index"), "model": pl.lit("m")}
+    return completed(frame.with_columns(pl.Series("path", names), pl.Series("photo_id", names), **about))
 
 
 def ends(scores, index, metric="accuracy", group=None):
@@ -219,9 +213,6 @@ def test_every_drop_has_a_p_value_that_agrees_with_its_interval(r, left, right, 
     found = difference_interval(*sides)
     assert 0 <= found.p_value <= 1
     assert (found.p_value < 0.05) == (not found.low <= 0 <= found.high)
-
-
-ONE_CLUSTER = pl.when(pl.col("group") == "counter").then(pl.lit("one")).otherwise(pl.col("path"))
 
 
 def test_the_simulation_has_the_intervals_of_the_table_of_scores():

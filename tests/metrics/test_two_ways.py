@@ -6,12 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 from array_tests import paired_test
+from completed import completed
 from polars.testing import assert_frame_equal
 from statsmodels.api import OLS
 
 from counterground.metrics import (
     DROP,
-    SETTING_SCHEMA,
     Contrast,
     Design,
     balanced_interval,
@@ -45,16 +45,11 @@ def predictions(n=500, seed=0, models=1):
             "blur": rng.normal(size=n),
             "cluster": [f"c{number}" for number in cluster],
             "scene": [f"s{number}" for number in scene],
-            "true_rank": None,
-            "confidence": None,
-            "top2_gap": None,
-            **dict.fromkeys(SETTING_SCHEMA),
-        },
-        schema_overrides=dict(SETTING_SCHEMA) | {"true_rank": pl.Int32, "top2_gap": pl.Float32},
+        }
     )
     level = 0.5 + 0.25 * np.sin(3 * cluster) + 0.2 * np.cos(5 * scene)
     return pl.concat(
-        photos.with_columns(model=pl.lit(f"m{number}"), correct=pl.Series(rng.random(n) < level))
+        completed(photos.with_columns(model=pl.lit(f"m{number}"), correct=pl.Series(rng.random(n) < level)))
         for number in range(models)
     )
 

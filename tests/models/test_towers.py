@@ -7,16 +7,15 @@ import timm
 import tiny_hf
 import torch
 import torchvision
-from noise_photos import save_noise
-from PIL import Image
+from noise_photos import noise
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.models import HeadSpec, check_specs, list_models, load_model, split_head
 
 
 @pytest.fixture
-def photo(tmp_path):
-    return Image.open(save_noise(tmp_path / "photo.png", 1, (200, 180))).convert("RGB")
+def photo():
+    return noise((200, 180))
 
 
 def encoded(spec, photo):

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from noise_photos import noise
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.models import check_specs, load_model
@@ -123,23 +123,19 @@ def checkout(tmp_path):
         del sys.modules[name]
 
 
-def photo(seed: int) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (50, 40, 3), dtype=np.uint8))
-
-
 def test_losses_are_those_of_its_own_forward_pass(checkout):
     model = load_model(f"minigpt4:{checkout}", device="cpu")
-    sums, tokens = model.losses(photo(0), [QUESTION] * 3, ANSWERS)
+    sums, tokens = model.losses(noise((40, 50), 0), [QUESTION] * 3, ANSWERS)
     network = model._model
     assert network.encoded == 1
     assert tokens.tolist() == [len(answer) + 3 for answer in ANSWERS]
-    pixels = sys.modules["minigpt4.processors"].Eval(32)(photo(0))[None]
+    pixels = sys.modules["minigpt4.processors"].Eval(32)(noise((40, 50), 0))[None]
     for loss, count, answer in zip(sums, tokens, ANSWERS, strict=True):
         text = f"###Human: <Img><ImageHere></Img> {QUESTION} ###Assistant: "
         with torch.no_grad():
             mean = network({"image": pixels, "instruction_input": [text], "answer": [answer]})["loss"]
         assert abs(loss - float(mean) * count) < 1e-4
-    others, _ = model.losses(photo(1), [QUESTION] * 3, ANSWERS)
+    others, _ = model.losses(noise((40, 50), 1), [QUESTION] * 3, ANSWERS)
     assert np.abs(sums - others).min() > 1e-3
 
 
@@ -171,4 +167,4 @@ def test_answers_too_long_are_refused(checkout):
     settings.write_text(settings.read_text().replace("40", "9"))
     model = load_model(f"minigpt4:{checkout}", device="cpu")
     with pytest.raises(CounterGroundError, match="A zebra"):
-        model.losses(photo(0), [QUESTION], ["A zebra"])
+        model.losses(noise((40, 50), 0), [QUESTION], ["A zebra"])

@@ -106,20 +106,6 @@ def test_junk_is_ignored_and_other_files_are_noted(tmp_path):
     assert "and 1 more" in others
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("101 black swan", "'101 black swan': index and name disagree"),
-        ("crane", "'crane' is ambiguous in ImageNet-1K: 134"),
-        ("0 tench, Tinca tinca", "are the same class: write it in one way."),
-    ],
-)
-@pytest.mark.parametrize("layout", ["counteranimal", "imagefolder"])
-def test_names_that_would_need_a_guess_are_refused(tmp_path, name, message, layout):
-    paths = groups("tench", name) if layout == "counteranimal" else ["tench/1.jpg", f"{name}/1.jpg"]
-    refused(fill(tmp_path / "x", *paths), message)
-
-
 def test_all_classes_that_are_not_clear_are_in_one_message(tmp_path):
     names = ["hen", "crane", "maillot", "missile", "polecat", "101 black swan", "100 blak swan"]
     root = fill(tmp_path / "x", *(f"{name}/1.jpg" for name in names))

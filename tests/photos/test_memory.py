@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError
 from counterground.photos import Benchmark, load_photo, photo_id, read_benchmark
 
 ROWS = 48
@@ -144,6 +144,7 @@ def png():
 @pytest.mark.parametrize(
     ("frame", "how", "message"),
     [
+        ({"path": ["a"], "class_name": ["ox"]}, {"attributes": ("plase",)}, "no column 'plase'"),
         ({"path": ["a"], "class_name": [3]}, {}, "'class_name' has numbers: say what they mean with names="),
         ({"path": [Image.new("F", (4, 4))], "class_name": ["ox"]}, {}, "Row 0 of the frame is no photo"),
         ({"path": [png(), 3], "class_name": ["ox"] * 2}, {}, "Row 1 of the frame is no photo"),
@@ -164,25 +165,3 @@ def test_pandas_is_not_imported_for_polars(columns, photos):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(ROWS)]
-
-
-def test_attributes_of_a_frame_are_those_that_are_named(tmp_path):
-    for name in ("a.png", "b.png"):
-        Image.new("RGB", (8, 8)).save(tmp_path / name)
-    frame = pl.DataFrame(
-        {
-            "path": ["a.png", "b.png"],
-            "class_name": ["hen", "tench"],
-            "place": ["sea", None],
-            "size": [1, 2],
-            "wet": [True, False],
-            "other": ["x", "y"],
-        }
-    )
-    named = ("place", "size", "wet")
-    for table in (frame, pd.DataFrame(frame.to_dict(as_series=False)), frame.to_dict(as_series=False)):
-        found = Benchmark.from_frame(table, root=tmp_path, attributes=named).photos
-        assert found.select(named).rows() == [("sea", 1.0, "yes"), (None, 2.0, "no")]
-        assert "other" not in found.columns
-    with pytest.raises(UsageError, match=r"no column 'plase'; .* Did you mean 'place'"):
-        Benchmark.from_frame(frame, root=tmp_path, attributes=("plase",))

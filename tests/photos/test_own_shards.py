@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import polars as pl
 import pytest
 from PIL import Image
+from tars import write_tar
 
 from counterground.errors import CounterGroundError
 from counterground.files import temporary_name
 
 # Limits of gigabytes are lowered, and keys of unpacked folders compared.
 from counterground.photos import Benchmark, LabelSpace, _shards, photo_id, read_benchmark, write_description
-
-
-def write_tar(path: Path, members: dict[str, bytes]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as tar:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return path
 
 
 def unpacked(cache: Path) -> list[str]:
@@ -51,7 +40,7 @@ def own(tmp_path):
             rows.append(row)
             members[f"{number:07d}.jpg"] = photo.read_bytes()
             members[f"{number:07d}.json"] = json.dumps(row).encode()
-        shards.append(write_tar(out / f"x-{shard:06d}.tar", members))
+        shards.append(write_tar(out / f"x-{shard:06d}.tar", members.items()))
     frame = pl.DataFrame(rows, schema_overrides={"class_index": pl.Int32})
     space = LabelSpace("benchmark", ("a", "b", "c"), (None,) * 3)
     benchmark = Benchmark("own", tmp_path, frame, space, ("a note",))
@@ -91,7 +80,7 @@ def test_missing_cut_and_added_shards_are_found_out(own):
     with pytest.raises(CounterGroundError, match=r"are not those that benchmark\.json was written for"):
         read_benchmark(out)
     shard.write_bytes(data)
-    write_tar(out / "x-000002.tar", {"9.jpg": data, "9.json": b'{"class_index": 0, "class_name": "a"}'})
+    write_tar(out / "x-000002.tar", [("9.jpg", data), ("9.json", b'{"class_index": 0, "class_name": "a"}')])
     with pytest.raises(CounterGroundError, match=r"are not those that benchmark\.json was written for"):
         read_benchmark(out)
 
@@ -107,7 +96,7 @@ def test_two_processes_unpack_at_once(own, cache):
     assert len(unpacked(cache)) == 1
 
 
-def test_a_killed_unpacking_is_no_benchmark_and_is_swept_away(own, cache, monkeypatch):
+def test_a_killed_unpacking_is_no_benchmark_and_is_swept_away(own, cache):
     out, _ = own
     left = temporary_name(cache / "unpacked" / "a", "draft")
     left.mkdir(parents=True)
@@ -124,7 +113,7 @@ def test_more_than_the_limit_is_refused(own, monkeypatch):
 
 
 def test_names_of_classes_are_part_of_what_is_read(tmp_path, cache):
-    shard = write_tar(tmp_path / "wds" / "0.tar", {"1.jpg": b"x", "1.cls": b"0"})
+    shard = write_tar(tmp_path / "wds" / "0.tar", [("1.jpg", b"x"), ("1.cls", b"0")])
     for name in ("hen", "tench"):
         (shard.parent / "classnames.txt").write_text(name)
         (shard.parent / "README.md").write_text(name)

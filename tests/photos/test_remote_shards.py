@@ -3,8 +3,6 @@
 import functools
 import hashlib
 import http.server
-import io
-import tarfile
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +10,9 @@ from pathlib import Path
 
 import forked
 import pytest
+from loopback import Handler, serving
 from photo_server import photo_bytes
+from tars import write_tar
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import cache_dir
@@ -21,30 +21,21 @@ from counterground.photos import read_benchmark
 IDS = sorted(hashlib.sha256(photo_bytes(number)).hexdigest() for number in range(6))
 
 
-def write_tar(path, numbers):
-    with tarfile.open(path, "w") as tar:
-        for number in numbers:
-            for suffix, data in (("jpg", photo_bytes(number)), ("cls", str(number % 2).encode())):
-                info = tarfile.TarInfo(f"{number:03d}.{suffix}")
-                info.size = len(data)
-                tar.addfile(info, io.BytesIO(data))
-
-
 @pytest.fixture
 def shards(tmp_path):
     """Three shards of two photos in ``birds/test``, and the names of the classes above them."""
     folder = tmp_path / "birds" / "test"
     folder.mkdir(parents=True)
     for shard in range(3):
-        write_tar(folder / f"{shard:05d}.tar", [2 * shard, 2 * shard + 1])
+        numbers = (2 * shard, 2 * shard + 1)
+        photos = [(f"{number:03d}.jpg", photo_bytes(number)) for number in numbers]
+        classes = [(f"{number:03d}.cls", b"%d" % (number % 2)) for number in numbers]
+        write_tar(folder / f"{shard:05d}.tar", sorted(photos + classes))
     (tmp_path / "birds" / "classnames.txt").write_text("tench\nhen\n")
     return folder
 
 
-class Handler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
+class Shards(Handler, http.server.SimpleHTTPRequestHandler):
     def do_GET(self):
         self.server.asked[self.path] += 1
         if self.path in self.server.refused:
@@ -77,17 +68,13 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def web(shards):
-    handler = functools.partial(Handler, directory=str(shards.parent))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.asked, server.refused, server.endless, server.slow = Counter(), {}, set(), False
-    server.over, server.left = threading.Event(), threading.Event()
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    server.url = f"http://127.0.0.1:{server.server_port}/test"
-    server.named = f"?names={shards.parent}/classnames.txt"
-    yield server
-    server.over.set()
-    server.shutdown()
-    server.server_close()
+    handler = functools.partial(Shards, directory=str(shards.parent))
+    state = {"asked": Counter(), "refused": {}, "endless": set(), "slow": False}
+    with serving(handler, over=threading.Event(), left=threading.Event(), **state) as server:
+        server.url += "/test"
+        server.named = f"?names={shards.parent}/classnames.txt"
+        yield server
+        server.over.set()
 
 
 def test_shards_of_the_web_are_fetched_once_and_classes_are_named_by_a_file(web):
@@ -144,7 +131,7 @@ def test_a_page_in_place_of_a_shard_is_named(web, shards):
         read_benchmark(f"{web.url}/{{00000..00002}}.tar")
 
 
-def test_shards_of_this_disk(shards, tmp_path):
+def test_shards_of_this_disk(shards):
     names = shards.parent / "classnames.txt"
     benchmark = read_benchmark(f"{shards}/{{00001..00002}}.tar?names={names}")
     assert (sorted(benchmark.photos["photo_id"]), benchmark.name) == (

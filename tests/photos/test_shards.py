@@ -17,6 +17,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from PIL import Image
+from tars import write_tar
 
 from counterground.errors import CounterGroundError
 from counterground.photos import photo_id, read_benchmark
@@ -26,16 +27,6 @@ def jpeg(shade: int) -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (8, 8), (shade, 0, 0)).save(out, "JPEG")
     return out.getvalue()
-
-
-def write_tar(path: Path, members: list[tuple[str, bytes]]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as tar:
-        for name, data in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return path
 
 
 def sample(key: str, shade: int, **fields) -> list[tuple[str, bytes]]:
@@ -59,7 +50,7 @@ def unpacked(cache: Path) -> list[str]:
 # WebDataset
 
 
-def test_a_strangers_webdataset_with_names(tmp_path, cache):
+def test_a_strangers_webdataset_with_names(tmp_path):
     write_tar(
         tmp_path / "wds" / "x-0.tar",
         [
@@ -151,12 +142,10 @@ def test_an_unsafe_or_odd_tar_is_refused_in_one_line(members, message, tmp_path,
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
-def test_links_and_devices_are_refused(kind, tmp_path, cache):
-    (tmp_path / "wds").mkdir()
-    with tarfile.open(tmp_path / "wds" / "0.tar", "w") as tar:
-        info = tarfile.TarInfo("1.jpg")
-        info.type, info.linkname = kind, "/etc/passwd"
-        tar.addfile(info)
+def test_links_and_devices_are_refused(kind, tmp_path):
+    info = tarfile.TarInfo("1.jpg")
+    info.type, info.linkname = kind, "/etc/passwd"
+    write_tar(tmp_path / "wds" / "0.tar", [info])
     with pytest.raises(CounterGroundError, match=r"not safe to unpack: '1\.jpg' is not a regular file"):
         read_benchmark(tmp_path / "wds")
 

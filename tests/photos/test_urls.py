@@ -5,7 +5,7 @@ import json
 
 import polars as pl
 import pytest
-from photo_server import Running, photo_bytes
+from photo_server import photo_bytes, running
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
@@ -14,7 +14,7 @@ from counterground.photos import UnreadablePhoto, load_photo, read_benchmark
 
 @pytest.fixture
 def server():
-    with Running() as state:
+    with running() as state:
         yield state
 
 
@@ -140,22 +140,9 @@ def test_what_is_secret_in_a_url_is_in_no_output(table, server):
     assert "pass@" not in str(benchmark.photos.rows()) + str(benchmark.notes)
 
 
-@pytest.mark.parametrize(
-    ("second", "message"),
-    [
-        (
-            "ftp://host/1.jpg",
-            "Row 2: 'ftp://host/1.jpg' is neither http nor https",
-        ),
-        ("", "1 of 3 rows cannot be used: row 2: no path."),
-        (0, "Row 2 of the manifest has the path of row 1"),
-    ],
-)
-def test_a_row_that_cannot_be_fetched_is_named(table, server, second, message):
-    with pytest.raises(CounterGroundError) as caught:
-        read_benchmark(table((0, second, 2)))
-    assert f"urls.csv: {message}" in str(caught.value)
-    assert "\n" not in str(caught.value)
+def test_a_row_that_cannot_be_fetched_is_named(table, server):
+    with pytest.raises(CounterGroundError, match=r"urls\.csv: Row 2: 'ftp://host/1.jpg' is neither"):
+        read_benchmark(table((0, "ftp://host/1.jpg", 2)))
     assert server.asked.total() == 0
 
 
@@ -171,8 +158,6 @@ def test_numbers_get_the_names_of_a_file(table, tmp_path):
     with pytest.raises(CounterGroundError, match=r"The classes 0 and 2 are both called 'crop'"):
         read_benchmark(f"{table(kind=[1, 0, 2])}?label=kind&names={tmp_path}/same.txt")
     assert len(read_benchmark(f"{table(kind=[1, 2, 2])}?label=kind&names={tmp_path}/same.txt")) == 3
-    found = read_benchmark(f"{table(kind=[1, 1, 1])}?label=kind&names={tmp_path}/names.txt")
-    assert any(note.startswith("No photo of 1 of the 2 classes that are named") for note in found.notes)
 
 
 @pytest.mark.parametrize(

@@ -42,13 +42,6 @@ def test_accuracy_on_a_background_is_the_mean_over_the_classes_that_have_photos_
     assert "snow" not in score_by(labelled)["level"]
 
 
-def test_the_table_has_a_row_for_each_model_and_background(unpaired):
-    table = scores_of([unpaired], by="background").table
-    assert [column.title for column in table.columns] == ["Model", "Background", "Accuracy", "n"]
-    assert [row[0].value for row in table.rows] == ["m"] * 5 + ["other"] * 5
-    assert sum(int(row[-1].value) for row in table.rows[:5]) == 360
-
-
 @pytest.mark.parametrize("width", [20, 30, 40, 60])
 def test_no_number_is_cut_on_a_narrow_terminal(unpaired, four_models, width):
     def numbers(view, width):
@@ -78,13 +71,6 @@ def test_the_command_writes_it_in_every_format(unpaired, tmp_path, capsys):
     assert json.loads(shown("--format", "json"))["rows"][0]["level"] == rows[0]["level"]
     assert shown("--format", "markdown").startswith("| Model | Background |")
     assert r"\toprule" in shown("--format", "latex")
-
-
-def test_photos_without_backgrounds_have_no_such_table(unpaired, tmp_path, capsys):
-    bare = unpaired.predictions.with_columns(background=pl.lit(None, pl.String))
-    folder = write_run(type(unpaired)(unpaired.path, unpaired.info, bare), tmp_path / "run")
-    assert main(["scores", str(folder), "--by", "background"]) == 2
-    assert "No photo of these runs has a background" in capsys.readouterr().err
 
 
 def test_the_command_says_what_sites_and_pairs_of_values_show(make_run, tmp_path, capsys):

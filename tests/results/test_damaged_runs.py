@@ -7,8 +7,6 @@ import pytest
 from noise_photos import save_animals
 
 import counterground as cg
-from counterground.cli import main
-from counterground.discovery import read_discovery
 from counterground.errors import CounterGroundError
 
 BRIGHTNESS = "colour_model:brightness"
@@ -21,16 +19,6 @@ def run(tmp_path):
         str(tmp_path / "photos"), BRIGHTNESS, label_space="benchmark", out=tmp_path / "run", report=False
     )
     return tmp_path / "run"
-
-
-@pytest.fixture
-def pairs(tmp_path):
-    save_animals(tmp_path / "photos", per_group=4)
-    cg.discover(
-        str(tmp_path / "photos"), BRIGHTNESS, out=tmp_path / "pairs", label_space="benchmark", min_drop=0,
-        split="none", write_anyway=True,
-    )  # fmt: skip
-    return tmp_path / "pairs"
 
 
 def edit_record(folder, **changes):
@@ -81,17 +69,3 @@ def test_a_number_of_a_run_that_is_none_is_named(run, place, value, said):
     part, _, key = place.rpartition(".")
     edit_record(run, **({part: record[part] | {key: value}} if part else {key: value}))
     assert said in refusal(run)
-
-
-def test_a_damaged_file_of_the_cache_is_one_line_of_warning(run, cache, capsys):
-    words = ["discover", str(run.parent / "photos"), "--referee", BRIGHTNESS, "--label-space", "benchmark"]
-    words += ["--min-drop", "0", "--split", "none", "--write-anyway", "--quiet", "--out"]
-    assert main([*words, str(run.parent / "before")]) == 0
-    (shard,) = (cache / "features").glob("*/*.safetensors")
-    shard.write_bytes(shard.read_bytes()[:-1])
-    capsys.readouterr()
-    assert main([*words, str(run.parent / "again")]) == 0
-    said = [line for line in capsys.readouterr().err.splitlines() if "damaged" in line]
-    assert said == [f"Warning: {shard} is damaged: it is rebuilt."]
-    before, again = (read_discovery(run.parent / name).cells for name in ("before", "again"))
-    assert again.equals(before)

@@ -37,32 +37,6 @@ def rows(text):
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_one_run_has_the_columns_of_its_scores(make_run, write, shown):
-    run = write(make_run(LEVELS))
-    assert list(rows(shown(run, "--format", "csv"))[0]) == list(SCORES_SCHEMA)
-    assert list(json.loads(shown(run, "--format", "json"))["rows"][0]) == list(SCORES_SCHEMA)
-    assert "run" not in shown(run, "--format", "markdown").lower()
-
-
-@pytest.mark.parametrize("words", [[], ["--by", "class"], ["--contrast", "drop"], ["--by", "background"]])
-def test_at_80_columns_no_word_is_broken(make_run, write, shown, monkeypatch, words):
-    monkeypatch.setenv("COLUMNS", "80")
-    run = write(make_run({"efficientnet-lite0": (0.8, 0.5), "open_clip:ViT-B-32/openai": (0.7, 0.6)}))
-    narrow = shown(run, *words)
-    assert max(map(len, narrow.splitlines())) <= 80
-    assert {"efficientnet-lite0", "open_clip:ViT-B-32/openai"} <= set(narrow.split())
-
-
-def test_one_model_on_two_benchmarks_has_two_rows(two_benchmarks, shown):
-    lines = shown(*two_benchmarks, "--format", "markdown").splitlines()
-    assert lines[0].startswith("| Model | Run |")
-    assert [line.split("|")[2].strip() for line in lines[2:4]] == ["first", "second"]
-    assert lines[2].split("|")[3:] != lines[3].split("|")[3:]
-    table = shown(*two_benchmarks)
-    assert "first" in table
-    assert "second" in table
-
-
 def test_csv_of_several_runs_names_the_run_if_only_one_has_the_model(make_run, write, shown):
     folders = [write(make_run({name: (0.8, 0.5)}, path=name)) for name in "ab"]
     assert {row["run"] for row in rows(shown(*folders, "-m", "b", "--format", "csv"))} == {"b"}
@@ -78,12 +52,6 @@ def test_csv_and_json_of_several_runs_begin_with_the_folder_as_given(two_benchma
     assert next(iter(records[0])) == "run"
     assert {record["run"] for record in records} == set(two_benchmarks)
     assert {record["class_name"] for record in records if record["class_index"] == 2} == {"flamingo"}
-
-
-def test_a_folder_given_twice_is_refused(make_run, write, capsys):
-    run = write(make_run(LEVELS))
-    assert main(["scores", run, run, "--format", "csv"]) == 2
-    assert "given twice; give each folder once" in capsys.readouterr().err
 
 
 def test_an_empty_run_says_so_and_how_to_mend_it(make_run, write, capsys):

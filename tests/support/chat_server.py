@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from loopback import Handler
+
 
 @dataclass(frozen=True)
 class Call:
@@ -50,8 +52,6 @@ class ChatServer(ThreadingHTTPServer):
         at_once, most_at_once: calls under way, and the most that were.
     """
 
-    daemon_threads = True
-
     def __init__(self, reply: Callable[[Call], Reply]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.reply, self.lock = reply, threading.Lock()
@@ -76,7 +76,7 @@ def completion(text: Any) -> bytes:
     return json.dumps({"choices": [{"message": {"role": "assistant", "content": text}}]}).encode()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     server: ChatServer
 
     def do_POST(self) -> None:
@@ -94,20 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.server.at_once -= 1
                 if isinstance(reply, str):
                     self.server.answered[call.photo, call.question] += 1
+        if isinstance(reply, str):
+            reply = (200, completion(reply))
         if reply is not None:
-            self._send(*((200, completion(reply)) if isinstance(reply, str) else _parts(reply)))
-
-    def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-def _parts(reply: int | tuple[Any, ...]) -> tuple[Any, ...]:
-    return (reply, b"") if isinstance(reply, int) else reply
+            self.reply(*((reply,) if isinstance(reply, int) else reply))

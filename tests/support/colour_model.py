@@ -18,7 +18,7 @@ def brightness():
     with torch.no_grad():
         network[2].weight.copy_(torch.eye(3))
         network[2].bias.zero_()
-    return network, _pixels, NAMES
+    return network, pixels, NAMES
 
 
 def slowly():
@@ -40,7 +40,7 @@ def thousand():
         network[2].bias.fill_(-1)
         for place, name in enumerate(NAMES):
             network[2].weight[find_imagenet_index(name), place] = 2
-    return network, _pixels, list(imagenet_wnids())
+    return network, pixels, list(imagenet_wnids())
 
 
 def _log_and_wait(image):
@@ -49,8 +49,8 @@ def _log_and_wait(image):
     time.sleep(0.05)
     while "HOLD" in os.environ and Path(os.environ["HOLD"]).exists():
         time.sleep(0.01)
-    return _pixels(image)
+    return pixels(image)
 
 
-def _pixels(image):
+def pixels(image):
     return torch.from_numpy(np.array(image.resize((8, 8)))).permute(2, 0, 1).float() / 255

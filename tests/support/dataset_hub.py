@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from loopback import Handler, serving
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 _API = "/api/datasets/some/birds"
 _FILES = "/datasets/some/birds/resolve/"
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
+class HubHandler(Handler):
+    """Says of each answer what clients of the hub look for."""
 
     def do_HEAD(self):
         self.do_GET()
+
+    def answer(self, status, content=b"", error=None, headers=()):
+        said = {"X-Repo-Commit": COMMIT, "ETag": f'"{hashlib.sha1(content).hexdigest()}"', **dict(headers)}
+        self.reply(status, content, said | ({"X-Error-Code": error} if error else {}))
+
+
+class DataSet(HubHandler):
+    protocol_version = "HTTP/1.1"
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
@@ -78,36 +83,7 @@ class Handler(BaseHTTPRequestHandler):
         span = f"bytes {first}-{int(first) + len(part) - 1}/{len(content)}"
         return self.answer(206, part, headers=headers | {"Content-Range": span})
 
-    def answer(self, status, content=b"", error=None, headers=()):
-        self.send_response(status)
-        for name, value in dict(headers).items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("X-Repo-Commit", COMMIT)
-        self.send_header("ETag", f'"{hashlib.sha1(content).hexdigest()}"')
-        if error:
-            self.send_header("X-Error-Code", error)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
 
-
-class Hub:
-    """A context manager: ``folder`` holds the files of the data set, ``asked`` the paths of all requests."""
-
-    def __init__(self, folder):
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._server.folder, self._server.asked = folder, []
-        self.asked = self._server.asked
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self):
-        threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        ).start()
-        return self
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
+def serve_data_set(folder):
+    """Serve the files of a folder; ``asked``: the paths of all requests."""
+    return serving(DataSet, folder=folder, asked=[])

@@ -60,13 +60,3 @@ class Page(HTMLParser):
             self.titles.append(data)
         elif inside != "style":
             self._words.append(data)
-
-
-def long_paragraphs(html: str, most: int = 40) -> list[str]:
-    """The paragraphs, captions and items of a page with more than ``most`` words."""
-    shown = re.sub(r"<(script|style).*?</\1>", "", html, flags=re.DOTALL)
-    inner = r"<(p|li|caption|dd|h1|h2|h3|summary)\b[^>]*>((?:(?!<p\b).)*?)</\1>"
-    texts = [
-        part for _, text in re.findall(inner, shown, re.DOTALL) for part in text.split('<span class="line">')
-    ]
-    return [text for text in texts if len(re.sub(r"<[^>]*>", "", text).split()) > most]

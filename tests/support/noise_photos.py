@@ -18,12 +18,15 @@ def save_noise(path: Path, seed: int, size: tuple[int, int] = (48, 40)) -> Path:
     return path
 
 
+def noise(size: tuple[int, int], seed: int = 0, coarse: tuple[int, int] = (6, 6)) -> Image.Image:
+    values = np.random.default_rng(seed).integers(0, 256, (*coarse, 3), dtype=np.uint8)
+    return Image.fromarray(values).resize(size, Image.Resampling.BICUBIC)
+
+
 @cache
 def _noise(seed: int, size: tuple[int, int], suffix: str) -> bytes:
-    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
     file = BytesIO()
-    photo = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
-    photo.save(file, Image.registered_extensions()[suffix.lower()], quality=95)
+    noise(size, seed).save(file, Image.registered_extensions()[suffix.lower()], quality=95)
     return file.getvalue()
 
 

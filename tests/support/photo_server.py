@@ -6,23 +6,18 @@ import io
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import numpy as np
-from PIL import Image
+from loopback import Handler, serving
+from noise_photos import noise
 
 
-def photo_bytes(
-    seed: int,
-    size: tuple[int, int] = (48, 40),
-    kind: str = "JPEG",
-    coarse: tuple[int, int] = (6, 6),
-) -> bytes:
+def photo_bytes(seed: int, kind: str = "JPEG") -> bytes:
     """Draw a photo of blurred noise, another one for each seed."""
-    values = np.random.default_rng(seed).integers(0, 256, (*coarse, 3), dtype=np.uint8)
     out = io.BytesIO()
-    Image.fromarray(values).resize(size, Image.Resampling.BICUBIC).save(out, kind)
+    noise((48, 40), seed).save(out, kind)
     return out.getvalue()
 
 
@@ -44,12 +39,9 @@ class PhotoServer:
         return f"{self.url}/{number}.jpg"
 
 
-class Handler(BaseHTTPRequestHandler):
+class PhotoHandler(Handler):
     protocol_version = "HTTP/1.1"
     timeout = 5
-
-    def log_message(self, *args):
-        pass
 
     def do_GET(self):
         state = self.server.state
@@ -104,18 +96,9 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(0.02)
 
 
-class Running:
-    """A context manager that yields the state of a running server."""
-
-    def __enter__(self) -> PhotoServer:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._server.state = PhotoServer(url=f"http://127.0.0.1:{self._server.server_port}")
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
-        self._thread.start()
-        return self._server.state
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+@contextmanager
+def running() -> Iterator[PhotoServer]:
+    """The state of a running server."""
+    with serving(PhotoHandler) as server:
+        server.state = PhotoServer(url=server.url)
+        yield server.state

@@ -12,12 +12,6 @@ from counterground.construction.settings import CollectOptions
 
 
 @pytest.fixture(scope="session")
-def draw():
-    """A function that draws a photo; another one for each seed."""
-    return photo_bytes
-
-
-@pytest.fixture(scope="session")
 def drawn() -> list[bytes]:
     """Different photos."""
     return [photo_bytes(seed) for seed in range(64)]

@@ -1,7 +1,10 @@
 """Collecting: the newest photos, each once, with what is known of them; what fails is replaced."""
 
+from io import BytesIO
+
 import polars as pl
 import pytest
+from noise_photos import noise
 
 from counterground.construction.collection import collect, plan_collection
 from counterground.construction.pool import is_pool, open_pool
@@ -92,7 +95,7 @@ def test_a_photo_that_is_none_is_replaced_by_the_next_newest(
     assert server.gets_by_photo()[broken.id] == tries
 
 
-def test_filters(gather, server, zebras, pool, tmp_path):
+def test_filters(server, zebras, tmp_path):
     zebras(1, quality="needs_id")
     zebras(1, observed_on="2023-01-05")
     zebras(1, observed_on="2024-01-05", places=(9,))
@@ -152,7 +155,7 @@ def test_another_query_is_refused_unless_added(gather, pool, server, zebras):
     assert (one.added, one.missing) == (0, 4)
 
 
-def test_a_photo_belongs_to_one_class(gather, pool, server, zebras):
+def test_a_photo_belongs_to_one_class(gather, server, zebras):
     quagga = zebras(3)[0].taxon
     report = gather("zebra", "striped horse", per_class=2, taxa={"striped horse": (quagga.id,)})
     first, second = report.classes
@@ -160,12 +163,14 @@ def test_a_photo_belongs_to_one_class(gather, pool, server, zebras):
     assert set(server.gets_by_photo().values()) == {1}
 
 
-def test_the_days_bytes_end_the_run_and_what_came_stays(gather, pool, server, zebras, draw, monkeypatch):
+def test_the_days_bytes_end_the_run_and_what_came_stays(gather, pool, server, monkeypatch, zebras):
     limits = {"requests": (), "bytes": (Limit(DAY, 250_000),)}
     monkeypatch.setattr(CollectOptions, "limits", limits)
     taxon = server.taxa[min(server.taxa)]
     for seed in range(12):
-        server.add_observation(taxon, [draw(seed, (240, 200), coarse=(200, 240))])
+        photo = BytesIO()
+        noise((240, 200), seed, coarse=(200, 240)).save(photo, "JPEG")
+        server.add_observation(taxon, [photo.getvalue()])
     with pytest.raises(
         CounterGroundError, match=r"daily budget of photo bytes is spent.*run the same command again after"
     ):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 
-import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 from rcc import animal_photos
@@ -37,13 +36,6 @@ class Spoil:
     @staticmethod
     def blurred(image, radius):
         return image.filter(ImageFilter.GaussianBlur(radius * max(image.size) / 512))
-
-    @staticmethod
-    def shaken(image, pixels):
-        """Motion blur along the rows."""
-        values = np.asarray(image, dtype=np.float32)
-        shifted = [np.roll(values, shift, axis=1) for shift in range(pixels)]
-        return Image.fromarray(np.mean(shifted, axis=0)[:, pixels:].astype(np.uint8))
 
     @staticmethod
     def scaled_light(image, factor, lift=0):

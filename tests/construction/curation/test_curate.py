@@ -21,8 +21,6 @@ from counterground.construction.settings import CurateSettings
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import DamagedCacheWarning
 
-FIGURES = ["contrast", "entropy", "highlights", "shadows", "sharpness", "size"]
-
 
 @pytest.fixture
 def spoilt(make_pool, animals, spoil):

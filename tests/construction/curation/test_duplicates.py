@@ -54,7 +54,7 @@ def test_what_is_no_copy_is_not_flagged(make_pool, animals, fox, spoil, flagged_
         assert flagged_of(pool, signal) == []
 
 
-def test_57_different_photos_hold_no_duplicate(make_pool, animals, flagged_of):
+def test_57_different_photos_hold_no_duplicate(make_pool, animals):
     pool = make_pool({f"animal/{name}.jpg": image for name, image in animals.items()})
     report = curate(pool.root)
     assert report.photos == 57

@@ -45,7 +45,6 @@ def colours(tmp_path, monkeypatch):
 
 
 PROBE = 8  # images by which a model is known again
-TRIED = 13  # times that a first photo, or crop, is prepared to try the model
 
 
 def seen():

@@ -76,7 +76,7 @@ def test_another_export_is_replaced_on_request_whatever_its_format(grouped, flat
     assert beside(tmp_path / "out") == []
 
 
-def test_what_is_no_export_is_never_replaced(grouped, tmp_path, tree):
+def test_what_is_no_export_is_never_replaced(grouped, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "thesis.tex").write_text("x")

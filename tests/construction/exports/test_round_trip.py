@@ -94,7 +94,7 @@ def test_photos_with_and_without_group_are_refused_by_the_layout_alone(grouped, 
 
 
 @pytest.mark.parametrize("form", KEPT_PATHS)
-def test_masks_survive_in_folders_of_their_own(masked, form, tmp_path, tree):
+def test_masks_survive_in_folders_of_their_own(masked, form, tmp_path):
     export(masked, tmp_path / "out", [form])
     back = read_benchmark(tmp_path / "out")
     assert back.version == masked.version

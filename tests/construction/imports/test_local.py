@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from noise_photos import save_noise
 from PIL import Image
 
 from counterground.construction.imports import import_photos
@@ -23,13 +24,6 @@ from counterground.construction.settings import ImportOptions
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics import Design
 from counterground.photos import Benchmark, LabelSpace, read_benchmark, write_benchmark
-
-
-def noise(path: Path, seed: int, kind: str | None = None) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
-    Image.fromarray(coarse).resize((48, 40), Image.Resampling.BICUBIC).save(path, kind)
-    return path
 
 
 def everything(pool_path: Path):
@@ -171,7 +165,7 @@ def written(tmp_path) -> Benchmark:
     root = tmp_path / "composites"
     rows = []
     for number in range(4):
-        photo = noise(root / f"p{number}.png", number)
+        photo = save_noise(root / f"p{number}.png", number)
         mask = root / "m" / f"p{number}.png"
         mask.parent.mkdir(exist_ok=True)
         Image.fromarray(np.full((40, 48), 255 * (number % 2), np.uint8)).save(mask)
@@ -215,7 +209,7 @@ def test_all_a_benchmark_knows_comes_along(tmp_path):
 @pytest.mark.parametrize("crossed", [(), ("camera",)])
 def test_clusters_are_those_of_the_design_and_unused_columns_are_named(tmp_path, crossed):
     for number in range(4):
-        noise(tmp_path / f"mine/files/{number}.png", number)
+        save_noise(tmp_path / f"mine/files/{number}.png", number)
     frame = pl.DataFrame({"path": [f"files/{number}.png" for number in range(4)]}).with_columns(
         class_name=pl.lit("ox"), site=pl.Series(["a", "a", "b", "b"]), camera=pl.Series(["x", "y"] * 2)
     )
@@ -241,7 +235,7 @@ def test_a_mask_that_cannot_be_read_is_listed_and_its_photo_kept(tmp_path):
 
 def test_a_flat_folder_of_one_class(tmp_path):
     for number in range(3):
-        noise(tmp_path / "trip" / f"IMG {number}.JPG", number, "JPEG")
+        save_noise(tmp_path / "trip" / f"IMG {number}.JPG", number)
     (tmp_path / "trip" / "notes.txt").write_text("hello")
     with pytest.raises(CounterGroundError, match=r"IMG 0\.JPG"):
         import_photos(tmp_path / "pool", tmp_path / "trip")
@@ -254,7 +248,7 @@ def test_a_flat_folder_of_one_class(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_long_numbers_of_observations_stay_apart(tmp_path, suffix):
-    files = [noise(tmp_path / f"{number}.png", number) for number in range(3)]
+    files = [save_noise(tmp_path / f"{number}.png", number) for number in range(3)]
     numbers = [2**53, 2**53 + 1, 7]
     columns = {"path": list(map(str, files)), "class_name": ["zebra"] * 3, "observation": numbers}
     import_photos(tmp_path / "pool", write_table(tmp_path / f"mine{suffix}", columns))
@@ -265,12 +259,12 @@ def test_long_numbers_of_observations_stay_apart(tmp_path, suffix):
 
 def test_class_names_that_mean_one_class_are_refused_and_can_be_renamed(tmp_path, labelled):
     import_photos(tmp_path / "pool", labelled)
-    noise(tmp_path / "more" / "Flamingo" / "1.jpg", 50)
+    save_noise(tmp_path / "more" / "Flamingo" / "1.jpg", 50)
     with pytest.raises(CounterGroundError, match="Import it under that name: --rename 'Flamingo'='flamingo'"):
         import_photos(tmp_path / "pool", tmp_path / "more")
-    noise(tmp_path / "other" / "ice bear" / "1.jpg", 51)
+    save_noise(tmp_path / "other" / "ice bear" / "1.jpg", 51)
     import_photos(tmp_path / "pool", tmp_path / "other")
-    noise(tmp_path / "third" / "polar bear" / "1.jpg", 52)
+    save_noise(tmp_path / "third" / "polar bear" / "1.jpg", 52)
     with pytest.raises(CounterGroundError, match="are the same class"):
         import_photos(tmp_path / "pool", tmp_path / "third")
     renamed = ImportOptions(rename={"polar bear": "ice bear"})
@@ -280,8 +274,8 @@ def test_class_names_that_mean_one_class_are_refused_and_can_be_renamed(tmp_path
 
 def test_a_background_that_the_pool_spells_otherwise_is_the_pools(tmp_path):
     for number, place in enumerate(("Grass", " road", "Reef")):
-        noise(tmp_path / "animals" / "zebra" / place / "1.jpg", number)
-        noise(tmp_path / "animals" / "ostrich" / place / "1.jpg", 10 + number)
+        save_noise(tmp_path / "animals" / "zebra" / place / "1.jpg", number)
+        save_noise(tmp_path / "animals" / "ostrich" / place / "1.jpg", 10 + number)
     report = import_photos(tmp_path / "pool", tmp_path / "animals")
     assert report.notes == ("New background labels in the pool: Reef.",)
     with open_pool(tmp_path / "pool") as pool:
@@ -323,7 +317,7 @@ IMPORT = (
 def test_kill_at_any_moment_loses_nothing(tmp_path):
     source = tmp_path / "many"
     for number in range(300):
-        noise(source / "zebra" / ("grass", "road")[number % 2] / f"{number}.jpg", number)
+        save_noise(source / "zebra" / ("grass", "road")[number % 2] / f"{number}.jpg", number)
     files = tmp_path / "pool" / "files" / "zebra"
     process = subprocess.Popen([sys.executable, "-c", IMPORT, str(tmp_path / "pool"), str(source)])
     while process.poll() is None and (not files.is_dir() or len(list(files.iterdir())) < 40):

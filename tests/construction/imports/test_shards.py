@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
 from pathlib import Path
 
 import polars as pl
 import pytest
+from tars import write_tar
 
 from counterground.construction.imports import import_photos
 
 
 def pack_tar(folder: Path, labelled: Path) -> None:
-    with tarfile.open(folder / "00000.tar", "w") as tar:
-        for number, path in enumerate(sorted(labelled.rglob("*.jpg"))):
-            described = {"class_name": path.parts[-3], "background": path.parts[-2]}
-            for suffix, data in (("jpg", path.read_bytes()), ("json", json.dumps(described).encode())):
-                info = tarfile.TarInfo(f"{number:05}.{suffix}")
-                info.size = len(data)
-                tar.addfile(info, io.BytesIO(data))
+    members = []
+    for number, path in enumerate(sorted(labelled.rglob("*.jpg"))):
+        described = {"class_name": path.parts[-3], "background": path.parts[-2]}
+        members.append((f"{number:05}.jpg", path.read_bytes()))
+        members.append((f"{number:05}.json", json.dumps(described).encode()))
+    write_tar(folder / "00000.tar", members)
 
 
 def pack_parquet(folder: Path, labelled: Path) -> None:

@@ -13,11 +13,6 @@ from counterground.construction.settings import ImportOptions
 from counterground.errors import CounterGroundError, UsageError
 
 
-@pytest.fixture(autouse=True)
-def own_cache(cache):
-    return cache
-
-
 def test_rows_become_photos_with_what_they_say(tmp_path, photo_server):
     key = "?token=abcdefgh12345678"
     photo_server.script = {f"/3.jpg{key}": [404]}

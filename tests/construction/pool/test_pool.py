@@ -42,7 +42,7 @@ def test_links_are_refused(pool, tmp_path):
             pool.photo_file(path)
 
 
-def test_class_folders_differ_and_are_plain(pool):
+def test_class_folders_differ_and_are_plain():
     names = [
         "ice bear",
         "ice_bear",

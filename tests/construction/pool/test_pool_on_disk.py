@@ -6,11 +6,10 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
-import threading
 
 import pytest
 
-from counterground.construction.pool import BACKGROUND_LABELS, is_pool, open_pool
+from counterground.construction.pool import is_pool, open_pool
 from counterground.errors import CounterGroundError, UsageError
 
 
@@ -56,24 +55,6 @@ def test_a_full_disk_is_one_line_and_loses_nothing(pool):
     with pytest.raises(CounterGroundError, match="disk is full"):
         full.set_setting("big", "x" * 9_999_999)
     assert len(open_pool(pool.root).decisions()) == 1
-
-
-def test_threads_decide_at_once(pool):
-    listed = pool.photos()["path"].to_list()
-
-    def work(name):
-        for number in range(40):
-            labels, token = [BACKGROUND_LABELS[number % 14]], f"{name}{number}"
-            pool.decide(listed[number % 8], annotator=name, task="background", labels=labels, token=token)
-
-    threads = [threading.Thread(target=work, args=(name,)) for name in ("ann", "ben", "cid")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    decisions = pool.decisions()
-    assert decisions.group_by("annotator").len().sort("annotator")["len"].to_list() == [40, 40, 40]
-    assert decisions["id"].to_list() == list(range(1, 121))
 
 
 WORKER = """

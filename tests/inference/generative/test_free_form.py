@@ -12,6 +12,7 @@ from dataclasses import replace
 import forked
 import polars as pl
 import pytest
+from evaluated import evaluated as run_on
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
@@ -106,12 +107,6 @@ def test_yes_is_the_first_word(answer, yes):
     assert says_yes(answer) is yes
 
 
-def run_on(photos, spec, out, **settings):
-    return evaluate_models(
-        read_benchmark(photos), [spec], Settings(**{"label_space": "benchmark", **settings}), out
-    )
-
-
 def test_an_endpoint_is_asked_once_a_photo(photos, serve_chat, tmp_path):
     def reply(call):
         assert Image.open(io.BytesIO(call.photo)).size == (48, 40)
@@ -183,7 +178,7 @@ evaluate_models(read_benchmark(photos), [model], Settings(label_space="benchmark
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_run_that_was_killed_pays_at_most_for_calls_under_way(photos, serve_chat, tmp_path, cache, how):
+def test_a_run_that_was_killed_pays_at_most_for_calls_under_way(photos, serve_chat, tmp_path, how):
     killed = threading.Event()
 
     def reply(call):

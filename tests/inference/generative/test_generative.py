@@ -9,15 +9,13 @@ import sys
 import numpy as np
 import polars as pl
 import pytest
+from evaluated import evaluated as run_on
 from PIL import Image
 from safetensors.numpy import load_file
 
 import counterground as cg
 from counterground.errors import CounterGroundError
-from counterground.inference import evaluate_models
 from counterground.models import load_model
-from counterground.photos import read_benchmark
-from counterground.settings import Settings
 
 QUESTION = "What is the main object in the image?"
 CLASSIFIER = """
@@ -45,13 +43,6 @@ def classifier(tmp_path, monkeypatch) -> str:
     monkeypatch.syspath_prepend(str(tmp_path))
     yield "imagenet_like:load"
     sys.modules.pop("imagenet_like", None)
-
-
-def run_on(photos, model, out, **settings):
-    models = [model] if isinstance(model, str) else model
-    return evaluate_models(
-        read_benchmark(photos), models, Settings(**{"label_space": "benchmark", **settings}), out
-    )
 
 
 def test_three_kinds_give_one_predictions_file_and_one_report(few, tiny_clip, classifier, llava, tmp_path):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from evaluated import evaluated
 from PIL import Image
 
 import counterground as cg
 from counterground.errors import CounterGroundError, UsageError
-from counterground.inference import evaluate_models
 from counterground.inference._request import MAIN_OBJECT
 from counterground.models import Generative
 from counterground.photos import read_benchmark
@@ -26,10 +27,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 INSTRUCTION = "Answer with the option's letter from the given choices directly."
 
 
-def run_on(source, model, out, **settings):
-    models = [model] if isinstance(model, str | Generative) else model
-    given = {"protocol": "multiple-choice", "label_space": "benchmark", **settings}
-    return evaluate_models(read_benchmark(source), models, Settings(**given), out)
+run_on = partial(evaluated, protocol="multiple-choice")
 
 
 def library(folder: Path):

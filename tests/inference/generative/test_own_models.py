@@ -7,12 +7,10 @@ import sys
 import numpy as np
 import polars as pl
 import pytest
+from evaluated import evaluated
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.inference import evaluate_models
 from counterground.models import load_model
-from counterground.photos import read_benchmark
-from counterground.settings import Settings
 
 MODULE = """
 from pathlib import Path
@@ -133,7 +131,7 @@ class Bare(Classifier):
 """
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def own(tmp_path, monkeypatch):
     """The folder of a module with models; what was imported of it is forgotten."""
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
@@ -152,16 +150,15 @@ def load(name: str):
     return load_model(f"own_models:{name}", device="cpu")
 
 
-def test_a_model_may_use_names_that_mean_something_for_encoders(own):
+def test_a_model_may_use_names_that_mean_something_for_encoders():
     assert load("Named").split == "test"
 
 
 def run_on(photos, name, out, **settings):
-    asked = Settings(**{"label_space": "benchmark", "device": "cpu", **settings})
-    return evaluate_models(read_benchmark(photos), [f"own_models:{name}"], asked, out)
+    return evaluated(photos, f"own_models:{name}", out, device="cpu", **settings)
 
 
-def test_a_method_that_answers_is_enough(own, photos, tmp_path):
+def test_a_method_that_answers_is_enough(photos, tmp_path):
     run = run_on(photos, "Words", tmp_path / "free")
     assert set(run.predictions["protocol"]) == {"free-form"}
     assert set(run.predictions["predicted_name"]) == {"flamingo"}
@@ -178,7 +175,7 @@ def test_a_method_that_answers_is_enough(own, photos, tmp_path):
         run_on(photos, "Words", tmp_path / "loss", protocol="answer-loss")
 
 
-def test_a_model_that_changes_the_image_gets_the_photo_for_every_question(own, photos, tmp_path):
+def test_a_model_that_changes_the_image_gets_the_photo_for_every_question(photos, tmp_path):
     run_on(photos, "Paints", tmp_path / "run", protocol="yes-no")
     answers = pl.read_parquet(tmp_path / "run" / "answers.parquet")["answer"]
     assert len(answers) == 48 * 6
@@ -186,7 +183,7 @@ def test_a_model_that_changes_the_image_gets_the_photo_for_every_question(own, p
 
 
 @pytest.mark.parametrize("loss", ["mean", "sum"])
-def test_losses_of_ones_own_decide(own, photos, tmp_path, loss):
+def test_losses_of_ones_own_decide(photos, tmp_path, loss):
     run = run_on(photos, "Scores", tmp_path / "run", loss=loss)
     wanted = min(
         run.info.texts, key=lambda name: len(f"A {name}") / (len(f"A {name}".split()) ** (loss == "mean"))
@@ -201,7 +198,7 @@ def test_losses_of_ones_own_decide(own, photos, tmp_path, loss):
 
 
 @pytest.mark.parametrize("protocol", ["answer-loss", "free-form", "multiple-choice"])
-def test_a_class_that_the_referee_cannot_read_is_listed(own, photos, tiny_clip, tmp_path, protocol):
+def test_a_class_that_the_referee_cannot_read_is_listed(photos, tiny_clip, tmp_path, protocol):
     for number, path in enumerate((photos / "ice bear").rglob("*.jpg")):
         path.write_bytes(b"no photo %d" % number)
     asked = {"label_space": "confusable", "referee": f"open_clip:{tiny_clip}", "protocol": protocol}
@@ -210,11 +207,11 @@ def test_a_class_that_the_referee_cannot_read_is_listed(own, photos, tiny_clip, 
     assert len(run.predictions) == 32
 
 
-def test_answers_of_a_model_that_states_no_fingerprint_are_not_kept(own):
+def test_answers_of_a_model_that_states_no_fingerprint_are_not_kept():
     assert load("Words").fingerprint != load("Words").fingerprint
 
 
-def test_what_the_author_said_holds(own):
+def test_what_the_author_said_holds():
     first, second = load("Signed"), load("AlsoSigned")
     assert first.fingerprint != second.fingerprint, "two models that both say 1"
     assert first.fingerprint == load("Signed").fingerprint
@@ -225,7 +222,7 @@ def test_what_the_author_said_holds(own):
     assert load("OnlyYes").protocols == {"yes-no"}
 
 
-def test_a_protocol_that_was_left_out_is_not_asked(own, photos, tmp_path):
+def test_a_protocol_that_was_left_out_is_not_asked(photos, tmp_path):
     run = run_on(photos, "OnlyYes", tmp_path / "run")
     assert set(run.predictions["protocol"]) == {"yes-no"}
     with pytest.raises(UsageError, match="cannot be asked under free-form; use -X protocol=yes-no"):
@@ -244,34 +241,34 @@ def test_a_protocol_that_was_left_out_is_not_asked(own, photos, tmp_path):
         ),
     ],
 )
-def test_what_cannot_be_is_told_at_loading(own, name, said):
+def test_what_cannot_be_is_told_at_loading(name, said):
     with pytest.raises(UsageError, match=f"own_models:{name}.*{said}") as caught:
         load(name)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("name", "settings", "said"),
+    ("name", "said"),
     [
-        ("Mute", {}, "answered NoneType, not text, about .*jpg"),
-        ("Leaves", {}, "asking about .* failed: SystemExit: 3"),
-        ("Silent", {}, r"prompt\(\) failed: KeyError: 'no prompt' \(.*own_models\.py, line \d+\)"),
-        ("Learns", {}, "scoring answers failed: RuntimeError: Can't call numpy"),
-        ("Endless", {}, "scoring answers failed: OverflowError: int too large"),
-        ("Few", {}, r"losses of shape \(2,\) and token counts of shape \(2,\) for 3 answers"),
-        ("One", {}, r"losses of shape \(\) and token counts of shape \(\) for 3 answers"),
-        ("Lost", {}, "losses that are not finite"),
-        ("Empty", {}, "returned 0 tokens for an answer"),
+        ("Mute", "answered NoneType, not text, about .*jpg"),
+        ("Leaves", "asking about .* failed: SystemExit: 3"),
+        ("Silent", r"prompt\(\) failed: KeyError: 'no prompt' \(.*own_models\.py, line \d+\)"),
+        ("Learns", "scoring answers failed: RuntimeError: Can't call numpy"),
+        ("Endless", "scoring answers failed: OverflowError: int too large"),
+        ("Few", r"losses of shape \(2,\) and token counts of shape \(2,\) for 3 answers"),
+        ("One", r"losses of shape \(\) and token counts of shape \(\) for 3 answers"),
+        ("Lost", "losses that are not finite"),
+        ("Empty", "returned 0 tokens for an answer"),
     ],
 )
-def test_answers_that_are_none_are_told_in_one_line(own, photos, tmp_path, name, settings, said):
+def test_answers_that_are_none_are_told_in_one_line(photos, tmp_path, name, said):
     with pytest.raises(CounterGroundError, match=f"own_models:{name}.*{said}") as caught:
-        run_on(photos, name, tmp_path / "run", **settings)
+        run_on(photos, name, tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run" / "run.json").exists()
 
 
-def test_a_thousand_answers_are_not_scored(own, photos, tmp_path):
+def test_a_thousand_answers_are_not_scored(photos, tmp_path):
     with pytest.raises(UsageError, match="--label-space confusable"):
         run_on(photos, "Scores", tmp_path / "run", label_space="imagenet")
     run = run_on(photos, "Words", tmp_path / "free", label_space="imagenet")

@@ -7,6 +7,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from noise_photos import noise
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -17,8 +18,7 @@ from counterground.photos import find_imagenet_index, imagenet_names
 
 @pytest.fixture(scope="module")
 def photo():
-    pixels = np.random.default_rng(5).integers(0, 255, (12, 15, 3), dtype=np.uint8)
-    return Image.fromarray(pixels).resize((300, 260), Image.Resampling.BICUBIC)
+    return noise((300, 260))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "densenet121"])

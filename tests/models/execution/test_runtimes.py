@@ -177,7 +177,7 @@ def test_code_that_decides_by_values_is_not_traced(photos):
         by_onnx(load_model(given, device="cpu")).encode(photos)
 
 
-def test_the_fingerprint_says_what_runs_it(photos):
+def test_the_fingerprint_says_what_runs_it():
     model = timm_classifier("test_resnet")
     eager = model.fingerprint
     found = {eager, *(model.run_by(runtime).fingerprint for runtime in model.runtimes)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from noise_photos import noise
 from tiny_hf import ANIMALS, build, classifier
 
 from counterground.errors import CounterGroundError, UsageError
@@ -23,11 +23,7 @@ IDENTITY = tuple(range(1000))
 
 @pytest.fixture(scope="module")
 def photos():
-    coarse = np.random.default_rng(0).integers(0, 256, (7, 6, 6, 3), dtype=np.uint8)
-    return [
-        Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
-        for pixels, size in zip(coarse, SIZES, strict=True)
-    ]
+    return [noise(size, seed) for seed, size in enumerate(SIZES)]
 
 
 @pytest.mark.parametrize("name", ["vit", "resnet"])

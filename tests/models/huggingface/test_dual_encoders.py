@@ -10,6 +10,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from noise_photos import noise
 from PIL import Image
 from tiny_hf import KIN, build, edit_json
 
@@ -45,12 +46,7 @@ def copy(tiny, tmp_path):
     return lambda name: shutil.copytree(tiny(name), tmp_path / name)
 
 
-def photo(size, seed=0):
-    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
-    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
-
-
-PHOTOS = [photo(size, seed) for seed, size in enumerate(SIZES)]
+PHOTOS = [noise(size, seed) for seed, size in enumerate(SIZES)]
 
 
 def canonical(text):
@@ -295,7 +291,7 @@ def test_the_activation_is_the_configurations(tiny, copy):
 
 def test_naflex_keeps_the_shape_of_a_photo_and_survives_blank_slots(tiny):
     model = load_model(f"hf:{tiny('naflex')}", device="cpu")
-    wide, tall = model.preprocess(photo((200, 50))), model.preprocess(photo((50, 200)))
+    wide, tall = model.preprocess(noise((200, 50))), model.preprocess(noise((50, 200)))
     assert wide.shape == tall.shape
     grid = wide[0, -2:].tolist()
     assert grid[1] >= 3 * grid[0]

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
 import sys
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from dataset_hub import COMMIT, HubHandler
+from loopback import serving
 from tiny_hf import build
 
 from counterground.errors import CounterGroundError
 from counterground.models import load_model
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ASKED = """
 from counterground.errors import CounterGroundError
 from counterground.models import load_model
@@ -52,11 +50,8 @@ for spec, offline in SPECS:
 """
 
 
-class Hub(BaseHTTPRequestHandler):
+class Hub(HubHandler):
     """Serves one repository, ``some/clip``; ``gated/clip`` may not be read, and there is no other."""
-
-    def do_HEAD(self):
-        self.do_GET()
 
     def do_GET(self):
         path = self.path.partition("?")[0]
@@ -77,28 +72,11 @@ class Hub(BaseHTTPRequestHandler):
             return self.answer(404, error="EntryNotFound")
         return self.answer(200, file.read_bytes())
 
-    def answer(self, status, content=b"", error=None):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("X-Repo-Commit", COMMIT)
-        self.send_header("ETag", f'"{hashlib.sha1(content).hexdigest()}"')
-        if error:
-            self.send_header("X-Error-Code", error)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(content)
-
-    def log_message(self, *_):
-        pass
-
 
 @pytest.fixture
 def hub(tmp_path):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    server.folder, server.asked = build("clip", tmp_path / "clip"), []
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
+    with serving(Hub, folder=build("clip", tmp_path / "clip"), asked=[]) as server:
+        yield server
 
 
 @pytest.mark.slow
@@ -112,7 +90,7 @@ def test_a_repository_is_fetched_once_pinned_and_found_again(hub, tmp_path):
         ("hf:gated/clip", False),
     ]
     environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "*"}
-    environment["HF_ENDPOINT"] = f"http://127.0.0.1:{hub.server_port}"
+    environment["HF_ENDPOINT"] = hub.url
     code = ASKED.replace("SPECS", repr(specs))
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
@@ -137,7 +115,7 @@ def test_a_repository_of_open_clip_is_fetched_and_found_again(hub, tiny_clip, tm
     specs = [("open_clip:hf-hub:some/clip", False), ("hf-hub:some/clip", False)]
     specs += [("open_clip:hf-hub:some/clip@main", True)]
     environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "*"}
-    environment["HF_ENDPOINT"] = f"http://127.0.0.1:{hub.server_port}"
+    environment["HF_ENDPOINT"] = hub.url
     code = ASKED.replace("SPECS", repr([*specs, ("open_clip:hf-hub:some/other", False)]))
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tiny_lvlm
 import torch
+from noise_photos import noise
 from PIL import Image
 from safetensors.torch import save_file
 from tiny_hf import edit_json
@@ -34,12 +35,7 @@ SIZES = ((64, 48), (40, 120), (200, 50), (56, 56), (31, 77), (150, 140), (90, 33
 LEADS = {"llava": " ", "llava_next": " ", "instructblip": " ", "qwen2_vl": "", "qwen2_5_vl": ""}
 
 
-def photo(size: tuple[int, int], seed: int = 0) -> Image.Image:
-    coarse = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
-    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
-
-
-PHOTOS = [photo(size, seed) for seed, size in enumerate(SIZES)]
+PHOTOS = [noise(size, seed) for seed, size in enumerate(SIZES)]
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +152,7 @@ def test_the_image_is_encoded_once_for_all_answers(folders):
     assert calls["vision"] == 1 + len(ANSWERS)
 
 
-def test_many_answers_go_in_several_packs(folders, monkeypatch):
+def test_many_answers_go_in_several_packs(folders):
     model = load_model(f"hf:{folders('qwen2_vl')}", device="cpu")
     answers = [f"A {word}" for word in tiny_lvlm.WORDS.split()]
     whole, _ = model.losses(PHOTOS[1], [QUESTION] * len(answers), answers)

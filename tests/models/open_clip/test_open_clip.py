@@ -7,6 +7,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from noise_photos import noise
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from open_clip.transformer import QuickGELU
 from PIL import Image
@@ -32,9 +33,7 @@ RESNET = {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "head_width": 3
 
 @pytest.fixture(scope="module")
 def photos():
-    rng = np.random.default_rng(3)
-    coarse = [rng.integers(0, 255, (9, 12, 3), dtype=np.uint8) for _ in range(3)]
-    return [Image.fromarray(pixels).resize((170, 110), Image.Resampling.BICUBIC) for pixels in coarse]
+    return [noise((170, 110), seed) for seed in range(3)]
 
 
 def write_model(folder, *, vision=VIT, text=TEXT, seed=0, weights="open_clip_model.safetensors", **model_cfg):
@@ -361,10 +360,7 @@ def test_an_incomplete_folder_says_what_it_lacks(files, message, tmp_path):
     ("part", "settings", "said"),
     [
         ("model_cfg", {"vision_cfg": "ViT-B-32"}, "cannot build what"),
-        ("model_cfg", {"embed_dim": 2**63}, "cannot build what"),
-        ("model_cfg", {"embed_dim": -1}, "cannot build what"),
         ("model_cfg", {"vision_cfg": {**VIT, "patch_size": 0}}, "ZeroDivisionError"),
-        ("model_cfg", {"vision_cfg": {**VIT, "head_width": 1.5}}, "AssertionError"),
         ("model_cfg", {"vision_cfg": {**VIT, "layers": 10**9}}, "has 1000000000 as layers"),
         ("preprocess_cfg", {"interpolation": "sharp"}, "AssertionError"),
     ],

@@ -134,7 +134,7 @@ def test_no_name_becomes_markup(visit, make_run, tmp_path):
     assert NASTY in tab.locator(".gallery").first.inner_text()
 
 
-def test_a_script_that_got_in_would_not_run(visit, chromium, report, tmp_path):
+def test_a_script_that_got_in_would_not_run(chromium, report, tmp_path):
     html = report.read_text("utf-8").replace("</main>", "<script>window.hurt = 1</script></main>")
     page = tmp_path / "changed.html"
     page.write_text(html, "utf-8")

@@ -8,9 +8,7 @@ import polars as pl
 import pytest
 from html_page import Page
 from made_cells import MODELS
-from made_runs import write_run
 
-from counterground.cli import main
 from counterground.metrics import Design
 from counterground.reporting import write_report
 from counterground.text import bounds, percent
@@ -92,17 +90,6 @@ def test_every_cell_and_the_worst_of_each_model(own, four_cells):
     for metric in ("mean_minus_worst", "average(training)"):
         for row in overall(run, metric):
             assert written(row) in listed
-
-
-def test_the_command_takes_a_name_and_an_expression(four_cells, tmp_path, capsys):
-    folder, out = str(write_run(four_cells[0], tmp_path / "run")), tmp_path / "report.html"
-    command = ["report", folder, "--out", str(out), "--no-photos", "--contrast"]
-    assert main([*command, "place_gap_held"]) == 0
-    assert "place_gap_held per class" in out.read_text("utf-8")
-    assert main([*command, "boats: co_object=nothing - co_object=boat"]) == 0
-    assert "boats per class" in out.read_text("utf-8")
-    assert main([*command, "place_gp"]) == 2
-    assert "There is no contrast 'place_gp'" in capsys.readouterr().err
 
 
 def of_design(make_run, name, design, tmp_path, **columns):

@@ -7,7 +7,6 @@ import pytest
 from counterground.comparison import full_comparison
 
 # Positions in pictures, which pages hold as numbers in attributes.
-from counterground.reporting.shown_photos import ClassFacts, class_facts
 
 
 def line_of(ticks):
@@ -57,7 +56,3 @@ def test_residuals_are_those_of_the_comparison(four_models, section_of):
     residuals = full_comparison([four_models]).models.filter(source="run")
     expected = dict(residuals.select("model", "residual").iter_rows())
     assert {row.model.label: row.residual.value for row in section_of(four_models).rows} == expected
-
-
-def test_class_facts_name_the_backgrounds(four_models):
-    assert class_facts(four_models.predictions)[0] == ClassFacts("ice bear", "snow", "grass")

@@ -97,16 +97,6 @@ def test_a_mask_without_object_cannot_be_accepted(tmp_path, enter):
     assert decide(client, A, "rejected")["ok"]
 
 
-def test_no_stranger_is_answered(folder, enter):
-    client = enter(folder)
-    assert client.post("/api/events", {"events": []}, Origin="http://evil.example").status == 401
-    assert client.post("/api/next", {"task": "masks", "leased": [], "skipped": [], "count": 99}).status == 422
-    client.cookie = None
-    for path in ("/", "/photo/1", "/mask/1"):
-        assert client.ask("GET", path).status == 401
-    assert client.post("/api/events", {"events": []}).status == 401
-
-
 def test_only_photos_and_masks_of_rows_are_served(folder, enter):
     client = enter(folder)
     for path in ("/photo/1", "/mask/1", "/photo/5"):

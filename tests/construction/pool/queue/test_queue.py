@@ -169,22 +169,6 @@ def test_backgrounds_are_asked_of_photos_that_stand(pool):
     assert set(waiting) == set(pool.freeze().photos["path"])
 
 
-def test_what_is_adjudicated_is_asked_of_nobody(pool):
-    queue = Queue(pool, second=1)
-    path = pool.photos()["path"][0]
-    for name, label in (("ann", "snow"), ("ben", "sky")):
-        decide(queue, path, label, by=name)
-    ((photo, votes),) = queue.disagreements("background")
-    assert (photo.path, votes) == (path, {"ann": ["snow"], "ben": ["sky"]})
-    decide(queue, path, "snow", by="cyd", adjudicates=True)
-    assert queue.disagreements("background") == []
-    assert path not in names(queue.lease("dan", "background", count=8))
-    undo = {"adjudicates": True, "of": None, "token": str(uuid.uuid4())}
-    assert queue.undo("ann", "background", **undo) is None
-    assert queue.undo("cyd", "background", **undo)[1] == ["snow"]
-    assert [photo.path for photo, _ in queue.disagreements("background")] == [path]
-
-
 def test_ranked_reviews_begin_with_what_is_most_doubtful(pool):
     paths = pool.photos()["path"].to_list()
     row = {
