@@ -300,8 +300,9 @@ def cluster_columns(rows: pl.DataFrame, design: Design, given: Collection[str] =
     if missing := [name for name in design.clusters if name not in rows.columns]:
         raise ValueError(f"The photos have no column {missing[0]!r}, whose values are clusters.")
     ways = [column for column in design.clusters if column not in given] or ["photo_id"]
-    # Several models may have answered, each once for a photo.
-    copies = "photo_id" in rows.columns and rows["photo_id"].n_unique() < rows["path"].n_unique()
+    # Several models may have answered, each once for a photo. Of composites, these are joined already.
+    known = "photo_id" in rows.columns and "background_cluster" not in rows.columns
+    copies = known and rows["photo_id"].n_unique() < rows["path"].n_unique()
     return {
         name: independent_clusters(rows, column).tolist() if copies else rows[column].to_list()
         for name, column in zip(("cluster", "crossed"), ways, strict=False)
