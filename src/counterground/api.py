@@ -258,6 +258,7 @@ def discover(
     write_anyway: bool = False,
     label_space: str | None = None,
     device: str = "auto",
+    find_backgrounds: bool = False,
     overwrite: bool = False,
     show_progress: bool = False,
     settings: DiscoverSettings | None = None,
@@ -281,6 +282,7 @@ def discover(
         write_anyway: write the benchmark even if the pairs are no more than chance.
         label_space: see ``evaluate``, also for all that follow.
         device: where the referee runs.
+        find_backgrounds: find groups of photos with like backgrounds instead of reading labels.
         overwrite: replace another discovery in ``out``.
         show_progress: show bars on standard error.
         settings: these and rarer settings; an argument that is not at its default replaces what they say.
@@ -300,13 +302,15 @@ def discover(
         write_anyway=write_anyway,
         label_space=label_space,
         device=device,
+        find_backgrounds=find_backgrounds,
         overwrite=overwrite,
         show_progress=show_progress,
     )
     with offline(forbid=chosen.offline):
         referee = _known(referee)
         out = _folder(out)
-        return discover_pairs(_opened(data, out, chosen.show_progress), referee, chosen, out)
+        opened = _with_masks(_opened(data, out, chosen.show_progress), chosen)
+        return discover_pairs(opened, referee, chosen, out)
 
 
 def swap(
@@ -388,7 +392,7 @@ def _refuse_licences(chosen: SwapSettings | MitigateSettings) -> None:
         )
 
 
-def _with_masks(opened: Benchmark, chosen: SwapSettings | MitigateSettings) -> Benchmark:
+def _with_masks(opened: Benchmark, chosen: DiscoverSettings | SwapSettings | MitigateSettings) -> Benchmark:
     if chosen.masks is None:
         return opened
     how = MaskSettings(accept_licences=chosen.accept_licences, show_progress=chosen.show_progress)

@@ -70,6 +70,13 @@ CATALOGUE: dict[str, tuple[Severity, str]] = {
             "{tests} tests)."
         ),
     ),
+    "groups_follow": (
+        "warning",
+        (
+            "Groups follow {what} ({share:.2f} of 1), so a drop between them may be that of {what}, not "
+            "of the background."
+        ),
+    ),
     # Who chose the two sides.
     "chose_here": (
         "warning",

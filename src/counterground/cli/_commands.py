@@ -71,6 +71,8 @@ def _say_report(out: Path, *, written: bool) -> None:
         counterground discover stamps --referee efficientnet-lite0 -o pairs
         counterground discover my-pool --referee efficientnet-lite0 --split cross \\
           -o pairs
+        counterground discover my-photos.csv --referee efficientnet-lite0 \
+          --find-backgrounds -o pairs
     """,
 )
 @click.argument("data")
@@ -88,7 +90,8 @@ def _say_report(out: Path, *, written: bool) -> None:
 def discover(data: str, referees: tuple[str, ...], out: Path, settings: DiscoverSettings) -> None:
     """Find each class's best (common) and worst (counter) background for a referee model.
 
-    Photos need backgrounds: folders <class>/<background>/, a column of the manifest, or the labels of a pool.
+    Photos need backgrounds: folders <class>/<background>/, a column of the manifest, the labels of a pool, or
+    --find-backgrounds, which finds groups of photos with like backgrounds and asks for their names.
     With --split half, pairs are chosen on one half of the photos and the benchmark holds the other half.
     If their drop is no larger than chance explains, one line says so and no benchmark is written.
     """

@@ -8,7 +8,7 @@ import os
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
@@ -114,6 +114,24 @@ def usable_photos(
         f"{len(paths):,} of {counted(len(rows), 'photo')} left out, {why}: {and_more(paths, NAMED)}."
         for why, paths in sorted(reasons.items())
     ]
+
+
+def without_objects(benchmark: Benchmark, *, show_progress: bool = False) -> tuple[Benchmark, list[str]]:
+    """Return the photos that can be cut apart without their objects, the holes filled, and who is left out.
+
+    Their ``object_area``, ``object_across`` and ``object_down`` say where the object was.
+    """
+    usable, notes = usable_photos(benchmark, show_progress=show_progress)
+    places = pl.DataFrame(
+        [(photo.path, *photo.placement) for photo in usable],
+        {"path": pl.String} | dict.fromkeys(("object_area", "object_across", "object_down"), pl.Float64),
+        orient="row",
+    )
+    made = {photo.path: Composite(None, photo.masked) for photo in usable}
+    ids = pl.DataFrame({"path": list(made), "photo_id": [recipe.photo_id for recipe in made.values()]})
+    held = benchmark.photos.drop("photo_id", *places.columns[1:], strict=False)
+    photos = held.join(ids, on="path").join(places, on="path")
+    return replace(benchmark, photos=photos, made=made), notes
 
 
 def _usable(benchmark: Benchmark, row: Mapping[str, Any], cutout: str | None, kin: int) -> UsablePhoto | str:

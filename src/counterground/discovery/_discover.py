@@ -13,11 +13,13 @@ from pydantic import TypeAdapter
 
 from counterground.catalogue import Finding
 from counterground.comparison import selection_of
+from counterground.discovery._backgrounds import FoundBackgrounds, find_backgrounds, hypotheses
 from counterground.discovery._finding import Pairs, Split, find_pairs
+from counterground.discovery._groups_page import GROUPS_FILES, write_groups
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import check_only, read_json, read_parquet, write_parquet, write_text
 from counterground.inference import evaluate_models
-from counterground.metrics import DROP, Design, Estimate, cluster_columns
+from counterground.metrics import DROP, Design, Estimate, check_columns, cluster_columns
 from counterground.models import AnyModels, named_models
 from counterground.photos import LABEL_SPACE_FILE, Benchmark, Discovered, read_benchmark, write_benchmark
 from counterground.results import (
@@ -32,7 +34,7 @@ from counterground.text import bounds, counted, one_line, p_equals, p_value, per
 
 BENCHMARK_FILES = ("benchmark.json", LABEL_SPACE_FILE, "photos.parquet")
 _RECORD = "discovery.json"
-FILES = (*BENCHMARK_FILES, "cells.parquet", "pairs.parquet", "referee")
+FILES = (*BENCHMARK_FILES, "cells.parquet", "pairs.parquet", "referee", *GROUPS_FILES)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -191,18 +193,29 @@ def discover_pairs(
         CounterGroundError: photos without backgrounds, no class with enough photos on two backgrounds, or see
             `evaluate_models`.
     """
-    _check(benchmark)
     benchmark.check_files("search")
-    benchmark.check_backgrounds()
+    if settings.background_column:
+        benchmark = _with_backgrounds(benchmark, settings.background_column)
+    if not settings.find_backgrounds:
+        _check(benchmark)
+        benchmark.check_backgrounds()
     referees = named_models(model)
     asked = {
         "referee": _listed([each.name for each in referees]),
         "referees": {each.name: each.spec for each in referees},
-        **{name: getattr(settings, name) for name in ("min_drop", "min_photos", "split", "choose", "seed")},
+        **{name: getattr(settings, name) for name in _ASKED},
     }
     specs = [each.spec for each in referees if each.made is None]
     running = settings.running(referee=specs[0] if specs else None)
     overwrite = _check_free(out, asked, overwrite=settings.overwrite)
+    backgrounds = None
+    if settings.find_backgrounds:
+        backgrounds = find_backgrounds(benchmark, referees, settings)
+        write_groups(backgrounds, settings, out)
+    elif settings.exploratory:
+        backgrounds = hypotheses(benchmark)
+    if backgrounds is not None:
+        benchmark = backgrounds.benchmark
     run = evaluate_models(benchmark, model, running, out / "referee", overwrite=overwrite)
     photos, design = benchmark.photos, benchmark.design
     first, *crossed = design.clusters
@@ -216,22 +229,26 @@ def discover_pairs(
         split=split,
         choose=settings.choose,
         seed=settings.seed,
+        halves=None if backgrounds is None else backgrounds.halves,
     )
-    if finding.comparable == 0:
+    if finding.comparable == 0 and backgrounds is None:
         raise CounterGroundError(
             f"No class of {benchmark.name} has at least {counted(finding.photos_needed, 'photo')} on two "
-            f"backgrounds, in each half: lower --min-photos, add photos, or use --split none. "
+            f"backgrounds, in each half: lower -X min-photos, add photos, or use --split none. "
             f"{' '.join(_left_out(run))}".rstrip()
         )
     # Where one half keeps no pair, nothing was swapped: its photos are held out of the other's choice.
     used = "half" if split == "cross" and finding.pairs["half"].n_unique() == 1 else split
     who = str(asked["referee"])
     nothing = "" if finding.exceeds_chance else _nothing(finding, who, benchmark.name, min_drop, split)
+    if backgrounds is not None:
+        nothing = backgrounds.refusal or _too_few(finding) or nothing
     is_written = not nothing or (settings.write_anyway and len(finding.pairs) > 0)
     remarks = _sentences(finding, who, used) if is_written else [*_left_out(run), "No benchmark was written."]
     sentences = [
         nothing or f"More than chance ({p_equals(finding.decisive.p)}).",
         *remarks,
+        *_about(backgrounds, nothing),
         *(
             f"Clusters are those of the column {first} alone, not of {other}: what was found is less certain "
             "than p and any interval say."
@@ -270,6 +287,38 @@ def discover_pairs(
     )
     write_discovery(discovery, out, asked)
     return discovery
+
+
+_ASKED = (
+    *("min_drop", "min_photos", "split", "choose", "seed", "find_backgrounds", "encoder", "masks", "groups"),
+    *("words", "background_column", "exploratory"),
+)
+
+
+def _with_backgrounds(benchmark: Benchmark, column: str) -> Benchmark:
+    """Return the photos with a further column as their background.
+
+    Raises:
+        UsageError: there is no such column, or it holds numbers.
+    """
+    check_columns([column], benchmark.photos, "--background-column")
+    return replace(benchmark, photos=benchmark.photos.with_columns(background=column))
+
+
+def _too_few(finding: Pairs) -> str:
+    """Return a sentence if most classes have photos in one group only."""
+    if 2 * finding.comparable >= finding.classes_seen:
+        return ""
+    return (
+        f"Only {finding.comparable} of {counted(finding.classes_seen, 'class')} have enough photos in two "
+        "groups: the groups are classes rather than backgrounds, or there are too few photos."
+    )
+
+
+def _about(backgrounds: FoundBackgrounds | None, said: str) -> list[str]:
+    if backgrounds is None:
+        return []
+    return [*backgrounds.notes, *(each.text for each in backgrounds.findings if each.text != said)]
 
 
 def _provenance(benchmark: Benchmark, run: Run, *, min_drop: float, split: str) -> Discovered:
@@ -316,7 +365,7 @@ def _check_free(out: Path, asked: dict[str, object], *, overwrite: bool) -> bool
         before = dict(read_json(out / _RECORD))
     except FileNotFoundError:
         began = (out / "referee").is_dir()  # and was stopped while writing, perhaps more than once
-        check_only(out, FILES if began else ("referee",), "a discovery")
+        check_only(out, FILES if began else ("referee", *GROUPS_FILES), "a discovery")
         return overwrite
     except (OSError, ValueError, TypeError):
         before = {}
@@ -347,7 +396,7 @@ def _nothing(finding: Pairs, referee: str, name: str, min_drop: float, split: Sp
         return (
             f"No class of {name} differs by more than {100 * min_drop:g} points between backgrounds with "
             f"at least {counted(finding.photos_needed, 'photo')} in each half. More photos help, a lower "
-            "--min-photos or --min-drop, which also finds more by chance, or a referee that is neither "
+            "-X min-photos or --min-drop, which also finds more by chance, or a referee that is neither "
             "always right nor always wrong."
         )
     found = finding.decisive
@@ -355,7 +404,7 @@ def _nothing(finding: Pairs, referee: str, name: str, min_drop: float, split: Sp
         return (
             "Whether the pairs exceed chance is not known: to tell, one half of the photos chooses pairs and "
             "the other measures them, but the halves have too few photos for any pair. Add photos of other "
-            "clusters, or lower --min-photos."
+            "clusters, or lower -X min-photos."
         )
     chance = f"{percent(found.expected)} {bounds(found.low, found.high)}; {p_equals(found.p)}"
     return (

@@ -202,6 +202,7 @@ def find_pairs(
     choose: Choose = "best",
     seed: int = 0,
     permutations: int = _PERMUTATIONS,
+    halves: pl.DataFrame | None = None,
 ) -> tuple[Pairs, pl.DataFrame]:
     """Choose each class's common and counter background, and do the same with permuted backgrounds.
 
@@ -215,6 +216,7 @@ def find_pairs(
         choose: ``best`` or ``shrunken``.
         seed: seed for the halves, the permutations, and ties that nothing else decides.
         permutations: number of permutations.
+        halves: ``path, chooses`` (Booleans) where they are given; None: see `split_halves`.
 
     Returns:
         What was found, and ``path, group`` of the photos of the benchmark.
@@ -224,7 +226,10 @@ def find_pairs(
     """
     seen = photos_seen(predictions)
     names = HALVES[split]
-    first = split_halves(seen, seed)
+    if halves is None:
+        first = split_halves(seen, seed)
+    else:
+        first = seen.join(halves, on="path", how="left", maintain_order="left")["chooses"]
     chooses = first if len(names) == 2 else pl.Series([True] * len(seen))
     half = (~chooses).cast(pl.Int64).to_numpy().astype(np.intp)
     photos = Photos(seen, half, len(names))

@@ -35,6 +35,7 @@ from counterground.models._registry import (
     check_specs,
     expected_kind,
     list_models,
+    load_middle_layers,
     load_model,
 )
 from counterground.models._specs import (
@@ -77,6 +78,7 @@ __all__ = [
     "freed_memory_kept",
     "library_versions",
     "list_models",
+    "load_middle_layers",
     "load_model",
     "named_models",
     "out_of_memory",

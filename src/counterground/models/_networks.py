@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -433,3 +433,91 @@ def without_head(model: Model, options: LoadOptions) -> Encoder:
         libraries=tuple(model.description["libraries"]),
         options=options,
     )
+
+
+_DEPTHS = (0.5, 0.75)  # earlier layers tell scenes apart, later ones their kinds; the last know the object
+
+
+def middle_layers(model: Encoder, options: LoadOptions) -> tuple[Encoder, list[int]]:
+    """Return what two blocks of a network see, averaged over the photo, and the width of each part.
+
+    They are halfway and at three quarters of the layers with weights. Blocks are the numbered parts of a
+    network, such as residual blocks. A model without any is returned itself.
+    """
+    if not isinstance(model, NetworkEncoder):
+        return model, [model.dim]
+    network = own_layers(model.image_network)
+    blocks = _blocks(network, model.grey_photo())
+    if not blocks:
+        return model, [model.dim]
+    whole = blocks[-1].weighted
+    chosen = [min(blocks, key=lambda block: abs(block.weighted - depth * whole)) for depth in _DEPTHS]
+    names = [block.name for block in chosen]
+    tower = NetworkTower(
+        model.spec,
+        image_tower(network, lambda whole, batch: _seen_by(whole, names, batch)),
+        model.transform,
+        description={"architecture": model.description.get("architecture"), "layers": names},
+        configuration={"network": model.fingerprint, "layers": names},
+        libraries=tuple(model.description["libraries"]),
+        options=options,
+    )
+    return tower, [block.width for block in chosen]
+
+
+def _seen_by(network: torch.nn.Module, names: Sequence[str], batch: torch.Tensor) -> torch.Tensor:
+    """Return the outputs of layers ``[n, c]``, averaged over pixels or tokens, side by side."""
+    import torch
+
+    kept: dict[str, torch.Tensor] = {}
+    hooks = [
+        network.get_submodule(name).register_forward_hook(
+            lambda _layer, _given, output, name=name: kept.update({name: _averaged(output)})
+        )
+        for name in names
+    ]
+    try:
+        network(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return torch.cat([kept[name] for name in names], dim=1)
+
+
+def _averaged(output: Any) -> torch.Tensor:
+    output = output[0] if isinstance(output, tuple) else output
+    return output.flatten(2).mean(2) if output.ndim == 4 else output.mean(1)  # type: ignore[no-any-return]
+
+
+class _Block(NamedTuple):
+    """A block that gives a map of a photo: layers with weights up to it, name, number of channels."""
+
+    weighted: int
+    name: str
+    width: int
+
+
+def _blocks(network: torch.nn.Module, photo: torch.Tensor) -> list[_Block]:
+    """Return the blocks of a network in the order in which they end."""
+    import torch
+
+    weighted = 0
+    blocks: list[_Block] = []
+
+    def ran(name: str, layer: torch.nn.Module, output: Any) -> None:
+        nonlocal weighted
+        weighted += bool(layer._parameters) and not list(layer.children())  # noqa: SLF001
+        output = output[0] if isinstance(output, tuple) else output
+        maps = isinstance(output, torch.Tensor) and output.ndim in (3, 4) and len(output) == 2
+        if maps and name.rpartition(".")[2].isdigit() and list(layer.children()):
+            blocks.append(_Block(weighted, name, _averaged(output).shape[1]))
+
+    hooks = [
+        layer.register_forward_hook(lambda layer, _given, output, name=name: ran(name, layer, output))
+        for name, layer in network.named_modules()
+    ]
+    with torch.inference_mode():
+        network(torch.cat([photo, photo]))
+    for hook in hooks:
+        hook.remove()
+    return blocks

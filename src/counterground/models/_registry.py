@@ -34,7 +34,7 @@ from counterground.models._base import (
     require,
 )
 from counterground.models._execution import check_precision, out_of_memory, resolve_device
-from counterground.models._networks import without_head
+from counterground.models._networks import middle_layers, without_head
 from counterground.models._specs import SETS, NamedModel, expand_specs, split_head
 from counterground.models.families import (
     ENDPOINT,
@@ -185,6 +185,19 @@ def load_model(
     loaded.display_name = named.name
     _check_head(loaded, fitted_head=fitted_head)
     return loaded
+
+
+def load_middle_layers(spec: str, device: str, precision: str) -> tuple[Encoder, list[int]]:
+    """Return an encoder of what the middle of a network sees, see `middle_layers`.
+
+    Raises:
+        UsageError: a generative model, or see `load_model`.
+        CounterGroundError: see `load_model`.
+    """
+    model = load_model(spec, device=device, precision=precision, fitted_head=True)
+    if not isinstance(model, Encoder):
+        raise UsageError(f"{spec} gives no features: name a model that encodes photos.")
+    return middle_layers(model, LoadOptions(model.device, check_precision(precision)))
 
 
 def _check_head(model: Model, *, fitted_head: bool) -> None:

@@ -279,8 +279,8 @@ class DiscoverSettings(ModelSettings):
 
     command: ClassVar[str] = "discover"
     usual: ClassVar[tuple[str, ...]] = (
-        *("overwrite", "split", "min_drop", "min_photos", "write_anyway", "label_space", "names", "prompts"),
-        "device",
+        *("overwrite", "split", "min_drop", "write_anyway", "label_space", "find_backgrounds", "encoder"),
+        *("masks", "words", "suggest", "background_column", "exploratory"),
     )
 
     min_drop: Annotated[
@@ -311,6 +311,28 @@ class DiscoverSettings(ModelSettings):
     ] = "best"
     seed: Annotated[int, Help("Seed for the split and the permutations.", least=0)] = 0
     write_anyway: Annotated[bool, Help("Write the benchmark even if the pairs do not exceed chance.")] = False
+    find_backgrounds: Annotated[
+        bool, Help("Find groups of photos with like backgrounds instead of reading labels.")
+    ] = False
+    encoder: Annotated[
+        str | None,
+        Help("Model that sees the groups, not a referee.  [default: efficientnet-lite2]", metavar="MODEL"),
+    ] = None
+    masks: _Masks = None
+    accept_licences: _Licences = ()
+    groups: Annotated[int, Help("The most groups.", least=2)] = 10
+    words: Annotated[str | None, Help("Words for the groups, as saved from groups.html.", metavar="FILE")] = (
+        None
+    )
+    suggest: Annotated[str | None, Help("CLIP or generative model that suggests words.", metavar="MODEL")] = (
+        None
+    )
+    background_column: Annotated[
+        str | None, Help("Column of the photos that is their background.", metavar="NAME")
+    ] = None
+    exploratory: Annotated[
+        bool, Help("Backgrounds are guesses of a tool: say what else they follow, and refuse classes.")
+    ] = False
     overwrite: _Overwrite = False
 
 
