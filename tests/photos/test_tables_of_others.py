@@ -30,6 +30,11 @@ TRAPS = """File_Name,Species,Habitat,Location,Site ID,Temp (C)
 """
 
 
+def test_a_path_may_also_be_the_cluster(write):
+    table = write("path,label\n0.png,lion\n1.png,zebra\n")
+    assert open_benchmark(f"{table}?cluster=path").photos["cluster"].to_list() == ["0.png", "1.png"]
+
+
 def test_columns_are_named_by_the_user_or_by_their_usual_names(write):
     table = write(TRAPS)
     named = {"class_name": "Species", "background": "Habitat", "cluster": "Location"}

@@ -29,7 +29,7 @@ NOT_A_BACKGROUND = "not a background"
 _FOLLOWS = 0.25
 _UNDECIDED = (
     "Whether the pairs exceed chance cannot be told: no scene is shown twice, and no column says which "
-    "photos share a camera, an observer or a place. Name one: ?cluster=COLUMN."
+    "photos share a camera, an observer or a place: ?cluster=COLUMN; ?cluster=path if they are independent."
 )
 
 

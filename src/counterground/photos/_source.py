@@ -232,7 +232,7 @@ def _with_our_names(frame: pl.DataFrame, source: Source) -> tuple[pl.DataFrame, 
                 f"evaluate --map {ours}=COLUMN, or ?{setting}=COLUMN."
             )
         columns[ours] = meant[0]
-    taken = {*columns, *columns.values()}
+    taken = {*columns, *columns.values()} - ({"path"} - {*columns})  # it may also be the cluster
     for name in (name for name in frame.columns if name not in taken):
         small = re.sub(r"\W+", "_", name.casefold()).strip("_")
         columns[name if small in {*MANIFEST_SCHEMA, *frame.columns, *columns} else small] = name
