@@ -11,6 +11,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from counterground.discovery import discover_pairs
 from counterground.discovery._groups import association, find_scenes, group_backgrounds
+from counterground.discovery._suggestions import suggested_words
 from counterground.errors import UsageError
 from counterground.photos import read_benchmark
 from counterground.settings import DiscoverSettings
@@ -146,6 +147,32 @@ def test_photos_without_clusters_or_scenes_cannot_decide(tmp_path, cache):
         read_benchmark(tmp_path / "photos"), tmp_path / "pairs", write_anyway=True, min_photos=1
     )
     assert "?cluster=COLUMN" in found.sentence
+
+
+@pytest.mark.parametrize("model", ["clip", "generative"])
+def test_words_are_suggested(scenery, tmp_path, model):
+    """A generative model of the user's own answers with what the corner shows."""
+    (tmp_path / "asked.py").write_text(
+        "from counterground.models import Generative\n"
+        "class Model(Generative):\n"
+        "    fingerprint = '1'\n"
+        "    def generate(self, image, question, *, max_new_tokens):\n"
+        "        assert 'background' in question\n"
+        "        red, green, blue = image.getpixel((0, 0))\n"
+        "        return ' Grass.' if green > blue else 'water'\n"
+        "def make():\n"
+        "    return Model()\n"
+    )
+    spec = {"clip": "counterground:stamps-balanced", "generative": f"{tmp_path / 'asked.py'}:make"}[model]
+    photos = {
+        label: [scenery.photo_path(f"hen/{label}{scene}-0.png") for scene in range(3)] for label in LABELS
+    }
+    words = suggested_words(photos, DiscoverSettings(suggest=spec))
+    if model == "generative":
+        assert words == {"grass": ["grass"], "water": ["water"]}
+    else:
+        assert [len(set(of)) for of in words.values()] == [3, 3]
+        assert not set(words["grass"]) & set(words["water"])
 
 
 def test_the_encoder_is_not_the_referee(scenery, tmp_path, cache):
