@@ -193,4 +193,4 @@ def test_hypotheses_of_others_go_through_the_same_gate(scenery, tmp_path, cache,
     changes = {"find_backgrounds": False, "background_column": "guess", "exploratory": True}
     found = discovered(benchmark, tmp_path / "pairs", **changes)
     assert (found.benchmark is None) == refused
-    assert ("Groups follow class_name" in found.sentence) == refused
+    assert ("Groups follow the class" in found.sentence) == refused

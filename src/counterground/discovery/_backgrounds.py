@@ -14,7 +14,7 @@ from PIL import Image
 
 from counterground.catalogue import Finding
 from counterground.composites import without_objects
-from counterground.discovery._groups import association, group_backgrounds
+from counterground.discovery._groups import Grouping, association, group_backgrounds
 from counterground.errors import UsageError
 from counterground.files import cache_dir, read_text
 from counterground.inference import choose_runtime, encode_photos
@@ -27,6 +27,7 @@ from counterground.text import and_more, counted
 ENCODERS = ("efficientnet-lite2", "efficientnet-lite1")
 NOT_A_BACKGROUND = "not a background"
 _FOLLOWS = 0.25
+_CLASS = "the class"
 _UNDECIDED = (
     "Whether the pairs exceed chance cannot be told: no scene is shown twice, and no column says which "
     "photos share a camera, an observer or a place: ?cluster=COLUMN; ?cluster=path if they are independent."
@@ -72,7 +73,37 @@ def find_backgrounds(
     spec = settings.encoder or next(each for each in ENCODERS if each not in specs)
     if spec in specs:
         raise UsageError(f"--encoder {spec} is the referee: groups must not come from what it sees.")
-    shown, left_out = without_objects(benchmark) if settings.masks else (benchmark, [])
+    shown, notes = without_objects(benchmark) if settings.masks else (benchmark, [])
+    readable, features = _seen(shown, spec, settings)
+    (first, *_) = benchmark.design.clusters
+    photos = shown.photos.filter(readable).with_columns(cluster=pl.col(first).cast(pl.String))
+    found = group_backgrounds(photos, features, most=settings.groups, seed=settings.seed)
+    frame, about = _named(photos, found, settings)
+    notes += [
+        f"Backgrounds are {frame['name'].drop_nulls().n_unique()} groups that {spec} sees, not labels.",
+        *about,
+    ]
+    columns = frame.select("path", "background")
+    if found.cluster is not None:
+        columns = columns.with_columns(pl.Series(first, [f"scene {number + 1}" for number in found.cluster]))
+        scenes = counted(int(found.cluster.max()) + 1, "scene")
+        notes.append(f"No clusters were given: the photos show {scenes}, which count as clusters.")
+    held = benchmark.photos.drop(columns.columns[1:]).join(columns, on="path", how="left")
+    findings = _followed(benchmark, frame.join(photos, on="path", suffix="_of"))
+    undecided = found.cluster is None and photos["cluster"].is_null().all()
+    return FoundBackgrounds(
+        replace(benchmark, photos=held.select(benchmark.photos.columns)),
+        shown,
+        frame,
+        frame.select("path", "chooses"),
+        findings,
+        tuple(notes),
+        _UNDECIDED if undecided else _refusal(findings),
+    )
+
+
+def _seen(shown: Benchmark, spec: str, settings: DiscoverSettings) -> tuple[pl.Series, list[np.ndarray]]:
+    """Return which photos could be read, and the features of these."""
     encoder, widths = load_middle_layers(spec, settings.device, settings.precision)
     encoder, _ = choose_runtime(encoder, len(shown.photos), settings.runtime)
     features = encode_photos(
@@ -82,45 +113,29 @@ def find_backgrounds(
         batch_size=settings.batch_size,
         show_progress=settings.show_progress,
     )
-    readable = features.readable
-    photos = shown.photos.filter(pl.Series(readable))
-    parts = np.split(features.matrix[readable], np.cumsum(widths)[:-1], axis=1)
-    found = group_backgrounds(photos, parts, most=settings.groups, seed=settings.seed)
-    names = [f"group {number + 1}" for number in range(int(found.group.max()) + 1)]
+    parts = np.split(features.matrix[features.readable], np.cumsum(widths)[:-1], axis=1)
+    return pl.Series(features.readable), parts
+
+
+def _named(
+    photos: pl.DataFrame, found: Grouping, settings: DiscoverSettings
+) -> tuple[pl.DataFrame, list[str]]:
+    """Return ``path, name, key, background, scene, distance, chooses``, and a note on rejected groups."""
+    names = [f"group {number + 1}" if number >= 0 else None for number in found.group]
     frame = photos.select("path", "photo_id", scene=found.scene, distance=found.distance).with_columns(
-        name=pl.Series([names[number] if number >= 0 else None for number in found.group], dtype=pl.String),
-        chooses=pl.Series(found.chooses),
+        pl.Series("name", names, pl.String), pl.Series("chooses", found.chooses)
     )
+    groups = frame.drop_nulls("name").partition_by("name", as_dict=True)
     keys = {
-        name: hashlib.sha256("".join(sorted(of["photo_id"])).encode()).hexdigest()[:8]
-        for (name,), of in frame.drop_nulls("name").group_by("name")
+        str(name): hashlib.sha256("".join(sorted(of["photo_id"])).encode()).hexdigest()[:8]
+        for (name,), of in groups.items()
     }
     words = _words(Path(settings.words), keys) if settings.words else {}
     rejected = [name for name, word in words.items() if word == NOT_A_BACKGROUND]
     background = pl.col("name").replace(words | dict.fromkeys(rejected))
     frame = frame.with_columns(background=background, key=pl.col("name").replace(keys)).drop("photo_id")
-    cluster = photos["cluster"]
-    notes = [*left_out, f"Backgrounds are {len(names)} groups that {spec} sees, not labels."]
-    if found.cluster is not None:
-        cluster = pl.Series([f"scene {number + 1}" for number in found.cluster])
-        scenes = counted(int(found.cluster.max()) + 1, "scene")
-        notes.append(f"No clusters were given: the photos show {scenes}, which count as clusters.")
-    if rejected:
-        notes.append(f"{len(rejected)} of {counted(len(names), 'group')} rejected as no background.")
-    columns = frame.select("path", "background", cluster=cluster)
-    held = benchmark.photos.drop("background", "cluster").join(columns, on="path", how="left")
-    labelled = replace(benchmark, photos=held.select(benchmark.photos.columns))
-    findings = _followed(benchmark, frame.join(photos, on="path", suffix="_of"))
-    undecided = found.cluster is None and photos["cluster"].is_null().all()
-    return FoundBackgrounds(
-        labelled,
-        shown,
-        frame,
-        frame.select("path", "chooses"),
-        findings,
-        tuple(notes),
-        _UNDECIDED if undecided else _refusal(findings),
-    )
+    about = f"{len(rejected)} of {counted(len(keys), 'group')} rejected as no background."
+    return frame, [about] if rejected else []
 
 
 def hypotheses(benchmark: Benchmark) -> FoundBackgrounds:
@@ -135,7 +150,7 @@ def hypotheses(benchmark: Benchmark) -> FoundBackgrounds:
 
 
 def _refusal(findings: Sequence[Finding]) -> str:
-    return next((each.text for each in findings if each.numbers["what"] == "class_name"), "")
+    return next((each.text for each in findings if each.numbers["what"] == _CLASS), "")
 
 
 def _followed(benchmark: Benchmark, photos: pl.DataFrame) -> tuple[Finding, ...]:
@@ -144,6 +159,7 @@ def _followed(benchmark: Benchmark, photos: pl.DataFrame) -> tuple[Finding, ...]
         name: photos[name] for name in ("class_name", *attributes(photos.schema)) if name in photos.columns
     }
     facts = {name: values for name, values in facts.items() if name not in ("name", "key", *_OWN)}
+    facts[_CLASS] = facts.pop("class_name")
     if not benchmark.made:
         facts |= _of_files([benchmark.photo_path(path) for path in photos["path"]])
     codes = photos["name"].rank("dense").fill_null(0).cast(pl.Int64).to_numpy() - 1
@@ -157,12 +173,20 @@ def _followed(benchmark: Benchmark, photos: pl.DataFrame) -> tuple[Finding, ...]
 
 def _of_files(files: Sequence[Path]) -> dict[str, pl.Series]:
     """Return the resolution of photos, and their JPEG compression: the sum of the steps of quantization."""
-    resolutions, steps = [], []
+    resolutions: list[str | None] = []
+    steps: list[int | None] = []
     for file in files:
-        with Image.open(file) as image:
-            resolutions.append("{} x {}".format(*image.size))
-            steps.append(sum(map(sum, getattr(image, "quantization", {}).values())))
-    return {"resolution": pl.Series(resolutions), "compression": pl.Series(steps)}
+        try:
+            with Image.open(file) as image:
+                resolutions.append("{} x {}".format(*image.size))
+                steps.append(sum(map(sum, getattr(image, "quantization", {}).values())))
+        except OSError:  # the referee's run lists it
+            resolutions.append(None)
+            steps.append(None)
+    return {
+        "resolution": pl.Series(resolutions, dtype=pl.String),
+        "compression": pl.Series(steps, dtype=pl.Int64),
+    }
 
 
 _OWN = ("scene", "distance", "chooses", "background_of", "path_of")

@@ -61,8 +61,9 @@ def group_backgrounds(
     chooses = split_halves(bare, seed).to_numpy()
     first, last = (_principal(features[at], chooses) for at in (0, -1))
     own = find_scenes(first[chooses]) if cluster is None else cluster[chooses]
-    if own is None:
-        own = np.arange(chooses.sum())
+    if own is None:  # each photo is a scene of its own, if they are not too many for a tree
+        alone = np.random.default_rng(seed).permutation(int(chooses.sum()))[:_MOST]
+        own = _nearest(first[chooses][alone], first[chooses])[1]
     own = np.unique(own, return_inverse=True)[1]
     distance, scene = _nearest(_centres(first[chooses], own), first)
     merged = _merged(_centres(last[chooses], own), most)
