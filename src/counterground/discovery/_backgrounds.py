@@ -18,7 +18,7 @@ from counterground.discovery._groups import Grouping, association, group_backgro
 from counterground.errors import UsageError
 from counterground.files import cache_dir, read_text
 from counterground.inference import choose_runtime, encode_photos
-from counterground.metrics import attributes
+from counterground.metrics import Design, attributes, cluster_columns
 from counterground.models import NamedModel, load_middle_layers
 from counterground.photos import Benchmark
 from counterground.settings import DiscoverSettings
@@ -76,7 +76,12 @@ def find_backgrounds(
     shown, notes = without_objects(benchmark) if settings.masks else (benchmark, [])
     readable, features = _seen(shown, spec, settings)
     (first, *_) = benchmark.design.clusters
-    photos = shown.photos.filter(readable).with_columns(cluster=pl.col(first).cast(pl.String))
+    photos = shown.photos.filter(readable)
+    given = photos[first].is_not_null().any()
+    clusters = (
+        cluster_columns(photos, Design(clusters=(first,)))["cluster"] if given else [None] * len(photos)
+    )
+    photos = photos.with_columns(pl.Series("cluster", clusters, dtype=pl.String, strict=False))
     found = group_backgrounds(photos, features, most=settings.groups, seed=settings.seed)
     frame, about = _named(photos, found, settings)
     notes += [
@@ -90,7 +95,6 @@ def find_backgrounds(
         notes.append(f"No clusters were given: the photos show {scenes}, which count as clusters.")
     held = benchmark.photos.drop(columns.columns[1:]).join(columns, on="path", how="left")
     findings = _followed(benchmark, frame.join(photos, on="path", suffix="_of"))
-    undecided = found.cluster is None and photos["cluster"].is_null().all()
     return FoundBackgrounds(
         replace(benchmark, photos=held.select(benchmark.photos.columns)),
         shown,
@@ -98,7 +102,7 @@ def find_backgrounds(
         frame.select("path", "chooses"),
         findings,
         tuple(notes),
-        _UNDECIDED if undecided else _refusal(findings),
+        _refusal(findings) if given or found.cluster is not None else _UNDECIDED,
     )
 
 
