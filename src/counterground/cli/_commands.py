@@ -71,7 +71,7 @@ def _say_report(out: Path, *, written: bool) -> None:
         counterground discover stamps --referee efficientnet-lite0 -o pairs
         counterground discover my-pool --referee efficientnet-lite0 --split cross \\
           -o pairs
-        counterground discover my-photos.csv --referee efficientnet-lite0 \
+        counterground discover my-photos --referee efficientnet-lite0 \
           --find-backgrounds -o pairs
     """,
 )
