@@ -345,7 +345,7 @@ def test_a_killed_worker_and_a_lost_node_change_nothing(
     assert set(unreadable["path"]) == {damaged, missing}
     seen = pids.read_text().split()[before:]
     twice = len(seen) - 47 - 8 * len(set(seen))  # each process tries a user's model on eight images first
-    assert twice <= 4 * 4, "a loss costs the blocks under way"
+    assert twice <= 5 * 4, "a loss costs the blocks under way"
 
 
 @pytest.mark.slow
