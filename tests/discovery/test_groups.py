@@ -181,14 +181,16 @@ def test_the_encoder_is_not_the_referee(scenery, tmp_path, cache):
         discover_pairs(scenery, "efficientnet-lite0", settings, tmp_path / "pairs")
 
 
-@pytest.mark.parametrize(("by", "refused"), [("class_name", True), ("kind", False)])
+@pytest.mark.parametrize(("by", "refused"), [("class_name", True), ("kind", False), ("slice", False)])
 def test_hypotheses_of_others_go_through_the_same_gate(scenery, tmp_path, cache, by, refused):
     kind = pl.col("path").str.extract("/([a-z]+)")
     photos = scenery.photos.with_columns(kind=kind, scene=pl.col("path").str.extract("/([a-z]+[0-9])"))
     # Guesses that are the class, but for one photo in eight.
     slip = pl.int_range(pl.len()) % 8 == 0
-    guess = pl.when(slip).then("kind").otherwise(by)
+    guess = pl.when(slip).then("kind").otherwise("kind" if by == "slice" else by)
     photos = photos.with_columns(guess=guess, cluster="scene")
+    if by == "slice":
+        photos = photos.with_columns(guess=(pl.col("kind") == "grass").cast(pl.Float64))
     benchmark = replace(scenery, photos=photos.drop("kind", "scene"))
     changes = {"find_backgrounds": False, "background_column": "guess", "exploratory": True}
     found = discovered(benchmark, tmp_path / "pairs", **changes)

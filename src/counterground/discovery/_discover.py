@@ -296,13 +296,18 @@ _ASKED = (
 
 
 def _with_backgrounds(benchmark: Benchmark, column: str) -> Benchmark:
-    """Return the photos with a further column as their background.
+    """Return the photos with a further column, such as numbered slices, as their background.
 
     Raises:
-        UsageError: there is no such column, or it holds numbers.
+        UsageError: there is no such column, or its numbers are not whole.
     """
-    check_columns([column], benchmark.photos, "--background-column")
-    return replace(benchmark, photos=benchmark.photos.with_columns(background=column))
+    photos, column = benchmark.photos, benchmark.columns.get(column, column)
+    background = pl.col(column)
+    if photos.schema.get(column) == pl.Float64 and not (photos[column] % 1 > 0).any():
+        background = pl.format("{} {}", pl.lit(column), background.cast(pl.Int64))
+    else:
+        check_columns([column], photos, "--background-column")
+    return replace(benchmark, photos=photos.with_columns(background=background))
 
 
 def _too_few(finding: Pairs) -> str:
