@@ -2,6 +2,9 @@
 
 python bench/experiments/found_backgrounds.py [SPLITS RUNS NAME]    # by default 20 300 stamps
 
+``others`` is ``stamps`` on 52 photographs of seven labels, from Debian packages that it does not use: nothing
+was chosen on them.
+
 Labels are hidden; the encoder, its layers and the rule for the number of groups are those of ``discover``.
 Objects on grey make referees, and features, that know the object only.
 """
@@ -21,6 +24,8 @@ from sklearn.metrics import adjusted_rand_score
 
 import counterground as cg
 from counterground.benchmarks import open_benchmark
+from counterground.benchmarks.stamps import _photographs
+from counterground.benchmarks.stamps._stamps import StampsSettings, build_stamps
 from counterground.composites import Composite, Placement, without_objects
 from counterground.discovery._backgrounds import ENCODERS
 from counterground.discovery._finding import Pairs, find_pairs
@@ -35,6 +40,14 @@ REFEREES = (
     "counterground:stamps-balanced",
 )
 Features = Sequence[npt.NDArray[np.float32]]
+
+
+def other_photographs() -> Benchmark:
+    """Return ``stamps`` on photographs that nothing was chosen on."""
+    rows = _photographs.read_map("backgrounds")
+    _photographs.PACKAGES = tuple({row["package"] for row in rows} - set(_photographs.PACKAGES))
+    labels = ("grass", "ground", "rock", "shrub", "sky", "snow", "water")
+    return build_stamps(StampsSettings(labels=labels, per_label=5), out=cache_dir() / "benchmarks" / "others")
 
 
 def features_of(benchmark: Benchmark, *, last: bool = False) -> Features:
@@ -87,7 +100,8 @@ def show(title: str, found: Sequence[Pairs]) -> None:
 
 def main() -> None:
     splits, runs = (int(text) for text in (sys.argv[1:3] if len(sys.argv) > 2 else (20, 300)))
-    benchmark = open_benchmark(sys.argv[3] if len(sys.argv) > 3 else "stamps")
+    name = sys.argv[3] if len(sys.argv) > 3 else "stamps"
+    benchmark = other_photographs() if name == "others" else open_benchmark(name)
     photos, bare = benchmark.photos, benchmark.photos.with_columns(cluster=pl.lit(None, pl.String))
     removed, _ = without_objects(benchmark)
     grey = on_grey(benchmark, removed)
