@@ -71,7 +71,7 @@ def _say_report(out: Path, *, written: bool) -> None:
         counterground discover stamps --referee efficientnet-lite0 -o pairs
         counterground discover my-pool --referee efficientnet-lite0 --split cross \\
           -o pairs
-        counterground discover my-photos --referee efficientnet-lite0 \
+        counterground discover my-photos --referee efficientnet-lite0 \\
           --find-backgrounds -o pairs
     """,
 )
@@ -100,6 +100,8 @@ def discover(data: str, referees: tuple[str, ...], out: Path, settings: Discover
 
     discovery = run_discovery(data, referees, out=out, settings=settings)
     show_discovery(discovery)
+    if settings.find_backgrounds:
+        click.echo(f"Groups, to be named: {out / 'groups.html'}")
     if discovery.benchmark is not None:
         click.echo(f"Benchmark: {out}")
 

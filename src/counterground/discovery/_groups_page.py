@@ -23,15 +23,16 @@ _MEGABYTES = 8.0
 def write_groups(found: FoundBackgrounds, settings: DiscoverSettings, out: Path) -> None:
     """Write ``groups.parquet`` and ``groups.html``, where people name the groups.
 
-    Photos are spread over scenes, the nearest of each in turn: the most central ones may all be of one scene.
+    Photos are spread over scenes, the nearest and the farthest of each in turn: the most central ones may all
+    be of one scene, and the farthest may not belong here.
     """
     out.mkdir(parents=True, exist_ok=True)
     write_parquet(out / GROUPS_FILES[1], found.groups)
-    shown = (
-        found.groups.drop_nulls("name")
-        .sort("distance")
-        .with_columns(turn=pl.int_range(pl.len()).over("name", "scene"))
+    nearest, farthest = (
+        2 * pl.col("distance").rank("ordinal", descending=far).over("name", "scene") + far
+        for far in (False, True)
     )
+    shown = found.groups.drop_nulls("name").with_columns(turn=pl.min_horizontal(nearest, farthest))
     shown = shown.sort("name", "turn", "distance").group_by("name", maintain_order=True).head(_SHOWN)
     photos = found.shown.photos.select("path", "photo_id", "licence", "attribution")
     shown = shown.join(photos, on="path", maintain_order="left")
@@ -50,7 +51,7 @@ def write_groups(found: FoundBackgrounds, settings: DiscoverSettings, out: Path)
             "key": of["key"][0],
             "word": of["background"][0],
             "photos": of.height,
-            "scenes": of["scene"].n_unique(),
+            "scenes": of.filter("chooses")["scene"].n_unique(),
             "suggested": suggested.get(name, []),
             "shown": [
                 (pictures[identity], path)
