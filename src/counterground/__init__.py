@@ -19,6 +19,8 @@ for _name, _value in (("HF_HUB_DISABLE_TELEMETRY", "1"), ("RAY_USAGE_STATS_ENABL
 
 if _TYPE_CHECKING:
     from counterground.api import (
+        audit,
+        board,
         check,
         compare,
         discover,
@@ -28,6 +30,7 @@ if _TYPE_CHECKING:
         plan,
         report,
         scores,
+        share,
         swap,
     )
     from counterground.benchmarks import get_benchmark, list_benchmarks, open_benchmark
@@ -38,8 +41,10 @@ if _TYPE_CHECKING:
     from counterground.models import list_models
     from counterground.photos import Benchmark
     from counterground.results import Run, open_run
+    from counterground.sharing import Audit
 
 _ROOMS = {
+    "Audit": "sharing",
     "Benchmark": "photos",
     "Check": "decision",
     "Comparison": "comparison",
@@ -47,6 +52,8 @@ _ROOMS = {
     "Mitigated": "mitigation",
     "Plan": "decision",
     "Run": "results",
+    "audit": "api",
+    "board": "api",
     "check": "api",
     "compare": "api",
     "discover": "api",
@@ -61,10 +68,12 @@ _ROOMS = {
     "plan": "api",
     "report": "api",
     "scores": "api",
+    "share": "api",
     "swap": "api",
 }
 
 __all__ = [
+    "Audit",
     "Benchmark",
     "Check",
     "Comparison",
@@ -73,6 +82,8 @@ __all__ = [
     "Plan",
     "Run",
     "__version__",
+    "audit",
+    "board",
     "check",
     "compare",
     "discover",
@@ -87,6 +98,7 @@ __all__ = [
     "plan",
     "report",
     "scores",
+    "share",
     "swap",
 ]
 

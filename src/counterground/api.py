@@ -16,7 +16,7 @@ from counterground.comparison import Comparison, full_comparison
 from counterground.composites import swap_backgrounds
 from counterground.decision import Check, Plan, check_run, plan_photos
 from counterground.discovery import Discovery, discover_pairs, read_discovery
-from counterground.errors import UsageError
+from counterground.errors import CounterGroundError, UsageError
 from counterground.files import given_path
 from counterground.findings import judged_scores
 from counterground.http import offline
@@ -39,6 +39,15 @@ from counterground.settings import (
     PlanSettings,
     ReportSettings,
     SwapSettings,
+)
+from counterground.sharing import (
+    Audit,
+    ResultFormat,
+    audit_bundle,
+    read_board,
+    share_run,
+    write_board,
+    write_results,
 )
 
 if TYPE_CHECKING:
@@ -683,6 +692,80 @@ def _opened_discovery(discovery: Discovery | Path | str | None) -> Discovery | N
     if found is None:
         raise UsageError(f"{discovery} was not written by discover: discovery.json is missing.")
     return found
+
+
+def share(
+    run: Run | Path | str,
+    out: Path | str,
+    *,
+    model: str | None = None,
+    format: ResultFormat = "bundle",  # noqa: A002 - as the option
+) -> Path:
+    """Write a run of one model as a bundle that others can check, without photos and paths; return its path.
+
+    Args:
+        run: a run of ``evaluate`` on all photos of its benchmark, or its folder.
+        out: the folder to write.
+        model: which of several models.
+        format: ``bundle``, or results alone: ``every-eval-ever``, ``hub`` (evaluation results of the Hugging
+            Face hub) or ``timm`` (its CSV).
+
+    Raises:
+        UsageError: a run of something else or of several models.
+        CounterGroundError: a run cannot be read, or ``out`` cannot be written or holds another run.
+    """
+    opened, folder = _one_run(run), given_path(os.fspath(out))
+    if model is not None:
+        opened = select_models({opened.path: opened}, [model])[opened.path]
+    if format == "bundle":
+        return share_run(opened, folder).path
+    return write_results(opened, format, folder)
+
+
+def audit(
+    bundle: Path | str,
+    data: AnyBenchmark,
+    *,
+    photos: int = 60,
+    model: str | None = None,
+    salt: str = "",
+    device: str = "auto",
+    show_progress: bool = False,
+) -> Audit:
+    """Run the model of a bundle again on photos that nobody chose, and write ``audit.json`` into it.
+
+    Args:
+        bundle: the folder that ``share`` wrote.
+        data: its benchmark, with photos; see ``evaluate``.
+        photos: how many are drawn, by the hash of the bundle; all if there are fewer.
+        model: the model, if the bundle's specification names a file.
+        salt: text that enters the draw, such as the commit that received the bundle. Without it, whoever made
+            the bundle could try alterations until the draw misses them.
+        device: where the model runs.
+        show_progress: show bars on standard error.
+
+    Raises:
+        UsageError: a model that cannot be run again photo by photo, or see ``evaluate``.
+        CounterGroundError: the bundle does not add up or is about other photos or names, the model has other
+            weights, or see ``evaluate``.
+    """
+    folder = given_path(os.fspath(bundle))
+    return audit_bundle(
+        folder, data, photos=photos, model=model, salt=salt, device=device, show_progress=show_progress
+    )
+
+
+def board(folder: Path | str, out: Path | str) -> Path:
+    """Check all bundles below a folder, write them and the paper's models as one page, and return its path.
+
+    Raises:
+        UsageError: no folder, or a file that does not end in .html.
+        CounterGroundError: a bundle does not add up, or contradicts another one.
+    """
+    entries, problems = read_board(given_path(os.fspath(folder)))
+    for problem in problems:
+        raise CounterGroundError(problem)
+    return write_board(entries, given_path(os.fspath(out)))
 
 
 def _one_run(run: Run | Path | str) -> Run:

@@ -28,6 +28,7 @@ from counterground.cli._commands import (
     swap,
 )
 from counterground.cli._lists import benchmarks, cache, models
+from counterground.cli._sharing import audit, board, share
 from counterground.cli.help import Group, RootGroup, settings, start_page
 from counterground.errors import (
     CounterGroundError,
@@ -76,6 +77,7 @@ counterground.add_under("Measure", evaluate, scores, compare, report)
 counterground.add_under("Plan and decide", plan, check)
 counterground.add_under("Choose common and counter backgrounds", discover)
 counterground.add_under("Intervene on backgrounds", swap, mitigate)
+counterground.add_under("Share results that others can check", share, audit, board)
 counterground.add_under("Look up what is available", models, benchmarks, cache)
 
 

@@ -24,6 +24,7 @@ from counterground.models._execution import (
     resolve_device,
 )
 from counterground.models._fingerprint import (
+    WEIGHTS_HASH,
     combine,
     library_versions,
     plain_repr,
@@ -52,6 +53,7 @@ from counterground.models.families import wrap_model
 
 __all__ = [
     "NEED_LOSSES",
+    "WEIGHTS_HASH",
     "AnyModel",
     "AnyModels",
     "Classifier",

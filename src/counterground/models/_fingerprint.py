@@ -19,6 +19,8 @@ from counterground._version import __version__
 from counterground.models._base import DualEncoder, Encoder
 from counterground.models._execution import own_arithmetic
 
+WEIGHTS_HASH = "weights_sha256"
+"""Key of a model's description: SHA-256 of its weights, whatever runs them in whatever precision."""
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 

@@ -20,7 +20,13 @@ from counterground.models._execution import (
     own_layers,
     runtimes_for,
 )
-from counterground.models._fingerprint import combine, library_versions, plain_repr, tensor_digests
+from counterground.models._fingerprint import (
+    WEIGHTS_HASH,
+    combine,
+    library_versions,
+    plain_repr,
+    tensor_digests,
+)
 from counterground.models._labels import Labels
 from counterground.text import counted
 
@@ -73,7 +79,8 @@ class NetworkEncoder(Encoder):
         self.image_network = self.network = network.eval().to(self.device)
         parameters = sum(parameter.numel() for parameter in network.parameters())
         warnings = list(description.get("warnings", ()))
-        self.description = {**description, "parameters": parameters, **facts, "warnings": warnings}
+        known = {"parameters": parameters, WEIGHTS_HASH: combine(weights=weights)}
+        self.description = {**description, **known, **facts, "warnings": warnings}
 
     def preprocess(self, image: Image.Image) -> torch.Tensor:
         if self.convert_rgb_first and image.mode != "RGB":

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from counterground.errors import CounterGroundError, UsageError, error_message
 from counterground.files import file_sha256, given_path, is_file
 from counterground.models._base import Classifier, Family, LoadOptions, read_options, require
-from counterground.models._fingerprint import combine, library_versions, plain_repr
+from counterground.models._fingerprint import WEIGHTS_HASH, combine, library_versions, plain_repr
 from counterground.models._labels import match_labels, read_labels, unnamed
 from counterground.models._weights import read_json
 from counterground.text import counted
@@ -150,8 +150,9 @@ class OnnxClassifier(Classifier):
         parameters, external = _weights(source)
         preprocessing = plain_repr(self._transform)
         versions = library_versions("onnxruntime", "torchvision")
+        weights = [file_sha256(file) for file in (source.file, *external)]
         self.fingerprint = combine(
-            weights=[file_sha256(file) for file in (source.file, *external)],
+            weights=weights,
             preprocessing=preprocessing,
             classes=labels.names,
             output=[self._output, source.output],
@@ -163,6 +164,7 @@ class OnnxClassifier(Classifier):
         self.description = {
             "architecture": "ONNX",
             "weights": source.file.name,
+            WEIGHTS_HASH: combine(weights=weights),
             "training_data": None,
             "parameters": parameters,
             "classes": self.dim,

@@ -12,6 +12,7 @@ from counterground.errors import CounterGroundError, error_message
 from counterground.models._base import Generative, LoadOptions, opens_thoughts
 from counterground.models._execution import out_of_memory
 from counterground.models._fingerprint import (
+    WEIGHTS_HASH,
     combine,
     leading_digits,
     library_versions,
@@ -143,6 +144,7 @@ class Lvlm(Generative):
         self.description = {
             "architecture": type(network).__name__,
             "weights": source.name,
+            WEIGHTS_HASH: combine(weights=weights),
             "revision": source.revision,
             "training_data": None,
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
