@@ -738,7 +738,7 @@ def audit(
         bundle: the folder that ``share`` wrote.
         data: its benchmark, with photos; see ``evaluate``.
         photos: how many are drawn, by the hash of the bundle; all if there are fewer.
-        model: the model, if the bundle's specification names a file.
+        model: the model, if the bundle names a file, code or an address, which never runs by itself.
         salt: text that enters the draw, such as the commit that received the bundle. Without it, whoever made
             the bundle could try alterations until the draw misses them.
         device: where the model runs.

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from counterground.cli.help import Command, is_quiet
 from counterground.cli.options import format_option, model_option, out_option
+
+if TYPE_CHECKING:
+    from counterground.sharing import ResultFormat
 
 _ALTERED = 3
 
@@ -36,7 +40,7 @@ _ALTERED = 3
     ("bundle", "every-eval-ever", "hub", "timm"), "What to write: a bundle, or results for others."
 )
 def share(
-    *, run: Path, out: Path | None, model: str | None, checks: bool, data: str | None, style: str
+    *, run: Path, out: Path | None, model: str | None, checks: bool, data: str | None, style: ResultFormat
 ) -> None:
     """Write a RUN of one model as a bundle that others can check, without photos and paths.
 
@@ -69,13 +73,13 @@ def share(
 @click.option(
     "--photos", metavar="N", type=click.IntRange(1), default=60, help="Photos to run.  [default: 60]"
 )
-@model_option("model", "The bundle's model, if its specification names a file.")
+@model_option("model", "The bundle's model, if it names a file, code or an address.")
 @click.option(
     "--salt",
     metavar="TEXT",
     default="",
-    help="Text that enters the draw, such as the commit that received BUNDLE, so that its author could not try "
-    "alterations until the draw misses them.",
+    help="Text that enters the draw, such as the commit that received BUNDLE, so that its author could not "
+    "try alterations until the draw misses them.",
 )
 @click.option("--device", metavar="auto|cpu|cuda|mps", default="auto", help="Device to run the model on.")
 def audit(*, bundle: Path, data: str, photos: int, model: str | None, salt: str, device: str) -> None:

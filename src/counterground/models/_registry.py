@@ -97,6 +97,11 @@ def calls_users_code(model: NamedModel) -> bool:
     return find_family(split_head(model.spec)[0]) not in _BUILT_IN
 
 
+def is_safe_from_others(spec: str) -> bool:
+    """Whether a specification that somebody else wrote names weights only: neither code nor an address."""
+    return find_family(spec) in _BUILT_IN and find_family(spec) != ENDPOINT and "trust_remote" not in spec
+
+
 def check_specs(specs: Sequence[str]) -> None:
     """Check that every specification names something that exists, before any work is done; sets are allowed.
 

@@ -16,7 +16,7 @@ from scipy.stats import hypergeom
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import write_text
 from counterground.inference import evaluate_models
-from counterground.models import WEIGHTS_HASH
+from counterground.models import WEIGHTS_HASH, is_safe_from_others
 from counterground.photos import Benchmark
 from counterground.results import ModelRecord
 from counterground.sharing._bundle import (
@@ -97,7 +97,7 @@ def audit_bundle(
         folder: the bundle.
         data: its benchmark, with photos.
         photos: how many to draw; all if there are fewer.
-        model: where the model is, if its specification names a file.
+        model: where the model is, if the bundle names a file, code or an address.
         salt: text that enters the draw, such as the commit that received the bundle. Without it, whoever made
             the bundle could try alterations until the draw misses them.
         device: where the model runs here.
@@ -109,11 +109,13 @@ def audit_bundle(
     """
     bundle = check_bundle(folder)
     record = bundle.info.models[0]
-    if record.kind == "predictions" or record.has_other_head or (record.in_memory and model is None):
+    if record.kind == "predictions" or record.has_other_head:
         raise UsageError(
-            f"{record.name} cannot be audited: predictions of others, fitted heads and models in memory "
-            "cannot be run again photo by photo."
+            f"{record.name} cannot be audited: predictions of others and fitted heads cannot be run again "
+            "photo by photo."
         )
+    if model is None and not is_safe_from_others(record.spec):
+        raise UsageError(f"{record.spec} is code or an address of others: name the model here with --model.")
     benchmark = benchmark_of(bundle, data, files=True, show_progress=show_progress)
     check_against(bundle, benchmark)
     digest, size = bundle_hash(folder), len(benchmark.photos)
@@ -157,8 +159,8 @@ def _refuse_other_weights(record: ModelRecord, here: ModelRecord) -> None:
     said, found = (each.description.get(WEIGHTS_HASH) for each in (record, here))
     if said != found:
         raise CounterGroundError(
-            f"{record.name} of the bundle has weights {said!s:.8}, and {here.spec} has {found!s:.8} here: it is "
-            "another model."
+            f"{record.name} of the bundle has weights {said!s:.8}, and {here.spec} has {found!s:.8} here: it "
+            "is another model."
         )
 
 
