@@ -5,6 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := .venv/.demo
 INSTALLED := .venv/.installed
+PEERS := .peers/.installed
 # One process more than cores, as many tests wait: for servers, browsers and processes that are killed.
 WORKERS = $(shell n=$$(getconf _NPROCESSORS_ONLN); [ $$n -lt 8 ] && echo $$((n + 1)) || echo 8)
 PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
@@ -44,7 +45,7 @@ test: $(INSTALLED)  ## what needs neither a browser nor minutes, on all cores: a
 test-browser: $(INSTALLED) browser  ## pages as their readers see them, in Chromium
 	$(PYTEST) -m browser
 
-test-slow: $(INSTALLED) compiler  ## simulations, trainings, clusters, commands of the docs
+test-slow: $(INSTALLED) $(PEERS) compiler  ## simulations, trainings, clusters, commands of the docs
 	$(PYTEST) -m "slow and not browser"
 
 test-%: $(INSTALLED)  ## the part of `make test` that is about one room: test-metrics, test-photos, test-construction, test-paper ...
@@ -60,7 +61,7 @@ compiler:
 	@command -v g++ >/dev/null || { $(APT) g++ libc6-dev; } || \
 	  { echo 'A compiler is needed: apt-get install g++ libc6-dev' >&2; exit 1; }
 
-coverage: $(INSTALLED) browser  ## the lines of src that all tests run, processes that they start included
+coverage: $(INSTALLED) $(PEERS) browser  ## the lines of src that all tests run, processes that they start included
 	$(BIN)/coverage erase
 	$(BIN)/coverage run $(PYTEST)
 	$(BIN)/coverage combine --quiet
@@ -116,9 +117,15 @@ $(INSTALLED): $(DEMO)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# The field's own code, which reads in tests what we write: packages that do not go with ours.
+$(PEERS): tests/peers.txt
+	$(PYTHON) -m venv --clear .peers
+	.peers/bin/python -m pip install --quiet --requirement tests/peers.txt
+	touch $@
+
 constraints: $(INSTALLED)  ## pin what is installed now; with Python 3.11, which needs some packages more
 	(echo '# Everything but torch and torchvision (ranges in pyproject.toml). Made by `make constraints`.'; \
 	 $(BIN)/pip freeze --exclude-editable | grep -viE '^(torch|torchvision|triton|nvidia.*|cuda.*|pip|setuptools)(==| @)') > constraints.txt
 
 clean:
-	rm -rf .venv demo studies dist .site site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .peers demo studies dist .site site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -82,6 +82,15 @@ def browser_program() -> str:
 
 
 @pytest.fixture(scope="session")
+def peers() -> str:
+    """Python with the field's own code (tests/peers.txt)."""
+    program = Path(__file__).parent.parent / ".peers/bin/python"
+    if not program.is_file():
+        pytest.fail("The packages of tests/peers.txt are needed: make .peers/.installed", pytrace=False)
+    return str(program)
+
+
+@pytest.fixture(scope="session")
 def chromium(browser_program):
     """The one real browser of all tests: Playwright cannot be started twice in a thread."""
     from playwright.sync_api import sync_playwright
