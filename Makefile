@@ -6,6 +6,7 @@ BIN := .venv/bin
 DEMO := .venv/.demo
 INSTALLED := .venv/.installed
 PEERS := .peers/.installed
+PEERS_PYTHON := $(firstword $(shell command -v python3.13 python3.12) $(PYTHON))  # every_eval_ever needs 3.12
 # One process more than cores, as many tests wait: for servers, browsers and processes that are killed.
 WORKERS = $(shell n=$$(getconf _NPROCESSORS_ONLN); [ $$n -lt 8 ] && echo $$((n + 1)) || echo 8)
 PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
@@ -119,7 +120,7 @@ $(INSTALLED): $(DEMO)
 
 # The field's own code, which reads in tests what we write: packages that do not go with ours.
 $(PEERS): tests/peers.txt
-	$(PYTHON) -m venv --clear .peers
+	$(PEERS_PYTHON) -m venv --clear .peers
 	.peers/bin/python -m pip install --quiet --requirement tests/peers.txt
 	touch $@
 
