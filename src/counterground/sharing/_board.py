@@ -138,7 +138,7 @@ def write_board(entries: Sequence[Entry], out: Path) -> Path:
     """
     path = page_path(out, "index.html")
     paper = model_points().with_columns(origin=pl.lit("printed"))
-    rows = pl.concat([paper, *(_rows(entry, path.parent) for entry in entries)], how="diagonal")
+    rows = pl.concat([*(_rows(entry, path.parent) for entry in entries), paper], how="diagonal_relaxed")
     scripts = [page_script("report/scripts/tables.js")]
     page = render_page(
         "board.html.j2",
