@@ -60,15 +60,24 @@ def share_run(run: Run, out: Path, model: str | None = None) -> Run:
     """
     if model is not None:
         run = select_models({run.path: run}, [model])[run.path]
-    for reason in _unfit(run):
-        raise UsageError(f"{run.path} cannot be shared: {reason}.")
+    bundle = without_paths(run, out)
     check_free(out, run.info.request, overwrite=False)
-    info = RunInfo.model_validate(_without_folders(run.info.model_dump(mode="json")))
-    rows = _numbered(run.predictions, run.design, PREDICTIONS_SCHEMA)
-    bundle = Run(out, info, rows.with_columns(model=pl.lit(info.models[0].name)))
     return write_run(
         bundle, LabelSpace.load(run.path / LABEL_SPACE_FILE), pl.DataFrame(schema={"path": pl.String})
     )
+
+
+def without_paths(run: Run, out: Path) -> Run:
+    """Return a run of one model as it is shared, in ``out``: no folders, and numbers for paths and clusters.
+
+    Raises:
+        UsageError: the run is of something else, or holds several models.
+    """
+    for reason in _unfit(run):
+        raise UsageError(f"{run.path} cannot be shared: {reason}.")
+    info = RunInfo.model_validate(_without_folders(run.info.model_dump(mode="json")))
+    rows = _numbered(run.predictions, run.design, PREDICTIONS_SCHEMA)
+    return Run(out, info, rows.with_columns(model=pl.lit(info.models[0].name)))
 
 
 def _unfit(run: Run) -> Iterator[str]:
