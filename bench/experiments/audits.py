@@ -122,7 +122,7 @@ def print_honest(title: str, outcomes: Iterator[Outcome]) -> None:
     accused, ties, changes = zip(*outcomes, strict=True)
     print(
         f"{title}: {len(accused)} bundles, {np.count_nonzero(accused)} accused; {sum(ties)} near ties turned; "
-        f"largest change of a gap {max(changes):.2g} of the median gap",
+        f"largest change of a gap {max(changes):.2g} of the median",
         flush=True,
     )
 
