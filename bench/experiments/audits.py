@@ -120,11 +120,8 @@ def largest_change(run: Run, again: Run) -> float:
 def print_honest(title: str, outcomes: Iterator[Outcome]) -> None:
     """Print whether any was accused."""
     accused, ties, changes = zip(*outcomes, strict=True)
-    print(
-        f"{title}: {len(accused)} bundles, {np.count_nonzero(accused)} accused; {sum(ties)} near ties turned; "
-        f"largest change of a gap {max(changes):.2g} of the median",
-        flush=True,
-    )
+    print(f"{title}: {len(accused)} bundles, {np.count_nonzero(accused)} accused", end="; ")
+    print(f"{sum(ties)} near ties turned, largest gap {max(changes):.2g} of the median", flush=True)
 
 
 def main(forgeries: int = 1000, number: int = 200) -> None:

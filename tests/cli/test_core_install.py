@@ -64,6 +64,8 @@ WORKING = {
     "pool": ["data", "pool", "pool"],
     "export a pool": ["data", "export", "pool", "--format", "parquet", "--private", "--out", "pool-out"],
     "predictions": ["evaluate", "labels.csv", "--predictions", "given.csv", "-o", "given"],
+    "share": ["share", "given", "-o", "bundle"],
+    "board": ["board", "bundle", "--check"],
     "scores": ["scores", "run"],
     "compare": ["compare", "run", "--published"],
     "check": ["check", "run", "--min-accuracy", "0"],
@@ -172,7 +174,10 @@ def answers(core):
 
 
 def test_every_command_is_tried():
-    tried = {name.partition(" ")[0] for name in [*WORKING, *REFUSED]} | {"label"}  # serves until Ctrl-C
+    tried = {name.partition(" ")[0] for name in [*WORKING, *REFUSED]} | {
+        "label",
+        "audit",
+    }  # serves until Ctrl-C; evaluates
     groups = [counterground, *map(counterground.find, ("data", "paper"))]
     assert {name for group in groups for name in group.commands} <= tried
 

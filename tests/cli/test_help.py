@@ -142,6 +142,8 @@ def workplace(tmp_path_factory, tiny_clip):
             (root / name).write_text(f"path,{column}\na/1.jpg,flamingo\na/2.jpg,ice bear\n")
         (root / "my_lvlm.py").write_text(LVLM)
         cg.evaluate("my-photos", "colour_model:thousand", out="runs/first", report=False)
+        biased = cg.evaluate("my-photos", "counterground:stamps-biased", out="runs/biased", report=False)
+        cg.share(biased, "board/first")
         for run in ("a", "b"):
             shutil.copytree(root / "runs/first", root / "runs" / run)
         assert main(["data", "import", "photos", "-o", "my-pool", "-q"]) == 0
@@ -173,7 +175,7 @@ def test_the_example_runs(example, workplace, tiny_clip, monkeypatch, tmp_path, 
         (tmp_path / entry.name).symlink_to(entry)
     (tmp_path / "runs").unlink()
     shutil.copytree(workplace / "runs", tmp_path / "runs")
-    for made in ("pairs", "my-pool"):
+    for made in ("pairs", "my-pool", "board"):
         (tmp_path / made).unlink()
         shutil.copytree(workplace / made, tmp_path / made)
     monkeypatch.chdir(tmp_path)

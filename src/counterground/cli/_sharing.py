@@ -19,9 +19,9 @@ _ALTERED = 3
 @click.command(
     cls=Command,
     examples="""
-        counterground share runs/lite0 -o board/stamps/lite0
-        counterground share --check board/stamps/lite0
-        counterground share runs/lite0 --format every-eval-ever -o results
+        counterground share runs/first -o bundle
+        counterground share --check board/first --data my-photos
+        counterground share runs/first --format every-eval-ever -o results
     """,
 )
 @click.argument("run", type=click.Path(path_type=Path))
@@ -64,8 +64,8 @@ def share(
 @click.command(
     cls=Command,
     examples="""
-        counterground audit board/stamps/lite0 stamps
-        counterground audit board/mine my-photos -m torchscript:model.pt --photos 200
+        counterground audit board/first my-photos
+        counterground audit board/first my-photos --photos 200 --salt 4f2a91c
     """,
 )
 @click.argument("bundle", type=click.Path(path_type=Path))
@@ -101,7 +101,7 @@ def audit(*, bundle: Path, data: str, photos: int, model: str | None, salt: str,
     cls=Command,
     examples="""
         counterground board board --check
-        counterground board board -o board/index.html
+        counterground board board -o index.html
     """,
 )
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
