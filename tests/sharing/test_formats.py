@@ -34,7 +34,7 @@ TORCHVISION = """ImageClassification(
 
 @pytest.fixture
 def write(tmp_path):
-    """Function: (preprocessing, model, level) -> the folder of a run of one model, of classes of two sizes."""
+    """Function: (preprocessing, model, level) -> the folder of a run of a model, classes of two sizes."""
 
     def write(preprocessing=TIMM, model="timm:resnet18.a1_in1k", level=(0.8, 0.5), name="run"):
         run = fresh_run({model: level}, lacking={3: "counter"})
@@ -121,7 +121,7 @@ def test_the_validator_of_every_eval_ever_accepts_what_is_written(peers, write, 
     [
         (".json", ('"lower_is_better": false', '"lower_is_worse": false'), "lower_is_better"),
         (".json", ('"total_rows": 340', '"total_rows": 341'), "total_rows"),
-        (".jsonl", ('"is_correct": false', '"is_correct": "no"'), "is_correct"),
+        (".jsonl", ('"is_correct": false', '"is_correct": "maybe"'), "is_correct"),
     ],
 )
 def test_the_validator_refuses_a_file_that_was_broken(peers, write, tmp_path, of, broken, culprit):

@@ -233,7 +233,7 @@ def _percents(name: str, scores: ModelScores) -> dict[str, Any]:
 
 
 def _preprocessing(text: str) -> tuple[int | None, float | None, str | None]:
-    """Return the side of what a model sees (pixels), its share of the resized photo, and how it was resized."""
+    """Return what a model sees: its side (pixels), its share of the resized photo, and the interpolation."""
     resized, cropped, way = (found.search(text) for found in (_RESIZED, _CROPPED, _INTERPOLATION))
     size = cropped or resized
     share = int(size[1]) / int(resized[1]) if size and resized else None
