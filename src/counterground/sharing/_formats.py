@@ -233,7 +233,7 @@ def _percents(name: str, scores: ModelScores) -> dict[str, Any]:
 
 
 def _preprocessing(text: str) -> tuple[int | None, float | None, str | None]:
-    """Return the side of what a model sees (pixels), its share of the photo, and the interpolation."""
+    """Return what a model sees: its side (pixels), its share of the resized photo, and the interpolation."""
     resized, cropped, way = (found.search(text) for found in (_RESIZED, _CROPPED, _INTERPOLATION))
     size = cropped or resized
     share = int(size[1]) / int(resized[1]) if size and resized else None
@@ -250,8 +250,8 @@ def _setting(run: Run) -> str:
 
 def _identity(spec: str) -> tuple[str, str]:
     """Return developer and name: those of a repository of the hub, else the library and what it loads."""
-    library, colon, name = spec.rpartition(":") if "hf-hub:" in spec else spec.partition(":")
-    if library.endswith(("hf", "hf-hub")) and "/" in name:
+    library, colon, name = spec.replace("open_clip:hf-hub:", "hf-hub:").partition(":")
+    if library in ("hf", "hf-hub") and "/" in name:
         library, _, name = name.partition("/")
     return (_plain(library), _plain(name)) if colon else ("local", _plain(spec))
 
