@@ -37,10 +37,10 @@ from counterground.text import counted
 
 Origin = Literal["audited", "recomputed", "claimed", "printed"]
 ORIGINS: dict[Origin, str] = {
-    "audited": "somebody else ran the model again on photos that nobody chose, and no prediction was altered",
+    "audited": "the model was run again on photos that nobody chose, and no prediction was altered",
     "recomputed": "its scores follow from its predictions, on exactly the photos of an audited bundle",
     "claimed": "its scores follow from its predictions; nobody has compared its photos with the benchmark",
-    "printed": "from the paper, without predictions: it cannot be audited, and its intervals are not known",
+    "printed": "from the paper, without predictions: not to be audited; its ranks come from binomial errors",
 }
 """Where a row of a board comes from, the best known first."""
 
@@ -199,7 +199,7 @@ def _ranked(rows: pl.DataFrame) -> dict[str, Any]:
     listed = pl.concat([ranked.sort("rank", maintain_order=True), rest], how="diagonal")
     first = listed.row(0, named=True)
     return {
-        "title": first["benchmark"],
+        "title": "CounterAnimal" if first["comparable"] else first["benchmark"],
         "version": next((version for version in listed["benchmark_version"] if version), None),
         "names": first[COMPETING],
         "has_drop": has_drop,
