@@ -401,12 +401,11 @@ WEBDATASET = ExportFormat(
 _TASK = """from inspect_ai import Task, task
 from inspect_ai.dataset import json_dataset
 from inspect_ai.scorer import exact
-from inspect_ai.solver import generate
 
 
 @task
 def main_object():
-    return Task(json_dataset("samples.jsonl"), generate(), exact())
+    return Task(json_dataset("samples.jsonl"), scorer=exact())
 """
 
 
