@@ -219,6 +219,22 @@ def test_clip_benchmark_predicts_what_we_do_for_every_photo(tmp_path, shared_cac
         assert (equal, top) == (len(rows), pytest.approx(ours))
 
 
+def test_a_question_of_inspect_has_the_photo_and_the_names_that_compete_for_it(flat, tmp_path):
+    export(flat, tmp_path / "out", ["inspect"])
+    lines = (tmp_path / "out" / "samples.jsonl").read_text().splitlines()
+    for line, row in zip(lines, flat.photos.to_dicts(), strict=True):
+        sample = json.loads(line)
+        image, question = sample["input"][0]["content"]
+        names = flat.classes.names if row["class_index"] else ("a/b", "spare")
+        assert (sample["id"], image["image"], sample["target"]) == (
+            row["path"],
+            row["path"],
+            row["class_name"],
+        )
+        assert question["text"].splitlines()[1:] == [*names]
+        assert (tmp_path / "out" / image["image"]).is_file()
+
+
 ASK = """
 import base64, hashlib, json
 from pathlib import Path
@@ -253,7 +269,7 @@ print(json.dumps({sample.id: sample.scores["exact"].value == "C" for sample in l
 @pytest.mark.slow
 def test_inspect_scores_the_answers_of_a_run_as_we_do(peers, tmp_path, shared_cache, monkeypatch):
     monkeypatch.setenv("COUNTERGROUND_CACHE", str(shared_cache))
-    model = "counterground:stamps-biased"
+    model = "counterground:stamps-balanced"
     run = cg.evaluate("stamps", model, out=tmp_path / "run", report=False)
     ours = dict(run.predictions.select("path", "correct").iter_rows())
     answers = dict(run.predictions.select("photo_id", "predicted_name").iter_rows())

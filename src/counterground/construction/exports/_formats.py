@@ -417,9 +417,9 @@ def _write_inspect(contents: Contents, folder: Path, tick: Tick) -> None:
     """
     _write_folder(contents, folder, tick)
     labels = candidate_labels(contents.benchmark, "benchmark", "openai")
-    lines = []
+    competing, lines = labels.space.candidates or {}, []
     for path, index in contents.benchmark.photos.select("path", "class_index").iter_rows():
-        names = [labels.texts[each] for each in labels.indices(index)]
+        names = [labels.texts[each] for each in competing.get(index, range(len(labels.space)))]
         question = "\n".join(
             ["What is the main object in the image? Answer with one of these names:", *names]
         )
