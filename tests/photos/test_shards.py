@@ -89,6 +89,17 @@ def test_numbered_classes_need_names(tmp_path):
     assert read_benchmark(tmp_path / "wds").photos["class_name"].to_list() == ["hen", "tench"]
 
 
+def test_the_test_photos_of_a_data_set_for_clip_benchmark_are_read(tmp_path):
+    for split, numbers in (("train", "1"), ("test", "0" * 11)):
+        (tmp_path / "wds" / split).mkdir(parents=True)
+        for shard, label in enumerate(numbers):
+            members = [(f"{shard}.webp", jpeg(shard)), (f"{shard}.cls", label.encode())]
+            write_tar(tmp_path / "wds" / split / f"{shard}.tar", members)
+    (tmp_path / "wds" / "classnames.txt").write_text("tench\nhen\n")
+    found = read_benchmark(tmp_path / "wds")
+    assert (found.name, found.photos["class_name"].to_list()) == ("wds", ["tench"] * 11)
+
+
 @pytest.mark.parametrize(
     "fields",
     [{"class_index": 1}, {"class_index": 0, "label": 1}, {"label": 1}, {"label": "1"}],

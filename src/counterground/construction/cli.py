@@ -171,7 +171,7 @@ def pool(pool: Path, out: Path | None) -> None:
     "formats",
     multiple=True,
     required=True,
-    metavar="counteranimal|croissant|huggingface|parquet|webdataset",
+    metavar="counteranimal|croissant|huggingface|inspect|parquet|webdataset",
     help="Output format; repeatable. Several formats get a folder each in --out.",
 )
 @out_option("Output folder: new, empty, or an earlier export.")

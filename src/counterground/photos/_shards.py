@@ -60,7 +60,7 @@ CLASS_NAMES_FILE = "classnames.txt"  # beside other people's tars with numbered 
 MAX_TOTAL_BYTES = 64 * 2**30
 _MAX_SAMPLES = 2_000_000
 _SHARDS: dict[ShardFormat, tuple[str, ...]] = {
-    "webdataset": ("*.tar",),
+    "webdataset": ("test/[0-9]*.tar", "*.tar"),
     "huggingface": ("data/*.parquet", "*.parquet"),
 }
 _SPLIT = re.compile(r"(?:^|[-_.])(train|validation|valid|val|dev|test)(?=[-_.]|$)")
@@ -163,8 +163,8 @@ def benchmark_of_samples(
 def shard_format(folder: Path) -> ShardFormat | None:
     """Return the format of the shards in a folder, or None if its photos are files.
 
-    Our own exports state it. Of other folders, one with tar files and no folders is a WebDataset; one with
-    ``data/*.parquet``, or with Parquet files and no folders, is a Hugging Face data set.
+    Our own exports state it. Of other folders, one with ``test/0.tar``, or with tar files and no folders, is
+    a WebDataset; one with ``data/*.parquet``, or Parquet files and no folders, is a Hugging Face data set.
     """
     if (folder / BENCHMARK_FILE).is_file():
         try:
@@ -174,11 +174,9 @@ def shard_format(folder: Path) -> ShardFormat | None:
         return next((known for known in _SHARDS if known == kind), None)
     if (folder / MANIFEST_FILE).is_file():
         return None
-    if any((folder / "data").glob("*.parquet")):
-        return "huggingface"
-    if any(entry.is_dir() for entry in folder.glob("[!.]*")):
-        return None
-    return next((kind for kind, patterns in _SHARDS.items() if any(folder.glob(patterns[-1]))), None)
+    where = slice(1) if any(entry.is_dir() for entry in folder.glob("[!.]*")) else slice(None)
+    found = (kind for kind, patterns in _SHARDS.items() for each in patterns[where] if any(folder.glob(each)))
+    return next(found, None)
 
 
 def read_shards(folder: Path, kind: ShardFormat) -> Benchmark:
@@ -208,9 +206,9 @@ def read_shards(folder: Path, kind: ShardFormat) -> Benchmark:
 def _unpacked_shards(
     folder: Path, shards: Sequence[Path], kind: ShardFormat, names: Path | None = None
 ) -> Benchmark:
-    if names is None and (folder / CLASS_NAMES_FILE).is_file():
-        names = folder / CLASS_NAMES_FILE
     ours = [folder / name for name in (BENCHMARK_FILE, LABEL_SPACE_FILE) if (folder / name).is_file()]
+    if names is None and not ours and (folder / CLASS_NAMES_FILE).is_file():
+        names = folder / CLASS_NAMES_FILE
     try:
         contents = [file_sha256(file) for file in (*shards, *ours)]
     except OSError as error:

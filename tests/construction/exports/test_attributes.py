@@ -38,7 +38,7 @@ def designed(tmp_path):
     return Benchmark("mine", tmp_path / "photos", photos, space, design=design)
 
 
-@pytest.mark.parametrize("kind", ["parquet", "webdataset", "huggingface", "croissant"])
+@pytest.mark.parametrize("kind", ["parquet", "webdataset", "huggingface", "croissant", "inspect"])
 def test_an_export_reads_back_with_attributes_and_design(designed, tmp_path, kind):
     construction.export(designed, tmp_path / "out", kind)
     back = read_benchmark(tmp_path / "out")

@@ -13,9 +13,11 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from counterground.construction.exports import export
+import counterground as cg
+from counterground.construction.exports import _layout, export
 from counterground.construction.settings import ExportSettings
-from counterground.photos import LabelSpace, read_benchmark
+from counterground.models import load_model
+from counterground.photos import LabelSpace, imagenet_names, read_benchmark
 
 FIELDS = [
     "path",
@@ -55,7 +57,7 @@ def test_webdataset_decodes_every_sample(which, request, tmp_path):
 
     benchmark = request.getfixturevalue(which)
     export(benchmark, tmp_path / "out", ["webdataset"])
-    shards = sorted(str(path) for path in (tmp_path / "out").glob("*.tar"))
+    shards = sorted(str(path) for path in (tmp_path / "out").rglob("*.tar"))
     samples = list(webdataset.WebDataset(shards, shardshuffle=False).decode("pil"))
     assert [sample["json"] for sample in samples] == benchmark.photos.select(FIELDS).to_dicts()
     for sample in samples:
@@ -161,3 +163,127 @@ def test_the_lines_of_the_card_run(form, grouped, tmp_path, monkeypatch):
     assert len(rows) == len(grouped)
     if form == "counteranimal":
         assert photos.classes == ["100 black swan", "130 flamingo", "296 ice bear"]
+
+
+def build_clip_benchmarks(folder, transform=None):
+    from clip_benchmark.datasets.builder import build_dataset
+
+    return build_dataset("wds/ours", root=str(folder), transform=transform)
+
+
+def test_clip_benchmark_gets_the_names_the_prompt_and_the_class_of_each_photo(
+    grouped, flat, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(_layout, "SHARD_BYTES", 2000)
+    for benchmark, names in ((grouped, imagenet_names("openai")), (flat, flat.classes.names)):
+        export(benchmark, tmp_path / benchmark.name, ["webdataset"])
+        found = build_clip_benchmarks(tmp_path / benchmark.name)
+        assert (found.classes, found.templates) == ([*names], ["A photo of {c}."])
+        samples = list(found)
+        true = [
+            index if benchmark is flat else benchmark.classes.imagenet[index]
+            for index in benchmark.photos["class_index"]
+        ]
+        assert [label for _, label in samples] == true
+        assert [pixels(image) for image, _ in samples] == [
+            source_pixels(benchmark, path) for path in benchmark.photos["path"]
+        ]
+        assert len(list((tmp_path / benchmark.name).glob("test/*.tar"))) > 5
+
+
+@pytest.mark.slow
+def test_clip_benchmark_predicts_what_we_do_for_every_photo(tmp_path, shared_cache, monkeypatch):
+    from clip_benchmark.metrics import zeroshot_classification as theirs
+    from torch.utils.data import DataLoader
+
+    monkeypatch.setenv("COUNTERGROUND_CACHE", str(shared_cache))
+    monkeypatch.setattr(theirs, "tqdm", lambda of: of)
+    models = ("counterground:stamps-biased", "counterground:stamps-balanced")
+    export("stamps", tmp_path / "out", ["webdataset"], ExportSettings(private=True))
+    run = cg.evaluate("stamps", models, out=tmp_path / "run", report=False)
+    for name in models:
+        model = load_model(name, device="cpu")
+        photos = build_clip_benchmarks(tmp_path / "out", model.transform)
+        head = theirs.zero_shot_classifier(
+            model.network, model.texts.tokenizer, photos.classes, photos.templates, "cpu", amp=False
+        )
+        logits, true = theirs.run_classification(
+            model.network, head, DataLoader(photos, batch_size=64), "cpu", amp=False
+        )
+        chosen = logits.argmax(dim=1)
+        top = (chosen == true).double().mean().item()  # their accuracy() stops at NumPy 2
+        rows = run.predictions.filter(model=name).sort("path")
+        equal = int((rows["predicted_index"].to_numpy() == chosen.numpy()).sum())
+        ours = rows["correct"].mean()
+        print(f"\n{name}: {equal} of {len(rows)} equal; CLIP_benchmark acc1 {top:.4f}, ours {ours:.4f}")
+        assert (equal, top) == (len(rows), pytest.approx(ours))
+
+
+def test_a_question_of_inspect_has_the_photo_and_the_names_that_compete_for_it(flat, tmp_path):
+    export(flat, tmp_path / "out", ["inspect"])
+    lines = (tmp_path / "out" / "samples.jsonl").read_text().splitlines()
+    for line, row in zip(lines, flat.photos.to_dicts(), strict=True):
+        sample = json.loads(line)
+        image, question = sample["input"][0]["content"]
+        names = flat.classes.names if row["class_index"] else ("a/b", "spare")
+        assert (sample["id"], image["image"], sample["target"]) == (
+            row["path"],
+            row["path"],
+            row["class_name"],
+        )
+        assert question["text"].splitlines()[1:] == [*names]
+        assert (tmp_path / "out" / image["image"]).is_file()
+
+
+ASK = """
+import base64, hashlib, json
+from pathlib import Path
+
+import tiktoken
+
+class Words:
+    def encode(self, text, **_):
+        return text.split()
+
+tiktoken.get_encoding = lambda _name: Words()  # the vocabulary would be downloaded
+
+from inspect_ai import eval
+from inspect_ai.model import ModelOutput, get_model
+
+answers = json.loads(Path("answers.json").read_text())
+
+def answer(messages, *_):
+    image, question = messages[-1].content
+    assert len(question.text.splitlines()) == 46
+    photo = base64.b64decode(image.image.partition("base64,")[2])
+    return ModelOutput.from_content("mockllm/model", answers[hashlib.sha256(photo).hexdigest()])
+
+model = get_model("mockllm/model", custom_outputs=answer)
+(log,) = eval(
+    "out/task.py", model=model, log_dir="logs", log_format="json", log_images=False, display="none"
+)
+print(json.dumps({sample.id: sample.scores["exact"].value == "C" for sample in log.samples}))
+"""
+
+
+@pytest.mark.slow
+def test_inspect_scores_the_answers_of_a_run_as_we_do(peers, tmp_path, shared_cache, monkeypatch):
+    monkeypatch.setenv("COUNTERGROUND_CACHE", str(shared_cache))
+    model = "counterground:stamps-balanced"
+    run = cg.evaluate("stamps", model, out=tmp_path / "run", report=False)
+    ours = dict(run.predictions.select("path", "correct").iter_rows())
+    answers = dict(run.predictions.select("photo_id", "predicted_name").iter_rows())
+    (tmp_path / "answers.json").write_text(json.dumps(answers))
+    export("stamps", tmp_path / "out", ["inspect"], ExportSettings(private=True))
+
+    asked = subprocess.run([peers, "-c", ASK], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert asked.returncode == 0, asked.stderr
+    theirs = json.loads(asked.stdout)
+    (log,) = (tmp_path / "logs").glob("*.json")
+    again = cg.evaluate("stamps", predictions=log, out=tmp_path / "again", report=False)
+    read = dict(again.predictions.select("path", "correct").iter_rows())
+    equal = [sum(found[path] == right for path, right in ours.items()) for found in (theirs, read)]
+    print(f"\nInspect agrees on {equal[0]} of {len(ours)} photos, its log read again on {equal[1]}")
+    assert equal == [len(ours)] * 2
+    assert 0 < sum(ours.values()) < len(ours) == len(theirs)

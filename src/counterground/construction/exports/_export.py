@@ -26,6 +26,7 @@ from counterground.construction.exports._formats import (
     COUNTERANIMAL,
     CROISSANT,
     HUGGINGFACE,
+    INSPECT,
     PARQUET,
     WEBDATASET,
 )
@@ -43,7 +44,7 @@ LEFT_OUT_SCHEMA: dict[str, pl.DataType] = dict.fromkeys(
 _FORMATS = Registry(
     "counterground.exports",
     ExportFormat,
-    {each.name: each for each in (COUNTERANIMAL, CROISSANT, HUGGINGFACE, PARQUET, WEBDATASET)},
+    {each.name: each for each in (COUNTERANIMAL, CROISSANT, HUGGINGFACE, INSPECT, PARQUET, WEBDATASET)},
 )
 FORMATS = tuple(_FORMATS.built_in)
 

@@ -27,7 +27,6 @@ from counterground.construction.exports._layout import (
     counteranimal_paths,
     in_shards,
     samples,
-    slug,
 )
 from counterground.errors import CounterGroundError, needs_extra
 from counterground.files import write_text
@@ -36,9 +35,11 @@ from counterground.photos import (
     Benchmark,
     image_type,
     imagenet_names,
+    prompt_templates,
     write_benchmark,
     write_description,
 )
+from counterground.predictions import candidate_labels
 
 
 def _write_folder(contents: Contents, folder: Path, tick: Tick) -> None:
@@ -339,23 +340,36 @@ HUGGINGFACE = ExportFormat(
 
 
 def _write_webdataset(contents: Contents, folder: Path, tick: Tick) -> None:
-    """Write ``<name>-000000.tar`` and so on: ``<key>.jpg``, ``<key>.json``, with a mask ``<key>.mask.png``.
+    """Write ``test/0.tar`` and so on, with the files beside them from which CLIP_benchmark takes its prompts.
 
-    The JSON has every field of the manifest. Keys number the photos in manifest order; times and owners are
-    zero. the classes and ``benchmark.json`` are beside the shards.
+    Names and prompt are those with which a CLIP is evaluated by default. A photo is ``<key>.jpg``,
+    ``<key>.cls`` (its class: a line of ``classnames.txt``, from 0), ``<key>.json`` (every field of the
+    manifest) and, with a mask, ``<key>.mask.png``. Keys number the photos in manifest order; times and owners
+    are zero.
     """
-    for number, photos in in_shards(samples(contents, tick)):
-        shard = folder / f"{slug(contents.benchmark.name)}-{number:06d}.tar"
-        with tarfile.open(shard, "w:", format=tarfile.USTAR_FORMAT) as tar:
+    labels = candidate_labels(contents.benchmark, None, "openai")
+    (folder / "test").mkdir()
+    shards = 0
+    for shards, photos in in_shards(samples(contents, tick)):
+        with tarfile.open(folder / f"test/{shards}.tar", "w:", format=tarfile.USTAR_FORMAT) as tar:
             for photo in photos:
-                _add_sample(tar, photo)
+                _add_sample(tar, photo, labels.true_index[photo.row["class_index"]])
+    texts = {
+        "test/nshards": [str(shards + 1)],
+        "classnames": [" ".join(text.split()) for text in labels.texts],
+        "zeroshot_classification_templates": [each.replace("{}", "{c}") for each in prompt_templates()],
+        "dataset_type": ["classification"],
+    }
+    for name, lines in texts.items():
+        write_text(folder / f"{name}.txt", "\n".join(lines) + "\n")
     write_description(contents.benchmark, folder, packed="webdataset")
 
 
-def _add_sample(tar: tarfile.TarFile, photo: Sample) -> None:
+def _add_sample(tar: tarfile.TarFile, photo: Sample, label: int | None) -> None:
     key = f"{photo.number:07d}"
     # By content: WebDataset chooses decoders by suffix, and knows neither .JPG nor .jfif.
     _add(tar, f"{key}{_suffix(photo.photo, '.jpg')}", photo.photo)
+    _add(tar, f"{key}.cls", str(label).encode())
     _add(tar, f"{key}.json", json.dumps(photo.row, ensure_ascii=False, sort_keys=True).encode())
     if photo.mask is not None:
         _add(tar, f"{key}.mask{_suffix(photo.mask, '.png')}", photo.mask)
@@ -374,11 +388,51 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 WEBDATASET = ExportFormat(
     name="webdataset",
-    summary="WebDataset shards: `<key>.jpg` with `<key>.json`, which has every field of the manifest.",
+    summary="WebDataset shards as CLIP_benchmark reads them; `<key>.json` has every field of the manifest.",
     reader=(
-        'import glob, webdataset\n\nshards = sorted(glob.glob("*.tar"))\n'
+        'import glob, webdataset\n\nshards = glob.glob("test/*.tar")\n'
         'photos = webdataset.WebDataset(shards, shardshuffle=False).decode("pil")'
     ),
     write=_write_webdataset,
     reserved=CLASS_FIELDS,
+)
+
+
+_TASK = """from inspect_ai import Task, task
+from inspect_ai.dataset import json_dataset
+from inspect_ai.scorer import exact
+
+
+@task
+def main_object():
+    return Task(json_dataset("samples.jsonl"), scorer=exact())
+"""
+
+
+def _write_inspect(contents: Contents, folder: Path, tick: Tick) -> None:
+    """Write the folder of ``parquet``, ``task.py`` and ``samples.jsonl``: a question about each photo.
+
+    It lists the names of the benchmark's classes, or of those that compete for the photo: more than the
+    letters of a multiple choice.
+    """
+    _write_folder(contents, folder, tick)
+    labels = candidate_labels(contents.benchmark, "benchmark", "openai")
+    competing, lines = labels.space.candidates or {}, []
+    for path, index in contents.benchmark.photos.select("path", "class_index").iter_rows():
+        names = [labels.texts[each] for each in competing.get(index, range(len(labels.space)))]
+        question = "\n".join(
+            ["What is the main object in the image? Answer with one of these names:", *names]
+        )
+        content = [{"type": "image", "image": path}, {"type": "text", "text": question}]
+        asked = [{"role": "user", "content": content}]
+        lines.append(json.dumps({"id": path, "input": asked, "target": labels.texts[index]}) + "\n")
+    write_text(folder / "samples.jsonl", "".join(lines))
+    write_text(folder / "task.py", _TASK)
+
+
+INSPECT = ExportFormat(
+    name="inspect",
+    summary="A task for Inspect: which object is in each photo? With the photos and a manifest.",
+    reader='from inspect_ai import eval\n\nlogs = eval("task.py", model="openai/gpt-4o")',
+    write=_write_inspect,
 )

@@ -49,12 +49,6 @@ def _fold(path: str) -> str:
     return unicodedata.normalize("NFC", path).casefold()
 
 
-def slug(text: str) -> str:
-    """Return a short ASCII name for files of a whole collection: letters, digits and hyphens."""
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60].strip("-") or "photos"
-
-
 #: Files at the top of an export: no photo may have one of these names.
 OWN_FILES = (
     "ATTRIBUTION.csv",
