@@ -28,7 +28,9 @@ def made_run(folder, levels, *, weights="a" * 64, **options):
 
 def made_bundle(folder, model="first", level=(0.8, 0.5), **options):
     """Share such a run of one model; return the folder of the bundle, beside which its run is."""
-    run = made_run(folder.parent.parent / f"runs-{folder.parent.name}" / folder.name, {model: level}, **options)
+    run = made_run(
+        folder.parent.parent / f"runs-{folder.parent.name}" / folder.name, {model: level}, **options
+    )
     return share_run(open_run(run), folder).path
 
 
