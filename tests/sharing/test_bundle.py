@@ -13,6 +13,7 @@ from noise_photos import save_noise
 from counterground.api import evaluate, scores
 from counterground.cli import main
 from counterground.results import open_run
+from counterground.sharing import share_run
 
 FILES = {"label_space.json", "predictions.parquet", "run.json", "scores.parquet", "unreadable.csv"}
 
@@ -59,9 +60,9 @@ def first(column, value):
 @pytest.fixture(scope="session")
 def made(tmp_path_factory):
     """A run of made-up answers, with clusters, and its bundle."""
-    folder = tmp_path_factory.mktemp("made") / "board" / "bundle"
-    made_bundle(folder, lacking={3: "counter"})
-    return folder.parent.parent / "runs-board" / "bundle", folder
+    folder = tmp_path_factory.mktemp("made")
+    run = made_run(folder / "run", {"first": (0.8, 0.5)}, lacking={3: "counter"})
+    return run, share_run(open_run(run), folder / "bundle").path
 
 
 @pytest.mark.parametrize("which", ["made", "real"])

@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 from made_runs import ANIMALS, fresh_run
@@ -27,11 +29,10 @@ def made_run(folder, levels, *, weights="a" * 64, **options):
 
 
 def made_bundle(folder, model="first", level=(0.8, 0.5), **options):
-    """Share such a run of one model; return the folder of the bundle, beside which its run is."""
-    run = made_run(
-        folder.parent.parent / f"runs-{folder.parent.name}" / folder.name, {model: level}, **options
-    )
-    return share_run(open_run(run), folder).path
+    """Share such a run of one model; return the folder of the bundle."""
+    with TemporaryDirectory() as work:
+        run = made_run(Path(work, "run"), {model: level}, **options)
+        return share_run(open_run(run), folder).path
 
 
 def forge(folder, edit=lambda rows: rows, names=None, **changes):
