@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 from scipy.stats import hypergeom
@@ -181,15 +181,17 @@ def differing(recorded: pl.DataFrame, again: pl.DataFrame, near: float) -> tuple
         raise CounterGroundError("The model was asked otherwise than its bundle says: its prompts differ.")
     differs = pl.col("predicted_index").ne_missing(pl.col("predicted_index_recorded"))
     tie = (pl.col("top2_gap") <= near * pl.col("top2_gap").median()).fill_null(value=False)
-    by_photo = both.group_by("path").agg(
-        (differs & ~tie).any().alias("altered"), differs.any().alias("other")
-    )
+    # The median is that of all photos, not that of the rows of one.
+    judged = both.select("path", altered=differs & ~tie, other=differs)
+    by_photo = judged.group_by("path").agg(pl.col("altered", "other").any())
     altered = by_photo.filter("altered")["path"].sort().to_list()
     return altered, int(by_photo["other"].sum()) - len(altered)
 
 
 def largest_share(mismatches: int, photos: int, size: int) -> float:
     """Return the upper 95 % bound of the share of altered predictions, from a draw without replacement."""
-    altered = np.arange(size + 1)
-    possible = hypergeom.cdf(mismatches, size, altered, photos) > 1 - LEVEL
-    return float(altered[possible].max() / size)
+
+    def is_too_many(altered: int) -> bool:
+        return bool(hypergeom.cdf(mismatches, size, altered, photos) <= 1 - LEVEL)
+
+    return (bisect_left(range(size + 1), True, key=is_too_many) - 1) / size

@@ -138,7 +138,8 @@ def write_board(entries: Sequence[Entry], out: Path) -> Path:
     """
     path = page_path(out, "index.html")
     paper = model_points().with_columns(origin=pl.lit("printed"))
-    rows = pl.concat([*(_rows(entry, path.parent) for entry in entries), paper], how="diagonal_relaxed")
+    tables = [pl.DataFrame(schema=_ROWS), *(_rows(entry, path.parent) for entry in entries), paper]
+    rows = pl.concat(tables, how="diagonal_relaxed")
     scripts = [page_script("report/scripts/tables.js")]
     page = render_page(
         "board.html.j2",
@@ -173,15 +174,17 @@ def _rows(entry: Entry, page: Path) -> pl.DataFrame:
     about = {"source": bundle.path.name, "benchmark": info.benchmark.name, "comparable": False}
     about |= {"benchmark_version": info.benchmark.version, "origin": entry.origin}
     about["link"] = relative_way(page, bundle.path)
+    points = model_points([bundle], published=False).iter_rows(named=True)
+    by_key = {tuple(point[name] for name in KEYS): point for point in points}
     more = []
     for model in scored:
         every = model.get("accuracy")
         known = {"accuracy": every.value, "accuracy_low": every.low, "accuracy_high": every.high}
         known["near_chance"] = near_chance(every, info.candidates.chance)
-        more.append(identity_of(info.models[0]) | model.setting._asdict() | about | known)
-    rows = pl.DataFrame([{name: row.get(name) for name in _ROWS} for row in more], schema=_ROWS)
-    points = model_points([bundle], published=False)
-    return rows.update(points, on=KEYS, how="left") if points.height else rows
+        row = identity_of(info.models[0]) | model.setting._asdict() | about | known
+        point = by_key.get(tuple(row[name] for name in KEYS), {})
+        more.append(row | {name: value for name, value in point.items() if value is not None})
+    return pl.DataFrame([{name: row.get(name) for name in _ROWS} for row in more], schema=_ROWS)
 
 
 def _ranked(rows: pl.DataFrame) -> dict[str, Any]:
@@ -192,10 +195,10 @@ def _ranked(rows: pl.DataFrame) -> dict[str, Any]:
     has_drop = rows["drop"].null_count() < rows.height
     error = {"drop": 1 - pl.col("accuracy")}
     error |= {"drop_low": 1 - pl.col("accuracy_high"), "drop_high": 1 - pl.col("accuracy_low")}
-    ranked = rows.filter(~pl.col("near_chance") & pl.col("drop" if has_drop else "accuracy").is_not_null())
+    has_rank = ~pl.col("near_chance") & pl.col("drop" if has_drop else "accuracy").is_not_null()
+    ranked, rest = rows.filter(has_rank), rows.filter(~has_rank)
     ranks = rank_models(ranked if has_drop else ranked.with_columns(**error))
     ranked = ranked.hstack(ranks.select("rank", "rank_low", "rank_high"))
-    rest = rows.join(ranked, on=["source", *KEYS], how="anti", nulls_equal=True)
     listed = pl.concat([ranked.sort("rank", maintain_order=True), rest], how="diagonal")
     first = listed.row(0, named=True)
     return {

@@ -13,7 +13,7 @@ import polars as pl
 
 from counterground.benchmarks import benchmark_names, open_benchmark
 from counterground.errors import CounterGroundError, UsageError
-from counterground.files import file_sha256, read_parquet, write_text
+from counterground.files import file_sha256, is_file, read_parquet, write_text
 from counterground.metrics import PHOTO_COLUMNS, Design
 from counterground.photos import LABEL_SPACE_FILE, Benchmark, LabelSpace, without_classes
 from counterground.predictions import (
@@ -40,10 +40,10 @@ BUNDLE_FILES = (*_HASHED, "unreadable.csv", AUDIT_FILE)
 _DIGITS = 1e-6  # by which scores that another machine computes may differ
 _SPACES = (None, "benchmark", "imagenet")
 _SAID = ("version", "design", "referee", "split", "min_drop", "earlier_referees", "committee")
-# An absolute path up to its last part, also at the end of a specification; no address on the web.
-_FOLDERS = re.compile(
-    r"(?<![\w.-])(?<!:/)~?/(?!/)[^\s'\"<>|,;]*/|(?<!\w)[A-Za-z]:[\\/](?!/)[^\s'\"<>|,;]*[\\/]"
-)
+# An absolute path up to its last part, also at the end of a specification; no address on the web. Names of
+# folders may hold spaces, so in a sentence it may take words up to a later slash along.
+_WITHIN = r"(?:[^\s'\"<>|,;]| (?=[^\s/'\"<>|,;]))*"
+_FOLDERS = re.compile(rf"(?<![\w.-])(?<!:/)~?/(?![/\s]){_WITHIN}/|(?<!\w)[A-Za-z]:[\\/](?!/){_WITHIN}[\\/]")
 
 
 def share_run(run: Run, out: Path, model: str | None = None) -> Run:
@@ -62,9 +62,17 @@ def share_run(run: Run, out: Path, model: str | None = None) -> Run:
         run = select_models({run.path: run}, [model])[run.path]
     bundle = without_paths(run, out)
     check_free(out, run.info.request, overwrite=False)
+    _refuse_other_model(out, bundle)
     return write_run(
         bundle, LabelSpace.load(run.path / LABEL_SPACE_FILE), pl.DataFrame(schema={"path": pl.String})
     )
+
+
+def _refuse_other_model(out: Path, bundle: Run) -> None:
+    """Refuse the bundle of another model of the same run, whose request is the same."""
+    there = open_run(out).info.models if is_file(out / "run.json") else bundle.info.models
+    if there != bundle.info.models:
+        raise CounterGroundError(f"{out} holds the bundle of {there[0].name}: choose another --out.")
 
 
 def without_paths(run: Run, out: Path) -> Run:
@@ -237,7 +245,8 @@ def check_against(bundle: Run, benchmark: Benchmark) -> None:
         labels = candidate_labels(benchmark, settings.label_space, settings.names)
     record = BenchmarkRecord.of(benchmark)
     check_record(bundle, record, "the benchmark here")
-    if bundle.info.candidates.version != labels.version():
+    space = LabelSpace.load(bundle.path / LABEL_SPACE_FILE)
+    if bundle.info.candidates.version != labels.version() or space != labels.space:
         raise CounterGroundError(
             f"{bundle.path} lets other names compete, or in another order, than {labels.source} here."
         )
