@@ -3,6 +3,7 @@
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -300,3 +301,9 @@ def test_heads_sort_a_board(tab, tmp_path, title, numeric):
     assert after != before
     page.get_by_role("searchbox").first.fill("B-17-")
     assert table.locator("tbody tr:visible").count() == 1
+
+
+def test_the_results_of_this_repository_are_audited(capsys):
+    assert main(["board", str(Path(__file__).parents[2] / "results"), "--check"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in said] == ["audited"] * 5

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from hashlib import sha256
 from pathlib import Path
 
 import polars as pl
@@ -13,7 +14,7 @@ from noise_photos import save_noise
 from counterground.api import evaluate, scores
 from counterground.cli import main
 from counterground.results import open_run
-from counterground.sharing import share_run
+from counterground.sharing import check_bundle, share_run
 
 FILES = {"label_space.json", "predictions.parquet", "run.json", "scores.parquet", "unreadable.csv"}
 
@@ -265,3 +266,14 @@ def test_an_altered_answer_alone_adds_up(bundle, originals):
 def test_the_benchmark_must_be_named_unless_it_is_built_in(bundle, refusal):
     status, said = refusal("share", "--check", bundle)
     assert (status, "photos" in said, "--data" in said) == (2, True, True)
+
+
+def test_a_bundle_of_counteranimals_size_is_small(tmp_path):
+    folder = made_bundle(tmp_path / "bundle", per_group=728)  # 9 classes of two groups
+    hashes = pl.col("path").map_elements(
+        lambda path: sha256(path.encode()).hexdigest(), return_dtype=pl.String
+    )
+    forge(folder, lambda rows: rows.with_columns(photo_id=hashes))
+
+    assert len(check_bundle(folder).photos) == 13_104
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 2_000_000
