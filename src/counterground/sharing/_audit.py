@@ -156,11 +156,11 @@ def draw_photos(seed: str, size: int, photos: int) -> list[int]:
 
 
 def _refuse_other_weights(record: ModelRecord, here: ModelRecord) -> None:
-    said, found = (each.description.get(WEIGHTS_HASH) for each in (record, here))
-    if said != found:
+    recorded, loaded = (model.description.get(WEIGHTS_HASH) for model in (record, here))
+    if recorded != loaded:
         raise CounterGroundError(
-            f"{record.name} of the bundle has weights {said!s:.8}, and {here.spec} has {found!s:.8} here: it "
-            "is another model."
+            f"{record.name} of the bundle has weights {recorded!s:.8}, and {here.spec} has {loaded!s:.8} "
+            "here: it is another model."
         )
 
 

@@ -39,7 +39,7 @@ _HASHED = (LABEL_SPACE_FILE, "predictions.parquet", "run.json", "scores.parquet"
 BUNDLE_FILES = (*_HASHED, "unreadable.csv", AUDIT_FILE)
 _DIGITS = 1e-6  # by which scores that another machine computes may differ
 _SPACES = (None, "benchmark", "imagenet")
-_SAID = ("version", "design", "referee", "split", "min_drop", "earlier_referees", "committee")
+_DESCRIBED = ("version", "design", "referee", "split", "min_drop", "earlier_referees", "committee")
 # An absolute path up to its last part, also at the end of a specification; no address on the web. Names of
 # folders may hold spaces, so in a sentence it may take words up to a later slash along.
 _WITHIN = r"(?:[^\s'\"<>|,;]| (?=[^\s/'\"<>|,;]))*"
@@ -261,22 +261,22 @@ def check_record(bundle: Run, expected: BenchmarkRecord, source: str) -> None:
     Raises:
         CounterGroundError: it is of another version, scores something else, or says otherwise who chose.
     """
-    said, known = (
+    recorded, known = (
         _without_folders(record.model_dump(mode="json")) for record in (bundle.info.benchmark, expected)
     )
-    for name in _SAID:
-        if said[name] != known[name]:
+    for name in _DESCRIBED:
+        if recorded[name] != known[name]:
             raise CounterGroundError(
-                f"{bundle.path} says of {said['name']} that its {name} is {said[name]!s:.40}, and that of "
-                f"{source} is {known[name]!s:.40}."
+                f"{bundle.path} says of {recorded['name']} that its {name} is {recorded[name]!s:.40}, and "
+                f"that of {source} is {known[name]!s:.40}."
             )
 
 
 def photos_of(bundle: Run) -> pl.DataFrame:
     """Return the photos of a bundle and the index of their true name, one row each."""
     rows = bundle.predictions
-    held = [name for name in rows.columns if name not in PREDICTIONS_SCHEMA or name in PHOTO_COLUMNS]
-    return rows.select(*held, "true_index").unique(maintain_order=True)
+    columns = [name for name in rows.columns if name not in PREDICTIONS_SCHEMA or name in PHOTO_COLUMNS]
+    return rows.select(*columns, "true_index").unique(maintain_order=True)
 
 
 def check_photos(bundle: Run, expected: pl.DataFrame, source: str) -> None:

@@ -60,15 +60,15 @@ def write_results(run: Run, format: ResultFormat, out: Path) -> Path:  # noqa: A
 
 def _figures(run: Run) -> list[_Figure]:
     """Return what is known of accuracies, means over classes, and of the contrasts of the design."""
-    found = []
+    figures = []
     for scores in regroup(run.estimates()):
-        found.append(_Figure(_accuracy(scores.setting.answer_score), scores.get("accuracy"), 0))
+        figures.append(_Figure(_accuracy(scores.setting.answer_score), scores.get("accuracy"), 0))
         for contrast in run.design.contrasts:
             about = "" if contrast.sides_apart else f"{contrast.name}: "
             names = (*(f"{about}{side}" for side in contrast.titles), contrast.name)
             for name, estimate, lowest in zip(names, scores.of(contrast), (0, 0, -1), strict=True):
-                found.append(_Figure(_named(name, scores.setting.answer_score), estimate, lowest))
-    return [figure for figure in found if figure.estimate.value is not None]
+                figures.append(_Figure(_named(name, scores.setting.answer_score), estimate, lowest))
+    return [figure for figure in figures if figure.estimate.value is not None]
 
 
 def _named(score: str, answer_score: str | None) -> str:
@@ -234,7 +234,7 @@ def _percents(name: str, scores: ModelScores) -> dict[str, Any]:
 
 def _preprocessing(text: str) -> tuple[int | None, float | None, str | None]:
     """Return what a model sees: its side (pixels), its share of the resized photo, and the interpolation."""
-    resized, cropped, way = (found.search(text) for found in (_RESIZED, _CROPPED, _INTERPOLATION))
+    resized, cropped, way = (pattern.search(text) for pattern in (_RESIZED, _CROPPED, _INTERPOLATION))
     size = cropped or resized
     share = int(size[1]) / int(resized[1]) if size and resized else None
     return int(size[1]) if size else None, share, way[1].lower() if way else None
