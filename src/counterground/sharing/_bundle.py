@@ -28,7 +28,6 @@ from counterground.results import (
     RunInfo,
     check_free,
     open_run,
-    select_models,
     write_run,
 )
 from counterground.settings import EvaluateSettings
@@ -46,20 +45,17 @@ _WITHIN = r"(?:[^\s'\"<>|,;]| (?=[^\s/'\"<>|,;]))*"
 _FOLDERS = re.compile(rf"(?<![\w.-])(?<!:/)~?/(?![/\s]){_WITHIN}/|(?<!\w)[A-Za-z]:[\\/](?!/){_WITHIN}[\\/]")
 
 
-def share_run(run: Run, out: Path, model: str | None = None) -> Run:
+def share_run(run: Run, out: Path) -> Run:
     """Write a run of one model as a bundle: a run whose paths and clusters are numbers, in the same order.
 
     Args:
         run: a run of ``evaluate`` on all photos of its benchmark.
         out: the folder of the bundle.
-        model: which of several models.
 
     Raises:
         UsageError: the run is of something else, or holds several models.
         CounterGroundError: ``out`` cannot be written or holds another run.
     """
-    if model is not None:
-        run = select_models({run.path: run}, [model])[run.path]
     bundle = without_paths(run, out)
     check_free(out, run.info.request, overwrite=False)
     _refuse_other_model(out, bundle)
