@@ -74,9 +74,9 @@ class Audit(BaseModel):
 
     def __str__(self) -> str:
         ties = f", {counted(self.near_ties, 'near tie')} excepted" if self.near_ties else ""
-        differ = f"{len(self.mismatches)} differ{ties}"
         return (
-            f"{self.photos:,} of {counted(self.of, 'photo')} were run again: predictions of {differ}. "
+            f"{self.photos:,} of {counted(self.of, 'photo')} were run again, "
+            f"{len(self.mismatches)} with another prediction{ties}. "
             f"With 95 % confidence, at most {100 * self.bound:.1f} % of all predictions are altered."
         )
 
